@@ -1,0 +1,186 @@
+"""The one door through which processes run.
+
+Every process gets an environment made from nothing, no terminal, its own session, and dies with hapkg. Output goes to
+a file (a log, or a temporary one that is read back): `sh` is slow with callbacks and cuts its messages at 750 bytes.
+`sh` is imported here alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shlex
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import sh
+
+from hapkg.errors import Interrupted, MachineError, ProcessError
+
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for: an ordinary user's PATH often lacks sbin."""
+
+GRACE_SECONDS = 10.0
+"""How long a process may take to end after SIGTERM before it gets SIGKILL."""
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: dlopen is not safe between fork and exec
+
+_running: dict[int, Any] = {}
+_running_lock = threading.Lock()
+_stopping = threading.Event()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a finished process left: its exit status (negative: the signal that ended it) and its captured output."""
+
+    argv: tuple[str, ...]
+    status: int
+    output: str
+
+
+def make_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of every process: search path, home, a UTF-8 locale, and what the caller adds."""
+    home = os.environ.get("HOME", "/")
+    return {
+        "PATH": SEARCH_PATH,
+        "HOME": home,
+        "LC_ALL": "C.UTF-8",
+        "DEBIAN_FRONTEND": "noninteractive",
+        **(extra or {}),
+    }
+
+
+def find_program(name: str) -> str | None:
+    """The full path of a program, or None."""
+    return shutil.which(name, path=SEARCH_PATH)
+
+
+def privileged(argv: Sequence[str]) -> list[str]:
+    """The same command as root: unchanged for root, through sudo for everybody else."""
+    return list(argv) if os.geteuid() == 0 else ["sudo", "-n", "--", *argv]
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdin: IO[bytes] | None = None,
+    log: IO[bytes] | None = None,
+    stdout: IO[bytes] | None = None,
+    check: bool = True,
+    cleanup: bool = False,
+) -> Result:
+    """Run one process to its end.
+
+    log receives both output streams; stdout, when given, receives standard output alone (binary data). Without either
+    the output is captured (both streams) and returned. With check, a status other than 0 is a ProcessError that quotes
+    the tail of the output and the command to repeat. A process marked as cleanup runs even while hapkg stops.
+
+    Raises MachineError when the program is missing, Interrupted when hapkg is being stopped.
+    """
+    if _stopping.is_set() and not cleanup:
+        raise Interrupted("stopped on request")
+    program = find_program(argv[0])
+    if program is None:
+        raise MachineError(f"the program {argv[0]} is not installed", hint="run: hapkg doctor")
+    with contextlib.ExitStack() as stack:
+        captured = stack.enter_context(tempfile.TemporaryFile()) if log is None else log
+        null = stack.enter_context(Path(os.devnull).open("rb"))
+        try:
+            process = sh.Command(program)(
+                *argv[1:],
+                _bg=True,
+                _bg_exc=False,
+                _new_session=True,
+                _tty_out=False,
+                _in=stdin or null,
+                _out=stdout or captured,
+                _err=captured,
+                _env=make_environment(environment),
+                _cwd=str(cwd) if cwd else None,
+                _ok_code=list(range(256)),
+                _preexec_fn=_die_with_parent,
+                _close_fds=True,
+            )
+        except OSError as error:
+            raise MachineError(f"{argv[0]} cannot be started: {error.strerror}") from error
+        status = _wait(process, cleanup=cleanup)
+        output = ""
+        if log is None:
+            captured.seek(0)
+            output = captured.read().decode("utf-8", "replace")
+    if _stopping.is_set() and not cleanup:
+        raise Interrupted("stopped on request")
+    result = Result(argv=tuple(argv), status=status, output=output)
+    if check and status != 0:
+        raise ProcessError(
+            f"{Path(argv[0]).name} failed with {describe_status(status)}",
+            details=(*output.splitlines()[-12:], f"command: {shlex.join(argv)}"),
+        )
+    return result
+
+
+def describe_status(status: int) -> str:
+    """An exit status in words."""
+    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+
+def stop_all() -> None:
+    """End every running process of hapkg and refuse new ones: TERM to its session, KILL after a grace period."""
+    _stopping.set()
+    with _running_lock:
+        processes = list(_running.values())
+    for process in processes:
+        _signal_group(process, signal.SIGTERM)
+    timer = threading.Timer(GRACE_SECONDS, _kill_all, [processes])
+    timer.daemon = True
+    timer.start()
+
+
+def reset() -> None:
+    """Accept processes again after stop_all(), for a caller that lives on."""
+    _stopping.clear()
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _wait(process: Any, *, cleanup: bool) -> int:
+    if not cleanup:
+        with _running_lock:
+            _running[process.pid] = process
+    try:
+        process.wait()
+    except sh.SignalException as error:
+        return int(error.exit_code)
+    except BaseException:
+        _signal_group(process, signal.SIGTERM)
+        with contextlib.suppress(Exception):
+            process.wait(timeout=GRACE_SECONDS)
+        _signal_group(process, signal.SIGKILL)
+        raise
+    finally:
+        with _running_lock:
+            _running.pop(process.pid, None)
+    return int(process.exit_code)
+
+
+def _kill_all(processes: Sequence[Any]) -> None:
+    for process in processes:
+        _signal_group(process, signal.SIGKILL)
+
+
+def _signal_group(process: Any, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)

@@ -1,0 +1,91 @@
+"""Debian's grammar: names of packages, relations, stanzas. `python-debian` is imported here alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, NewType
+
+from debian.deb822 import Changes, Deb822, Dsc
+from debian.debfile import DebFile
+from debian.debian_support import NativeVersion
+
+SourceName = NewType("SourceName", str)
+"""Name of a source package."""
+BinaryName = NewType("BinaryName", str)
+"""Name of a binary package."""
+Suite = NewType("Suite", str)
+"""Codename of a Debian suite: bookworm."""
+
+_PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
+_LEADING_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_RELATION = re.compile(
+    r"""(?P<name>[a-z0-9][a-z0-9+.-]+)(?::[a-z0-9-]+)?
+        (?:\s*\(\s*(?:<<|<=|=|>=|>>)\s*[^\s()]+\s*\))?
+        (?:\s*\[[^\]]+\])?(?:\s*<[^>]+>)*\Z""",
+    re.VERBOSE,
+)
+
+
+def is_package_name(text: str) -> bool:
+    """Whether text is a package name by Debian policy 5.6.1."""
+    return bool(_PACKAGE_NAME.match(text))
+
+
+def is_relation(text: str) -> bool:
+    """Whether text is one relation: names with optional version, architectures, profiles; alternatives with |."""
+    return all(_RELATION.match(part.strip()) or part.strip().startswith("${") for part in text.split("|"))
+
+
+def parse_relation_names(text: str) -> tuple[tuple[BinaryName, ...], ...]:
+    """Package names of a relation field: one tuple per comma-separated relation, its alternatives in order.
+
+    Substitution variables are passed over, as a name or as a version: python-debian's parser knows neither.
+    """
+    relations = (
+        tuple(BinaryName(match[0]) for part in relation.split("|") if (match := _LEADING_NAME.match(part.strip())))
+        for relation in text.split(",")
+    )
+    return tuple(relation for relation in relations if relation)
+
+
+def compare_versions(left: str, right: str) -> int:
+    """-1, 0 or 1, as dpkg orders versions."""
+    a, b = NativeVersion(left), NativeVersion(right)
+    return (a > b) - (a < b)
+
+
+def read_stanzas(text: str | IO[bytes]) -> Iterator[Mapping[str, str]]:
+    """The stanzas of a control file, index or .sources file."""
+    for stanza in Deb822.iter_paragraphs(text, use_apt_pkg=False):
+        yield dict(stanza)
+
+
+def read_deb_control(path: Path) -> Mapping[str, str]:
+    """The control stanza of a .deb."""
+    with DebFile(str(path)) as deb:
+        return dict(deb.debcontrol())
+
+
+def read_dsc(path: Path) -> Mapping[str, str]:
+    """The plain fields of a .dsc."""
+    with path.open("rb") as file:
+        return {key: str(value) for key, value in Dsc(file).items()}
+
+
+def read_file_names(path: Path) -> tuple[str, ...]:
+    """Names of the files that a .dsc or .changes lists."""
+    with path.open("rb") as file:
+        stanza = Dsc(file) if path.suffix == ".dsc" else Changes(file)
+    return tuple(str(entry["name"]) for entry in stanza["Files"])
+
+
+def fold_description(text: str) -> str:
+    """Prose as the extended description of a control field: each line indented, blank lines as a full stop."""
+    return "\n".join(f" {line.rstrip()}" if line.strip() else " ." for line in text.strip().splitlines())
+
+
+def join_relations(relations: Iterable[str]) -> str:
+    """Relations as the value of a field, one a line."""
+    return ",\n ".join(relations)

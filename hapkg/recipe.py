@@ -1,0 +1,297 @@
+"""What one recipe says, and every rule it can break. docs/recipes.md is the reference of the keys."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+
+from hapkg.config import Project, Table, parse_table, read_toml
+from hapkg.control import BinaryName, SourceName, is_package_name, is_relation, parse_relation_names
+from hapkg.errors import RecipeError, UsageError, did_you_mean
+from hapkg.version import is_upstream_version
+
+RECIPE_FILE = "recipe.toml"
+
+
+class Style(StrEnum):
+    """How a source builds; each is a folder of debian-templates/."""
+
+    AUTOTOOLS = "autotools"
+    META = "meta"
+
+
+def _package_name(value: str) -> str:
+    if not is_package_name(value):
+        raise ValueError(f"{value!r} is not a Debian package name: lower-case letters, digits, '+', '-', '.'")
+    return value
+
+
+def _relation(value: str) -> str:
+    if not is_relation(value):
+        raise ValueError(f"{value!r} is not a relation such as 'zlib1g-dev (>= 1.2)'")
+    return value
+
+
+def _prefix_path(value: str) -> str:
+    parts = PurePosixPath(value).parts
+    if not value or value.startswith("/") or ".." in parts or re.search(r"[\s\\${}]", value):
+        raise ValueError(
+            f"{value!r} must be a path or pattern below the prefix: no leading slash, '..', blank, $ or {{}}"
+        )
+    return value
+
+
+def _upstream_version(value: str) -> str:
+    if not is_upstream_version(value):
+        raise ValueError(f"{value!r} is not an upstream version: start with a digit; no epoch, hyphen or '+ha'")
+    return value
+
+
+def _moment(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("needs a time zone, such as 2024-01-31T12:00:00Z")
+    return value.astimezone(UTC)
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value!r} stands there twice")
+    return values
+
+
+PackageName = Annotated[str, AfterValidator(_package_name)]
+Relations = Annotated[
+    tuple[Annotated[str, AfterValidator(_relation)], ...], AfterValidator(_distinct), Field(strict=False)
+]
+Paths = Annotated[
+    tuple[Annotated[str, AfterValidator(_prefix_path)], ...], AfterValidator(_distinct), Field(strict=False)
+]
+Text = Annotated[str, Field(min_length=1)]
+Line = Annotated[str, Field(min_length=1, pattern=r"^[^\n]+$")]
+Lines = Annotated[tuple[Line, ...], Field(strict=False)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Url = Annotated[str, Field(pattern=r"^(https?|file)://[^\s]+$")]
+TarballName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._~-]*\.tar\.(gz|xz|bz2)$")]
+
+
+class Upstream(Table):
+    """Where the code truly lives."""
+
+    git: Annotated[str, Field(pattern=r"^https://[^\s]+$")]
+    tag: Line
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+
+
+class DebianOrigin(Table):
+    """The upstream tarball as a Debian archive carries it (`orig`)."""
+
+    type: Literal["debian"]
+    package: PackageName
+    version: Line
+    sha256: Sha256
+
+
+class TarballOrigin(Table):
+    """A release tarball at an address."""
+
+    type: Literal["tarball"]
+    url: Url
+    sha256: Sha256
+
+    @model_validator(mode="after")
+    def _names_a_tarball(self) -> Self:
+        if not re.search(r"\.tar\.(gz|xz|bz2)$", self.url):
+            raise ValueError("url must end in .tar.gz, .tar.xz or .tar.bz2")
+        return self
+
+
+Origin = Annotated[DebianOrigin | TarballOrigin, Field(discriminator="type")]
+
+
+class CopyrightFiles(Table):
+    """One Files paragraph of debian/copyright."""
+
+    files: Line = "*"
+    copyright: Annotated[tuple[Line, ...], Field(strict=False, min_length=1)]
+    license: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]+( (and|or) [A-Za-z0-9.+-]+)*$")]
+
+
+class LintianOverride(Table):
+    """One tag that lintian reports and that is right here, with the reason."""
+
+    tag: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+    context: str = ""
+    reason: Line
+
+
+class Package(Table):
+    """One binary package."""
+
+    package: PackageName
+    architecture: Literal["any", "all"] = "any"
+    section: Line | None = None
+    synopsis: Annotated[str, Field(min_length=1, max_length=79, pattern=r"^[^\n]+$")]
+    description: Text
+    files: Paths = ()
+    """Patterns below the prefix."""
+    outside_prefix: Paths = ()
+    """Patterns below / of files that must lie outside the prefix: units, init scripts, configuration of the system."""
+    depends: Relations = ()
+    recommends: Relations = ()
+    suggests: Relations = ()
+    conflicts: Relations = ()
+    provides: Relations = ()
+    breaks: Relations = ()
+    replaces: Relations = ()
+    stack: Annotated[tuple[PackageName, ...], AfterValidator(_distinct), Field(strict=False)] = ()
+    """Packages of other recipes that this one depends on in exactly the version built together (style meta)."""
+    lintian_overrides: Annotated[tuple[LintianOverride, ...], Field(strict=False)] = ()
+
+    @property
+    def name(self) -> BinaryName:
+        """Name of the binary package."""
+        return BinaryName(self.package)
+
+
+class Recipe(Table):
+    """One source package: where its code comes from, how it builds, which binary packages it gives."""
+
+    source: PackageName
+    version: Annotated[str, AfterValidator(_upstream_version)]
+    revision: Annotated[int, Field(ge=1)] = 1
+    style: Annotated[Style, Field(strict=False)]
+    date: Annotated[datetime, AfterValidator(_moment)]
+    """SOURCE_DATE_EPOCH: when upstream released, or when the recipe last changed what it builds."""
+    section: Line = "admin"
+    homepage: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+    upstream: Upstream | None = None
+    origins: Annotated[tuple[Origin, ...], Field(strict=False)] = ()
+    build_depends: Relations = ()
+    shadows: Annotated[tuple[Line, ...], Field(strict=False)] = ()
+    """Patterns of the distribution's package names that this source stands in for: never in a build chroot."""
+    configure: Lines = ()
+    """Switches for configure, after the ones every source gets."""
+    make: Lines = ()
+    """Variables on make's command line."""
+    tests: bool = True
+    tests_off_reason: Line | None = None
+    not_installed: Paths = ()
+    """What upstream installs and no package carries."""
+    copyright: Annotated[tuple[CopyrightFiles, ...], Field(strict=False, min_length=1)]
+    lintian_overrides: Annotated[tuple[LintianOverride, ...], Field(strict=False)] = ()
+    """Overrides of the source package."""
+    packages: Annotated[tuple[Package, ...], Field(strict=False, min_length=1)]
+
+    folder: Path = Field(exclude=True)
+    patches: Annotated[tuple[str, ...], Field(strict=False, exclude=True)] = ()
+    """Names in patches/series, in order."""
+
+    @property
+    def name(self) -> SourceName:
+        """Name of the source package."""
+        return SourceName(self.source)
+
+    @property
+    def needs(self) -> tuple[BinaryName, ...]:
+        """Every package the build names: build dependencies with all alternatives, and a meta-package's exact stack."""
+        relations = parse_relation_names(", ".join(self.build_depends))
+        named = [name for alternatives in relations for name in alternatives]
+        pinned = [BinaryName(name) for package in self.packages for name in package.stack]
+        return tuple(dict.fromkeys((*named, *pinned)))
+
+    @property
+    def source_date_epoch(self) -> int:
+        """Seconds since 1970."""
+        return int(self.date.timestamp())
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self, info: ValidationInfo) -> Self:
+        names = [package.package for package in self.packages]
+        _distinct(tuple(names))
+        prefix = (info.context or {}).get("package_prefix", "")
+        for name in (self.source, *names):
+            if not name.startswith(prefix):
+                raise ValueError(f"package {name} must be named {prefix}…, or it would shadow the distribution's")
+        native = self.style is Style.META
+        if native and (self.origins or self.upstream or self.patches):
+            raise ValueError("a meta recipe has no upstream: remove upstream, origins and patches")
+        if not native and not (self.origins and self.upstream):
+            raise ValueError(f"style {self.style} needs [upstream] and at least one [[origins]]")
+        if not native and any(package.stack for package in self.packages):
+            raise ValueError("stack is for style meta; others name their run-time needs in depends")
+        if self.tests == (self.tests_off_reason is not None):
+            raise ValueError("tests = false and tests-off-reason go together")
+        return self
+
+
+def read_recipe(folder: Path, *, package_prefix: str) -> Recipe:
+    """The recipe in one folder. Raises RecipeError naming file, key and remedy."""
+    file = folder / RECIPE_FILE
+    table = read_toml(file, RecipeError)
+    for hidden in ("folder", "patches"):
+        if hidden in table:
+            raise RecipeError(f"{file}: unknown key {hidden}", hint="patches are listed in patches/series")
+    table["folder"] = folder
+    table["patches"] = _read_series(folder)
+    recipe = parse_table(Recipe, table, where=str(file), error=RecipeError, context={"package_prefix": package_prefix})
+    if recipe.source != package_prefix + folder.name:
+        raise RecipeError(
+            f"{file}: source {recipe.source} does not match its folder",
+            hint=f"name the source {package_prefix}{folder.name}, or rename the folder",
+        )
+    return recipe
+
+
+def read_recipes(project: Project) -> dict[SourceName, Recipe]:
+    """All recipes of a project by source name, in alphabetical order."""
+    if not project.recipes.is_dir():
+        raise RecipeError(f"{project.recipes} does not exist", hint="recipes live in recipes/NAME/recipe.toml")
+    found = (
+        read_recipe(file.parent, package_prefix=project.settings.package_prefix)
+        for file in sorted(project.recipes.glob(f"*/{RECIPE_FILE}"))
+    )
+    recipes = {recipe.name: recipe for recipe in found}
+    if not recipes:
+        raise RecipeError(f"{project.recipes} holds no recipe", hint="recipes live in recipes/NAME/recipe.toml")
+    return recipes
+
+
+def find_recipe(recipes: dict[SourceName, Recipe], word: str, package_prefix: str) -> Recipe:
+    """The recipe a person means: its source name, its folder, or one of its binary packages."""
+    for recipe in recipes.values():
+        names = {recipe.source, recipe.source.removeprefix(package_prefix), *(p.package for p in recipe.packages)}
+        if word in names:
+            return recipe
+    known = [
+        name for recipe in recipes.values() for name in (recipe.source, recipe.source.removeprefix(package_prefix))
+    ]
+    raise UsageError(f"there is no recipe {word}", hint=did_you_mean(word, known) or "hapkg list shows them")
+
+
+def _read_series(folder: Path) -> tuple[str, ...]:
+    """Patch names of patches/series; every one must exist and start with a DEP-3 header."""
+    series = folder / "patches" / "series"
+    if not series.exists():
+        return ()
+    names = tuple(
+        line.split("#")[0].strip() for line in series.read_text("utf-8").splitlines() if line.split("#")[0].strip()
+    )
+    for name in names:
+        if "/" in name or name.startswith("."):
+            raise RecipeError(f"{series}: {name!r} must be a file name in the same folder")
+        patch = series.parent / name
+        if not patch.is_file():
+            raise RecipeError(f"{series}: patch {name} does not exist", hint="add the file, or remove the line")
+        header = patch.read_text("utf-8", "replace").split("\n--- ", 1)[0]
+        fields = {line.split(":")[0].lower() for line in header.splitlines() if re.match(r"[A-Za-z-]+:", line)}
+        if not fields & {"description", "subject"} or not fields & {"origin", "author", "from"}:
+            raise RecipeError(
+                f"{patch}: no DEP-3 header", hint="start the patch with Description: and Author: (or Origin:) lines"
+            )
+    return names

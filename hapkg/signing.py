@@ -1,0 +1,220 @@
+"""The key that signs the repository: found, made on first use, used. gpg runs here alone.
+
+hapkg's own key lives in a gpg home of its own, without passphrase, so that a publish needs nobody at the keyboard. gpg
+never works in that folder itself but in a short-lived one that links to it: sockets fit there however long the real
+path is, two publishers never share an agent, and nothing is left running. The key the user names with `--key` stays in
+the user's own gpg home, with the user's own agent, which is not hapkg's to end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hapkg.command import describe_status, run
+from hapkg.errors import RepositoryError
+
+_GPG = ("--batch", "--no-tty", "--quiet", "--trust-model", "always")
+_SECRET_PARTS = ("private-keys-v1.d", "openpgp-revocs.d")
+_SESSION = ("GNUPGHOME", "GPG_TTY", "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+"""What the user's own agent needs to find the user's keys and to ask for a passphrase."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyChoice:
+    """Which key is to sign: hapkg's own, or the one that name stands for in the user's gpg home."""
+
+    home: Path
+    """The gpg home of hapkg's own key; the key is made there on first use. Unused when a name is given."""
+    name: str = ""
+    """Fingerprint or e-mail address of one of the user's keys, or "" for hapkg's own."""
+
+    @property
+    def folder(self) -> Path:
+        """The gpg home the secret key lies in, without symbolic links."""
+        if self.name:
+            return Path(os.environ.get("GNUPGHOME") or Path.home() / ".gnupg").resolve()
+        return self.home.resolve()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigningKey:
+    """A secret key that exists and can sign."""
+
+    home: Path | None
+    """hapkg's own gpg home, or None for the user's."""
+    fingerprint: str
+    """40 hexadecimal digits, upper case."""
+    made: bool = False
+    """Made just now."""
+
+
+def find_key(choice: KeyChoice, *, owner: str) -> SigningKey:
+    """The chosen key; hapkg's own is made when there is none yet, with owner ("NAME <ADDRESS>") as its user id.
+
+    Raises RepositoryError when the user has no such key, several, or one that cannot sign.
+    """
+    if choice.name:
+        return _find_named_key(choice.name)
+    made = False
+    if not choice.home.is_dir() or not any(choice.home.iterdir()):
+        _make_home(choice.home, owner)
+        made = True
+    usable = _find_usable(
+        _run_gpg(choice.home, "--with-colons", "--list-secret-keys", doing="list the keys", secret=True)
+    )
+    if not usable:
+        raise RepositoryError(
+            f"{choice.home} holds no key that can sign",
+            hint="restore the key from a copy, or remove the folder to get a new key; "
+            "machines that use the repository must then trust the new one",
+        )
+    return SigningKey(home=choice.home, fingerprint=usable[-1], made=made)
+
+
+def export_key(key: SigningKey, *, armored: bool) -> bytes:
+    """The public key: as apt's keyring files have it, or as text."""
+    options = ["--armor"] if armored else []
+    return _run_gpg(
+        key.home, *options, "--export-options", "export-minimal", "--export", key.fingerprint, doing="export the key"
+    )
+
+
+def sign(key: SigningKey, file: Path) -> tuple[bytes, bytes]:
+    """The file signed: its text with the signature around it (InRelease), and the signature alone (Release.gpg)."""
+    options = ("--yes", "--digest-algo", "SHA512", "--local-user", key.fingerprint)
+    clear = _run_gpg(key.home, *options, "--clearsign", "--output", "-", str(file), doing="sign", secret=True)
+    detached = _run_gpg(
+        key.home, *options, "--armor", "--detach-sign", "--output", "-", str(file), doing="sign", secret=True
+    )
+    return clear, detached
+
+
+def has_signed(key: SigningKey, *files: Path) -> bool:
+    """Whether a signed text, or a signature and the file it is for, carries a good signature by this key."""
+    with contextlib.suppress(RepositoryError):
+        status = _run_gpg(key.home, "--status-fd", "1", "--verify", *map(str, files), doing="verify").decode()
+        for line in status.splitlines():
+            words = line.split()
+            if words[1:2] == ["VALIDSIG"]:
+                return key.fingerprint in (words[2], words[-1])
+    return False
+
+
+def _find_named_key(name: str) -> SigningKey:
+    try:
+        listing = _run_gpg(None, "--with-colons", "--list-secret-keys", "--", name, doing="find the key", secret=True)
+    except RepositoryError as cause:
+        raise RepositoryError(
+            f"there is no secret key for {name}",
+            details=cause.details,
+            hint="gpg --list-secret-keys shows yours; without --key, hapkg makes a key of its own",
+        ) from None
+    usable = _find_usable(listing)
+    if not usable:
+        raise RepositoryError(f"the key {name} cannot sign: it is expired, revoked, or not for signing")
+    if len(usable) > 1:
+        raise RepositoryError(f"{name} names several keys", details=usable, hint="give the fingerprint of one of them")
+    return SigningKey(home=None, fingerprint=usable[0])
+
+
+def _find_usable(listing: bytes) -> list[str]:
+    """Fingerprints of the keys of a listing (gpg's DETAILS, section "Format of the colon listings") that can sign."""
+    usable: list[tuple[int, str]] = []
+    candidate: int | None = None
+    for line in listing.decode("utf-8", "replace").splitlines():
+        fields = line.split(":")
+        if fields[0] == "sec":
+            good = fields[1] not in tuple("eirdn") and "S" in fields[11]
+            candidate = int(fields[5] or 0) if good else None
+        elif fields[0] == "fpr" and candidate is not None:
+            usable.append((candidate, fields[9]))
+            candidate = None
+    return [fingerprint for _, fingerprint in sorted(usable)]
+
+
+def _make_home(home: Path, owner: str) -> None:
+    """Make the gpg home with one key in it: beside its place first, so that it never exists half-made.
+
+    ed25519 because gpgv of bookworm and sqv of trixie both take it, and the key block stays short enough to be part
+    of the .sources file.
+    """
+    home.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
+    try:
+        for part in _SECRET_PARTS:
+            (new / part).mkdir(mode=0o700)
+        with _open_home(new) as short:
+            act = ("--passphrase", "", "--quick-generate-key", owner, "ed25519", "sign", "never")
+            _capture([*_with_agent(short), *act], doing="make a key")
+            shutil.copyfile(short / "pubring.kbx", new / "pubring.kbx")
+        for path in (*new.rglob("*"), new):  # a key that is trusted somewhere must survive a power cut
+            _sync(path)
+        try:
+            new.rename(home)
+        except OSError:
+            if not any(home.iterdir()):  # otherwise another publish was faster: its key is the key
+                raise
+        _sync(home.parent)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _open_home(home: Path) -> Iterator[Path]:
+    """A short-lived gpg home that links to what is in home. No agent of it is left at the end."""
+    short = Path(tempfile.mkdtemp(prefix="hapkg-gpg-", dir="/tmp"))
+    try:
+        for part in (*_SECRET_PARTS, "pubring.kbx"):
+            if (home / part).exists():
+                (short / part).symlink_to(home.resolve() / part)
+        yield short
+    finally:
+        for act in (("--kill", "all"), ("--remove-socketdir",)):
+            run(["gpgconf", "--homedir", str(short), *act], check=False, cleanup=True)
+        shutil.rmtree(short, ignore_errors=True)
+
+
+def _run_gpg(home: Path | None, *arguments: str, doing: str, secret: bool = False) -> bytes:
+    """gpg's standard output. secret: the secret key is needed, and so the agent that guards it."""
+    if home is None:
+        environment = {name: os.environ[name] for name in _SESSION if name in os.environ}
+        return _capture(["gpg", *_GPG, *arguments], doing=doing, environment=environment)
+    with _open_home(home) as short:
+        start = _with_agent(short) if secret else ["gpg", "--homedir", str(short), "--no-autostart", *_GPG]
+        return _capture([*start, *arguments], doing=doing)
+
+
+def _with_agent(home: Path) -> list[str]:
+    """gpg as the command of an agent of its own: an agent started so ends with its command, even if hapkg is killed."""
+    return ["gpg-agent", "--homedir", str(home), "--daemon", "--", "gpg", "--homedir", str(home), *_GPG]
+
+
+def _capture(argv: Sequence[str], *, doing: str, environment: Mapping[str, str] | None = None) -> bytes:
+    with tempfile.TemporaryFile() as out:
+        result = run(argv, environment=environment, stdout=out, check=False)
+        out.seek(0)
+        output = out.read()
+    if result.status != 0:
+        raise RepositoryError(
+            f"gpg cannot {doing}: {describe_status(result.status)}",
+            details=(*result.output.splitlines()[-12:], f"command: {shlex.join(argv)}"),
+            hint="a key with a passphrase must be unlocked first, by signing anything with gpg"
+            if "sign" in doing
+            else "",
+        )
+    return output
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

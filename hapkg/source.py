@@ -1,0 +1,88 @@
+"""Upstream code, patches and debian/ become a source package: .dsc, orig tarball, debian tarball."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from hapkg import command
+from hapkg.control import read_file_names
+from hapkg.errors import ProcessError, SourceError
+from hapkg.origin import Tarball
+from hapkg.recipe import Recipe
+from hapkg.template import DebianFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcePackage:
+    """A source package on disk."""
+
+    dsc: Path
+    files: tuple[Path, ...]
+    """The .dsc and every file it names."""
+
+
+def make_source_package(
+    recipe: Recipe, debian: DebianFolder, tarball: Tarball | None, *, version: str, target: Path
+) -> SourcePackage:
+    """Write the source package into the folder target, which must not exist. tarball is None for a native one.
+
+    Raises SourceError when the tarball cannot be unpacked or a patch does not apply.
+    """
+    tree = target / f"{recipe.source}-{recipe.version}"
+    tree.mkdir(parents=True)
+    if tarball is not None:
+        orig = target / f"{recipe.source}_{recipe.version}.orig{tarball.suffix}"
+        shutil.copyfile(tarball.path, orig)
+        _unpack(recipe, orig, tree)
+    debian.write(tree / "debian")
+    environment = {"SOURCE_DATE_EPOCH": str(recipe.source_date_epoch)}
+    try:
+        command.run(["dpkg-source", "--before-build", tree.name], cwd=target, environment=environment)
+    except ProcessError as error:
+        raise _describe_patch_failure(recipe, error) from error
+    try:
+        command.run(["dpkg-source", "--build", tree.name], cwd=target, environment=environment)
+    except ProcessError as error:
+        raise SourceError(
+            f"{recipe.source}: dpkg-source cannot make the source package", details=error.details
+        ) from error
+    shutil.rmtree(tree)
+    dsc = target / f"{recipe.source}_{version}.dsc"
+    if not dsc.exists():
+        raise SourceError(f"{recipe.source}: dpkg-source wrote no {dsc.name}")
+    return SourcePackage(dsc=dsc, files=(dsc, *(target / name for name in read_file_names(dsc))))
+
+
+def _unpack(recipe: Recipe, orig: Path, tree: Path) -> None:
+    try:
+        listing = command.run(["tar", "-tf", str(orig)]).output.splitlines()
+        tops = {name.split("/")[0] for name in listing if name not in ("", ".", "./")}
+        if len(tops) != 1:
+            found = ", ".join(sorted(tops)[:5])
+            raise SourceError(
+                f"{recipe.source}: the tarball has {len(tops)} top-level entries instead of one folder",
+                details=[f"found: {found}"],
+                hint="pin upstream's release tarball",
+            )
+        command.run(["tar", "-xf", str(orig), "--strip-components=1", "--no-same-owner", "-C", str(tree)])
+    except ProcessError as error:
+        raise SourceError(
+            f"{recipe.source}: the tarball cannot be unpacked",
+            details=error.details,
+            hint="its checksum matches the recipe, so upstream's file itself is damaged: pin another",
+        ) from error
+    if (tree / "debian").exists():
+        shutil.rmtree(tree / "debian")  # upstream's own packaging would mix with ours
+
+
+def _describe_patch_failure(recipe: Recipe, error: ProcessError) -> SourceError:
+    text = "\n".join(error.details)
+    named = next((name for name in recipe.patches if name in text), "")
+    folder = recipe.folder / "patches"
+    return SourceError(
+        f"{recipe.source}: patch {named or '(see below)'} does not apply to version {recipe.version}",
+        details=error.details,
+        hint=f"refresh {folder / named if named else folder}, or remove it from series if upstream has taken it",
+    )

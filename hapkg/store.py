@@ -1,0 +1,184 @@
+"""The layout of the state folder. Finished = the directory exists: it is written under another name and renamed.
+
+lock                        held by the one process that changes state
+sources/sha256/<digest>     upstream files by content (written by origin)
+chroots/<suite>/            base chroots (written by chroot)
+archives/<suite>/           Debian packages that builds installed
+builds/<key>/               finished builds: artifact.json, packages, log
+failed/<suite>/<source>/    the last failure of a source: build.log
+work/                       scratch, emptied at every start
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hapkg.control import SourceName, Suite
+from hapkg.errors import BusyError, IntegrityError, MachineError
+
+LOG_NAME = "build.log"
+_DESCRIPTION = "artifact.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """One finished build."""
+
+    key: str
+    source: SourceName
+    version: str
+    suite: Suite
+    architecture: str
+    inputs: Mapping[str, Any]
+    """What the key was computed from."""
+    origin: str
+    """Which origin delivered the source, in words."""
+    files: Mapping[str, str]
+    """Name to sha256 of everything the build made."""
+    seconds: Mapping[str, float]
+    """Duration of each phase."""
+    folder: Path
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the names and digests of its binary packages: what a build that uses it depends on."""
+        debs = {name: digest for name, digest in self.files.items() if name.endswith(".deb")}
+        return hashlib.sha256(json.dumps(debs, sort_keys=True).encode()).hexdigest()
+
+    def paths(self, *suffixes: str) -> tuple[Path, ...]:
+        """Paths of its files with one of these endings, by name."""
+        return tuple(self.folder / name for name in sorted(self.files) if name.endswith(suffixes))
+
+    @property
+    def log(self) -> Path:
+        """The build's log."""
+        return self.folder / LOG_NAME
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """The state folder of one user, or of one test."""
+
+    root: Path
+
+    @property
+    def work(self) -> Path:
+        """Scratch for the lock's holder."""
+        return self.root / "work"
+
+    def failure_log(self, suite: Suite, source: SourceName) -> Path:
+        """Where the log of a failing build is written."""
+        return self.root / "failed" / suite / source / LOG_NAME
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the one process that changes state. Raises BusyError when another is; a dead holder's lock is free."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            file = (self.root / "lock").open("a+", encoding="ascii")
+        except OSError as cause:
+            raise MachineError(
+                f"the state folder {self.root} cannot be used: {cause.strerror}", hint="choose another with --cache"
+            ) from cause
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as cause:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise BusyError(
+                    f"another hapkg (process {holder}) works in {self.root}",
+                    hint="wait for it to end, or give this one a state folder of its own with --cache",
+                ) from cause
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+
+    def reclaim(self) -> None:
+        """Empty the scratch folder. The caller holds the lock."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        for left in (self.root / "builds").glob(".new-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        self.work.mkdir(parents=True, exist_ok=True)
+
+    def find_build(self, key: str) -> Artifact | None:
+        """The finished build with this key, or None."""
+        return _read_artifact(self.root / "builds" / key)
+
+    def list_builds(self) -> tuple[Artifact, ...]:
+        """Every finished build, oldest first."""
+        files = sorted((self.root / "builds").glob(f"*/{_DESCRIPTION}"), key=lambda file: file.stat().st_mtime_ns)
+        found = (_read_artifact(file.parent) for file in files)
+        return tuple(artifact for artifact in found if artifact is not None)
+
+    def add_build(self, artifact: Artifact, made: Path) -> Artifact:
+        """Take the files of a finished build out of a scratch folder into the store, all or nothing."""
+        target = self.root / "builds" / artifact.key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = target.parent / f".new-{artifact.key}"
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.copytree(made, new)
+        table = asdict(artifact)
+        del table["folder"]
+        (new / _DESCRIPTION).write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", "utf-8")
+        for file in new.iterdir():
+            sync(file)
+        sync(new)
+        shutil.rmtree(target, ignore_errors=True)
+        new.rename(target)
+        sync(target.parent)
+        stored = _read_artifact(target)
+        if stored is None:
+            raise MachineError(f"the build {target} vanished while it was stored")
+        return stored
+
+    def remove_build(self, artifact: Artifact) -> None:
+        """Forget a finished build: renamed first, so that half of one is never seen."""
+        doomed = artifact.folder.with_name(f".new-{artifact.key}")
+        artifact.folder.rename(doomed)
+        shutil.rmtree(doomed)
+
+    def verify(self, artifact: Artifact) -> None:
+        """Check every file of a build against its digest. Raises IntegrityError."""
+        for name, digest in artifact.files.items():
+            file = artifact.folder / name
+            if not file.is_file() or file_digest(file) != digest:
+                raise IntegrityError(
+                    f"{file} is not what the build of {artifact.source} made",
+                    hint=f"run: hapkg clean {artifact.source}",
+                )
+
+
+def file_digest(file: Path) -> str:
+    """sha256 of a file's content."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Make a file or a folder's entries durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_artifact(folder: Path) -> Artifact | None:
+    try:
+        table = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
+        return Artifact(**table, folder=folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (json.JSONDecodeError, TypeError):
+        return None  # written by a hapkg of another format: as good as absent

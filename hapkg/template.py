@@ -1,0 +1,143 @@
+"""Recipe and settings become the text of debian/. `jinja2` is imported here alone; nothing is written to disk.
+
+Templates are looked up in the recipe's own debian/ folder, then in its style's folder, then in common/; the first one
+wins, so a recipe overrides exactly the file it must. `NAME.j2` is rendered, other files are taken as they are. A
+template called `package.X` is rendered once per binary package as `PACKAGE.X`. A file that renders to nothing is left
+out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from hapkg.config import Settings
+from hapkg.control import BinaryName, Suite, fold_description
+from hapkg.errors import RecipeError
+from hapkg.recipe import Recipe
+
+_LICENSES = "licenses"
+_EXECUTABLE_MARK = b"#!"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebianFolder:
+    """The files of one debian/ folder: path below it and content. A file that starts with #! is executable."""
+
+    files: Mapping[str, bytes]
+
+    @property
+    def digest(self) -> str:
+        """sha256 over names and contents, whatever order they came in."""
+        listing = [(path, hashlib.sha256(self.files[path]).hexdigest()) for path in sorted(self.files)]
+        return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+    def write(self, target: Path) -> None:
+        """Write the folder's files below target, which becomes debian/."""
+        for path, content in self.files.items():
+            file = target / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+            file.chmod(0o755 if content.startswith(_EXECUTABLE_MARK) else 0o644)
+
+
+def render_debian(
+    recipe: Recipe,
+    settings: Settings,
+    templates: Path,
+    *,
+    suite: Suite,
+    version: str,
+    key: str,
+    versions: Mapping[BinaryName, str],
+) -> DebianFolder:
+    """The debian/ folder of a recipe. versions holds the exact version of every stack package a meta-package pins.
+
+    Raises RecipeError when a template is wrong or names something that does not exist.
+    """
+    own = recipe.folder / "debian"
+    sources = _find_templates(own, templates / str(recipe.style), templates / "common")
+    environment = _make_environment(templates)
+    licenses = {name for p in recipe.copyright for name in p.license.replace(" or ", " and ").split(" and ")}
+    values: dict[str, Any] = {
+        "recipe": recipe,
+        "prefix": settings.prefix,
+        "package_prefix": settings.package_prefix,
+        "cluster_user": settings.cluster_user,
+        "cluster_group": settings.cluster_group,
+        "maintainer": settings.maintainer,
+        "suite": suite,
+        "version": version,
+        "key": key,
+        "versions": versions,
+        "licenses": sorted({*licenses, "GPL-3+"}),
+    }
+    files: dict[str, bytes] = {}
+    for path, source in sorted(sources.items()):
+        if source.suffix != ".j2":
+            files[path] = source.read_bytes()
+            continue
+        if path.startswith("package."):
+            for package in recipe.packages:
+                rendered = _render(environment, source, {**values, "package": package})
+                files.setdefault(f"{package.package}.{path.removeprefix('package.')}", rendered)
+        else:
+            files[path] = _render(environment, source, values)
+    for name in recipe.patches:
+        files[f"patches/{name}"] = (recipe.folder / "patches" / name).read_bytes()
+    if recipe.patches:
+        files["patches/series"] = "".join(f"{name}\n" for name in recipe.patches).encode()
+    return DebianFolder(files={path: content for path, content in files.items() if content.strip()})
+
+
+def _find_templates(*folders: Path) -> dict[str, Path]:
+    """Which file renders each path of debian/: the first folder that has one wins."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for file in sorted(folder.rglob("*")):
+            path = file.relative_to(folder)
+            if file.is_file() and path.parts[0] != _LICENSES:
+                found.setdefault(str(path).removesuffix(".j2"), file)
+    return found
+
+
+def _make_environment(templates: Path) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # the output is no markup
+    )
+    environment.filters["fold_description"] = fold_description
+    environment.filters["rfc5322"] = format_datetime
+    environment.filters["make_word"] = make_word
+    return environment
+
+
+def make_word(text: str) -> str:
+    """One shell word inside a makefile's recipe line. $NAME stays a variable of the environment of exports.sh."""
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`")
+    return '"' + quoted.replace("$", "$$").replace("#", "\\#") + '"'
+
+
+def _render(environment: jinja2.Environment, source: Path, values: Mapping[str, Any]) -> bytes:
+    try:
+        return environment.from_string(source.read_text("utf-8")).render(values).encode()
+    except jinja2.TemplateNotFound as cause:
+        raise RecipeError(
+            f"{values['recipe'].source}: {source.name} needs debian-templates/{cause.name}, which does not exist",
+            hint="a licence's text is a file in debian-templates/common/licenses/",
+        ) from cause
+    except jinja2.TemplateSyntaxError as cause:
+        raise RecipeError(f"{source}, line {cause.lineno}: {cause.message}") from cause
+    except jinja2.UndefinedError as cause:
+        raise RecipeError(f"{source}: {cause.message}") from cause
