@@ -207,7 +207,7 @@ def create_chroot(cache: Path, suite: Suite, mirror: Mirror | None, *, log: IO[b
     packages = sorted(f"{s['Package']}={s['Version']}:{s['Architecture']}" for s in read_stanzas(status))
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()
     (new / "chroot.json").write_text(json.dumps({"digest": digest, "packages": len(packages)}) + "\n", "utf-8")
-    (cache / "archives" / suite / "partial").mkdir(parents=True, exist_ok=True)
+    make_archives(cache, suite)
     _write_configuration(cache, suite)
     if target.exists():
         old = target.parent / f".new-{suite}.old"
@@ -221,6 +221,11 @@ def create_chroot(cache: Path, suite: Suite, mirror: Mirror | None, *, log: IO[b
     if made is None:
         raise MachineError(f"the chroot of {suite} vanished while it was made")
     return made
+
+
+def make_archives(cache: Path, suite: Suite) -> None:
+    """Make the folder of downloaded packages that sessions of a suite mount."""
+    (cache / "archives" / suite / "partial").mkdir(parents=True, exist_ok=True)
 
 
 def remove_chroot(cache: Path, suite: Suite) -> None:

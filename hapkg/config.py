@@ -121,6 +121,14 @@ def find_cache(option: Path | None) -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "hapkg"
 
 
+def find_keys() -> Path:
+    """Where hapkg's own signing key lives: not in the cache, because a key cannot be made again."""
+    if named := os.environ.get("HAPKG_KEYS"):
+        return Path(named).absolute()
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "hapkg" / "keys"
+
+
 def read_toml(file: Path, error: type[HapkgError]) -> dict[str, Any]:
     """A TOML file as a dictionary; whatever is wrong with it is raised as the given error."""
     try:

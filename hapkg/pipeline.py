@@ -30,6 +30,7 @@ from hapkg.mirror import Mirror
 from hapkg.origin import Tarball, fetch
 from hapkg.plan import PLACEHOLDER, Action, Release, Step, decide, defer, make_inputs
 from hapkg.recipe import Recipe, Style
+from hapkg.repository import Upload
 from hapkg.source import make_source_package
 from hapkg.store import Artifact, Store, file_digest
 from hapkg.template import DebianFolder, render_debian
@@ -398,3 +399,53 @@ def read_architecture() -> str:
 def count_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def collect_uploads(store: Store, sources: set[SourceName], suites: Sequence[Suite]) -> tuple[Upload, ...]:
+    """The newest finished build of every source and suite, verified, as uploads for a repository."""
+    newest = {(artifact.suite, artifact.source): artifact for artifact in store.list_builds()}
+    wanted = sorted(place for place in newest if place[0] in suites and place[1] in sources)
+    chosen = [newest[place] for place in wanted]
+    for artifact in chosen:
+        store.verify(artifact)
+    return tuple(
+        Upload(suite=artifact.suite, source=artifact.source, files=artifact.paths(".deb", ".dsc", ".tar.xz", ".tar.gz"))
+        for artifact in chosen
+    )
+
+
+def clean(workshop: Workshop, names: Sequence[SourceName], *, everything: bool) -> int:
+    """Remove what is not needed any more; returns the bytes freed. The caller holds the store's lock.
+
+    Without names: all builds but the newest of each source and suite, failed builds and scratch, and with everything
+    also the newest builds, downloaded sources and packages. With names: every build of these sources.
+    """
+    store = workshop.store
+    before = _measure(store.root)
+    store.reclaim()
+    chroots.reclaim(store.root)
+    builds = store.list_builds()
+    newest = {(artifact.suite, artifact.source): artifact for artifact in builds}
+    kept = set() if everything else {artifact.key for artifact in newest.values()}
+    for artifact in builds:
+        if artifact.source in names if names else artifact.key not in kept:
+            store.remove_build(artifact)
+    if not names:
+        folders = ("failed", "sources", "archives", "logs") if everything else ("failed",)
+        for folder in folders:
+            shutil.rmtree(store.root / folder, ignore_errors=True)
+        for chroot in chroots.list_chroots(store.root):
+            chroots.make_archives(store.root, chroot.suite)
+    return max(0, before - _measure(store.root))
+
+
+def _measure(folder: Path) -> int:
+    """Bytes below the state folder, base chroots left out: they are never cleaned."""
+    total = 0
+    for parent, folders, files in os.walk(folder):
+        if Path(parent) == folder and "chroots" in folders:
+            folders.remove("chroots")
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                total += (Path(parent) / name).lstat().st_size
+    return total

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hapkg.command import describe_status, run
+from hapkg.disk import sync
 from hapkg.errors import RepositoryError
 
 _GPG = ("--batch", "--no-tty", "--quiet", "--trust-model", "always")
@@ -155,13 +156,13 @@ def _make_home(home: Path, owner: str) -> None:
             _capture([*_with_agent(short), *act], doing="make a key")
             shutil.copyfile(short / "pubring.kbx", new / "pubring.kbx")
         for path in (*new.rglob("*"), new):  # a key that is trusted somewhere must survive a power cut
-            _sync(path)
+            sync(path)
         try:
             new.rename(home)
         except OSError:
             if not any(home.iterdir()):  # otherwise another publish was faster: its key is the key
                 raise
-        _sync(home.parent)
+        sync(home.parent)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -210,11 +211,3 @@ def _capture(argv: Sequence[str], *, doing: str, environment: Mapping[str, str] 
             else "",
         )
     return output
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,462 @@
+"""The command line: options, wording, exit codes. Data goes to standard output, the story to standard error."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from hapkg import __version__, mirror, pipeline, repository, show
+from hapkg import chroot as chroots
+from hapkg.config import Project, find_cache, find_keys, find_project
+from hapkg.control import SourceName, Suite
+from hapkg.doctor import diagnose
+from hapkg.errors import HapkgError, Interrupted, UsageError
+from hapkg.graph import make_graph
+from hapkg.origin import describe_origin
+from hapkg.pipeline import Outcome, Workshop
+from hapkg.plan import Release
+from hapkg.recipe import Recipe, find_recipe, read_recipes
+from hapkg.repository import Identity, KeyChoice, Publication
+from hapkg.store import Artifact, Store
+
+# Typer brings its own click and names the base of its usage errors nowhere in public.
+_CommandLineProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+app = typer.Typer(
+    name="hapkg",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Build the Linux HA stack from upstream source as Debian packages under /opt/ha, and publish them with apt.",
+)
+chroot_app = typer.Typer(no_args_is_help=True, help="Make, list, renew and remove the clean chroots that builds use.")
+app.add_typer(chroot_app, name="chroot")
+
+SuiteOption = Annotated[str | None, typer.Option("--suite", "-s", help="Debian suite to build for.", metavar="SUITE")]
+MirrorOption = Annotated[str | None, typer.Option(help="Debian archive, instead of the host's own.", metavar="URL")]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", "-j", min=1, help="Sources built at the same time [default: the cores].")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+NamesArgument = Annotated[list[str] | None, typer.Argument(help="Recipes or packages.", metavar="[NAME]...")]
+
+
+class Context:
+    """What the options before the command decide."""
+
+    def __init__(self, project: Path | None, cache: Path | None) -> None:
+        self._start = project
+        self.store = Store(root=find_cache(cache))
+
+    @property
+    def project(self) -> Project:
+        """The project that --project or the current folder lies in."""
+        return find_project(self._start or Path.cwd())
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"hapkg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    project: Annotated[Path | None, typer.Option(help="The checkout [default: found from here upwards].")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="State folder [default: $HAPKG_CACHE or ~/.cache/hapkg].", metavar="DIR")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+    context.obj = Context(project, cache)
+
+
+@app.command("build-all")
+def build_all(
+    context: typer.Context,
+    suite: SuiteOption = None,
+    jobs: JobsOption = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", "-k", help="Build what does not need a failed one.")
+    ] = False,
+    mirror: MirrorOption = None,
+    lintian: Annotated[bool, typer.Option(help="Check the packages with lintian.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Build every recipe, each in a clean chroot, reusing what did not change."""
+    _build(context.obj, None, suite, jobs, keep_going, mirror, lintian, as_json)
+
+
+@app.command()
+def build(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(help="Recipes or packages.", metavar="NAME...")],
+    suite: SuiteOption = None,
+    jobs: JobsOption = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", "-k", help="Build what does not need a failed one.")
+    ] = False,
+    mirror: MirrorOption = None,
+    lintian: Annotated[bool, typer.Option(help="Check the packages with lintian.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Build the named recipes and what they need."""
+    _build(context.obj, names, suite, jobs, keep_going, mirror, lintian, as_json)
+
+
+@app.command()
+def plan(
+    context: typer.Context, names: NamesArgument = None, suite: SuiteOption = None, as_json: JsonOption = False
+) -> None:
+    """Show what build-all would do, and why. Changes nothing."""
+    workshop = _open_workshop(context.obj, suite, None)
+    steps = pipeline.make_plan(workshop, _pick(workshop, names))
+    if as_json:
+        _print_json([{"source": s.source, "action": s.action, "version": s.version, "reason": s.reason} for s in steps])
+    else:
+        show.print_table(
+            ("source", "action", "version", "reason"),
+            [(s.source, s.action, s.version or "?", s.reason) for s in steps],
+        )
+
+
+@app.command("list")
+def list_recipes(context: typer.Context, suite: SuiteOption = None, as_json: JsonOption = False) -> None:
+    """List the recipes in build order, with the newest finished build of each."""
+    workshop = _open_workshop(context.obj, suite, None)
+    newest = _newest_builds(workshop)
+    rows: list[dict[str, Any]] = []
+    for name in workshop.graph.order:
+        build = newest.get(name)
+        packages = [package.package for package in workshop.recipes[name].packages]
+        rows.append(
+            {
+                "source": name,
+                "upstream": workshop.recipes[name].version,
+                "built": build.version if build else None,
+                "packages": packages,
+                "needs": list(workshop.graph.needs[name]),
+            }
+        )
+    if as_json:
+        _print_json(rows)
+    else:
+        show.print_table(
+            ("source", "upstream", "built", "packages"),
+            [(r["source"], r["upstream"], r["built"] or "-", " ".join(r["packages"])) for r in rows],
+        )
+
+
+@app.command("show")
+def show_recipe(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Recipe or package.")],
+    suite: SuiteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one recipe: origins, patches, what it needs, what it builds, its last build."""
+    workshop = _open_workshop(context.obj, suite, None)
+    chosen = _find(workshop, name)
+    facts = _describe_recipe(workshop, chosen)
+    if as_json:
+        _print_json(facts)
+    else:
+        show.print_facts(facts)
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Recipe or package.")],
+    suite: SuiteOption = None,
+    path: Annotated[bool, typer.Option("--path", help="Print only where the log is.")] = False,
+) -> None:
+    """Print the log of the last build of a recipe, failed or finished."""
+    workshop = _open_workshop(context.obj, suite, None)
+    chosen = _find(workshop, name)
+    failed = workshop.store.failure_log(workshop.suite, chosen.name)
+    finished = _newest_builds(workshop).get(chosen.name)
+    log = failed if failed.exists() else finished.log if finished else None
+    if log is None:
+        raise UsageError(
+            f"{chosen.source} was never built for {workshop.suite}", hint=f"run: hapkg build {chosen.source}"
+        )
+    typer.echo(str(log) if path else log.read_text("utf-8", "replace"), nl=path)
+
+
+@app.command()
+def publish(
+    context: typer.Context,
+    repo: Annotated[
+        Path | None, typer.Option("--repo", help="Repository folder [default: ./apt].", metavar="DIR")
+    ] = None,
+    suite: SuiteOption = None,
+    key: Annotated[
+        str | None, typer.Option(help="Sign with this key of your own GnuPG [default: one made on first use].")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Where nodes will reach the repository [default: file:].")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the finished builds into a signed apt repository, at once or not at all."""
+    project: Project = context.obj.project
+    store: Store = context.obj.store
+    suites = [project.pick_suite(suite)] if suite else [Suite(name) for name in project.settings.suites]
+    uploads = pipeline.collect_uploads(store, set(read_recipes(project)), suites)
+    if not uploads:
+        raise UsageError("nothing is built yet", hint="run: hapkg build-all")
+    identity = Identity(
+        origin=project.settings.origin, label=project.settings.label, maintainer=project.settings.maintainer
+    )
+    root = (repo or project.repository).absolute()
+    publication = repository.publish(
+        root, uploads, identity=identity, key=KeyChoice(home=find_keys(), name=key or ""), url=url or ""
+    )
+    _print_publication(publication, as_json=as_json)
+
+
+@app.command()
+def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Check this host: what is missing, and the command that mends it."""
+    findings = diagnose(context.obj.store.root)
+    if as_json:
+        _print_json([{"check": f.check, "ok": f.ok, "found": f.found, "remedy": f.remedy} for f in findings])
+    else:
+        rows = [("ok" if f.ok else "MISSING", f.check, f.found, f.remedy) for f in findings]
+        show.print_table(("", "check", "found", "mend it with"), rows)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(9)
+
+
+@app.command()
+def clean(
+    context: typer.Context,
+    names: NamesArgument = None,
+    suite: SuiteOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also the newest builds, sources and packages.")] = False,
+) -> None:
+    """Remove old builds, failed ones and scratch; with names, every build of those recipes."""
+    workshop = _open_workshop(context.obj, suite, None)
+    with context.obj.store.lock():
+        freed = pipeline.clean(workshop, [_find(workshop, name).name for name in names or []], everything=everything)
+    show.say(f"freed {show.size(freed)}")
+
+
+@chroot_app.command("create")
+def chroot_create(context: typer.Context, suite: SuiteOption = None, mirror: MirrorOption = None) -> None:
+    """Make the base chroot of a suite, unless there is one."""
+    _make_chroot(context.obj, suite, mirror, renew=False)
+
+
+@chroot_app.command("update")
+def chroot_update(context: typer.Context, suite: SuiteOption = None, mirror: MirrorOption = None) -> None:
+    """Make the base chroot of a suite anew, from today's archive."""
+    _make_chroot(context.obj, suite, mirror, renew=True)
+
+
+@chroot_app.command("list")
+def chroot_list(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List the base chroots."""
+    found = chroots.list_chroots(context.obj.store.root)
+    if as_json:
+        _print_json([{"suite": c.suite, "name": c.name, "packages": c.packages, "digest": c.digest} for c in found])
+    else:
+        show.print_table(
+            ("suite", "schroot name", "packages", "digest"),
+            [(c.suite, c.name, str(c.packages), c.digest[:12]) for c in found],
+        )
+
+
+@chroot_app.command("rm")
+def chroot_remove(context: typer.Context, suite: Annotated[str, typer.Argument(metavar="SUITE")]) -> None:
+    """Remove the base chroot of a suite."""
+    name = context.obj.project.pick_suite(suite)
+    with context.obj.store.lock():
+        chroots.reclaim(context.obj.store.root)
+        chroots.remove_chroot(context.obj.store.root, name)
+    show.say(f"removed the chroot of {name}")
+
+
+def _open_workshop(context: Context, suite: str | None, archive: str | None) -> Workshop:
+    """Read everything a command may ask about. Touches no network and changes nothing."""
+    project = context.project
+    recipes = read_recipes(project)
+    chosen = project.pick_suite(suite)
+    return Workshop(
+        project=project,
+        store=context.store,
+        recipes=recipes,
+        graph=make_graph(recipes, package_prefix=project.settings.package_prefix),
+        suite=chosen,
+        mirror=mirror.find_mirror(archive),
+        published=_read_published(project.repository, chosen),
+        parallel=pipeline.count_cores(),
+    )
+
+
+def _build(
+    context: Context,
+    names: Sequence[str] | None,
+    suite: str | None,
+    jobs: int | None,
+    keep_going: bool,
+    archive: str | None,
+    lintian: bool,
+    as_json: bool,
+) -> None:
+    workshop = replace(_open_workshop(context, suite, archive), lintian=lintian)
+    targets = _pick(workshop, names)
+    steps = pipeline.make_plan(workshop, targets)
+    outcomes: list[Outcome] = []
+    with context.store.lock(), show.Board(steps) as board:
+        for event in pipeline.run(workshop, targets, jobs=jobs or pipeline.count_cores(), keep_going=keep_going):
+            board.tell(event)
+            if isinstance(event, Outcome):
+                outcomes.append(event)
+    if as_json:
+        _print_json([_describe_outcome(outcome) for outcome in outcomes])
+    else:
+        show.print_outcomes(outcomes)
+    failed = [outcome.error for outcome in outcomes if outcome.error is not None]
+    for error in failed:
+        show.print_error(error)
+    if failed:
+        raise typer.Exit(failed[0].exit_code)
+
+
+def _make_chroot(context: Context, suite: str | None, archive: str | None, *, renew: bool) -> None:
+    name = context.project.pick_suite(suite)
+    with context.store.lock():
+        context.store.reclaim()
+        chroots.reclaim(context.store.root)
+        made = None if renew else chroots.find_chroot(context.store.root, name)
+        if made is None:
+            show.say(f"making the base chroot of {name}")
+            made = pipeline.create_chroot(context.store, name, mirror.find_mirror(archive))
+    show.say(f"chroot {made.name}: {made.packages} packages, digest {made.digest[:12]}")
+
+
+def _read_published(root: Path, suite: Suite) -> tuple[Release, ...]:
+    """The versions that the project's own repository holds already."""
+    sources = repository.read_pool(root, suite).sources
+    return tuple(
+        Release(source=name, version=published.version, key=published.key)
+        for name, versions in sources.items()
+        for published in versions
+    )
+
+
+def _pick(workshop: Workshop, names: Sequence[str] | None) -> list[SourceName]:
+    return [_find(workshop, name).name for name in names] if names else list(workshop.recipes)
+
+
+def _find(workshop: Workshop, name: str) -> Recipe:
+    return find_recipe(dict(workshop.recipes), name, workshop.project.settings.package_prefix)
+
+
+def _newest_builds(workshop: Workshop) -> Mapping[SourceName, Artifact]:
+    return {build.source: build for build in workshop.store.list_builds() if build.suite == workshop.suite}
+
+
+def _describe_recipe(workshop: Workshop, chosen: Recipe) -> dict[str, Any]:
+    last = _newest_builds(workshop).get(chosen.name)
+    return {
+        "source": chosen.source,
+        "version": f"{chosen.version}, revision {chosen.revision}",
+        "style": str(chosen.style),
+        "homepage": chosen.homepage,
+        "upstream": f"{chosen.upstream.git} {chosen.upstream.tag}" if chosen.upstream else None,
+        "origins": [describe_origin(origin) for origin in chosen.origins],
+        "patches": list(chosen.patches),
+        "build-depends": list(chosen.build_depends),
+        "needs": list(workshop.graph.needs[chosen.name]),
+        "packages": [f"{package.package}: {package.synopsis}" for package in chosen.packages],
+        "tests": "run at build time" if chosen.tests else f"off: {chosen.tests_off_reason}",
+        "last build": f"{last.version} ({last.origin})" if last else None,
+        "files": [str(path) for path in last.paths(".deb", ".dsc")] if last else [],
+    }
+
+
+def _describe_outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "source": outcome.source,
+        "version": outcome.version,
+        "outcome": outcome.ending,
+        "reason": outcome.reason,
+        "seconds": round(outcome.seconds, 1),
+        "log": str(outcome.log) if outcome.log else None,
+        "phases": dict(outcome.artifact.seconds) if outcome.artifact else {},
+        "packages": [path.name for path in outcome.artifact.paths(".deb")] if outcome.artifact else [],
+    }
+
+
+def _print_publication(publication: Publication, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(
+            {
+                "added": publication.added,
+                "written": publication.written,
+                "unchanged": publication.unchanged,
+                "fingerprint": publication.key.fingerprint,
+                "keyring": str(publication.keyring),
+                "sources": [str(path) for path in publication.sources],
+            }
+        )
+        return
+    for path in publication.added:
+        show.say(f"added {path}")
+    for suite in publication.written:
+        show.say(f"published {suite}")
+    for suite in publication.unchanged:
+        show.say(f"{suite} is unchanged")
+    show.say(f"signed by {publication.key.fingerprint}" + (" (made just now)" if publication.key.made else ""))
+    show.say("on a node, as root:")
+    typer.echo(f"install -m 644 {publication.sources[0]} /etc/apt/sources.list.d/")
+    typer.echo("apt update && apt install ha-stack")
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    """SIGTERM and SIGHUP end hapkg as Ctrl-C does: with everything it started."""
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point. The one place where a failure becomes words and an exit code."""
+    signal.signal(signal.SIGTERM, _on_signal)
+    signal.signal(signal.SIGHUP, _on_signal)
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except HapkgError as error:
+        show.print_error(error)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        show.say("stopped")
+        sys.exit(Interrupted.exit_code)
+    except BrokenPipeError:
+        sys.exit(1)
+    except _CommandLineProblem as problem:
+        problem.show()
+        sys.exit(UsageError.exit_code)
+    except Exception:
+        traceback.print_exc()
+        show.say("this is a bug in hapkg: please report it with the lines above")
+        sys.exit(70)

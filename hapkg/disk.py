@@ -1,0 +1,63 @@
+"""Writes that last: whole or not at all, on the disk when the call returns, readable for everybody."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with its parents where they are missing, whatever the umask says."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        sync(folder.parent)
+
+
+def settle(file: Path) -> None:
+    """Make a file that another program wrote readable and lasting."""
+    file.chmod(0o644)
+    sync(file)
+
+
+def write(file: Path, content: bytes) -> None:
+    """Write a file nobody reads yet."""
+    make_folder(file.parent)
+    file.write_bytes(content)
+    settle(file)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file's bytes under a name nobody reads yet. Never a link: the original may change later."""
+    make_folder(target.parent)
+    shutil.copyfile(source, target)
+    settle(target)
+
+
+def move(moves: Mapping[Path, Path]) -> None:
+    """Rename files or folders, each at once, within one file system; then wait for the disk."""
+    for source, target in moves.items():
+        make_folder(target.parent)
+        source.replace(target)
+    for folder in {target.parent for target in moves.values()}:
+        sync(folder)
+
+
+def replace(file: Path, content: bytes) -> None:
+    """Give a file other content at once; a file that has it already is not touched."""
+    if not file.is_file() or file.read_bytes() != content:
+        new = file.with_name(f".{file.name}.new")
+        write(new, content)
+        move({new: file})

@@ -1,0 +1,252 @@
+"""apt's view of a suite: Packages, Sources and Release are read and made here. apt-ftparchive runs here alone."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import lzma
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cmp_to_key
+from pathlib import Path
+
+from hapkg.command import run
+from hapkg.control import BinaryName, SourceName, Suite, compare_versions, read_stanzas
+from hapkg.errors import RepositoryError
+
+COMPONENTS = ("main", "debug")
+
+_CONFIGURATION = """\
+Dir {{ ArchiveDir "."; FileListDir "lists"; CacheDir "cache"; }};
+Default {{ Packages::Compress "."; Sources::Compress "."; }};
+TreeDefault {{
+  FileList "$(SECTION).deb"; SourceFileList "$(SECTION).dsc";
+  BinCacheDB "$(DIST)-$(SECTION)-$(ARCH).db"; SrcCacheDB "$(DIST)-$(SECTION)-source.db";
+  Packages "dists/$(DIST)/$(SECTION)/binary-$(ARCH)/Packages"; Sources "dists/$(DIST)/$(SECTION)/source/Sources";
+  Contents " ";
+}};
+Tree "{suite}" {{ Sections "{components}"; Architectures "{architectures} source"; }};
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedSource:
+    """One version of a source package in the repository, and its field Hapkg-Key ("" without)."""
+
+    version: str
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolFile:
+    """One published file: its path below the repository and its SHA256 in hexadecimal digits."""
+
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """What a suite of the repository offers. Versions are in ascending order."""
+
+    files: Mapping[str, PoolFile] = field(default_factory=dict)
+    """By file name: one name is one file in a suite, whichever source it belongs to."""
+    sources: Mapping[SourceName, tuple[PublishedSource, ...]] = field(default_factory=dict)
+    binaries: Mapping[BinaryName, tuple[str, ...]] = field(default_factory=dict)
+    architectures: tuple[str, ...] = ()
+
+
+def find_suites(root: Path) -> tuple[Suite, ...]:
+    """The suites that are published below root."""
+    return tuple(sorted(Suite(file.parent.name) for file in root.glob("dists/*/InRelease")))
+
+
+def read_pool(root: Path, suite: Suite) -> Pool:
+    """What the suite offers now; an empty Pool when it was never published. Needs no lock.
+
+    Only what InRelease leads to counts: other files may be those of a publish that is running, or was killed.
+    Raises RepositoryError when an index is missing or is not what InRelease says.
+    """
+    folder = root / "dists" / suite
+    release = read_release(folder / "InRelease")
+    files: dict[str, PoolFile] = {}
+    sources: dict[SourceName, dict[str, PublishedSource]] = {}
+    binaries: dict[BinaryName, set[str]] = {}
+    for path, digest in read_digests(release).items():
+        if not path.endswith(("/Packages", "/Sources")):
+            continue
+        for stanza in read_stanzas(_read_index(folder / path, digest)):
+            for pool_path, (_, pool_digest) in _read_entries(stanza).items():
+                files[Path(pool_path).name] = PoolFile(path=pool_path, digest=pool_digest)
+            version = stanza["Version"]
+            if "Filename" in stanza:
+                binaries.setdefault(BinaryName(stanza["Package"]), set()).add(version)
+            else:
+                source = PublishedSource(version=version, key=stanza.get("Hapkg-Key", ""))
+                sources.setdefault(SourceName(stanza["Package"]), {})[version] = source
+    order = cmp_to_key(compare_versions)
+    return Pool(
+        files=files,
+        sources={
+            name: tuple(found[version] for version in sorted(found, key=order)) for name, found in sources.items()
+        },
+        binaries={name: tuple(sorted(versions, key=order)) for name, versions in binaries.items()},
+        architectures=tuple(release.get("Architectures", "").split()),
+    )
+
+
+def read_release(file: Path) -> Mapping[str, str]:
+    """The fields of a Release or InRelease file; none when there is no such file. The signature is not checked."""
+    if not file.is_file():
+        return {}
+    text = file.read_text("utf-8", "replace")
+    if text.startswith("-----BEGIN PGP SIGNED MESSAGE-----"):
+        text = text.partition("\n\n")[2].partition("\n-----BEGIN PGP SIGNATURE-----")[0]
+    return next(read_stanzas(text), {})
+
+
+def read_digests(release: Mapping[str, str]) -> dict[str, str]:
+    """SHA256 of each index file, by its path below dists/SUITE, as a Release file has it."""
+    lines = (line.split() for line in release.get("SHA256", "").splitlines())
+    return {words[2]: words[0] for words in lines if len(words) == 3}
+
+
+def make_indexes(
+    staging: Path, suite: Suite, paths: Iterable[str], *, architectures: Sequence[str], new: Mapping[str, Path]
+) -> None:
+    """Write staging/dists/SUITE: the indexes of all paths, plain, gz and xz. staging has the files at those paths.
+
+    staging/cache holds apt-ftparchive's databases of the last time, or nothing; they hold those of this time
+    afterwards. apt-ftparchive leaves out what it cannot read and ends with 0, and its databases may be damaged; hence
+    every index is compared with the files: names and sizes of all, digests of those in new.
+
+    Raises RepositoryError for a package that cannot be read, or contradicts its name or its .dsc.
+    """
+    paths = sorted(paths)
+    for component in COMPONENTS:
+        for suffix in (".deb", ".dsc"):
+            names = [path for path in paths if path.endswith(suffix) and path.split("/")[2] == component]
+            _write_text(staging / "lists" / f"{component}{suffix}", "".join(f"{name}\n" for name in names))
+        for folder in (*(f"binary-{architecture}" for architecture in architectures), "source"):
+            (staging / "dists" / suite / component / folder).mkdir(parents=True, exist_ok=True)
+    configuration = _CONFIGURATION.format(
+        suite=suite, components=" ".join(COMPONENTS), architectures=" ".join(architectures)
+    )
+    _write_text(staging / "indexes.conf", configuration)
+    cache = staging / "cache"
+    had_cache = cache.is_dir()
+    cache.mkdir(exist_ok=True)
+    messages = _generate(staging)
+    faults = _find_faults(staging, suite, paths, new)
+    if faults and had_cache:
+        shutil.rmtree(cache)
+        cache.mkdir()
+        messages = _generate(staging)
+        faults = _find_faults(staging, suite, paths, new)
+    if faults:
+        raise RepositoryError(
+            f"{len(faults)} of the files to publish cannot be indexed" if len(faults) > 1 else faults[0],
+            details=(*(faults if len(faults) > 1 else ()), *messages),
+            hint="build the source package again",
+        )
+    for file in find_indexes(staging, suite):
+        content = file.read_bytes()
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(content, mtime=0))
+        file.with_name(f"{file.name}.xz").write_bytes(lzma.compress(content))
+
+
+def find_indexes(root: Path, suite: Suite) -> list[Path]:
+    """The index files of a suite, compressed ones too, without their by-hash names."""
+    return sorted(file for kind in ("Packages", "Sources") for file in (root / "dists" / suite).glob(f"*/*/{kind}*"))
+
+
+def make_release(staging: Path, suite: Suite, fields: Mapping[str, str]) -> bytes:
+    """The Release file for what lies in staging/dists/SUITE, with further fields."""
+    options = [
+        option
+        for name, value in {**fields, "Suite": suite, "Codename": suite, "Acquire-By-Hash": "yes"}.items()
+        for option in ("-o", f"APT::FTPArchive::Release::{name}={value}")
+    ]
+    for weak_or_surplus in ("MD5", "SHA1", "SHA512"):
+        options += ["-o", f"APT::FTPArchive::{weak_or_surplus}=false"]
+    file = staging / f"Release-{suite}"
+    with file.open("wb") as out:
+        run(["apt-ftparchive", *options, "release", f"dists/{suite}"], cwd=staging, stdout=out)
+    return file.read_bytes()
+
+
+def find_architectures(paths: Iterable[str]) -> set[str]:
+    """The architectures of .deb files by their names, and the one of this machine; "all" is none."""
+    found = {path.removesuffix(".deb").rpartition("_")[2] for path in paths if path.endswith(".deb")}
+    own = run(["dpkg", "--print-architecture"]).output.strip()
+    return (found | {own}) - {"all"}
+
+
+def _generate(staging: Path) -> list[str]:
+    """Run apt-ftparchive; its complaints."""
+    result = run(["apt-ftparchive", "-q", "generate", "indexes.conf"], cwd=staging)
+    return [line for line in result.output.splitlines() if line.startswith(("E:", "W:"))]
+
+
+def _find_faults(staging: Path, suite: Suite, paths: Sequence[str], new: Mapping[str, Path]) -> list[str]:
+    """What the indexes in staging say that is not so, one sentence a file."""
+    faults: dict[str, str] = {}
+    entries: dict[str, tuple[str, str]] = {}
+    for file in find_indexes(staging, suite):
+        if file.suffix:
+            continue
+        for stanza in read_stanzas(file.read_text("utf-8")):
+            found = _read_entries(stanza)
+            entries |= found
+            version = stanza["Version"].partition(":")[2] or stanza["Version"]
+            stem = f"{stanza['Package']}_{version}"
+            right = f"{stem}_{stanza['Architecture']}.deb" if "Filename" in stanza else f"{stem}.dsc"
+            if right not in {Path(path).name for path in found}:
+                path = next(iter(found))
+                faults[path] = f"{Path(path).name} should be called {right} by what is in it"
+    for path in paths:
+        name = Path(path).name
+        if not (staging / path).is_file():
+            faults[path] = f"{path} is missing from the pool"
+        elif path not in entries:
+            faults[path] = f"{name} is not a package that apt-ftparchive can read"
+        else:
+            size, digest = entries[path]
+            wrong = int(size) != (staging / path).stat().st_size
+            if wrong or (path in new and digest != compute_digest(staging / path)):
+                faults[path] = f"{name} is not the file that its index or .dsc describes"
+    faults |= {path: f"{path} is named by a .dsc and missing" for path in entries.keys() - set(paths)}
+    return [faults[path] for path in sorted(faults)]
+
+
+def compute_digest(file: Path) -> str:
+    """SHA256 of a file, in hexadecimal digits."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _read_entries(stanza: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Size and SHA256 of each file that a stanza of Packages or Sources describes, by pool path."""
+    if "Filename" in stanza:
+        return {stanza["Filename"]: (stanza["Size"], stanza["SHA256"])}
+    lines = (line.split() for line in stanza["Checksums-Sha256"].splitlines() if line.strip())
+    return {f"{stanza['Directory']}/{name}": (size, digest) for digest, size, name in lines}
+
+
+def _read_index(file: Path, digest: str) -> str:
+    """The index with that digest: under its plain name, or by hash while a publish is between the two."""
+    for candidate in (file, file.parent / "by-hash" / "SHA256" / digest):
+        if candidate.is_file():
+            content = candidate.read_bytes()
+            if hashlib.sha256(content).hexdigest() == digest:
+                return content.decode("utf-8")
+    raise RepositoryError(
+        f"the index {file} is missing, or is not the one that InRelease names",
+        hint="restore the repository from a copy, or remove its dists folder and publish every build again",
+    )
+
+
+def _write_text(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, "utf-8")

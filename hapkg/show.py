@@ -1,0 +1,136 @@
+"""What a person sees: tables on standard output, progress and errors on standard error. `rich` is loaded late."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from hapkg.errors import HapkgError
+from hapkg.pipeline import Ending, Outcome, Progress
+from hapkg.plan import Action, Step
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+_COLOURS = {Ending.BUILT: "green", Ending.REUSED: "cyan", Ending.FAILED: "red", Ending.SKIPPED: "yellow"}
+
+
+def say(line: str) -> None:
+    """One line of the story."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - this module is where hapkg speaks
+
+
+def print_error(error: HapkgError) -> None:
+    """An error, its evidence and its remedy."""
+    say(f"{_paint('error:', '31')} {error.brief}")
+    for line in error.details:
+        say(f"  {line}")
+    if error.hint:
+        say(f"{_paint('hint:', '36')} {error.hint}")
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as their content, readable without colour and by awk: the last column may hold blanks."""
+    lines = [tuple(head), *(tuple(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        print(text)  # noqa: T201
+
+
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """Facts about one thing, a line each; lists below their name."""
+    for name, value in facts.items():
+        if isinstance(value, list):
+            print(f"{name}:" + ("" if value else " none"))  # noqa: T201
+            for item in value:
+                print(f"  {item}")  # noqa: T201
+        else:
+            print(f"{name}: {'none' if value is None else value}")  # noqa: T201
+
+
+def print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """The closing table of a run."""
+    rows = [
+        (o.source, o.version or "-", str(o.ending), duration(o.seconds), str(o.log or "-"), o.reason) for o in outcomes
+    ]
+    print_table(("package", "version", "outcome", "time", "log", "reason"), rows)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a person."""
+    return f"{seconds:.1f}s" if seconds < 60 else f"{int(seconds) // 60}m{int(seconds) % 60:02}s"
+
+
+def size(count: int) -> str:
+    """Bytes for a person."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+class Board:
+    """Progress of a run: a live table on a terminal, plain lines without one."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._live: Live | None = None
+        self._states: dict[str, tuple[str, float, float | None]] = {}
+        self._steps = steps
+        self._total = sum(1 for step in steps if step.action is Action.BUILD)
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and self._total:
+            from rich.console import Console  # noqa: PLC0415 - heavy, and useless without a terminal
+            from rich.live import Live  # noqa: PLC0415
+
+            console = Console(stderr=True)
+            self._live = Live(get_renderable=self._table, console=console, refresh_per_second=4, transient=True)
+            self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.__exit__(kind, value, trace)
+
+    def tell(self, event: Progress | Outcome) -> None:
+        """Show one event."""
+        now = time.monotonic()
+        if isinstance(event, Progress):
+            started = self._states.get(event.source, ("", now, None))[1]
+            self._states[event.source] = (event.phase, started, None)
+            if self._live is None:
+                say(f"{event.source}: {event.phase}")
+        else:
+            self._states[event.source] = (str(event.ending), now, event.seconds)
+            if self._live is None:
+                say(f"{event.source}: {event.ending} {event.version or ''} ({event.reason}) {duration(event.seconds)}")
+
+    def _table(self) -> Table:
+        from rich.table import Table  # noqa: PLC0415
+
+        table = Table(box=None, pad_edge=False)
+        for column in ("source", "version", "state", "time"):
+            table.add_column(column)
+        versions = {str(step.source): step.version or "" for step in self._steps}
+        names = [*(name for name in self._states if name not in versions), *versions]
+        for name in names:
+            state, started, seconds = self._states.get(name, ("waiting", 0.0, None))
+            colour = _COLOURS.get(Ending(state), "") if state in set(Ending) else "" if state != "waiting" else "dim"
+            elapsed = seconds if seconds is not None else time.monotonic() - started if started else None
+            table.add_row(name, versions.get(name, ""), state, duration(elapsed) if elapsed else "", style=colour)
+        return table
+
+
+def _paint(text: str, code: str) -> str:
+    plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ
+    return text if plain else f"\x1b[{code}m{text}\x1b[0m"
