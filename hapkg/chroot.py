@@ -40,8 +40,8 @@ _BASE_FILES = {
     "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAPT::Sandbox::User "root";\n'
     'Acquire::Languages "none";\nAcquire::Retries "3";\nAPT::Get::Assume-Yes "true";\n',
     "/etc/dpkg/dpkg.cfg.d/50hapkg": "force-unsafe-io\n",  # sessions are thrown away: nothing to keep safe
-    "/usr/sbin/policy-rc.d": "#!/bin/sh\n# No daemon starts in a build chroot.\nexit 101\n",
 }
+_POLICY = "#!/bin/sh\n# No daemon starts in a build chroot.\nexit 101\n"
 
 _archives_lock = threading.Lock()
 
@@ -111,8 +111,8 @@ class Session:
         options = ["-o", f"Dir::Cache::Archives={ARCHIVES}", "-o", "APT::Get::Show-Versions=true"]
         with _archives_lock:  # sessions share downloaded packages; apt would refuse a second user of the folder
             self.run(["apt-get", *options, "--download-only", "build-dep", dsc], user="root", network=True, log=log)
-        offline = ["-o", "Debug::NoLocking=true", "--no-download"]
-        self.run(["apt-get", *options, *offline, "build-dep", dsc], user="root", log=log)
+        unlocked = ["-o", "Debug::NoLocking=true"]  # everything is there: apt only reads the shared folder
+        self.run(["apt-get", *options, *unlocked, "build-dep", dsc], user="root", log=log)
 
     def add_local_packages(self, debs: Sequence[Path], *, log: IO[bytes]) -> None:
         """Offer these packages, and no other of the stack, to apt inside the session."""
@@ -257,6 +257,10 @@ def _run_mmdebstrap(root: Path, suite: Suite, mirror: Mirror | None, scratch: Pa
         log=log,
         environment={"TMPDIR": str(scratch)},
     )
+    # Not by a hook: mmdebstrap has a policy-rc.d of its own while it works, and removes it at the end.
+    policy = scratch / "policy-rc.d"
+    policy.write_text(_POLICY, "utf-8")
+    command.run(command.privileged(["install", "-m", "755", str(policy), str(root / "usr/sbin/policy-rc.d")]))
 
 
 def _write_configuration(cache: Path, suite: Suite) -> None:

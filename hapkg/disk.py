@@ -1,11 +1,15 @@
-"""Writes that last: whole or not at all, on the disk when the call returns, readable for everybody."""
+"""Writes that last: whole or not at all, on the disk when the call returns, readable for everybody, one at a time."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from hapkg.errors import BusyError
 
 
 def sync(path: Path) -> None:
@@ -61,3 +65,30 @@ def replace(file: Path, content: bytes) -> None:
         new = file.with_name(f".{file.name}.new")
         write(new, content)
         move({new: file})
+
+
+def make_newer(file: Path, before: Path) -> None:
+    """Date a file at least a second after the one it is to replace: apt and web servers compare whole seconds."""
+    if before.exists():
+        earliest = int(before.stat().st_mtime) + 1
+        if file.stat().st_mtime < earliest:
+            os.utime(file, (earliest, earliest))
+
+
+@contextlib.contextmanager
+def lock(file: Path, *, work: str) -> Iterator[None]:
+    """Do some work alone; the file names the process that does. Raises BusyError while another one does it.
+
+    The kernel drops the lock with its process, however that ends.
+    """
+    with file.open("a+") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            opened.seek(0)
+            holder = opened.read().strip() or "unknown"
+            raise BusyError(f"another {work} is running: process {holder}", hint="wait until it has ended") from None
+        opened.truncate(0)
+        opened.write(f"{os.getpid()}\n")
+        opened.flush()
+        yield

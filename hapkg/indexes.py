@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cmp_to_key
 from pathlib import Path
+from typing import IO
 
 from hapkg.command import run
 from hapkg.control import BinaryName, SourceName, Suite, compare_versions, read_stanzas
-from hapkg.errors import RepositoryError
+from hapkg.errors import ProcessError, RepositoryError
 
 COMPONENTS = ("main", "debug")
 
@@ -162,7 +163,10 @@ def find_indexes(root: Path, suite: Suite) -> list[Path]:
 
 
 def make_release(staging: Path, suite: Suite, fields: Mapping[str, str]) -> bytes:
-    """The Release file for what lies in staging/dists/SUITE, with further fields."""
+    """The Release file for what lies in staging/dists/SUITE, with further fields. Also in staging/Release-SUITE.
+
+    Raises RepositoryError when that cannot be done, or leaves out an index.
+    """
     options = [
         option
         for name, value in {**fields, "Suite": suite, "Codename": suite, "Acquire-By-Hash": "yes"}.items()
@@ -172,7 +176,12 @@ def make_release(staging: Path, suite: Suite, fields: Mapping[str, str]) -> byte
         options += ["-o", f"APT::FTPArchive::{weak_or_surplus}=false"]
     file = staging / f"Release-{suite}"
     with file.open("wb") as out:
-        run(["apt-ftparchive", *options, "release", f"dists/{suite}"], cwd=staging, stdout=out)
+        _run_ftparchive(staging, *options, "release", f"dists/{suite}", stdout=out)
+    folder = staging / "dists" / suite
+    if {folder / path for path in read_digests(read_release(file))} != set(find_indexes(staging, suite)):
+        raise RepositoryError(
+            f"apt-ftparchive wrote an incomplete Release file for {suite}", hint="see whether the disk is full"
+        )
     return file.read_bytes()
 
 
@@ -185,8 +194,17 @@ def find_architectures(paths: Iterable[str]) -> set[str]:
 
 def _generate(staging: Path) -> list[str]:
     """Run apt-ftparchive; its complaints."""
-    result = run(["apt-ftparchive", "-q", "generate", "indexes.conf"], cwd=staging)
-    return [line for line in result.output.splitlines() if line.startswith(("E:", "W:"))]
+    output = _run_ftparchive(staging, "-q", "generate", "indexes.conf")
+    return [line for line in output.splitlines() if line.startswith(("E:", "W:"))]
+
+
+def _run_ftparchive(staging: Path, *arguments: str, stdout: IO[bytes] | None = None) -> str:
+    try:
+        return run(["apt-ftparchive", *arguments], cwd=staging, stdout=stdout).output
+    except ProcessError as error:
+        raise RepositoryError(
+            f"the indexes cannot be made: {error.brief}", details=error.details, hint="see whether the disk is full"
+        ) from error
 
 
 def _find_faults(staging: Path, suite: Suite, paths: Sequence[str], new: Mapping[str, Path]) -> list[str]:

@@ -14,13 +14,10 @@ what was published before.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import filecmp
-import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr, parsedate_to_datetime
 from pathlib import Path
@@ -28,7 +25,7 @@ from urllib.parse import quote
 
 from hapkg import disk
 from hapkg.control import SourceName, Suite, read_file_names
-from hapkg.errors import BusyError, MachineError, RepositoryError
+from hapkg.errors import MachineError, RepositoryError
 from hapkg.indexes import (
     COMPONENTS,
     Pool,
@@ -114,7 +111,7 @@ def publish(root: Path, uploads: Sequence[Upload], *, identity: Identity, key: K
         )
     try:
         disk.make_folder(root / _PRIVATE)
-        with _lock(root):
+        with disk.lock(root / _PRIVATE / "lock", work=f"publish into {root}"):
             _clear(root)
             try:
                 return _publish(root, uploads, identity=identity, choice=key, url=url)
@@ -122,7 +119,7 @@ def publish(root: Path, uploads: Sequence[Upload], *, identity: Identity, key: K
                 _clear(root)
     except OSError as error:
         raise MachineError(
-            f"the repository {root} cannot be written: {error.strerror}",
+            f"the repository {root} cannot be written: {error.strerror or error}",
             details=[str(name) for name in (error.filename, error.filename2) if name],
             hint="what was published before is still in place; give room or rights and publish again",
         ) from error
@@ -184,10 +181,11 @@ def _sort_files(
                 present[path] = None
     if clashes:
         name, source, evidence = clashes[0]
+        remedy = "restore the upstream source, or raise its version," if ".orig." in name else "raise the revision"
         raise RepositoryError(
             f"{name} of source package {source} is already published with other bytes",
             details=(*evidence, *(f"also: {other} of {owner}" for other, owner, _ in clashes[1:])),
-            hint=f"raise the revision in the recipe of {source} and build again",
+            hint=f"{remedy} in the recipe of {source} and build again",
         )
     return new, tuple(present)
 
@@ -231,8 +229,8 @@ def _stage(
     staging = root / _PRIVATE / "staging"
     cache = root / _PRIVATE / "cache"
     disk.make_folder(staging)
-    if cache.is_dir():  # work on a copy: a database cut short by a kill is never seen again
-        shutil.copytree(cache, staging / "cache")
+    for file in cache.glob("*.db"):  # work on copies: a database cut short by a kill is never seen again
+        disk.copy(file, staging / "cache" / file.name)
     for path, file in new.items():
         disk.copy(file, staging / path)
     changed = []
@@ -262,6 +260,7 @@ def _stage(
         signed, signature = sign(key, staging / f"Release-{suite}")
         for name, content in (("Release", release), ("Release.gpg", signature), ("InRelease", signed)):
             disk.write(folder / name, content)
+        disk.make_newer(folder / "InRelease", root / "dists" / suite / "InRelease")
         changed.append(suite)
     return tuple(changed)
 
@@ -367,23 +366,6 @@ def _write_sources(root: Path, suites: Sequence[Suite], name: str, uri: str, arm
     for file, text in files.items():
         disk.replace(file, text.encode())
     return tuple(files)
-
-
-@contextlib.contextmanager
-def _lock(root: Path) -> Iterator[None]:
-    """Keep other publishers out. The kernel drops the lock with its process, however that ends."""
-    with (root / _PRIVATE / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise BusyError(
-                f"another publish into {root} is running: process {file.read().strip()}", hint="wait until it has ended"
-            ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
 
 
 def _clear(root: Path) -> None:

@@ -67,9 +67,7 @@ def find_key(choice: KeyChoice, *, owner: str) -> SigningKey:
     if not choice.home.is_dir() or not any(choice.home.iterdir()):
         _make_home(choice.home, owner)
         made = True
-    usable = _find_usable(
-        _run_gpg(choice.home, "--with-colons", "--list-secret-keys", doing="list the keys", secret=True)
-    )
+    usable = _find_usable(_run_gpg(choice.home, "--with-colons", "--list-keys", doing="list the keys"))
     if not usable:
         raise RepositoryError(
             f"{choice.home} holds no key that can sign",
@@ -131,7 +129,7 @@ def _find_usable(listing: bytes) -> list[str]:
     candidate: int | None = None
     for line in listing.decode("utf-8", "replace").splitlines():
         fields = line.split(":")
-        if fields[0] == "sec":
+        if fields[0] in ("sec", "pub"):
             good = fields[1] not in tuple("eirdn") and "S" in fields[11]
             candidate = int(fields[5] or 0) if good else None
         elif fields[0] == "fpr" and candidate is not None:
@@ -147,13 +145,13 @@ def _make_home(home: Path, owner: str) -> None:
     of the .sources file.
     """
     home.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
+    new = _make_scratch(home.parent, f".{home.name}-")
     try:
         for part in _SECRET_PARTS:
             (new / part).mkdir(mode=0o700)
         with _open_home(new) as short:
             act = ("--passphrase", "", "--quick-generate-key", owner, "ed25519", "sign", "never")
-            _capture([*_with_agent(short), *act], doing="make a key")
+            _run_with_agent(short, *act, doing="make a key")
             shutil.copyfile(short / "pubring.kbx", new / "pubring.kbx")
         for path in (*new.rglob("*"), new):  # a key that is trusted somewhere must survive a power cut
             sync(path)
@@ -169,17 +167,25 @@ def _make_home(home: Path, owner: str) -> None:
 
 @contextlib.contextmanager
 def _open_home(home: Path) -> Iterator[Path]:
-    """A short-lived gpg home that links to what is in home. No agent of it is left at the end."""
-    short = Path(tempfile.mkdtemp(prefix="hapkg-gpg-", dir="/tmp"))
+    """A short-lived gpg home that links to what is in home."""
+    short = _make_scratch(Path("/tmp"), "hapkg-gpg-")
     try:
         for part in (*_SECRET_PARTS, "pubring.kbx"):
             if (home / part).exists():
                 (short / part).symlink_to(home.resolve() / part)
         yield short
     finally:
-        for act in (("--kill", "all"), ("--remove-socketdir",)):
-            run(["gpgconf", "--homedir", str(short), *act], check=False, cleanup=True)
         shutil.rmtree(short, ignore_errors=True)
+
+
+def _make_scratch(folder: Path, prefix: str) -> Path:
+    """A new folder for this process alone; those that killed processes of the same user left are removed."""
+    for left in folder.glob(f"{prefix}[0-9]*-*"):
+        owner = left.name.removeprefix(prefix).partition("-")[0]
+        with contextlib.suppress(FileNotFoundError):
+            if not Path("/proc", owner).exists() and left.lstat().st_uid == os.getuid():
+                shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=folder))
 
 
 def _run_gpg(home: Path | None, *arguments: str, doing: str, secret: bool = False) -> bytes:
@@ -188,13 +194,21 @@ def _run_gpg(home: Path | None, *arguments: str, doing: str, secret: bool = Fals
         environment = {name: os.environ[name] for name in _SESSION if name in os.environ}
         return _capture(["gpg", *_GPG, *arguments], doing=doing, environment=environment)
     with _open_home(home) as short:
-        start = _with_agent(short) if secret else ["gpg", "--homedir", str(short), "--no-autostart", *_GPG]
-        return _capture([*start, *arguments], doing=doing)
+        if secret:
+            return _run_with_agent(short, *arguments, doing=doing)
+        return _capture(["gpg", "--homedir", str(short), "--no-autostart", *_GPG, *arguments], doing=doing)
 
 
-def _with_agent(home: Path) -> list[str]:
-    """gpg as the command of an agent of its own: an agent started so ends with its command, even if hapkg is killed."""
-    return ["gpg-agent", "--homedir", str(home), "--daemon", "--", "gpg", "--homedir", str(home), *_GPG]
+def _run_with_agent(home: Path, *arguments: str, doing: str) -> bytes:
+    """gpg as the command of an agent: an agent started so ends with its command, soon, even if hapkg is killed."""
+    try:
+        agent = ("gpg-agent", "--homedir", str(home), "--daemon", "--")
+        return _capture([*agent, "gpg", "--homedir", str(home), *_GPG, *arguments], doing=doing)
+    finally:
+        gpgconf = ("gpgconf", "--homedir", str(home))
+        run([*gpgconf, "--kill", "gpg-agent"], check=False, cleanup=True)
+        if Path(f"/run/user/{os.getuid()}/gnupg").is_dir():  # there gpg keeps sockets when it can
+            run([*gpgconf, "--remove-socketdir"], check=False, cleanup=True)
 
 
 def _capture(argv: Sequence[str], *, doing: str, environment: Mapping[str, str] | None = None) -> bytes:
@@ -206,8 +220,6 @@ def _capture(argv: Sequence[str], *, doing: str, environment: Mapping[str, str] 
         raise RepositoryError(
             f"gpg cannot {doing}: {describe_status(result.status)}",
             details=(*result.output.splitlines()[-12:], f"command: {shlex.join(argv)}"),
-            hint="a key with a passphrase must be unlocked first, by signing anything with gpg"
-            if "sign" in doing
-            else "",
+            hint="unlock a key that has a passphrase first: sign anything with gpg" if environment is not None else "",
         )
     return output

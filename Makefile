@@ -1,0 +1,46 @@
+# make stack        set up, build everything, publish to ./apt, and say what to run on a node
+# make test         unit, golden and chroot tests
+# make acceptance   the real stack: build, publish, install, run
+SUITE ?= bookworm
+PYTHON ?= python3
+VENV = .venv
+HAPKG = $(VENV)/bin/hapkg
+
+# Real programs only; hapkg doctor names the ones that are missing.
+APT_PACKAGES = apt-utils autoconf automake binutils build-essential debhelper debian-archive-keyring devscripts \
+    dpkg-dev fakeroot gnupg iproute2 libtool lintian mmdebstrap pkgconf procps python3-venv sbuild schroot sudo uidmap \
+    util-linux xz-utils
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: setup stack test unit lint acceptance clean
+
+setup: $(VENV)/.done
+
+$(VENV)/.done: pyproject.toml constraints.txt Makefile
+	missing=$$(for p in $(APT_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	    $(AS_ROOT) apt-get update -q && \
+	    $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+stack: setup
+	$(HAPKG) build-all --suite $(SUITE)
+	$(HAPKG) publish --repo ./apt --suite $(SUITE)
+
+test: setup
+	$(VENV)/bin/pytest tests -m 'not acceptance'
+
+unit: setup
+	$(VENV)/bin/pytest tests/unit
+
+lint: setup
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+
+acceptance: setup
+	HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/acceptance
+
+clean:
+	$(HAPKG) clean

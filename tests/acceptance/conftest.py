@@ -1,0 +1,139 @@
+"""The real stack: built, published, and installed on a node made from nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hapkg.control import Suite
+from hapkg.mirror import find_mirror, read_apt_options
+
+CHECKOUT = Path(__file__).parents[2]
+HAPKG = Path(sys.executable).with_name("hapkg")
+SUITE = os.environ.get("HAPKG_SUITE", "bookworm")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder is an acceptance test."""
+    for item in items:
+        if Path(__file__).parent in Path(item.path).parents:
+            item.add_marker("acceptance")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine's root folder, entered with process, mount and host name of its own."""
+
+    root: Path
+
+    def run(
+        self, script: str, *, check: bool = True, address: str = "", hostname: str = "node"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a shell script on the node. With an address the node has a network of its own and this address on it."""
+        prepare = [f"hostname {hostname}", f"mount -t proc proc {self.root}/proc"]
+        prepare.append(f"mount -t tmpfs -o mode=1777 tmpfs {self.root}/dev/shm")
+        network: list[str] = []
+        if address:
+            network = ["--net"]
+            prepare += ["ip link set lo up", "ip link add ring0 type dummy", f"ip address add {address}/24 dev ring0"]
+            prepare.append("ip link set ring0 up")
+        enter = f'exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 chroot {self.root} sh -c "$0"'
+        argv = ["unshare", "--mount", "--pid", "--uts", "--ipc", *network, "--fork", "--kill-child", "--", "sh", "-ec"]
+        argv += ["\n".join((*prepare, enter)), f"export DEBIAN_FRONTEND=noninteractive\n{script}"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=900)
+        assert not check or done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def elf_files(self) -> list[Path]:
+        """Programs and libraries below the prefix."""
+        return [
+            file
+            for file in sorted((self.root / "opt/ha").rglob("*"))
+            if file.is_file() and not file.is_symlink() and file.open("rb").read(4) == b"\x7fELF"
+        ]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The finished builds and the repository they were published to."""
+
+    suite: str
+    outcomes: list[dict[str, Any]]
+    repository: Path
+    url: str
+
+
+def _hapkg(*arguments: str) -> str:
+    done = subprocess.run([HAPKG, *arguments], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """build-all and publish, then the repository over HTTP on loopback."""
+    outcomes = json.loads(_hapkg("build-all", "--suite", SUITE, "--json"))
+    repository = CHECKOUT / "apt"
+    _hapkg("publish", "--repo", str(repository), "--suite", SUITE)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(repository))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        yield Stack(suite=SUITE, outcomes=outcomes, repository=repository, url=url)
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def bare_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The root folder of a minimal Debian of the suite, to be copied."""
+    root = tmp_path_factory.mktemp("bare") / "root"
+    mirror = find_mirror(None)
+    options = [f'--aptopt={name} "{value}"' for name, value in read_apt_options().items()]
+    lines = mirror.lines(Suite(SUITE)) if mirror else ()
+    argv = ["mmdebstrap", "--variant=minbase", "--mode=root", "--skip=cleanup/apt/lists", *options]
+    argv += ['--aptopt=APT::Sandbox::User "root"', "--dpkgopt=force-unsafe-io", SUITE, str(root), *lines]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    yield root
+    shutil.rmtree(root)
+
+
+@contextlib.contextmanager
+def make_node(bare: Path, stack: Stack, url: str | None) -> Iterator[Node]:
+    """A fresh node that knows Debian and the published repository; without a URL by file:."""
+    root = bare.with_name("node")
+    shutil.rmtree(root, ignore_errors=True)
+    subprocess.run(["cp", "-a", str(bare), str(root)], check=True)
+    node = Node(root=root)
+    shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+    text = (stack.repository / f"ha-stack-{stack.suite}.sources").read_text()
+    address = url or "file:/srv/apt"
+    lines = [f"URIs: {address}" if line.startswith("URIs:") else line for line in text.splitlines()]
+    (root / "etc/apt/sources.list.d/ha-stack.sources").write_text("\n".join(lines) + "\n")
+    if url is None:
+        shutil.copytree(stack.repository, root / "srv/apt")
+    try:
+        yield node
+    finally:
+        shutil.rmtree(root)
+
+
+@pytest.fixture(scope="session")
+def node(bare_node: Path, stack: Stack) -> Iterator[Node]:
+    """A node with ha-stack installed over HTTP. Tests leave it as they found it."""
+    with make_node(bare_node, stack, stack.url) as made:
+        made.run("apt-get update && apt-get install -y ha-stack")
+        yield made

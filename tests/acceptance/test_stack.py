@@ -1,0 +1,130 @@
+"""What the installed stack must show."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.acceptance.conftest import CHECKOUT, SUITE, Node, Stack, make_node
+
+PREFIX = "/opt/ha"
+
+
+def test_every_recipe_is_built(stack: Stack) -> None:
+    recipes = {f"ha-{file.parent.name}" for file in (CHECKOUT / "recipes").glob("*/recipe.toml")}
+    assert {outcome["source"]: outcome["outcome"] in ("built", "reused") for outcome in stack.outcomes} == dict.fromkeys(
+        recipes, True
+    )
+
+
+def test_lintian_finds_no_error(stack: Stack) -> None:
+    for outcome in stack.outcomes:
+        report = Path(outcome["log"]).with_name("lintian.txt").read_text()
+        assert [line for line in report.splitlines() if line.startswith("E:")] == []
+
+
+def test_it_installs_from_file_with_signatures_checked(bare_node: Path, stack: Stack) -> None:
+    with make_node(bare_node, stack, None) as node:
+        update = node.run("apt-get update 2>&1").stdout
+        assert "W:" not in update
+        node.run("apt-get install -y ha-stack")
+        assert node.run(f"{PREFIX}/sbin/corosync -v").stdout.startswith("Corosync Cluster Engine, version '3.")
+
+
+def test_a_tampered_repository_is_refused(bare_node: Path, stack: Stack) -> None:
+    with make_node(bare_node, stack, None) as node:
+        release = node.root / "srv/apt/dists" / stack.suite / "InRelease"
+        release.write_text(release.read_text().replace("Origin: hapkg", "Origin: other"))
+        assert node.run("apt-get update", check=False).returncode != 0
+
+
+def test_corosync_is_newer_than_the_distribution(node: Node) -> None:
+    ours = re.search(r"version '([0-9.]+)'", node.run(f"{PREFIX}/sbin/corosync -v").stdout)
+    theirs = re.search(r"Candidate: ([0-9.]+)", node.run("apt-cache policy corosync").stdout)
+    assert ours and theirs
+    relation = "gt" if SUITE == "bookworm" else "ge"
+    subprocess.run(["dpkg", "--compare-versions", ours[1], relation, theirs[1]], check=True)
+
+
+def test_every_elf_file_has_the_runpath(node: Node) -> None:
+    files = node.elf_files()
+    assert len(files) > 15
+    for file in files:
+        dynamic = subprocess.run(["readelf", "-dW", str(file)], capture_output=True, text=True, check=True).stdout
+        if "(NEEDED)" in dynamic:
+            assert f"(RUNPATH)            Library runpath: [{PREFIX}/lib]" in dynamic, f"{file}\n{dynamic}"
+
+
+def test_every_library_of_the_stack_comes_from_the_prefix(node: Node) -> None:
+    paths = [f"/{file.relative_to(node.root)}" for file in node.elf_files()]
+    output = node.run("ldd " + " ".join(paths)).stdout
+    assert "not found" not in output
+    private = {
+        line.split()[0]: line.split()[2].rsplit("/", 1)[0]
+        for line in output.splitlines()
+        if re.match(r"\s*lib(qb|knet|cpg|cfg|cmap|quorum|votequorum|sam|corosync_common|crm\w*|stonithd|pe_\w+|lrmd|dlm\w*)\.so", line)
+    }
+    assert {"libqb.so.100", "libknet.so.1", "libcorosync_common.so.4"} <= private.keys()
+    assert set(private.values()) == {f"{PREFIX}/lib"}
+
+
+def test_no_loader_configuration_names_the_prefix(node: Node) -> None:
+    assert node.run(f"grep -r {PREFIX} /etc/ld.so.conf /etc/ld.so.conf.d", check=False).stdout == ""
+
+
+def test_no_distribution_package_of_the_stack_comes_with_it(node: Node) -> None:
+    names = node.run("dpkg-query -W -f '${Package}\\n'").stdout.split()
+    forbidden = re.compile(r"(libqb\d|libknet|libnozzle|corosync|libcorosync|pacemaker|libcrm|cluster-glue|libdlm)")
+    assert [name for name in names if forbidden.match(name)] == []
+
+
+def test_nothing_lies_outside_declared_places(node: Node) -> None:
+    listing = node.run("dpkg-query -W -f '${Package}\\n' 'ha-*' | xargs dpkg -L").stdout.split()
+    files = {path for path in listing if not (node.root / path[1:]).is_dir()}
+    places = ("/opt/ha/", "/usr/share/doc/ha-", "/usr/share/lintian/overrides/ha-", "/etc/init.d/")
+    places += ("/lib/systemd/system/", "/usr/lib/systemd/system/", "/usr/lib/sysusers.d/ha-", "/usr/lib/tmpfiles.d/ha-")
+    assert sorted(path for path in files if not path.startswith(places)) == []
+    assert [path for path in files if path.endswith(".la") or "__pycache__" in path] == []
+
+
+def test_users_exist_and_nothing_runs_after_a_fresh_install(node: Node) -> None:
+    assert node.run("id -un hacluster; id -gn hacluster").stdout.split() == ["hacluster", "hacluster"]
+    assert "haclient" in node.run("id -Gn hacluster").stdout.split()
+    assert not (node.root / "opt/ha/etc/corosync/corosync.conf").exists()
+    assert node.run("service corosync start", check=False).returncode == 6
+    assert not list((node.root / "etc/systemd/system").rglob("corosync.service"))
+
+
+def test_the_example_configuration_is_valid_and_corosync_runs_with_it(node: Node) -> None:
+    folder = f"{PREFIX}/etc/corosync"
+    started = node.run(
+        f"""set -e
+        cp {folder}/corosync.conf.example {folder}/corosync.conf
+        trap 'rm -f {folder}/corosync.conf {folder}/authkey' EXIT
+        {PREFIX}/sbin/corosync-keygen -l -k {folder}/authkey >/dev/null
+        stat -c %a {folder}/authkey
+        {PREFIX}/sbin/corosync -t -c {folder}/corosync.conf
+        service corosync start
+        {PREFIX}/sbin/corosync-cmapctl -g totem.cluster_name
+        {PREFIX}/sbin/corosync-cfgtool -s
+        {PREFIX}/sbin/corosync-quorumtool -s || true
+        service corosync stop
+        service corosync status || echo "stopped"
+        """,
+        address="192.168.132.11",
+        hostname="fiesta-ha1",
+    ).stdout
+    assert started.startswith("400\n")
+    assert "totem.cluster_name (str) = fiestaha" in started
+    assert "192.168.132.11" in started
+    assert re.search(r"Flags:\s+2Node WaitForAll", started)
+    assert started.rstrip().endswith("stopped")
+
+
+def test_removal_leaves_nothing_but_declared_state(bare_node: Path, stack: Stack) -> None:
+    with make_node(bare_node, stack, stack.url) as node:
+        node.run("apt-get update && apt-get install -y ha-stack && apt-get purge -y 'ha-*'")
+        left = [path for path in (node.root / "opt/ha").rglob("*") if not path.is_dir()]
+        assert left == []
+        assert node.run("systemctl list-unit-files 'corosync*' 2>/dev/null | grep corosync", check=False).stdout == ""

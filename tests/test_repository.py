@@ -1,0 +1,911 @@
+"""The repository, with real programs: dpkg-deb, dpkg-source and apt-ftparchive feed it, apt and gpg judge it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gzip
+import hashlib
+import lzma
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from hapkg import command, indexes, repository, signing
+from hapkg.control import BinaryName, SourceName, Suite
+from hapkg.errors import BusyError, MachineError, RepositoryError
+from hapkg.indexes import Pool, PublishedSource
+from hapkg.repository import Identity, Publication, Upload, make_sources, publish, read_pool
+from hapkg.signing import KeyChoice
+
+BOOKWORM, TRIXIE = Suite("bookworm"), Suite("trixie")
+IDENTITY = Identity(origin="Hapkg Test", label='HA "stack", ünïcode', maintainer="hapkg tests <tests@hapkg.invalid>")
+OWN = subprocess.run(["dpkg", "--print-architecture"], check=True, capture_output=True, text=True).stdout.strip()
+LOGIC = "ha-logic"
+
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, ("apt-ftparchive", "apt-get", "dpkg-source", "gpg"))),
+    reason="needs apt-utils, dpkg-dev and gnupg",
+)
+
+
+def run(*argv: str | Path, check: bool = True, cwd: Path | None = None, **environment: str) -> str:
+    """Run a program; its output."""
+    done = subprocess.run(
+        [str(word) for word in argv],
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "LC_ALL": "C.UTF-8", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert not check or done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def make_deb(
+    folder: Path, name: str, version: str, *, architecture: str = "all", content: str = "", **more: str
+) -> Path:
+    """A tiny binary package; further keywords are further fields."""
+    tree = folder / f"tree-{name}"
+    shutil.rmtree(tree, ignore_errors=True)
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "opt").mkdir()
+    (tree / "opt" / name).write_text(content)
+    fields = {
+        "Package": name,
+        "Version": version,
+        "Architecture": architecture,
+        "Maintainer": IDENTITY.maintainer,
+        "Description": f"{name} of a test\n It has a long description, too.",
+        **{key.replace("_", "-"): value for key, value in more.items()},
+    }
+    (tree / "DEBIAN" / "control").write_text("".join(f"{key}: {value}\n" for key, value in fields.items()))
+    file = folder / f"{name}_{version.rpartition(':')[2]}_{architecture}.deb"
+    run("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, file)
+    return file
+
+
+def make_source(folder: Path, name: str, version: str, *, content: str = "", key: str = "") -> tuple[Path, ...]:
+    """A tiny source package, with an orig tarball if the version has a revision."""
+    upstream, _, revision = version.partition("-")
+    tree = folder / f"{name}-{upstream}"
+    shutil.rmtree(tree, ignore_errors=True)
+    (tree / "debian" / "source").mkdir(parents=True)
+    (tree / "README").write_text("upstream\n")
+    orig = folder / f"{name}_{upstream}.orig.tar.gz"
+    if revision and not orig.exists():
+        same = ("--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner")
+        run("tar", *same, "--exclude=debian", "-I", "gzip -n", "-cf", orig, "-C", folder, tree.name)
+    (tree / "debian" / "source" / "format").write_text("3.0 (quilt)\n" if revision else "3.0 (native)\n")
+    (tree / "debian" / "note").write_text(content)
+    (tree / "debian" / "changelog").write_text(
+        f"{name} ({version}) bookworm; urgency=medium\n\n  * test\n\n"
+        f" -- {IDENTITY.maintainer}  Mon, 01 Jan 2024 00:00:00 +0000\n"
+    )
+    (tree / "debian" / "control").write_text(
+        f"Source: {name}\nMaintainer: {IDENTITY.maintainer}\nStandards-Version: 4.6.2\n"
+        + (f"XS-Hapkg-Key: {key}\n" if key else "")
+        + f"\nPackage: {name}\nArchitecture: any\nDescription: x\n y\n"
+    )
+    run("dpkg-source", "--build", tree.name, cwd=folder)
+    dsc = folder / f"{name}_{version}.dsc"
+    debian = [
+        file for file in folder.glob(f"{name}_{version}.*tar.*") if not file.name.endswith((".dsc", ".orig.tar.gz"))
+    ]
+    return (dsc, *debian, *([orig] if revision else []))
+
+
+def make_upload(folder: Path, version: str, *, suite: Suite = BOOKWORM, content: str = "", key: str = "") -> Upload:
+    """What a build of ha-logic brings: library, debug symbols, metapackage, source, and files for other readers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    debs = (
+        make_deb(folder, "libha-logic1", version, architecture=OWN, content=content, Source=LOGIC),
+        make_deb(folder, "libha-logic1-dbgsym", version, architecture=OWN, content=content, Source=LOGIC),
+        make_deb(folder, "ha-stack", version, Depends=f"libha-logic1 (= {version})", Source=LOGIC),
+    )
+    ignored = folder / f"{LOGIC}_{version}_{OWN}.changes"
+    ignored.write_text("not for the pool\n")
+    source = make_source(folder, LOGIC, version, content=content, key=key)
+    return Upload(suite=suite, source=SourceName(LOGIC), files=(*debs, *source, ignored))
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> KeyChoice:
+    """hapkg's own key, made once for all tests."""
+    choice = KeyChoice(home=tmp_path_factory.mktemp("keys") / "own")
+    signing.find_key(choice, owner=IDENTITY.key_owner)
+    return choice
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Upload]:
+    """The upload of revision N, built once."""
+    folder = tmp_path_factory.mktemp("builds")
+    made: dict[int, Upload] = {}
+
+    def find(number: int) -> Upload:
+        if number not in made:
+            made[number] = make_upload(folder / str(number), f"1.2-{number}+ha12.0", key=f"key{number}")
+        return made[number]
+
+    return find
+
+
+@pytest.fixture
+def stacks(tmp_path: Path) -> Callable[[int], Upload]:
+    """An upload of ha-stack alone, of revision N, for tests that publish often."""
+
+    def make(number: int) -> Upload:
+        folder = tmp_path / "stacks"
+        folder.mkdir(exist_ok=True)
+        deb = folder / f"ha-stack_1.2-{number}+ha12.0_all.deb"
+        if not deb.exists():
+            make_deb(folder, "ha-stack", f"1.2-{number}+ha12.0")
+        return Upload(suite=BOOKWORM, source=SourceName("ha-stack"), files=(deb,))
+
+    return make
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where the repository goes; a blank and a percent sign are allowed in its path."""
+    return tmp_path / "a% repository" / "apt"
+
+
+@pytest.fixture
+def issue(root: Path, key: KeyChoice) -> Callable[..., Publication]:
+    """publish() into root with the usual identity and key."""
+
+    def issue(*uploads: Upload, identity: Identity = IDENTITY, choice: KeyChoice = key, url: str = "") -> Publication:
+        return publish(root, uploads, identity=identity, key=choice, url=url)
+
+    return issue
+
+
+Issue = Callable[..., Publication]
+Builds = Callable[[int], Upload]
+
+
+class Client:
+    """A machine that uses the repository: an apt with folders of its own."""
+
+    def __init__(self, folder: Path, sources: str) -> None:
+        self.folder = folder
+        for name in ("etc/sources.list.d", "etc/none", "lists/partial", "cache/archives/partial", "got"):
+            (folder / name).mkdir(parents=True)
+        (folder / "status").touch()
+        (folder / "etc" / "sources.list.d" / "ha.sources").write_text(sources)
+        (folder / "apt.conf").write_text(
+            f'Dir::Etc "{folder}/etc/"; Dir::Etc::Parts "none"; Dir::Etc::Main "none/x"; Dir::Etc::SourceList "none/x";'
+            f'Dir::Etc::TrustedParts "none"; Dir::Etc::Trusted "none/x"; Dir::Etc::Preferences "none/x";'
+            f'Dir::Etc::PreferencesParts "none"; Dir::State "{folder}"; Dir::State::Lists "{folder}/lists/";'
+            f'Dir::State::Status "{folder}/status"; Dir::Cache "{folder}/cache"; Dir::Log "{folder}";'
+            'APT::Sandbox::User "root"; Acquire::Retries "0"; Acquire::http::Proxy "DIRECT";'
+            f'APT::Architecture "{OWN}"; APT::Architectures {{ "{OWN}"; }};'
+        )
+
+    def apt(self, program: str, *words: str, check: bool = True) -> str:
+        return run(
+            f"/usr/bin/{program}", *words, check=check, cwd=self.folder / "got", APT_CONFIG=f"{self.folder}/apt.conf"
+        )
+
+    def update(self) -> None:
+        """apt-get update without any complaint."""
+        output = self.apt("apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any")
+        assert not re.search(r"^(W|E|N|Err)\b", output, re.MULTILINE), output
+
+    def refuses(self) -> bool:
+        """Whether apt-get update fails, starting from nothing."""
+        shutil.rmtree(self.folder / "lists")
+        (self.folder / "lists" / "partial").mkdir(parents=True)
+        return "E: " in self.apt("apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any", check=False)
+
+    def candidate(self, package: str) -> str:
+        """The version that apt would install."""
+        found = re.search(r"Candidate: (\S+)", self.apt("apt-cache", "policy", package))
+        return found[1] if found else ""
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Callable[[str], Client]:
+    """Makes clients from the text of a .sources file."""
+    count = iter(range(1000))
+    return lambda sources: Client(tmp_path / f"client{next(count)}", sources)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A web server that writes no log."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Serve a folder on the loopback; its URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def take_snapshot(root: Path) -> dict[str, tuple[int, int, str]]:
+    """Inode, change time and digest of everything that users of the repository can see."""
+    return {
+        str(file.relative_to(root)): (
+            file.stat().st_ino,
+            file.stat().st_mtime_ns,
+            hashlib.sha256(file.read_bytes()).hexdigest(),
+        )
+        for file in sorted(root.rglob("*"))
+        if file.is_file() and ".hapkg" not in file.parts
+    }
+
+
+def read_index(file: Path) -> list[dict[str, str]]:
+    """Stanzas of an index, read without hapkg."""
+    stanzas = []
+    for block in file.read_text().strip().split("\n\n"):
+        fields = re.findall(r"^(\S+): ?(.*(?:\n .*)*)", block, re.MULTILINE)
+        stanzas.append(dict(fields))
+    return [stanza for stanza in stanzas if stanza]
+
+
+# What users get
+
+
+@pytest.mark.parametrize("scheme", ["file", "http"])
+def test_apt_installs_from_the_ready_sources_file(
+    scheme: str, root: Path, issue: Issue, builds: Builds, client: Callable[[str], Client]
+) -> None:
+    with serve(root) if scheme == "http" else contextlib.nullcontext("") as url:
+        publication = issue(builds(1), url=url)
+        assert publication.sources == (root / "ha-stack.sources", root / "ha-stack-bookworm.sources")
+        machine = client(publication.sources[0].read_text())
+        machine.update()
+        assert machine.candidate("ha-stack") == "1.2-1+ha12.0"
+        simulated = machine.apt("apt-get", "install", "--simulate", "ha-stack")
+        assert re.findall(r"^Inst (\S+) \((\S+) (.*?) \[", simulated, re.MULTILINE) == [
+            ("libha-logic1", "1.2-1+ha12.0", f"{IDENTITY.label}:bookworm"),
+            ("ha-stack", "1.2-1+ha12.0", f"{IDENTITY.label}:bookworm"),
+        ]
+        machine.apt("apt-get", "download", "libha-logic1")
+    (downloaded,) = machine.folder.glob("got/*.deb")
+    (built,) = [file for file in builds(1).files if file.name.startswith("libha-logic1_")]
+    assert downloaded.read_bytes() == built.read_bytes()
+
+
+def test_apt_fetches_and_unpacks_the_source(issue: Issue, builds: Builds, client: Callable[[str], Client]) -> None:
+    sources = issue(builds(1)).sources[0].read_text()
+    machine = client(sources.replace("Types: deb", "Types: deb-src"))
+    machine.update()
+    machine.apt("apt-get", "source", "ha-logic")
+    assert (machine.folder / "got" / "ha-logic-1.2" / "README").read_text() == "upstream\n"
+
+
+def test_debug_symbols_are_a_component_of_their_own(
+    root: Path, issue: Issue, builds: Builds, client: Callable[[str], Client]
+) -> None:
+    sources = issue(builds(1)).sources[0].read_text()
+    (symbols,) = root.glob("pool/**/*-dbgsym_*")
+    assert symbols.parent == root / "pool/bookworm/debug/h/ha-logic"
+    without, having = client(sources), client(sources.replace("Components: main", "Components: main debug"))
+    without.update()
+    having.update()
+    assert without.candidate("libha-logic1-dbgsym") == ""
+    assert having.candidate("libha-logic1-dbgsym") == "1.2-1+ha12.0"
+
+
+def test_an_upgrade_is_seen_by_a_machine_that_knows_the_version_before(
+    issue: Issue, builds: Builds, client: Callable[[str], Client]
+) -> None:
+    machine = client(issue(builds(1)).sources[0].read_text())
+    machine.update()
+    for number in (2, 3):
+        issue(builds(number))
+        machine.update()
+        assert machine.candidate("ha-stack") == f"1.2-{number}+ha12.0"
+
+
+def test_packages_say_what_dpkg_deb_says(root: Path, issue: Issue, builds: Builds) -> None:
+    issue(builds(1))
+    stanzas = [
+        stanza
+        for component in ("main", "debug")
+        for stanza in read_index(root / f"dists/bookworm/{component}/binary-{OWN}/Packages")
+    ]
+    assert len(stanzas) == 3
+    for stanza in stanzas:
+        file = root / stanza["Filename"]
+        fields = dict(re.findall(r"^(\S+): ?(.*(?:\n .*)*)", run("dpkg-deb", "-f", file), re.MULTILINE))
+        assert {name: stanza.get(name) for name in fields} == fields
+        assert stanza["SHA256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+        assert int(stanza["Size"]) == file.stat().st_size
+
+
+def test_every_architecture_found_has_an_index_with_the_packages_for_all(
+    root: Path, issue: Issue, tmp_path: Path
+) -> None:
+    files = (make_deb(tmp_path, "ha-a", "1", architecture="riscv64"), make_deb(tmp_path, "ha-b", "1"))
+    issue(Upload(suite=BOOKWORM, source=SourceName("ha-a"), files=files))
+    names = {
+        folder.name: [stanza["Package"] for stanza in read_index(folder / "Packages")]
+        for folder in (root / "dists/bookworm/main").glob("binary-*")
+    }
+    assert {name: "ha-b" in packages for name, packages in names.items()} == {
+        f"binary-{OWN}": True,
+        "binary-riscv64": True,
+    }
+    assert "ha-a" in names["binary-riscv64"]
+    assert read_pool(root, BOOKWORM).architectures == tuple(sorted((OWN, "riscv64")))
+
+
+def test_compressed_and_hashed_forms_hold_the_same_index(root: Path, issue: Issue, builds: Builds) -> None:
+    issue(builds(1))
+    folder = root / "dists/bookworm"
+    for plain in (folder / f"main/binary-{OWN}/Packages", folder / "main/source/Sources"):
+        content = plain.read_bytes()
+        assert content
+        assert gzip.decompress(plain.with_name(f"{plain.name}.gz").read_bytes()) == content
+        assert lzma.decompress(plain.with_name(f"{plain.name}.xz").read_bytes()) == content
+    named = re.findall(r"^ (\w{64}) +(\d+) (\S+)$", (folder / "Release").read_text(), re.MULTILINE)
+    assert len(named) == 12
+    for digest, size, path in named:
+        for file in (folder / path, (folder / path).parent / "by-hash/SHA256" / digest):
+            assert hashlib.sha256(file.read_bytes()).hexdigest() == digest
+            assert file.stat().st_size == int(size)
+
+
+def test_release_names_the_publisher_and_the_suite(root: Path, issue: Issue, builds: Builds) -> None:
+    issue(builds(1))
+    (stanza,) = read_index(root / "dists/bookworm/Release")
+    del stanza["Date"], stanza["SHA256"]
+    assert stanza == {
+        "Acquire-By-Hash": "yes",
+        "Architectures": OWN,
+        "Codename": "bookworm",
+        "Components": "main debug",
+        "Description": f"{IDENTITY.label} for bookworm",
+        "Label": IDENTITY.label,
+        "Origin": "Hapkg Test",
+        "Suite": "bookworm",
+    }
+
+
+def test_the_short_sources_file_exists_only_while_there_is_one_suite(
+    root: Path, issue: Issue, builds: Builds, tmp_path: Path
+) -> None:
+    issue(builds(1))
+    assert (root / "ha-stack.sources").read_text() == (root / "ha-stack-bookworm.sources").read_text()
+    other = make_upload(tmp_path / "trixie", "1.2-1+ha13.0", suite=TRIXIE)
+    publication = issue(other)
+    assert publication.sources == (root / "ha-stack-bookworm.sources", root / "ha-stack-trixie.sources")
+    assert (publication.written, publication.unchanged) == ((TRIXIE,), (BOOKWORM,))
+    assert not (root / "ha-stack.sources").exists()
+    assert "Suites: trixie\n" in (root / "ha-stack-trixie.sources").read_text()
+
+
+def test_a_sources_file_carries_the_key() -> None:
+    armored = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabc\n-----END PGP PUBLIC KEY BLOCK-----\n"
+    assert make_sources("http://127.0.0.1/", BOOKWORM, armored) == (
+        "# For source packages add deb-src to Types; for debug symbols add debug to Components.\n"
+        "Types: deb\nURIs: http://127.0.0.1/\nSuites: bookworm\nComponents: main\nSigned-By:\n"
+        " -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n -----END PGP PUBLIC KEY BLOCK-----\n"
+    )
+
+
+def test_published_files_are_readable_for_everybody(root: Path, issue: Issue, builds: Builds) -> None:
+    before = os.umask(0o077)
+    try:
+        issue(builds(1))
+    finally:
+        os.umask(before)
+    for path in (root, *root.rglob("*")):
+        if ".hapkg" not in path.parts:
+            assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
+
+
+# Signatures
+
+
+@pytest.mark.parametrize("path", [f"main/binary-{OWN}/Packages", "InRelease"])
+def test_apt_refuses_a_repository_with_tampered_files(
+    path: str, root: Path, issue: Issue, builds: Builds, client: Callable[[str], Client]
+) -> None:
+    machine = client(issue(builds(1)).sources[0].read_text())
+    machine.update()
+    target = root / "dists/bookworm" / path
+    for file in (target, *target.parent.glob(f"{target.name}.*"), *target.parent.glob("by-hash/*/*")):
+        content = file.read_bytes()
+        file.write_bytes(content.replace(b"ha-stack", b"ha-stuck").replace(b"Suite: b", b"Suite: c") + b"\n")
+    assert machine.refuses()
+
+
+def test_apt_refuses_a_repository_signed_by_another_key(
+    issue: Issue, builds: Builds, client: Callable[[str], Client], tmp_path: Path
+) -> None:
+    machine = client(issue(builds(1)).sources[0].read_text())
+    publication = issue(builds(1), choice=KeyChoice(home=tmp_path / "other"))
+    assert publication.key.made
+    assert publication.written == (BOOKWORM,)
+    assert machine.refuses()
+    assert not client(publication.sources[0].read_text()).refuses()
+
+
+def test_gpgv_accepts_both_signatures_with_the_exported_keyring(root: Path, issue: Issue, builds: Builds) -> None:
+    keyring = issue(builds(1)).keyring
+    assert keyring == root / "hapkg-test-archive-keyring.gpg"
+    folder = root / "dists/bookworm"
+    for signed in (("InRelease",), ("Release.gpg", "Release")):
+        output = run("gpgv", "--keyring", keyring, *(folder / name for name in signed))
+        assert "Good signature" in output
+
+
+def test_the_key_is_made_once_and_is_for_its_owner_alone(issue: Issue, builds: Builds, tmp_path: Path) -> None:
+    choice = KeyChoice(home=tmp_path / "state" / "keys")
+    first, second = issue(builds(1), choice=choice).key, issue(builds(1), choice=choice).key
+    assert (first.made, second.made) == (True, False)
+    assert first.fingerprint == second.fingerprint
+    assert choice.home.stat().st_mode & 0o777 == 0o700
+    assert [file.name for file in choice.home.parent.iterdir()] == ["keys"]
+
+
+def test_a_long_path_of_the_key_folder_does_no_harm(issue: Issue, builds: Builds, tmp_path: Path) -> None:
+    assert issue(builds(1), choice=KeyChoice(home=tmp_path / ("long" * 40) / "keys")).key.made
+
+
+def test_what_a_killed_maker_of_keys_left_is_removed(issue: Issue, builds: Builds, tmp_path: Path) -> None:
+    pid = fork(lambda: None)
+    os.waitpid(pid, 0)
+    left = [tmp_path / f".keys-{pid}-x", Path("/tmp") / f"hapkg-gpg-{pid}-x", tmp_path / f".keys-{os.getpid()}-x"]
+    for folder in left:
+        folder.mkdir()
+    issue(builds(1), choice=KeyChoice(home=tmp_path / "keys"))
+    assert [folder.exists() for folder in left] == [False, False, True]
+
+
+def test_the_repository_holds_no_secret_key(root: Path, issue: Issue, builds: Builds, tmp_path: Path) -> None:
+    issue(builds(1), choice=KeyChoice(home=tmp_path / "keys"))
+    for file in root.rglob("*"):
+        if file.is_file():
+            assert b"PRIVATE KEY" not in file.read_bytes(), file
+            assert b"(private-key" not in file.read_bytes(), file
+    listing = run("gpg", "--batch", "--show-keys", "--with-colons", root / "hapkg-test-archive-keyring.gpg")
+    assert {line.split(":")[0] for line in listing.splitlines()} == {"pub", "fpr", "uid"}
+
+
+def test_a_key_folder_inside_the_repository_is_refused_before_a_key_is_made(
+    root: Path, issue: Issue, builds: Builds, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    root.mkdir(parents=True)
+    link.symlink_to(root)
+    for home in (root / "keys", link / "keys"):
+        with pytest.raises(RepositoryError, match="the secret key would lie inside the repository"):
+            issue(builds(1), choice=KeyChoice(home=home))
+    assert not (root / "keys").exists()
+
+
+def test_no_gpg_agent_is_left(issue: Issue, builds: Builds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    homes: list[str] = []
+
+    def make(*, prefix: str, dir: str) -> str:
+        homes.append(tempfile.mktemp(prefix=prefix, dir=dir))
+        Path(homes[-1]).mkdir(mode=0o700)
+        return homes[-1]
+
+    monkeypatch.setattr(signing, "tempfile", type("T", (), {"mkdtemp": make, "TemporaryFile": tempfile.TemporaryFile}))
+    issue(builds(1), choice=KeyChoice(home=tmp_path / "keys"))
+    assert homes
+    commands = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            commands.append(file.read_text("utf-8", "replace"))
+    assert [line for line in commands if any(home in line for home in homes)] == []
+    assert not any(Path(home).exists() for home in homes if "hapkg-gpg" in home)
+
+
+@pytest.fixture
+def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A user with keys of her own: two for one address, one expired. Fingerprints in the order of making."""
+    with tempfile.TemporaryDirectory(prefix="gpg-") as home:
+        monkeypatch.setenv("GNUPGHOME", home)
+        for address, expiry in (("one", "never"), ("two", "never"), ("two", "never"), ("old", "seconds=1")):
+            act = ("--passphrase", "", "--quick-generate-key", f"U {address}@user.invalid", "ed25519", "sign", expiry)
+            run("gpg", "--batch", "--yes", *act)
+        listing = run("gpg", "--batch", "--list-keys", "--with-colons")
+        yield re.findall(r"^fpr:+(\w+):", listing, re.MULTILINE)
+        run("gpgconf", "--kill", "all")
+
+
+def test_the_user_may_sign_with_her_own_key(
+    user: list[str], root: Path, issue: Issue, builds: Builds, client: Callable[[str], Client], tmp_path: Path
+) -> None:
+    unused = tmp_path / "unused"
+    for name in ("one@user.invalid", user[1]):
+        publication = issue(builds(1), choice=KeyChoice(home=unused, name=name))
+        assert publication.key.fingerprint == user[0 if "@" in name else 1]
+        assert publication.written == (BOOKWORM,)
+        client(publication.sources[0].read_text()).update()
+    assert not unused.exists()
+    with pytest.raises(RepositoryError, match=r"two@user\.invalid names several keys") as several:
+        issue(builds(1), choice=KeyChoice(home=unused, name="two@user.invalid"))
+    assert sorted(several.value.details) == sorted(user[1:3])
+    with pytest.raises(RepositoryError, match=r"no secret key for nobody@user\.invalid"):
+        issue(builds(1), choice=KeyChoice(home=unused, name="nobody@user.invalid"))
+    time.sleep(1)
+    with pytest.raises(RepositoryError, match="cannot sign"):
+        issue(builds(1), choice=KeyChoice(home=unused, name="old@user.invalid"))
+
+
+# The pool never changes
+
+
+def test_other_bytes_under_a_published_name_are_refused_and_nothing_changes(
+    root: Path, issue: Issue, builds: Builds, tmp_path: Path
+) -> None:
+    issue(builds(1))
+    before = take_snapshot(root)
+    other = make_upload(tmp_path / "other", "1.2-1+ha12.0", content="other")
+    with pytest.raises(RepositoryError) as refused:
+        issue(builds(2), other)
+    name = f"{LOGIC}_1.2-1+ha12.0.debian.tar.xz"
+    assert refused.value.brief == f"{name} of source package ha-logic is already published with other bytes"
+    assert f"published: {root}/pool/bookworm/main/h/ha-logic/{name}" in refused.value.details
+    assert f"also: libha-logic1_1.2-1+ha12.0_{OWN}.deb of ha-logic" in refused.value.details
+    assert refused.value.hint == "raise the revision in the recipe of ha-logic and build again"
+    assert take_snapshot(root) == before
+
+
+def test_a_package_cannot_return_with_other_bytes_from_another_source(
+    root: Path, issue: Issue, builds: Builds, tmp_path: Path
+) -> None:
+    issue(builds(1))
+    deb = make_deb(tmp_path, "ha-stack", "1.2-1+ha12.0", content="other")
+    with pytest.raises(RepositoryError, match="of source package ha-meta is already published with other bytes"):
+        issue(Upload(suite=BOOKWORM, source=SourceName("ha-meta"), files=(deb,)))
+
+
+def test_two_uploads_that_contradict_each_other_are_refused(root: Path, issue: Issue, tmp_path: Path) -> None:
+    uploads = [make_upload(tmp_path / content, "1-1+ha12.0", content=content) for content in ("a", "b")]
+    with pytest.raises(RepositoryError, match="with other bytes"):
+        issue(*uploads)
+    assert take_snapshot(root) == {}
+
+
+def test_the_same_again_changes_nothing(root: Path, issue: Issue, builds: Builds) -> None:
+    first = issue(builds(1))
+    assert (len(first.added), first.present, first.written) == (6, (), (BOOKWORM,))
+    before = take_snapshot(root)
+    second = issue(builds(1), builds(1))
+    assert (second.added, second.written, second.unchanged) == ((), (), (BOOKWORM,))
+    assert sorted(second.present) == sorted(first.added)
+    assert take_snapshot(root) == before
+    assert issue().unchanged == (BOOKWORM,)
+
+
+def test_revisions_share_their_orig_tarball(root: Path, issue: Issue, tmp_path: Path) -> None:
+    first = make_upload(tmp_path / "a", "1.2-1+ha12.0")
+    second = make_upload(tmp_path / "a", "1.2-2+ha12.0")
+    issue(first)
+    publication = issue(second)
+    assert publication.present == ("pool/bookworm/main/h/ha-logic/ha-logic_1.2.orig.tar.gz",)
+    assert len(publication.added) == 5
+
+
+def test_the_pool_holds_copies(root: Path, issue: Issue, tmp_path: Path) -> None:
+    deb = make_deb(tmp_path, "libfoo", "1")
+    (path,) = issue(Upload(suite=BOOKWORM, source=SourceName("libfoo"), files=(deb,))).added
+    assert path == "pool/bookworm/main/libf/libfoo/libfoo_1_all.deb"
+    before = (root / path).read_bytes()
+    with deb.open("ab") as file:
+        file.write(b"more")
+    assert (root / path).read_bytes() == before
+
+
+def test_a_lost_pool_file_comes_back_only_as_it_was(root: Path, issue: Issue, builds: Builds, tmp_path: Path) -> None:
+    issue(builds(1))
+    (lost,) = root.glob("pool/**/ha-stack_*")
+    content = lost.read_bytes()
+    lost.unlink()
+    with pytest.raises(RepositoryError, match=r"ha-stack_1.2-1\+ha12.0_all.deb is missing from the pool"):
+        issue(builds(2))
+    other = make_deb(tmp_path, "ha-stack", "1.2-1+ha12.0", content="other")
+    with pytest.raises(RepositoryError, match="with other bytes"):
+        issue(Upload(suite=BOOKWORM, source=SourceName(LOGIC), files=(other,)))
+    issue(builds(1))
+    assert lost.read_bytes() == content
+
+
+# What cannot be published
+
+
+def make_broken_uploads(folder: Path) -> Mapping[str, Upload]:
+    """Uploads with one fault each, by what the refusal must say."""
+    folder.mkdir()
+    upload = make_upload(folder / "good", "3-1+ha12.0")
+    dsc = next(file for file in upload.files if file.suffix == ".dsc")
+    orig = next(file for file in upload.files if ".orig." in file.name)
+    deb = upload.files[0]
+
+    def change(old: Path, name: str, content: bytes) -> Upload:
+        new = folder / str(len(list(folder.iterdir()))) / name
+        new.parent.mkdir()
+        new.write_bytes(content)
+        return replace(upload, files=tuple(new if file == old else file for file in upload.files))
+
+    return {
+        "not a package that apt-ftparchive can read": change(deb, deb.name, b"junk"),
+        "should be called libha-logic1_3-1": change(deb, "libha-logic1_4_all.deb", deb.read_bytes()),
+        "is not the file that its index or .dsc describes": change(orig, orig.name, orig.read_bytes() + b"x"),
+        "is incomplete: ha-logic_3.orig.tar.gz is missing": replace(
+            upload, files=tuple(file for file in upload.files if file != orig)
+        ),
+        "is not a source package": change(dsc, dsc.name, b"junk\n"),
+        "does not exist": replace(upload, files=(*upload.files, folder / "gone_1_all.deb")),
+    }
+
+
+def test_broken_packages_are_refused_and_nothing_changes(
+    root: Path, issue: Issue, builds: Builds, tmp_path: Path
+) -> None:
+    issue(builds(1))
+    before = take_snapshot(root)
+    for message, upload in make_broken_uploads(tmp_path / "broken").items():
+        with pytest.raises(RepositoryError) as refused:
+            issue(builds(2), upload)
+        assert message in refused.value.brief
+        assert take_snapshot(root) == before
+        assert not (root / ".hapkg/staging").exists()
+
+
+def test_nothing_to_publish_is_an_error(issue: Issue) -> None:
+    with pytest.raises(RepositoryError, match="there is nothing to publish"):
+        issue()
+
+
+def test_a_full_disk_leaves_what_was_published(
+    root: Path, issue: Issue, builds: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue(builds(1))
+    before = take_snapshot(root)
+
+    def fill(_source: Path, target: Path, **_: object) -> None:
+        Path(target).write_bytes(b"beginning")
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    monkeypatch.setattr(shutil, "copyfile", fill)
+    with pytest.raises(MachineError, match="cannot be written: No space left on device"):
+        issue(builds(2))
+    assert take_snapshot(root) == before
+    assert not (root / ".hapkg/staging").exists()
+
+
+def test_a_clock_that_went_back_is_an_error(
+    root: Path, issue: Issue, builds: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue(builds(1))
+    before = take_snapshot(root)
+    make = indexes.make_release
+
+    def make_earlier(*arguments: object) -> bytes:
+        return re.sub(rb"Date: .*", b"Date: Mon, 01 Jan 2024 00:00:00 +0000", make(*arguments))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(repository, "make_release", make_earlier)
+    assert issue(builds(1)).unchanged == (BOOKWORM,)
+    with pytest.raises(MachineError, match="the clock of this machine is wrong"):
+        issue(builds(2))
+    assert take_snapshot(root) == before
+
+
+def test_a_missing_program_is_named(
+    issue: Issue, builds: Builds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("gpg", "gpg-agent", "gpgconf", "dpkg"):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    monkeypatch.setattr(command, "SEARCH_PATH", str(tmp_path))
+    with pytest.raises(MachineError, match="the program apt-ftparchive is not installed"):
+        issue(builds(1))
+
+
+# Generations, kills and rivals
+
+
+def test_earlier_generations_stay_readable_by_hash(root: Path, issue: Issue, stacks: Builds) -> None:
+    releases = []
+    for number in (1, 2, 3, 4, 5):
+        issue(stacks(number))
+        releases.append((root / "dists/bookworm/Release").read_text())
+    complete = []
+    for text in releases:
+        named = re.findall(r"^ (\w{64}) +\d+ (\S+)/\w+[.\w]*$", text, re.MULTILINE)
+        complete.append(
+            all((root / "dists/bookworm" / folder / "by-hash/SHA256" / digest).is_file() for digest, folder in named)
+        )
+    assert complete == [False, False, True, True, True]
+    assert len(list((root / "dists/bookworm").glob(f"main/binary-{OWN}/by-hash/SHA256/*"))) == 9
+
+
+def fork(act: Callable[[], object]) -> int:
+    """Run something in a process of its own; its id."""
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            act()
+            os._exit(0)
+        os._exit(1)
+    return pid
+
+
+def test_a_kill_at_any_rename_leaves_a_repository_that_apt_can_use(
+    root: Path, issue: Issue, stacks: Builds, client: Callable[[str], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = issue(stacks(1)).sources[0].read_text()
+    rename = Path.replace
+    stop, countdown = "", 0
+
+    def step(source: Path, target: Path) -> Path:
+        nonlocal countdown
+        if stop and stop in str(target):
+            countdown -= 1
+            if countdown == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "replace", step)
+    published = 1
+    stops = ("/journal", "/pool/", "/earlier/", "/by-hash/", "/by-hash/ 4", "/Packages.gz 2", "/Sources")
+    with serve(root) as url:
+        machines = [client(sources), client(re.sub(r"URIs: .*", f"URIs: {url}", sources))]
+        for number, point in enumerate((*stops, "/Release", "/Release.gpg", "/InRelease", "/cache"), 2):
+            stop, countdown = point.split()[0], int((point.split()[1:] or ["1"])[0])
+            pid = fork(partial(issue, stacks(number)))
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL, point
+            stop = ""
+            published = number if point == "/cache" else published
+            machine = machines[number % 2]
+            assert not machine.refuses(), point
+            assert machine.candidate("ha-stack") == f"1.2-{published}+ha12.0", point
+            assert issue(stacks(published)).added == ()
+            taken = root / f"pool/bookworm/main/h/ha-stack/ha-stack_1.2-{number}+ha12.0_all.deb"
+            assert taken.exists() == (number == published), point
+            if point == "/journal":
+                published = number
+                issue(stacks(number))
+    assert not (root / ".hapkg/staging").exists()
+
+
+def test_a_kill_at_any_time_leaves_a_repository_that_apt_can_use(
+    root: Path, issue: Issue, stacks: Builds, client: Callable[[str], Client]
+) -> None:
+    machine = client(issue(stacks(1)).sources[0].read_text())
+    dice = random.Random(7)
+    for number in (2, 3, 4, 5, 6):
+        pid = fork(partial(issue, stacks(number)))
+        time.sleep(dice.uniform(0.02, 0.35))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        assert not machine.refuses()
+        issue(stacks(number))
+        machine.update()
+        assert machine.candidate("ha-stack") == f"1.2-{number}+ha12.0"
+    assert not (root / ".hapkg/staging").exists()
+
+
+def test_a_name_that_a_killed_publish_took_is_free_again(
+    root: Path, issue: Issue, builds: Builds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue(builds(1))
+
+    def die(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(repository, "_keep_generation", die)
+        os.waitpid(fork(partial(issue, builds(2))), 0)
+    assert list(root.glob("pool/**/ha-stack_1.2-2*"))
+    assert (root / ".hapkg/staging/journal").is_file()
+    assert read_pool(root, BOOKWORM).binaries[BinaryName("ha-stack")] == ("1.2-1+ha12.0",)
+    other = make_upload(tmp_path / "other", "1.2-2+ha12.0", content="other")
+    assert len(issue(other).added) == 5
+    assert not (root / ".hapkg/staging").exists()
+
+
+def test_a_second_publisher_is_told_who_is_at_work_and_a_dead_one_holds_nobody_up(
+    root: Path, issue: Issue, builds: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(repository, "find_key", lambda *_, **__: time.sleep(60))
+        pid = fork(partial(issue, builds(1)))
+    try:
+        lock = root / ".hapkg/lock"
+        deadline = time.monotonic() + 10
+        while not (lock.is_file() and lock.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with pytest.raises(BusyError, match=f"another publish into .* is running: process {pid}$"):
+            issue(builds(1))
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert issue(builds(1)).written == (BOOKWORM,)
+
+
+def test_a_damaged_cache_does_no_harm(root: Path, issue: Issue, builds: Builds) -> None:
+    issue(builds(1))
+    for file in (root / ".hapkg/cache").iterdir():
+        content = bytearray(file.read_bytes())
+        content[4096:7000] = random.Random(1).randbytes(2904)
+        file.write_bytes(content)
+    issue(builds(2))
+    for file in (root / ".hapkg/cache").iterdir():
+        file.write_bytes(b"junk")
+    issue(builds(3))
+    assert len(read_index(root / f"dists/bookworm/main/binary-{OWN}/Packages")) == 6
+
+
+def test_damage_to_the_indexes_is_mended_by_a_publish_without_changes(root: Path, issue: Issue, builds: Builds) -> None:
+    issue(builds(1))
+    folder = root / "dists/bookworm"
+    for name in (f"main/binary-{OWN}/Packages.xz", "Release.gpg", "Release"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+        assert issue().written == (BOOKWORM,)
+        assert len((folder / name).read_bytes()) == len(content)
+
+
+# What the planner reads
+
+
+def test_the_pool_tells_versions_and_keys(root: Path, issue: Issue, builds: Builds) -> None:
+    assert read_pool(root, BOOKWORM) == Pool()
+    issue(builds(10))
+    issue(builds(9))
+    pool = read_pool(root, BOOKWORM)
+    assert pool.sources == {
+        SourceName(LOGIC): (
+            PublishedSource(version="1.2-9+ha12.0", key="key9"),
+            PublishedSource(version="1.2-10+ha12.0", key="key10"),
+        )
+    }
+    assert pool.binaries == {
+        BinaryName(name): ("1.2-9+ha12.0", "1.2-10+ha12.0")
+        for name in ("ha-stack", "libha-logic1", "libha-logic1-dbgsym")
+    }
+    assert len(pool.files) == 11
+    assert all(
+        hashlib.sha256((root / file.path).read_bytes()).hexdigest() == file.digest for file in pool.files.values()
+    )
+    assert read_pool(root, TRIXIE) == Pool()
+
+
+def test_an_index_that_is_not_the_signed_one_is_an_error(root: Path, issue: Issue, builds: Builds) -> None:
+    issue(builds(1))
+    index = root / "dists/bookworm/main/source/Sources"
+    index.unlink()
+    assert read_pool(root, BOOKWORM).sources
+    for file in index.parent.glob("by-hash/*/*"):
+        file.unlink()
+    with pytest.raises(RepositoryError, match="is missing, or is not the one that InRelease names"):
+        read_pool(root, BOOKWORM)
+    with pytest.raises(RepositoryError, match="is missing, or is not the one that InRelease names"):
+        issue(builds(2))
