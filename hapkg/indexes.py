@@ -8,7 +8,7 @@ import lzma
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cmp_to_key
+from functools import cache, cmp_to_key
 from pathlib import Path
 from typing import IO
 
@@ -188,8 +188,12 @@ def make_release(staging: Path, suite: Suite, fields: Mapping[str, str]) -> byte
 def find_architectures(paths: Iterable[str]) -> set[str]:
     """The architectures of .deb files by their names, and the one of this machine; "all" is none."""
     found = {path.removesuffix(".deb").rpartition("_")[2] for path in paths if path.endswith(".deb")}
-    own = run(["dpkg", "--print-architecture"]).output.strip()
-    return (found | {own}) - {"all"}
+    return (found | {_find_own_architecture()}) - {"all"}
+
+
+@cache
+def _find_own_architecture() -> str:
+    return run(["dpkg", "--print-architecture"]).output.strip()
 
 
 def _generate(staging: Path) -> list[str]:

@@ -102,7 +102,8 @@ def publish(root: Path, uploads: Sequence[Upload], *, identity: Identity, key: K
 
     Raises RepositoryError when an upload contradicts the pool or itself, when there is nothing to publish, or when the
     secret key lies inside the repository; BusyError while another publish runs; MachineError when root cannot be
-    written or the clock is wrong. In all these cases what apt sees is unchanged.
+    written or the clock is wrong. Whatever happens, apt sees each suite as it was or as it is to be; all but a failing
+    disk is found before the first suite changes.
     """
     root = root.absolute()
     if key.folder.is_relative_to(root.resolve()):
