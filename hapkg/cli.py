@@ -14,19 +14,17 @@ from typing import Annotated, Any
 
 import typer
 
-from hapkg import __version__, mirror, pipeline, repository, show
+from hapkg import __version__, mirror, pipeline, repository, show, upkeep
 from hapkg import chroot as chroots
 from hapkg.config import Project, find_cache, find_keys, find_project
-from hapkg.control import SourceName, Suite
+from hapkg.control import SourceName
 from hapkg.doctor import diagnose
 from hapkg.errors import HapkgError, Interrupted, UsageError
-from hapkg.graph import make_graph
-from hapkg.origin import describe_origin
-from hapkg.pipeline import Outcome, Workshop
-from hapkg.plan import Release
-from hapkg.recipe import Recipe, find_recipe, read_recipes
+from hapkg.pipeline import Outcome
+from hapkg.recipe import Recipe, find_recipe
 from hapkg.repository import Identity, KeyChoice, Publication
 from hapkg.store import Artifact, Store
+from hapkg.workshop import Workshop, collect_uploads, count_cores, make_plan, open_workshop
 
 # Typer brings its own click and names the base of its usage errors nowhere in public.
 _CommandLineProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -123,8 +121,8 @@ def plan(
     context: typer.Context, names: NamesArgument = None, suite: SuiteOption = None, as_json: JsonOption = False
 ) -> None:
     """Show what build-all would do, and why. Changes nothing."""
-    workshop = _open_workshop(context.obj, suite, None)
-    steps = pipeline.make_plan(workshop, _pick(workshop, names))
+    workshop = _open(context, suite)
+    steps = make_plan(workshop, _pick(workshop, names))
     if as_json:
         _print_json([{"source": s.source, "action": s.action, "version": s.version, "reason": s.reason} for s in steps])
     else:
@@ -137,7 +135,7 @@ def plan(
 @app.command("list")
 def list_recipes(context: typer.Context, suite: SuiteOption = None, as_json: JsonOption = False) -> None:
     """List the recipes in build order, with the newest finished build of each."""
-    workshop = _open_workshop(context.obj, suite, None)
+    workshop = _open(context, suite)
     newest = _newest_builds(workshop)
     rows: list[dict[str, Any]] = []
     for name in workshop.graph.order:
@@ -169,9 +167,9 @@ def show_recipe(
     as_json: JsonOption = False,
 ) -> None:
     """Show one recipe: origins, patches, what it needs, what it builds, its last build."""
-    workshop = _open_workshop(context.obj, suite, None)
+    workshop = _open(context, suite)
     chosen = _find(workshop, name)
-    facts = _describe_recipe(workshop, chosen)
+    facts = show.describe_recipe(chosen, workshop.graph.needs[chosen.name], _newest_builds(workshop).get(chosen.name))
     if as_json:
         _print_json(facts)
     else:
@@ -186,7 +184,7 @@ def logs(
     path: Annotated[bool, typer.Option("--path", help="Print only where the log is.")] = False,
 ) -> None:
     """Print the log of the last build of a recipe, failed or finished."""
-    workshop = _open_workshop(context.obj, suite, None)
+    workshop = _open(context, suite)
     chosen = _find(workshop, name)
     failed = workshop.store.failure_log(workshop.suite, chosen.name)
     finished = _newest_builds(workshop).get(chosen.name)
@@ -214,10 +212,11 @@ def publish(
     """Put the finished builds into a signed apt repository, at once or not at all."""
     project: Project = context.obj.project
     store: Store = context.obj.store
-    suites = [project.pick_suite(suite)] if suite else [Suite(name) for name in project.settings.suites]
-    uploads = pipeline.collect_uploads(store, set(read_recipes(project)), suites)
-    if not uploads:
+    built = {str(artifact.suite) for artifact in store.list_builds()}
+    suites = [suite] if suite else [name for name in project.settings.suites if name in built]
+    if not suites:
         raise UsageError("nothing is built yet", hint="run: hapkg build-all")
+    uploads = [upload for name in suites for upload in collect_uploads(_open(context, name))]
     identity = Identity(
         origin=project.settings.origin, label=project.settings.label, maintainer=project.settings.maintainer
     )
@@ -249,9 +248,11 @@ def clean(
     everything: Annotated[bool, typer.Option("--all", help="Also the newest builds, sources and packages.")] = False,
 ) -> None:
     """Remove old builds, failed ones and scratch; with names, every build of those recipes."""
-    workshop = _open_workshop(context.obj, suite, None)
+    workshop = _open(context, suite)
     with context.obj.store.lock():
-        freed = pipeline.clean(workshop, [_find(workshop, name).name for name in names or []], everything=everything)
+        freed = upkeep.clean(
+            context.obj.store, [_find(workshop, name).name for name in names or []], everything=everything
+        )
     show.say(f"freed {show.size(freed)}")
 
 
@@ -290,21 +291,8 @@ def chroot_remove(context: typer.Context, suite: Annotated[str, typer.Argument(m
     show.say(f"removed the chroot of {name}")
 
 
-def _open_workshop(context: Context, suite: str | None, archive: str | None) -> Workshop:
-    """Read everything a command may ask about. Touches no network and changes nothing."""
-    project = context.project
-    recipes = read_recipes(project)
-    chosen = project.pick_suite(suite)
-    return Workshop(
-        project=project,
-        store=context.store,
-        recipes=recipes,
-        graph=make_graph(recipes, package_prefix=project.settings.package_prefix),
-        suite=chosen,
-        mirror=mirror.find_mirror(archive),
-        published=_read_published(project.repository, chosen),
-        parallel=pipeline.count_cores(),
-    )
+def _open(context: typer.Context, suite: str | None) -> Workshop:
+    return open_workshop(context.obj.project, context.obj.store, suite, None)
 
 
 def _build(
@@ -317,17 +305,17 @@ def _build(
     lintian: bool,
     as_json: bool,
 ) -> None:
-    workshop = replace(_open_workshop(context, suite, archive), lintian=lintian)
+    workshop = replace(open_workshop(context.project, context.store, suite, archive), lintian=lintian)
     targets = _pick(workshop, names)
-    steps = pipeline.make_plan(workshop, targets)
+    steps = make_plan(workshop, targets)
     outcomes: list[Outcome] = []
     with context.store.lock(), show.Board(steps) as board:
-        for event in pipeline.run(workshop, targets, jobs=jobs or pipeline.count_cores(), keep_going=keep_going):
+        for event in pipeline.run(workshop, targets, jobs=jobs or count_cores(), keep_going=keep_going):
             board.tell(event)
             if isinstance(event, Outcome):
                 outcomes.append(event)
     if as_json:
-        _print_json([_describe_outcome(outcome) for outcome in outcomes])
+        _print_json([show.describe_outcome(outcome) for outcome in outcomes])
     else:
         show.print_outcomes(outcomes)
     failed = [outcome.error for outcome in outcomes if outcome.error is not None]
@@ -349,16 +337,6 @@ def _make_chroot(context: Context, suite: str | None, archive: str | None, *, re
     show.say(f"chroot {made.name}: {made.packages} packages, digest {made.digest[:12]}")
 
 
-def _read_published(root: Path, suite: Suite) -> tuple[Release, ...]:
-    """The versions that the project's own repository holds already."""
-    sources = repository.read_pool(root, suite).sources
-    return tuple(
-        Release(source=name, version=published.version, key=published.key)
-        for name, versions in sources.items()
-        for published in versions
-    )
-
-
 def _pick(workshop: Workshop, names: Sequence[str] | None) -> list[SourceName]:
     return [_find(workshop, name).name for name in names] if names else list(workshop.recipes)
 
@@ -369,38 +347,6 @@ def _find(workshop: Workshop, name: str) -> Recipe:
 
 def _newest_builds(workshop: Workshop) -> Mapping[SourceName, Artifact]:
     return {build.source: build for build in workshop.store.list_builds() if build.suite == workshop.suite}
-
-
-def _describe_recipe(workshop: Workshop, chosen: Recipe) -> dict[str, Any]:
-    last = _newest_builds(workshop).get(chosen.name)
-    return {
-        "source": chosen.source,
-        "version": f"{chosen.version}, revision {chosen.revision}",
-        "style": str(chosen.style),
-        "homepage": chosen.homepage,
-        "upstream": f"{chosen.upstream.git} {chosen.upstream.tag}" if chosen.upstream else None,
-        "origins": [describe_origin(origin) for origin in chosen.origins],
-        "patches": list(chosen.patches),
-        "build-depends": list(chosen.build_depends),
-        "needs": list(workshop.graph.needs[chosen.name]),
-        "packages": [f"{package.package}: {package.synopsis}" for package in chosen.packages],
-        "tests": "run at build time" if chosen.tests else f"off: {chosen.tests_off_reason}",
-        "last build": f"{last.version} ({last.origin})" if last else None,
-        "files": [str(path) for path in last.paths(".deb", ".dsc")] if last else [],
-    }
-
-
-def _describe_outcome(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "source": outcome.source,
-        "version": outcome.version,
-        "outcome": outcome.ending,
-        "reason": outcome.reason,
-        "seconds": round(outcome.seconds, 1),
-        "log": str(outcome.log) if outcome.log else None,
-        "phases": dict(outcome.artifact.seconds) if outcome.artifact else {},
-        "packages": [path.name for path in outcome.artifact.paths(".deb")] if outcome.artifact else [],
-    }
 
 
 def _print_publication(publication: Publication, *, as_json: bool) -> None:

@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg import command
+from hapkg import command, disk
 from hapkg.config import RELEASES
 from hapkg.control import Suite, compare_versions, read_stanzas
 from hapkg.errors import FetchError, HapkgError, IntegrityError, MachineError, ProcessError
 from hapkg.mirror import Mirror, read_apt_options
 from hapkg.recipe import DebianOrigin, Origin, Recipe, TarballOrigin
-from hapkg.store import file_digest, sync
+from hapkg.store import file_digest
 
 ATTEMPTS = 3
 TIMEOUT_SECONDS = 30
@@ -129,9 +129,8 @@ def _keep(file: Path, cache: Path, sha256: str) -> Path:
             f"checksum mismatch: sha256 is {found}, the recipe pins {sha256}", details=[f"size: {file.stat().st_size}"]
         )
     target = _cached_path(cache, sha256)
-    sync(file)
-    file.rename(target)
-    sync(target.parent)
+    disk.sync(file)
+    disk.move({file: target})
     return target
 
 

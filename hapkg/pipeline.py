@@ -6,14 +6,12 @@ The engine never prints: it yields events, and the caller shows them.
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
 import queue
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -21,21 +19,18 @@ from hapkg import chroot as chroots
 from hapkg import command
 from hapkg.build import BuildTask, build, check_with_lintian
 from hapkg.chroot import Chroot
-from hapkg.config import Project
 from hapkg.control import BinaryName, SourceName, Suite, parse_relation_names, read_deb_control
 from hapkg.errors import HapkgError, Interrupted
-from hapkg.graph import Graph
 from hapkg.health import check_packages
 from hapkg.mirror import Mirror
 from hapkg.origin import Tarball, fetch
-from hapkg.plan import PLACEHOLDER, Action, Release, Step, decide, defer, make_inputs
+from hapkg.plan import Action, Step
 from hapkg.recipe import Recipe, Style
-from hapkg.repository import Upload
 from hapkg.source import make_source_package
-from hapkg.store import Artifact, Store, file_digest
-from hapkg.template import DebianFolder, render_debian
+from hapkg.store import TARBALLS, Artifact, Store, file_digest
+from hapkg.workshop import Workshop, collect_inputs, decide_step, read_architecture, render
 
-_STORED_SUFFIXES = (".deb", ".changes", ".buildinfo", ".dsc", ".tar.xz", ".tar.gz", ".tar.bz2", ".txt")
+_STORED_SUFFIXES = (".deb", ".changes", ".buildinfo", ".dsc", ".txt", *TARBALLS)
 
 
 class Ending(StrEnum):
@@ -67,45 +62,6 @@ class Progress:
 
     source: str
     phase: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workshop:
-    """Everything a run works with."""
-
-    project: Project
-    store: Store
-    recipes: Mapping[SourceName, Recipe]
-    graph: Graph
-    suite: Suite
-    mirror: Mirror | None
-    published: tuple[Release, ...] = ()
-    """Versions a repository already holds: rebuild numbers go on above them."""
-    parallel: int = 1
-    """What make may run at once inside one build."""
-    lintian: bool = True
-
-
-def make_plan(workshop: Workshop, targets: Sequence[SourceName]) -> tuple[Step, ...]:
-    """The steps for the targets and all they need, in build order. Reads the store, changes nothing."""
-    base = chroots.find_chroot(workshop.store.root, workshop.suite)
-    builds = workshop.store.list_builds()
-    finished: dict[SourceName, Artifact] = {}
-    steps: list[Step] = []
-    for name in workshop.graph.closure(targets):
-        recipe = workshop.recipes[name]
-        waiting = [need for need in workshop.graph.needs[name] if need not in finished]
-        if waiting:
-            step = defer(recipe, waiting)
-        else:
-            digest = base.digest if base else "none yet"
-            step = _decide(workshop, recipe, digest, builds, finished)
-            if base is None:
-                step = replace(step, reason=f"no base chroot of {workshop.suite} yet")
-        if step.artifact is not None:
-            finished[name] = step.artifact
-        steps.append(step)
-    return tuple(steps)
 
 
 def run(
@@ -206,10 +162,11 @@ def _process(
     log = workshop.store.failure_log(workshop.suite, name)
     version: str | None = None
     try:
-        step = _decide(workshop, recipe, base.digest, builds, finished)
+        step = decide_step(workshop, recipe, base.digest, builds, finished)
         version = step.version
         if step.action is Action.REUSE and step.artifact is not None:
             workshop.store.verify(step.artifact)
+            workshop.store.touch(step.artifact)
             return Outcome(
                 source=name,
                 ending=Ending.REUSED,
@@ -253,54 +210,6 @@ def _progress(source: str, phase: str) -> Progress:
     return Progress(source=source, phase=phase)
 
 
-def _decide(
-    workshop: Workshop,
-    recipe: Recipe,
-    chroot_digest: str,
-    builds: Sequence[Artifact],
-    finished: Mapping[SourceName, Artifact],
-) -> Step:
-    architecture = read_architecture()
-    inputs = _make_inputs(workshop, recipe, chroot_digest, architecture, finished)
-    return decide(recipe, inputs, suite=workshop.suite, builds=builds, published=workshop.published)
-
-
-def _make_inputs(
-    workshop: Workshop,
-    recipe: Recipe,
-    chroot_digest: str,
-    architecture: str,
-    finished: Mapping[SourceName, Artifact],
-) -> dict[str, object]:
-    debian = _render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, finished)
-    needs = workshop.graph.needs[recipe.name]
-    return make_inputs(
-        recipe,
-        debian,
-        suite=workshop.suite,
-        architecture=architecture,
-        chroot_digest=chroot_digest,
-        stack={need: finished[need].digest for need in needs},
-    )
-
-
-def _render(
-    workshop: Workshop, recipe: Recipe, version: str, key: str, finished: Mapping[SourceName, Artifact]
-) -> DebianFolder:
-    versions: dict[BinaryName, str] = {
-        package: finished[source].version for package, source in workshop.graph.providers.items() if source in finished
-    }
-    return render_debian(
-        recipe,
-        workshop.project.settings,
-        workshop.project.templates,
-        suite=workshop.suite,
-        version=version,
-        key=key,
-        versions=versions,
-    )
-
-
 def _build(
     workshop: Workshop,
     recipe: Recipe,
@@ -325,7 +234,7 @@ def _build(
             file.writelines(f"origin: {note}\n" for note in (*tarball.notes, tarball.origin))
     fetched = time.monotonic()
     report("source")
-    debian = _render(workshop, recipe, step.version, step.key, finished)
+    debian = render(workshop, recipe, step.version, step.key, finished)
     package = make_source_package(recipe, debian, tarball, version=step.version, target=work / "source")
     packaged = time.monotonic()
     needs = workshop.graph.needs[recipe.name] if recipe.style is not Style.META else ()
@@ -353,7 +262,7 @@ def _build(
         version=step.version,
         suite=workshop.suite,
         architecture=read_architecture(),
-        inputs=_make_inputs(workshop, recipe, base.digest, read_architecture(), finished),
+        inputs=collect_inputs(workshop, recipe, base.digest, read_architecture(), finished),
         origin=tarball.origin if tarball else "written by hapkg",
         files={file.name: file_digest(file) for file in sorted(made.iterdir()) if file.name.endswith(_STORED_SUFFIXES)},
         seconds={
@@ -388,64 +297,3 @@ def _find_stack_debs(workshop: Workshop, recipe: Recipe, artifacts: Sequence[Art
         relations = parse_relation_names(", ".join(filter(None, (control.get("Depends"), control.get("Pre-Depends")))))
         stack.extend(other for alternatives in relations for other in alternatives if other in offered)
     return tuple(wanted[name] for name in sorted(wanted))
-
-
-@functools.cache
-def read_architecture() -> str:
-    """Debian's name of this machine's architecture."""
-    return command.run(["dpkg", "--print-architecture"]).output.strip()
-
-
-def count_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def collect_uploads(store: Store, sources: set[SourceName], suites: Sequence[Suite]) -> tuple[Upload, ...]:
-    """The newest finished build of every source and suite, verified, as uploads for a repository."""
-    newest = {(artifact.suite, artifact.source): artifact for artifact in store.list_builds()}
-    wanted = sorted(place for place in newest if place[0] in suites and place[1] in sources)
-    chosen = [newest[place] for place in wanted]
-    for artifact in chosen:
-        store.verify(artifact)
-    return tuple(
-        Upload(suite=artifact.suite, source=artifact.source, files=artifact.paths(".deb", ".dsc", ".tar.xz", ".tar.gz"))
-        for artifact in chosen
-    )
-
-
-def clean(workshop: Workshop, names: Sequence[SourceName], *, everything: bool) -> int:
-    """Remove what is not needed any more; returns the bytes freed. The caller holds the store's lock.
-
-    Without names: all builds but the newest of each source and suite, failed builds and scratch, and with everything
-    also the newest builds, downloaded sources and packages. With names: every build of these sources.
-    """
-    store = workshop.store
-    before = _measure(store.root)
-    store.reclaim()
-    chroots.reclaim(store.root)
-    builds = store.list_builds()
-    newest = {(artifact.suite, artifact.source): artifact for artifact in builds}
-    kept = set() if everything else {artifact.key for artifact in newest.values()}
-    for artifact in builds:
-        if artifact.source in names if names else artifact.key not in kept:
-            store.remove_build(artifact)
-    if not names:
-        folders = ("failed", "sources", "archives", "logs") if everything else ("failed",)
-        for folder in folders:
-            shutil.rmtree(store.root / folder, ignore_errors=True)
-        for chroot in chroots.list_chroots(store.root):
-            chroots.make_archives(store.root, chroot.suite)
-    return max(0, before - _measure(store.root))
-
-
-def _measure(folder: Path) -> int:
-    """Bytes below the state folder, base chroots left out: they are never cleaned."""
-    total = 0
-    for parent, folders, files in os.walk(folder):
-        if Path(parent) == folder and "chroots" in folders:
-            folders.remove("chroots")
-        for name in files:
-            with contextlib.suppress(FileNotFoundError):
-                total += (Path(parent) / name).lstat().st_size
-    return total

@@ -9,9 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from hapkg.control import SourceName
 from hapkg.errors import HapkgError
+from hapkg.origin import describe_origin
 from hapkg.pipeline import Ending, Outcome, Progress
 from hapkg.plan import Action, Step
+from hapkg.recipe import Recipe
+from hapkg.store import Artifact
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -60,6 +64,39 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
         (o.source, o.version or "-", str(o.ending), duration(o.seconds), str(o.log or "-"), o.reason) for o in outcomes
     ]
     print_table(("package", "version", "outcome", "time", "log", "reason"), rows)
+
+
+def describe_recipe(chosen: Recipe, needs: Sequence[SourceName], last: Artifact | None) -> dict[str, Any]:
+    """What there is to know about a recipe, in the order to show it."""
+    return {
+        "source": chosen.source,
+        "version": f"{chosen.version}, revision {chosen.revision}",
+        "style": str(chosen.style),
+        "homepage": chosen.homepage,
+        "upstream": f"{chosen.upstream.git} {chosen.upstream.tag}" if chosen.upstream else None,
+        "origins": [describe_origin(origin) for origin in chosen.origins],
+        "patches": list(chosen.patches),
+        "build-depends": list(chosen.build_depends),
+        "needs": list(needs),
+        "packages": [f"{package.package}: {package.synopsis}" for package in chosen.packages],
+        "tests": "run at build time" if chosen.tests else f"off: {chosen.tests_off_reason}",
+        "last build": f"{last.version} ({last.origin})" if last else None,
+        "files": [str(path) for path in last.paths(".deb", ".dsc")] if last else [],
+    }
+
+
+def describe_outcome(outcome: Outcome) -> dict[str, Any]:
+    """The outcome of one source for scripts."""
+    return {
+        "source": outcome.source,
+        "version": outcome.version,
+        "outcome": outcome.ending,
+        "reason": outcome.reason,
+        "seconds": round(outcome.seconds, 1),
+        "log": str(outcome.log) if outcome.log else None,
+        "phases": dict(outcome.artifact.seconds) if outcome.artifact else {},
+        "packages": [path.name for path in outcome.artifact.paths(".deb")] if outcome.artifact else [],
+    }
 
 
 def duration(seconds: float) -> str:

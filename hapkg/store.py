@@ -12,7 +12,6 @@ work/                       scratch, emptied at every start
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -22,10 +21,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hapkg import disk
 from hapkg.control import SourceName, Suite
-from hapkg.errors import BusyError, IntegrityError, MachineError
+from hapkg.errors import IntegrityError, MachineError
 
 LOG_NAME = "build.log"
+TARBALLS = (".tar.xz", ".tar.gz", ".tar.bz2")
 _DESCRIPTION = "artifact.json"
 
 
@@ -82,26 +83,14 @@ class Store:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Be the one process that changes state. Raises BusyError when another is; a dead holder's lock is free."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            file = (self.root / "lock").open("a+", encoding="ascii")
-        except OSError as cause:
-            raise MachineError(
-                f"the state folder {self.root} cannot be used: {cause.strerror}", hint="choose another with --cache"
-            ) from cause
-        with file:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.root.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(disk.lock(self.root / "lock", work=f"hapkg on {self.root}"))
             except OSError as cause:
-                file.seek(0)
-                holder = file.read().strip() or "unknown"
-                raise BusyError(
-                    f"another hapkg (process {holder}) works in {self.root}",
-                    hint="wait for it to end, or give this one a state folder of its own with --cache",
+                raise MachineError(
+                    f"the state folder {self.root} cannot be used: {cause.strerror}", hint="choose another with --cache"
                 ) from cause
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
             yield
 
     def reclaim(self) -> None:
@@ -116,7 +105,7 @@ class Store:
         return _read_artifact(self.root / "builds" / key)
 
     def list_builds(self) -> tuple[Artifact, ...]:
-        """Every finished build, oldest first."""
+        """Every finished build, the one used last at the end."""
         files = sorted((self.root / "builds").glob(f"*/{_DESCRIPTION}"), key=lambda file: file.stat().st_mtime_ns)
         found = (_read_artifact(file.parent) for file in files)
         return tuple(artifact for artifact in found if artifact is not None)
@@ -132,15 +121,18 @@ class Store:
         del table["folder"]
         (new / _DESCRIPTION).write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", "utf-8")
         for file in new.iterdir():
-            sync(file)
-        sync(new)
+            disk.sync(file)
+        disk.sync(new)
         shutil.rmtree(target, ignore_errors=True)
-        new.rename(target)
-        sync(target.parent)
+        disk.move({new: target})
         stored = _read_artifact(target)
         if stored is None:
             raise MachineError(f"the build {target} vanished while it was stored")
         return stored
+
+    def touch(self, artifact: Artifact) -> None:
+        """Remember that a build was used just now: it becomes the newest of its source."""
+        os.utime(artifact.folder / _DESCRIPTION)
 
     def remove_build(self, artifact: Artifact) -> None:
         """Forget a finished build: renamed first, so that half of one is never seen."""
@@ -163,15 +155,6 @@ def file_digest(file: Path) -> str:
     """sha256 of a file's content."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Make a file or a folder's entries durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_artifact(folder: Path) -> Artifact | None:

@@ -1,0 +1,49 @@
+"""Removing what is not needed any more from the state folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from hapkg import chroot as chroots
+from hapkg.control import SourceName
+from hapkg.store import Store
+
+
+def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int:
+    """Remove what is not needed any more; returns the bytes freed. The caller holds the store's lock.
+
+    Without names: all builds but the newest of each source and suite, failed builds and scratch, and with everything
+    also the newest builds, downloaded sources and packages. With names: every build of these sources.
+    """
+    before = _measure(store.root)
+    store.reclaim()
+    chroots.reclaim(store.root)
+    builds = store.list_builds()
+    newest = {(artifact.suite, artifact.source): artifact for artifact in builds}
+    kept = set() if everything else {artifact.key for artifact in newest.values()}
+    for artifact in builds:
+        if artifact.source in names if names else artifact.key not in kept:
+            store.remove_build(artifact)
+    if not names:
+        folders = ("failed", "sources", "archives", "logs") if everything else ("failed",)
+        for folder in folders:
+            shutil.rmtree(store.root / folder, ignore_errors=True)
+        for chroot in chroots.list_chroots(store.root):
+            chroots.make_archives(store.root, chroot.suite)
+    return max(0, before - _measure(store.root))
+
+
+def _measure(folder: Path) -> int:
+    """Bytes below the state folder, base chroots left out: they are never cleaned."""
+    total = 0
+    for parent, folders, files in os.walk(folder):
+        if Path(parent) == folder and "chroots" in folders:
+            folders.remove("chroots")
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                total += (Path(parent) / name).lstat().st_size
+    return total

@@ -1,0 +1,165 @@
+"""Everything a run works with, and what it decides before it does anything: the plan.
+
+Reads the store, the recipes and the published repository; changes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hapkg import chroot as chroots
+from hapkg import command
+from hapkg.config import Project
+from hapkg.control import BinaryName, SourceName, Suite
+from hapkg.errors import RepositoryError
+from hapkg.graph import Graph, make_graph
+from hapkg.mirror import Mirror, find_mirror
+from hapkg.plan import PLACEHOLDER, Release, Step, decide, defer, make_inputs
+from hapkg.recipe import Recipe, read_recipes
+from hapkg.repository import Upload, read_pool
+from hapkg.store import TARBALLS, Artifact, Store
+from hapkg.template import DebianFolder, render_debian
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """Everything a run works with."""
+
+    project: Project
+    store: Store
+    recipes: Mapping[SourceName, Recipe]
+    graph: Graph
+    suite: Suite
+    mirror: Mirror | None
+    published: tuple[Release, ...] = ()
+    """Versions a repository already holds: rebuild numbers go on above them."""
+    parallel: int = 1
+    """What make may run at once inside one build."""
+    lintian: bool = True
+
+
+def open_workshop(project: Project, store: Store, suite: str | None, mirror: str | None) -> Workshop:
+    """Read recipes, graph and published versions. suite and mirror are what the command line says."""
+    recipes = read_recipes(project)
+    chosen = project.pick_suite(suite)
+    published = read_pool(project.repository, chosen).sources
+    return Workshop(
+        project=project,
+        store=store,
+        recipes=recipes,
+        graph=make_graph(recipes, package_prefix=project.settings.package_prefix),
+        suite=chosen,
+        mirror=find_mirror(mirror),
+        published=tuple(
+            Release(source=name, version=release.version, key=release.key)
+            for name, releases in published.items()
+            for release in releases
+        ),
+        parallel=count_cores(),
+    )
+
+
+def make_plan(workshop: Workshop, targets: Sequence[SourceName]) -> tuple[Step, ...]:
+    """The steps for the targets and all they need, in build order. Reads the store, changes nothing."""
+    base = chroots.find_chroot(workshop.store.root, workshop.suite)
+    builds = workshop.store.list_builds()
+    finished: dict[SourceName, Artifact] = {}
+    steps: list[Step] = []
+    for name in workshop.graph.closure(targets):
+        recipe = workshop.recipes[name]
+        waiting = [need for need in workshop.graph.needs[name] if need not in finished]
+        if waiting:
+            step = defer(recipe, waiting)
+        else:
+            digest = base.digest if base else "none yet"
+            step = decide_step(workshop, recipe, digest, builds, finished)
+            if base is None:
+                step = replace(step, reason=f"no base chroot of {workshop.suite} yet")
+        if step.artifact is not None:
+            finished[name] = step.artifact
+        steps.append(step)
+    return tuple(steps)
+
+
+def collect_uploads(workshop: Workshop) -> tuple[Upload, ...]:
+    """What the recipes give as they stand now, verified, as uploads for a repository.
+
+    Raises RepositoryError when any of it is not built: a part of a stack would not install.
+    """
+    steps = make_plan(workshop, list(workshop.recipes))
+    missing = [f"{step.source}: {step.reason}" for step in steps if step.artifact is None]
+    if missing:
+        raise RepositoryError(
+            f"{len(missing)} of {len(steps)} sources are not built for {workshop.suite} as their recipes stand now",
+            details=missing,
+            hint=f"run: hapkg build-all --suite {workshop.suite}",
+        )
+    artifacts = [step.artifact for step in steps if step.artifact is not None]
+    for artifact in artifacts:
+        workshop.store.verify(artifact)
+    return tuple(
+        Upload(suite=artifact.suite, source=artifact.source, files=artifact.paths(".deb", ".dsc", *TARBALLS))
+        for artifact in artifacts
+    )
+
+
+def decide_step(
+    workshop: Workshop,
+    recipe: Recipe,
+    chroot_digest: str,
+    builds: Sequence[Artifact],
+    finished: Mapping[SourceName, Artifact],
+) -> Step:
+    architecture = read_architecture()
+    inputs = collect_inputs(workshop, recipe, chroot_digest, architecture, finished)
+    return decide(recipe, inputs, suite=workshop.suite, builds=builds, published=workshop.published)
+
+
+def collect_inputs(
+    workshop: Workshop,
+    recipe: Recipe,
+    chroot_digest: str,
+    architecture: str,
+    finished: Mapping[SourceName, Artifact],
+) -> dict[str, object]:
+    debian = render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, finished)
+    needs = workshop.graph.needs[recipe.name]
+    return make_inputs(
+        recipe,
+        debian,
+        suite=workshop.suite,
+        architecture=architecture,
+        chroot_digest=chroot_digest,
+        stack={need: finished[need].digest for need in needs},
+    )
+
+
+def render(
+    workshop: Workshop, recipe: Recipe, version: str, key: str, finished: Mapping[SourceName, Artifact]
+) -> DebianFolder:
+    versions: dict[BinaryName, str] = {
+        package: finished[source].version for package, source in workshop.graph.providers.items() if source in finished
+    }
+    return render_debian(
+        recipe,
+        workshop.project.settings,
+        workshop.project.templates,
+        suite=workshop.suite,
+        version=version,
+        key=key,
+        versions=versions,
+    )
+
+
+@functools.cache
+def read_architecture() -> str:
+    """Debian's name of this machine's architecture."""
+    return command.run(["dpkg", "--print-architecture"]).output.strip()
+
+
+def count_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0))
