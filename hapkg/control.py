@@ -20,10 +20,12 @@ Suite = NewType("Suite", str)
 
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
 _LEADING_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_SUBSTITUTION = r"\$\{[A-Za-z0-9][A-Za-z0-9:-]*\}"
 _RELATION = re.compile(
-    r"""(?P<name>[a-z0-9][a-z0-9+.-]+)(?::[a-z0-9-]+)?
-        (?:\s*\(\s*(?:<<|<=|=|>=|>>)\s*[^\s()]+\s*\))?
-        (?:\s*\[[^\]]+\])?(?:\s*<[^>]+>)*\Z""",
+    rf"""(?:{_SUBSTITUTION}|[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?
+        (?:[ ]*\([ ]*(?:<<|<=|=|>=|>>)[ ]*(?:[A-Za-z0-9.+~:-]|{_SUBSTITUTION})+[ ]*\))?
+        (?:[ ]*\[[ ]*!?[a-z0-9-]+(?:[ ]+!?[a-z0-9-]+)*[ ]*\])?
+        (?:[ ]*<[ ]*!?[a-z0-9.-]+(?:[ ]+!?[a-z0-9.-]+)*[ ]*>)*)\Z""",
     re.VERBOSE,
 )
 
@@ -35,7 +37,12 @@ def is_package_name(text: str) -> bool:
 
 def is_relation(text: str) -> bool:
     """Whether text is one relation: names with optional version, architectures, profiles; alternatives with |."""
-    return all(_RELATION.match(part.strip()) or part.strip().startswith("${") for part in text.split("|"))
+    return all(_RELATION.match(part.strip(" ")) for part in text.split("|"))
+
+
+def is_line(text: str) -> bool:
+    """Whether text can be a field's value on one line: printable, not empty, no blank at its ends."""
+    return text.isprintable() and bool(text) and text == text.strip()
 
 
 def parse_relation_names(text: str) -> tuple[tuple[BinaryName, ...], ...]:

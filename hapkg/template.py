@@ -8,6 +8,7 @@ out.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -108,6 +109,7 @@ def _find_templates(*folders: Path) -> dict[str, Path]:
     return found
 
 
+@functools.cache
 def _make_environment(templates: Path) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
@@ -129,9 +131,15 @@ def make_word(text: str) -> str:
     return '"' + quoted.replace("$", "$$").replace("#", "\\#") + '"'
 
 
+@functools.cache
+def _compile(environment: jinja2.Environment, text: str) -> jinja2.Template:
+    """Compiled once: most templates are common to all recipes, and compiling costs more than rendering."""
+    return environment.from_string(text)
+
+
 def _render(environment: jinja2.Environment, source: Path, values: Mapping[str, Any]) -> bytes:
     try:
-        return environment.from_string(source.read_text("utf-8")).render(values).encode()
+        return _compile(environment, source.read_text("utf-8")).render(values).encode()
     except jinja2.TemplateNotFound as cause:
         raise RecipeError(
             f"{values['recipe'].source}: {source.name} needs debian-templates/{cause.name}, which does not exist",

@@ -16,7 +16,8 @@ from typing import Self
 
 _UPSTREAM = re.compile(r"[0-9][A-Za-z0-9.+~]*\Z")
 _BUILT = re.compile(
-    r"(?P<upstream>[0-9][A-Za-z0-9.+~]*?)(?:-(?P<revision>[1-9][0-9]*))?\+ha(?P<release>[0-9]+)\.(?P<rebuild>[0-9]+)\Z"
+    r"(?P<upstream>[0-9][A-Za-z0-9.+~]*?)(?:-(?P<revision>[1-9][0-9]*))?"
+    r"\+ha(?P<release>0|[1-9][0-9]*)\.(?P<rebuild>0|[1-9][0-9]*)\Z"
 )
 
 
