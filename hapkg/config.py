@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hapkg.control import Suite
+from hapkg.control import Suite, is_line
 from hapkg.errors import ConfigError, HapkgError, UsageError, did_you_mean
 
 RELEASES: dict[str, int] = {"bookworm": 12, "trixie": 13, "forky": 14}
 """Debian's release number of every suite hapkg knows: the order of suites in versions."""
 
 
-def _is_absolute(value: str) -> str:
-    if not value.startswith("/") or value.endswith("/") or ".." in value.split("/"):
-        raise ValueError("must be an absolute path without a trailing slash")
+def _is_line(value: str) -> str:
+    if not is_line(value):
+        raise ValueError(f"{value!r} must be one line of printable text, without blanks at its ends")
     return value
 
 
@@ -30,6 +31,8 @@ def _is_known_suite(value: str) -> str:
 
 
 KnownSuite = Annotated[str, AfterValidator(_is_known_suite)]
+Line = Annotated[str, AfterValidator(_is_line)]
+"""Text that stands on one line of a file that hapkg writes, and cannot start another."""
 
 
 def to_key(name: str) -> str:
@@ -41,6 +44,8 @@ class Table(BaseModel):
     """A table of one of our TOML files: unknown keys are errors, values never change, lists become tuples."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_key, strict=True, populate_by_name=False)
+    reference: ClassVar[str] = "docs/recipes.md"
+    """Where the keys are explained."""
 
 
 T = TypeVar("T", bound=Table)
@@ -49,16 +54,23 @@ T = TypeVar("T", bound=Table)
 class Settings(Table):
     """The [tool.hapkg] table."""
 
+    reference: ClassVar[str] = "docs/configuration.md"
     suite: KnownSuite = "bookworm"
     suites: Annotated[tuple[KnownSuite, ...], Field(strict=False, min_length=1)] = ("bookworm",)
-    prefix: Annotated[str, AfterValidator(_is_absolute)] = "/opt/ha"
+    prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9][A-Za-z0-9._+-]*)+$")] = "/opt/ha"
     package_prefix: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*-$")] = "ha-"
     cluster_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] = "hacluster"
     cluster_group: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] = "haclient"
-    maintainer: Annotated[str, Field(pattern=r"^[^<>]+ <[^<>@\s]+@[^<>@\s]+>$")]
-    repository: Annotated[str, Field(min_length=1)] = "apt"
-    origin: Annotated[str, Field(pattern=r"^[^\n]+$")] = "hapkg"
-    label: Annotated[str, Field(pattern=r"^[^\n]+$")] = "Linux HA stack"
+    maintainer: Annotated[str, Field(pattern=r"^[^<>]+ <[^<>@\s]+@[^<>@\s]+>$"), AfterValidator(_is_line)]
+    repository: Line = "apt"
+    origin: Line = "hapkg"
+    label: Line = "Linux HA stack"
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.suite not in self.suites:
+            raise ValueError(f"suite {self.suite} is the default but not in suites: add it there")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +113,8 @@ def find_project(start: Path) -> Project:
     for folder in (start.resolve(), *start.resolve().parents):
         file = folder / "pyproject.toml"
         if file.is_file():
-            table = read_toml(file, ConfigError).get("tool", {}).get("hapkg")
+            tool = read_toml(file, ConfigError).get("tool")
+            table = tool.get("hapkg") if isinstance(tool, dict) else None
             if table is not None:
                 settings = parse_table(Settings, table, where=f"{file} [tool.hapkg]", error=ConfigError)
                 return Project(root=folder, settings=settings)
@@ -117,16 +130,14 @@ def find_cache(option: Path | None) -> Path:
         return option.absolute()
     if named := os.environ.get("HAPKG_CACHE"):
         return Path(named).absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "hapkg"
+    return _find_base("XDG_CACHE_HOME", ".cache") / "hapkg"
 
 
 def find_keys() -> Path:
     """Where hapkg's own signing key lives: not in the cache, because a key cannot be made again."""
     if named := os.environ.get("HAPKG_KEYS"):
         return Path(named).absolute()
-    base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "hapkg" / "keys"
+    return _find_base("XDG_DATA_HOME", ".local/share") / "hapkg" / "keys"
 
 
 def read_toml(file: Path, error: type[HapkgError]) -> dict[str, Any]:
@@ -139,7 +150,7 @@ def read_toml(file: Path, error: type[HapkgError]) -> dict[str, Any]:
         raise error(f"{file} cannot be read: {cause.strerror}") from cause
     except UnicodeDecodeError as cause:
         raise error(f"{file} is not UTF-8 text", hint=f"byte {cause.start} is the first that is not") from cause
-    except tomllib.TOMLDecodeError as cause:
+    except (ValueError, RecursionError) as cause:  # beyond TOMLDecodeError: a number or a nesting without end
         raise error(f"{file} is not valid TOML: {cause}") from cause
 
 
@@ -161,38 +172,59 @@ def parse_table(
         raise error(f"{where}: {first}", details=details, hint=hint) from None
 
 
+def _find_base(variable: str, fallback: str) -> Path:
+    """A base folder of the XDG specification, which says to ignore a relative one."""
+    named = Path(os.environ.get(variable, ""))
+    return named if named.is_absolute() else Path.home() / fallback
+
+
 def _describe(model: type[Table], fault: Any) -> tuple[str, str]:
     """One fault that pydantic found, as a sentence and a hint."""
-    steps = [step for step in fault["loc"] if not (isinstance(step, str) and step.startswith("function-"))]
-    key = ""
-    for step in steps:
-        key += f"[{step + 1}]" if isinstance(step, int) else f".{step}" if key else str(step)
+    key, table = _locate(model, fault["loc"])
     kind, context = fault["type"], fault.get("ctx", {})
     if kind == "extra_forbidden":
-        known = _keys_at(model, steps[:-1])
-        return f"unknown key {key}", did_you_mean(str(steps[-1]), known) or f"known keys: {', '.join(sorted(known))}"
-    if kind == "missing":
-        return f"missing key {key}", "docs/recipes.md explains every key"
+        known = [field.alias or to_key(name) for name, field in table.model_fields.items() if not field.exclude]
+        return f"unknown key {key}", did_you_mean(
+            str(fault["loc"][-1]), known
+        ) or f"known keys: {', '.join(sorted(known))}"
+    tag = context.get("discriminator", "").strip("'")
+    if kind in ("missing", "union_tag_not_found"):
+        return f"missing key {key}.{tag}".rstrip("."), f"{table.reference} explains every key"
+    if kind == "union_tag_invalid":
+        return f"{key}.{tag}: {context['tag']!r} is not known", f"known: {context['expected_tags']}"
+    start = f"{key}: " if key else ""
     if kind == "value_error":
-        return (f"{key}: {context['error']}" if key else str(context["error"])), ""
-    message = fault["msg"][0].lower() + fault["msg"][1:]
-    return f"{key}: {message}", f"it says {fault['input']!r}"
+        return f"{start}{context['error']}", ""
+    return start + fault["msg"][0].lower() + fault["msg"][1:], f"it says {fault['input']!r}"
 
 
-def _keys_at(model: type[Table], steps: list[Any]) -> list[str]:
-    """The keys allowed in the table that a location leads to."""
-    current: type[Table] = model
-    for step in steps:
-        field = next((f for name, f in current.model_fields.items() if to_key(name) == step), None)
-        inner = _find_table(field.annotation) if field else None
-        current = inner or current
-    return [field.alias or to_key(name) for name, field in current.model_fields.items()]
+def _locate(model: type[Table], location: Sequence[int | str]) -> tuple[str, type[Table]]:
+    """Where a fault lies, as a person writes it, and the innermost table that holds the place."""
+    key, holder, tables = "", model, [model]
+    for step in location:
+        if isinstance(step, int):
+            key += f"[{step + 1}]"
+            continue
+        chosen = [table for table in tables if _is_tagged(table, step)]
+        if len(tables) > 1 and chosen:
+            tables = chosen  # pydantic names the member of a union where the file has no key
+            continue
+        key += f".{step}" if key else step
+        holder = tables[0] if tables else holder
+        field = next((field for name, field in holder.model_fields.items() if to_key(name) == step), None)
+        tables = list(_find_tables(field.annotation)) if field else []
+    return key, holder
 
 
-def _find_table(annotation: Any) -> type[Table] | None:
+def _is_tagged(table: type[Table], tag: str) -> bool:
+    """Whether one of a table's keys can only be this word."""
+    return any(get_args(field.annotation) == (tag,) for field in table.model_fields.values())
+
+
+def _find_tables(annotation: Any) -> Iterator[type[Table]]:
+    """The tables that a key's value can be or hold."""
     if isinstance(annotation, type) and issubclass(annotation, Table):
-        return annotation
-    for argument in get_args(annotation):
-        if found := _find_table(argument):
-            return found
-    return None
+        yield annotation
+    else:
+        for argument in get_args(annotation):
+            yield from _find_tables(argument)

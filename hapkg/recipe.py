@@ -7,15 +7,17 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from hapkg.config import Project, Table, parse_table, read_toml
+from hapkg.config import Line, Project, Table, parse_table, read_toml
 from hapkg.control import BinaryName, SourceName, is_package_name, is_relation, parse_relation_names
 from hapkg.errors import RecipeError, UsageError, did_you_mean
 from hapkg.version import is_upstream_version
 
 RECIPE_FILE = "recipe.toml"
+_PATCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+~-]*\Z")
 
 
 class Style(StrEnum):
@@ -39,7 +41,8 @@ def _relation(value: str) -> str:
 
 def _prefix_path(value: str) -> str:
     parts = PurePosixPath(value).parts
-    if not value or value.startswith("/") or ".." in parts or re.search(r"[\s\\${}]", value):
+    unsafe = not value.isprintable() or re.search(r"[\s\\${}]", value)
+    if not value or value.startswith("/") or ".." in parts or unsafe:
         raise ValueError(
             f"{value!r} must be a path or pattern below the prefix: no leading slash, '..', blank, $ or {{}}"
         )
@@ -55,7 +58,31 @@ def _upstream_version(value: str) -> str:
 def _moment(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("needs a time zone, such as 2024-01-31T12:00:00Z")
+    if not 0 <= value.timestamp() < 1 << 32:
+        raise ValueError(f"{value.year} is not a year between 1970 and 2105")
     return value.astimezone(UTC)
+
+
+def _address(value: str) -> str:
+    try:
+        sound = bool(urlsplit(value).hostname or value.startswith("file:///")) and urlsplit(value).port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError(f"{value!r} is not a complete address")
+    return value
+
+
+def _prose(value: str) -> str:
+    if not value.strip() or not all(line.isprintable() for line in value.split("\n")):
+        raise ValueError("must be lines of printable text")
+    return value
+
+
+def _remark(value: str) -> str:
+    if re.search(r"[$\\]", value):
+        raise ValueError(f"{value!r} becomes a comment in debian/rules: write it without $ and \\")
+    return value
 
 
 def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -72,19 +99,17 @@ Relations = Annotated[
 Paths = Annotated[
     tuple[Annotated[str, AfterValidator(_prefix_path)], ...], AfterValidator(_distinct), Field(strict=False)
 ]
-Text = Annotated[str, Field(min_length=1)]
-Line = Annotated[str, Field(min_length=1, pattern=r"^[^\n]+$")]
 Lines = Annotated[tuple[Line, ...], Field(strict=False)]
+Section = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+./-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Url = Annotated[str, Field(pattern=r"^(https?|file)://[^\s]+$")]
-TarballName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._~-]*\.tar\.(gz|xz|bz2)$")]
+Url = Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$"), AfterValidator(_address)]
 
 
 class Upstream(Table):
     """Where the code truly lives."""
 
-    git: Annotated[str, Field(pattern=r"^https://[^\s]+$")]
-    tag: Line
+    git: Annotated[str, Field(pattern=r"^https://[!-~]+$"), AfterValidator(_address)]
+    tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$")]
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
 
 
@@ -93,7 +118,7 @@ class DebianOrigin(Table):
 
     type: Literal["debian"]
     package: PackageName
-    version: Line
+    version: Annotated[str, Field(pattern=r"^([0-9]+:)?[0-9][A-Za-z0-9.+~-]*$")]
     sha256: Sha256
 
 
@@ -126,7 +151,7 @@ class LintianOverride(Table):
     """One tag that lintian reports and that is right here, with the reason."""
 
     tag: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
-    context: str = ""
+    context: Line = ""
     reason: Line
 
 
@@ -135,9 +160,9 @@ class Package(Table):
 
     package: PackageName
     architecture: Literal["any", "all"] = "any"
-    section: Line | None = None
-    synopsis: Annotated[str, Field(min_length=1, max_length=79, pattern=r"^[^\n]+$")]
-    description: Text
+    section: Section | None = None
+    synopsis: Annotated[Line, Field(max_length=79)]
+    description: Annotated[str, AfterValidator(_prose)]
     files: Paths = ()
     """Patterns below the prefix."""
     outside_prefix: Paths = ()
@@ -168,8 +193,8 @@ class Recipe(Table):
     style: Annotated[Style, Field(strict=False)]
     date: Annotated[datetime, AfterValidator(_moment)]
     """SOURCE_DATE_EPOCH: when upstream released, or when the recipe last changed what it builds."""
-    section: Line = "admin"
-    homepage: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+    section: Section = "admin"
+    homepage: Annotated[str, Field(pattern=r"^https?://[!-~]+$"), AfterValidator(_address)]
     upstream: Upstream | None = None
     origins: Annotated[tuple[Origin, ...], Field(strict=False)] = ()
     build_depends: Relations = ()
@@ -180,7 +205,7 @@ class Recipe(Table):
     make: Lines = ()
     """Variables on make's command line."""
     tests: bool = True
-    tests_off_reason: Line | None = None
+    tests_off_reason: Annotated[Line, AfterValidator(_remark)] | None = None
     not_installed: Paths = ()
     """What upstream installs and no package carries."""
     copyright: Annotated[tuple[CopyrightFiles, ...], Field(strict=False, min_length=1)]
@@ -213,7 +238,9 @@ class Recipe(Table):
     @model_validator(mode="after")
     def _agrees_with_itself(self, info: ValidationInfo) -> Self:
         names = [package.package for package in self.packages]
-        _distinct(tuple(names))
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"package {name} is described twice")
         prefix = (info.context or {}).get("package_prefix", "")
         for name in (self.source, *names):
             if not name.startswith(prefix):
@@ -279,12 +306,19 @@ def _read_series(folder: Path) -> tuple[str, ...]:
     series = folder / "patches" / "series"
     if not series.exists():
         return ()
-    names = tuple(
-        line.split("#")[0].strip() for line in series.read_text("utf-8").splitlines() if line.split("#")[0].strip()
-    )
+    try:
+        lines = [line.split("#")[0].strip() for line in series.read_text("utf-8").split("\n")]
+    except (OSError, UnicodeDecodeError) as cause:
+        raise RecipeError(f"{series} cannot be read: {cause}", hint="it is a text file with one name a line") from cause
+    names = tuple(name for name in lines if name)
     for name in names:
-        if "/" in name or name.startswith("."):
-            raise RecipeError(f"{series}: {name!r} must be a file name in the same folder")
+        if not _PATCH_NAME.match(name):
+            raise RecipeError(
+                f"{series}: {name!r} must be a file name in the same folder",
+                hint="letters, digits and . _ + ~ - alone; every patch is applied with -p1",
+            )
+        if names.count(name) > 1:
+            raise RecipeError(f"{series}: patch {name} stands there twice", hint="remove one of the lines")
         patch = series.parent / name
         if not patch.is_file():
             raise RecipeError(f"{series}: patch {name} does not exist", hint="add the file, or remove the line")

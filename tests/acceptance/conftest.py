@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,8 +49,8 @@ class Node:
         network: list[str] = []
         if address:
             network = ["--net"]
-            prepare += ["ip link set lo up", "ip link add ring0 type dummy", f"ip address add {address}/24 dev ring0"]
-            prepare.append("ip link set ring0 up")
+            prepare += ["ip link set lo up", "ip link add ring0 type veth peer name far", "ip link set far up"]
+            prepare += [f"ip address add {address}/24 dev ring0", "ip link set ring0 up"]
         enter = f'exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 chroot {self.root} sh -c "$0"'
         argv = ["unshare", "--mount", "--pid", "--uts", "--ipc", *network, "--fork", "--kill-child", "--", "sh", "-ec"]
         argv += ["\n".join((*prepare, enter)), f"export DEBIAN_FRONTEND=noninteractive\n{script}"]
@@ -114,8 +115,8 @@ def bare_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @contextlib.contextmanager
 def make_node(bare: Path, stack: Stack, url: str | None) -> Iterator[Node]:
     """A fresh node that knows Debian and the published repository; without a URL by file:."""
-    root = bare.with_name("node")
-    shutil.rmtree(root, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(dir=bare.parent))
+    root = folder / "root"
     subprocess.run(["cp", "-a", str(bare), str(root)], check=True)
     node = Node(root=root)
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
@@ -128,7 +129,7 @@ def make_node(bare: Path, stack: Stack, url: str | None) -> Iterator[Node]:
     try:
         yield node
     finally:
-        shutil.rmtree(root)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
