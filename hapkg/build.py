@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import shlex
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from hapkg.errors import BuildError, MachineError, ProcessError
 from hapkg.source import SourcePackage
 
 TAIL_LINES = 25
+SPARE_BYTES = 1 << 20
+"""With less space than this left on its disk, a build has failed for want of it."""
 LINTIAN_NAME = "lintian.txt"
 
 
@@ -105,9 +108,10 @@ def _collect(session: Session, target: Path) -> None:
 
 def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: ProcessError) -> BuildError | MachineError:
     tail = [line for line in log_path.read_text("utf-8", "replace").splitlines() if line.strip()][-TAIL_LINES:]
-    text = "\n".join(tail)
+    text = "\n".join((*tail, *error.details))
     details = (*tail, f"log: {log_path}", f"again: hapkg build {task.source} --suite {task.chroot.suite}")
-    if "No space left on device" in text:
+    full = any(sign in text for sign in ("No space left on device", "enough free space"))
+    if full or shutil.disk_usage(log_path.parent).free < SPARE_BYTES:  # a log on a full disk does not say so
         return MachineError(f"{task.source}: the disk is full", details=details, hint="free some space: hapkg clean")
     if "unrecognized options:" in text:
         return BuildError(
@@ -124,7 +128,7 @@ def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: Proces
     if phase == "collect":
         return BuildError(f"{task.source}: {error.brief}", details=(*error.details, *details))
     return BuildError(
-        f"{task.source} fails in phase {phase}: {error.brief}",
+        f"{task.source} fails in phase {phase}{error.brief.partition(' failed')[2]}",
         details=details,
         hint="the first error is further up in the log",
     )

@@ -77,7 +77,7 @@ class Session:
         check: bool = True,
     ) -> command.Result:
         """Run one command inside; without a network unless asked. See command.run for the streams and errors."""
-        inside = [_ENTER, "on" if network else "off", user, *argv]
+        inside = [_ENTER, str(os.getpid()), "on" if network else "off", user, *argv]
         return command.run(
             ["schroot", "--run-session", "--chroot", self.name, "--user", "root", "--directory", "/", "--", *inside],
             log=log,
@@ -137,8 +137,8 @@ class Session:
 def enter(chroot: Chroot, label: str) -> Iterator[Session]:
     """A session of a chroot, ended whatever happens inside. The label keeps sessions of one chroot apart."""
     name = f"{chroot.name}-{label}"
-    command.run(["schroot", "--begin-session", "--chroot", f"chroot:{chroot.name}", "--session-name", name])
     try:
+        command.run(["schroot", "--begin-session", "--chroot", f"chroot:{chroot.name}", "--session-name", name])
         yield Session(name)
     finally:
         end_session(name)
@@ -182,6 +182,8 @@ def find_chroot(cache: Path, suite: Suite) -> Chroot | None:
     name = _schroot_name(cache, suite)
     if not (_CONFIGURATIONS / name).exists():
         return None  # made by another machine's installation, or its configuration was removed by hand
+    if data.get("contents") != _digest_contents():
+        return None  # made by a hapkg that prepared its chroots differently
     return Chroot(suite=suite, name=name, folder=folder, digest=data["digest"], packages=data["packages"])
 
 
@@ -206,7 +208,8 @@ def create_chroot(cache: Path, suite: Suite, mirror: Mirror | None, *, log: IO[b
     status = (root / "var/lib/dpkg/status").read_text("utf-8")
     packages = sorted(f"{s['Package']}={s['Version']}:{s['Architecture']}" for s in read_stanzas(status))
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()
-    (new / "chroot.json").write_text(json.dumps({"digest": digest, "packages": len(packages)}) + "\n", "utf-8")
+    description = {"contents": _digest_contents(), "digest": digest, "packages": len(packages)}
+    (new / "chroot.json").write_text(json.dumps(description) + "\n", "utf-8")
     make_archives(cache, suite)
     _write_configuration(cache, suite)
     if target.exists():
@@ -236,11 +239,18 @@ def remove_chroot(cache: Path, suite: Suite) -> None:
     _remove_tree(cache / "chroots" / suite)
 
 
+def _read_contents() -> dict[str, str]:
+    """The files that hapkg puts into a base chroot."""
+    return {**_BASE_FILES, _ENTER: resources.files("hapkg").joinpath("data/hapkg-enter").read_text("utf-8")}
+
+
+def _digest_contents() -> str:
+    return hashlib.sha256(json.dumps([BUILD_UID, _read_contents()], sort_keys=True).encode()).hexdigest()
+
+
 def _run_mmdebstrap(root: Path, suite: Suite, mirror: Mirror | None, scratch: Path, log: IO[bytes]) -> None:
     hooks: list[str] = []
-    files = dict(_BASE_FILES)
-    files[_ENTER] = resources.files("hapkg").joinpath("data/hapkg-enter").read_text("utf-8")
-    for number, (path, text) in enumerate(files.items()):
+    for number, (path, text) in enumerate(_read_contents().items()):
         staged = scratch / str(number)
         staged.write_text(text, "utf-8")
         staged.chmod(0o755 if text.startswith("#!") else 0o644)

@@ -88,8 +88,8 @@ def run(
 
     Raises MachineError when the program is missing, Interrupted when hapkg is being stopped.
     """
-    if _stopping.is_set() and not cleanup:
-        raise Interrupted("stopped on request")
+    if not cleanup:
+        check_stop()
     program = find_program(argv[0])
     if program is None:
         raise MachineError(f"the program {argv[0]} is not installed", hint="run: hapkg doctor")
@@ -108,19 +108,21 @@ def run(
                 _err=captured,
                 _env=make_environment(environment),
                 _cwd=str(cwd) if cwd else None,
-                _ok_code=list(range(256)),
-                _preexec_fn=_die_with_parent,
+                _ok_code=list(range(-signal.NSIG, 256)),
+                _preexec_fn=_prepare_child,
                 _close_fds=True,
             )
         except OSError as error:
             raise MachineError(f"{argv[0]} cannot be started: {error.strerror}") from error
+        except sh.ForkException as error:  # whatever failed in the child: a folder, an interpreter that is missing
+            raise MachineError(f"{argv[0]} cannot be started: {str(error).strip().splitlines()[-1].strip()}") from error
         status = _wait(process, cleanup=cleanup)
         output = ""
         if log is None:
             captured.seek(0)
             output = captured.read().decode("utf-8", "replace")
-    if _stopping.is_set() and not cleanup:
-        raise Interrupted("stopped on request")
+    if not cleanup:
+        check_stop()
     result = Result(argv=tuple(argv), status=status, output=output)
     if check and status != 0:
         raise ProcessError(
@@ -132,7 +134,10 @@ def run(
 
 def describe_status(status: int) -> str:
     """An exit status in words."""
-    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+    if status >= 0:
+        return f"exit status {status}"
+    named = -status in set(signal.Signals)
+    return f"signal {signal.Signals(-status).name if named else -status}"
 
 
 def stop_all() -> None:
@@ -147,23 +152,32 @@ def stop_all() -> None:
     timer.start()
 
 
+def check_stop() -> None:
+    """Raise Interrupted while hapkg is being stopped: for work that is no process."""
+    if _stopping.is_set():
+        raise Interrupted("stopped on request")
+
+
 def reset() -> None:
     """Accept processes again after stop_all(), for a caller that lives on."""
     _stopping.clear()
 
 
-def _die_with_parent() -> None:
+def _prepare_child() -> None:
+    """Die with hapkg, and find signals as programs expect them: Python ignores XFSZ, sh makes children ignore HUP."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    for number in (signal.SIGHUP, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _wait(process: Any, *, cleanup: bool) -> int:
     if not cleanup:
         with _running_lock:
             _running[process.pid] = process
+        if _stopping.is_set():  # stop_all() may have looked before the process was entered
+            _signal_group(process, signal.SIGTERM)
     try:
         process.wait()
-    except sh.SignalException as error:
-        return int(error.exit_code)
     except BaseException:
         _signal_group(process, signal.SIGTERM)
         with contextlib.suppress(Exception):

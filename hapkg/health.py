@@ -1,6 +1,7 @@
 """The rules of the private prefix, checked on every finished package. docs/prefix.md explains each.
 
-* nothing lies outside the prefix but what the recipe declares (and a package's own documentation);
+* nothing, not even an empty folder, lies outside the prefix but what the recipe declares (and a package's own
+  documentation);
 * every ELF file finds its private libraries by RUNPATH;
 * no libtool archive, byte code, setuid or world-writable file.
 """
@@ -14,7 +15,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from hapkg import command
 from hapkg.errors import BuildError
@@ -42,8 +43,10 @@ def check_packages(recipe: Recipe, folder: Path, prefix: str) -> None:
     for deb in sorted(folder.glob("*.deb")):
         name = deb.name.split("_")[0]
         package = next((package for package in recipe.packages if package.package == name), None)
-        if package is not None:  # debug symbols have a layout of their own, which lintian knows
+        if package is not None:
             faults.extend(_check_package(package, deb, prefix))
+        elif not name.endswith("-dbgsym"):  # debug symbols have a layout of their own, which lintian knows
+            faults.append(Fault(package=name, path=deb.name, text="is a package that recipe.toml does not describe"))
     if faults:
         raise BuildError(
             f"{recipe.source}: {len(faults)} file(s) break the rules of the prefix",
@@ -57,9 +60,10 @@ def _check_package(package: Package, deb: Path, prefix: str) -> Iterator[Fault]:
         command.run(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=stream)
         stream.seek(0)
         with tarfile.open(fileobj=stream) as archive:
-            for member in archive:
-                path = member.name.removeprefix(".")
-                if member.isdir() or not path:
+            members = {member.name.removeprefix("."): member for member in archive}
+            filled = {str(folder) for path in members for folder in PurePosixPath(path).parents}
+            for path, member in members.items():
+                if path in filled or not path:
                     continue
                 for text in _check_member(package, member, path, prefix):
                     yield Fault(package=package.package, path=path, text=text)
@@ -78,7 +82,7 @@ def _check_member(package: Package, member: tarfile.TarInfo, path: str, prefix: 
         yield f"lies outside {prefix} and is not declared"
     if path.endswith(".la"):
         yield "is a libtool archive"
-    if "__pycache__" in path:
+    if "__pycache__" in path or path.endswith(".pyc"):
         yield "is byte code"
     if member.isfile() and member.mode & (stat.S_ISUID | stat.S_ISGID):
         yield "is setuid or setgid"
@@ -87,7 +91,10 @@ def _check_member(package: Package, member: tarfile.TarInfo, path: str, prefix: 
 
 
 def _check_elf(file: Path, prefix: str) -> str | None:
-    dynamic = command.run(["readelf", "--dynamic", "--wide", str(file)]).output
+    result = command.run(["readelf", "--dynamic", "--wide", str(file)], check=False)
+    dynamic = result.output
+    if result.status != 0:
+        return "cannot be read by readelf"
     if "(NEEDED)" not in dynamic:
         return None  # static, or a relocatable object: it loads nothing
     found = _RUNPATH.search(dynamic)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ from hapkg.control import Suite, read_stanzas
 
 SUITES = ("bookworm", "bullseye", "buster", "trixie", "forky", "sid", "stable", "testing", "unstable", "oldstable")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_ENTRY = re.compile(r"\s*deb\s+(?:\[[^\]]*\])?(.*)")
+_OFF = ("no", "false", "without", "off", "disable", "0")
 _CARRIED_OPTIONS = (
     "Acquire::Check-Valid-Until",
     "Acquire::Check-Date",
@@ -36,12 +40,12 @@ class Mirror:
         return tuple(entries)
 
 
-def find_mirror(option: str | None) -> Mirror | None:
-    """The mirror to use, or None where only mmdebstrap's default is left."""
+def find_mirror(option: str | None, host: Path = Path("/etc/apt")) -> Mirror | None:
+    """The mirror to use, or None where only mmdebstrap's default is left. host is the host's apt configuration."""
     if option:
         return Mirror(uri=option.rstrip("/") + "/", security=None)
     uri = security = None
-    for address, suite in _host_entries():
+    for address, suite in _read_entries(host):
         name = suite.partition("-")[0].partition("/")[0]
         if name not in SUITES:
             continue
@@ -63,23 +67,29 @@ def read_apt_options() -> dict[str, str]:
     return options
 
 
-def _host_entries(folder: Path = Path("/etc/apt")) -> Iterator[tuple[str, str]]:
-    """(address, suite) of every binary package source of Debian's in the host's configuration."""
+def _read_entries(folder: Path) -> Iterator[tuple[str, str]]:
+    """(address, suite) of every source of binary packages of Debian's main, as a chroot could use it too."""
     for file in sorted(folder.glob("sources.list.d/*.sources")):
         for stanza in read_stanzas(file.read_text("utf-8", "replace")):
-            if "deb" in stanza.get("Types", "").split() and stanza.get("Enabled", "yes") != "no":
-                for uri in stanza.get("URIs", "").split():
-                    yield from ((uri, suite) for suite in stanza.get("Suites", "").split() if _is_debian(stanza))
+            on = stanza.get("Enabled", "yes").strip().lower() not in _OFF
+            if on and "deb" in stanza.get("Types", "").split() and "main" in stanza.get("Components", "").split():
+                for uri in _resolve(stanza.get("URIs", "")):
+                    yield from ((uri, suite) for suite in stanza.get("Suites", "").split())
     for file in (folder / "sources.list", *sorted(folder.glob("sources.list.d/*.list"))):
         if file.is_file():
             for line in file.read_text("utf-8", "replace").splitlines():
-                words = line.split("#")[0].split()
-                if words[:1] == ["deb"]:
-                    rest = line.split("]", 1)[1].split() if words[1:] and words[1].startswith("[") else words[1:]
-                    if len(rest) >= 3 and "main" in rest[2:]:
-                        yield rest[0], rest[1]
+                entry = _ENTRY.match(line.split("#")[0])
+                words = entry[1].split() if entry else []
+                if len(words) >= 3 and "main" in words[2:]:
+                    yield from ((uri, words[1]) for uri in _resolve(words[0]))
 
 
-def _is_debian(stanza: object) -> bool:
-    components = getattr(stanza, "get", lambda *_: "")("Components", "")
-    return "main" in str(components).split()
+def _resolve(uris: str) -> Iterator[str]:
+    """Addresses that work outside this host: a list of mirrors gives its first one, a disc gives none."""
+    for uri in uris.split():
+        if uri.startswith("mirror+file:"):
+            with contextlib.suppress(OSError):
+                lines = Path(uri.removeprefix("mirror+file:")).read_text("utf-8", "replace").splitlines()
+                yield from [line.split()[0] for line in lines if line.strip() and not line.startswith("#")][:1]
+        elif uri.startswith(("http:", "https:", "ftp:", "file:", "copy:")):
+            yield uri

@@ -7,22 +7,24 @@ one that fails is reported and the next one is asked. What an origin delivers co
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from hapkg import command, disk
 from hapkg.config import RELEASES
 from hapkg.control import Suite, compare_versions, read_stanzas
 from hapkg.errors import FetchError, HapkgError, IntegrityError, MachineError, ProcessError
 from hapkg.mirror import Mirror, read_apt_options
-from hapkg.recipe import DebianOrigin, Origin, Recipe, TarballOrigin
+from hapkg.recipe import DebianOrigin, Origin, Recipe
 from hapkg.store import file_digest
 
 ATTEMPTS = 3
@@ -65,6 +67,7 @@ def fetch(recipe: Recipe, cache: Path, mirror: Mirror | None) -> Tarball:
     failures: list[HapkgError] = []
     for origin in recipe.origins:
         for attempt in range(ATTEMPTS):
+            command.check_stop()
             try:
                 path = _fetch_one(origin, cache, mirror)
             except (FetchError, IntegrityError) as error:
@@ -90,10 +93,8 @@ _FINAL = "asking again will not help"
 
 
 def _describe(path: Path, origin: Origin, how: str, notes: Sequence[str]) -> Tarball:
-    name = origin.url if isinstance(origin, TarballOrigin) else _read_suffix(path)
-    suffix = next(suffix for suffix in (".tar.gz", ".tar.xz", ".tar.bz2") if name.endswith(suffix))
     origin_text = describe_origin(origin) + (" (cached)" if how == "cache" else "")
-    return Tarball(path=path, sha256=origin.sha256, suffix=suffix, origin=origin_text, notes=tuple(notes))
+    return Tarball(path=path, sha256=origin.sha256, suffix=_read_suffix(path), origin=origin_text, notes=tuple(notes))
 
 
 def _read_suffix(path: Path) -> str:
@@ -135,9 +136,8 @@ def _keep(file: Path, cache: Path, sha256: str) -> Path:
 
 
 def _fetch_one(origin: Origin, cache: Path, mirror: Mirror | None) -> Path:
-    folder = cache / "sources" / "sha256"
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        (cache / "sources" / "sha256").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache / "sources", prefix=".fetch-") as scratch:
             if isinstance(origin, DebianOrigin):
                 file = _fetch_debian(origin, cache, mirror, Path(scratch))
@@ -151,21 +151,28 @@ def _fetch_one(origin: Origin, cache: Path, mirror: Mirror | None) -> Path:
 def _fetch_url(url: str, target: Path) -> Path:
     request = urllib.request.Request(url, headers={"User-Agent": "hapkg"})
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response, target.open("wb") as file:
-            expected = response.headers.get("Content-Length")
-            size = 0
-            while block := response.read(1 << 20):
-                size += file.write(block)
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as cause:
-        final = 400 <= cause.code < 500 and cause.code != 429
+        final = 400 <= cause.code < 500 and cause.code not in (408, 425, 429)
         raise FetchError(f"the server answers {cause.code} {cause.reason}", hint=_FINAL if final else "") from cause
-    except urllib.error.URLError as cause:
-        raise FetchError(f"cannot be reached: {cause.reason}") from cause
-    except (TimeoutError, ConnectionError) as cause:
-        raise FetchError(f"the connection failed: {cause}") from cause
-    if expected is not None and size != int(expected):
+    except (OSError, http.client.HTTPException, ValueError) as cause:
+        raise FetchError(f"cannot be reached: {getattr(cause, 'reason', cause)}") from cause
+    with response, target.open("wb") as file:
+        size = sum(file.write(block) for block in _read_blocks(response))
+        expected = response.headers.get("Content-Length", "")
+    if expected.isdecimal() and size != int(expected):
         raise FetchError(f"the download was cut off: {size} of {expected} bytes")
     return target
+
+
+def _read_blocks(response: IO[bytes]) -> Iterator[bytes]:
+    """What a server sends. The network's failures end here, so that only the disk's are left to the caller."""
+    try:
+        while block := response.read(1 << 20):
+            command.check_stop()
+            yield block
+    except (OSError, http.client.HTTPException) as cause:
+        raise FetchError(f"the connection failed: {cause}") from cause
 
 
 def _fetch_debian(origin: DebianOrigin, cache: Path, mirror: Mirror | None, scratch: Path) -> Path:

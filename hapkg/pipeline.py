@@ -6,6 +6,8 @@ The engine never prints: it yields events, and the caller shows them.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import queue
 import shutil
 import time
@@ -20,7 +22,7 @@ from hapkg import command
 from hapkg.build import BuildTask, build, check_with_lintian
 from hapkg.chroot import Chroot
 from hapkg.control import BinaryName, SourceName, Suite, parse_relation_names, read_deb_control
-from hapkg.errors import HapkgError, Interrupted
+from hapkg.errors import HapkgError, Interrupted, MachineError
 from hapkg.health import check_packages
 from hapkg.mirror import Mirror
 from hapkg.origin import Tarball, fetch
@@ -181,10 +183,13 @@ def _process(
         artifact = _build(workshop, recipe, step, base, finished, log, lambda phase: events.put(_progress(name, phase)))
     except Interrupted:
         raise
-    except HapkgError as error:
-        if not log.exists():
-            log.parent.mkdir(parents=True, exist_ok=True)
-            log.write_text("\n".join((error.brief, *error.details)) + "\n", "utf-8")
+    except (HapkgError, OSError) as cause:
+        error = cause if isinstance(cause, HapkgError) else _describe_machine(name, cause)
+        shutil.rmtree(workshop.store.work / name, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            if not log.exists():
+                log.parent.mkdir(parents=True, exist_ok=True)
+                log.write_text("\n".join((error.brief, *error.details)) + "\n", "utf-8")
         return Outcome(
             source=name,
             ending=Ending.FAILED,
@@ -204,6 +209,14 @@ def _process(
         log=artifact.log,
         artifact=artifact,
     )
+
+
+def _describe_machine(source: SourceName, cause: OSError) -> MachineError:
+    """What the machine refused; copying a folder lists its refusals in one error without a number."""
+    lines = [why for *_, why in cause.args[0]] if isinstance(cause, shutil.Error) else [str(cause)]
+    if cause.errno in (errno.ENOSPC, errno.EDQUOT) or any(os.strerror(errno.ENOSPC) in line for line in lines):
+        return MachineError(f"{source}: the disk is full", details=lines[:3], hint="free some space: hapkg clean")
+    return MachineError(f"{source}: the state folder cannot be used", details=lines[:3], hint="run: hapkg doctor")
 
 
 def _progress(source: str, phase: str) -> Progress:

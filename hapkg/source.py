@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,7 @@ def make_source_package(
         command.run(["dpkg-source", "--before-build", tree.name], cwd=target, environment=environment)
     except ProcessError as error:
         raise _describe_patch_failure(recipe, error) from error
+    _date_packaging(tree, recipe.source_date_epoch)
     try:
         command.run(["dpkg-source", "--build", tree.name], cwd=target, environment=environment)
     except ProcessError as error:
@@ -56,30 +59,42 @@ def make_source_package(
 
 
 def _unpack(recipe: Recipe, orig: Path, tree: Path) -> None:
+    """Unpack the tarball's one folder as the tree, without the packaging that upstream may have put into it."""
+    scratch = tree.with_name(".unpacked")
+    scratch.mkdir()
     try:
-        listing = command.run(["tar", "-tf", str(orig)]).output.splitlines()
-        tops = {name.split("/")[0] for name in listing if name not in ("", ".", "./")}
-        if len(tops) != 1:
-            found = ", ".join(sorted(tops)[:5])
-            raise SourceError(
-                f"{recipe.source}: the tarball has {len(tops)} top-level entries instead of one folder",
-                details=[f"found: {found}"],
-                hint="pin upstream's release tarball",
-            )
-        command.run(["tar", "-xf", str(orig), "--strip-components=1", "--no-same-owner", "-C", str(tree)])
+        command.run(["tar", "-xf", str(orig), "--no-same-owner", "-C", str(scratch)])
     except ProcessError as error:
         raise SourceError(
             f"{recipe.source}: the tarball cannot be unpacked",
             details=error.details,
             hint="its checksum matches the recipe, so upstream's file itself is damaged: pin another",
         ) from error
-    if (tree / "debian").exists():
-        shutil.rmtree(tree / "debian")  # upstream's own packaging would mix with ours
+    found = sorted(scratch.iterdir())
+    if len(found) != 1 or found[0].is_symlink() or not found[0].is_dir():
+        raise SourceError(
+            f"{recipe.source}: the tarball does not hold one folder with everything in it",
+            details=[f"found: {', '.join(entry.name for entry in found[:5]) or 'nothing'}"],
+            hint="pin upstream's release tarball",
+        )
+    found[0].rename(tree)
+    scratch.rmdir()
+    packaging = tree / "debian"  # upstream's own would mix with ours
+    if packaging.is_dir() and not packaging.is_symlink():
+        shutil.rmtree(packaging)
+    else:
+        packaging.unlink(missing_ok=True)
+
+
+def _date_packaging(tree: Path, seconds: int) -> None:
+    """Give what hapkg wrote one time: dpkg-source only cuts times down, and a recipe's date may lie ahead."""
+    for path in (*(tree / "debian").rglob("*"), tree / "debian", tree):
+        os.utime(path, (seconds, seconds))
 
 
 def _describe_patch_failure(recipe: Recipe, error: ProcessError) -> SourceError:
-    text = "\n".join(error.details)
-    named = next((name for name in recipe.patches if name in text), "")
+    applied = re.findall(r"(?:applying |/debian/patches/)(\S+)", "\n".join(error.details))
+    named = next((name for name in reversed(applied) if name in recipe.patches), "")
     folder = recipe.folder / "patches"
     return SourceError(
         f"{recipe.source}: patch {named or '(see below)'} does not apply to version {recipe.version}",

@@ -106,9 +106,12 @@ class Store:
 
     def list_builds(self) -> tuple[Artifact, ...]:
         """Every finished build, the one used last at the end."""
-        files = sorted((self.root / "builds").glob(f"*/{_DESCRIPTION}"), key=lambda file: file.stat().st_mtime_ns)
-        found = (_read_artifact(file.parent) for file in files)
-        return tuple(artifact for artifact in found if artifact is not None)
+        dated: list[tuple[int, Artifact]] = []
+        for folder in sorted((self.root / "builds").glob("[!.]*")):
+            if (artifact := _read_artifact(folder)) is not None:
+                with contextlib.suppress(FileNotFoundError):  # removed while we looked
+                    dated.append(((folder / _DESCRIPTION).stat().st_mtime_ns, artifact))
+        return tuple(artifact for _, artifact in sorted(dated, key=lambda entry: entry[0]))
 
     def add_build(self, artifact: Artifact, made: Path) -> Artifact:
         """Take the files of a finished build out of a scratch folder into the store, all or nothing."""
@@ -158,10 +161,13 @@ def file_digest(file: Path) -> str:
 
 
 def _read_artifact(folder: Path) -> Artifact | None:
+    """The build in a folder. A damaged description, or one of another hapkg's format, is as good as absent."""
     try:
         table = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
-        return Artifact(**table, folder=folder)
-    except (FileNotFoundError, NotADirectoryError):
+        artifact = Artifact(**table, folder=folder)
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return None
-    except (json.JSONDecodeError, TypeError):
-        return None  # written by a hapkg of another format: as good as absent
+    words = (artifact.source, artifact.version, artifact.suite, artifact.architecture, artifact.origin)
+    tables = (artifact.inputs, artifact.files, artifact.seconds)
+    sound = all(isinstance(word, str) for word in words) and all(isinstance(table, dict) for table in tables)
+    return artifact if sound and artifact.key == folder.name else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import format_datetime
@@ -26,6 +27,7 @@ from hapkg.recipe import Recipe
 
 _LICENSES = "licenses"
 _EXECUTABLE_MARK = b"#!"
+_PLAIN_DOLLAR = re.compile(r"\$(?![A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +128,12 @@ def _make_environment(templates: Path) -> jinja2.Environment:
 
 
 def make_word(text: str) -> str:
-    """One shell word inside a makefile's recipe line. $NAME stays a variable of the environment of exports.sh."""
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`")
-    return '"' + quoted.replace("$", "$$").replace("#", "\\#") + '"'
+    """One shell word inside a makefile's recipe line, taken as it stands.
+
+    Only $NAME and ${NAME} stay variables of the environment of exports.sh; any other $ is a dollar sign.
+    """
+    quoted = _PLAIN_DOLLAR.sub(r"\\$", re.sub(r'[\\"`]', r"\\\g<0>", text))
+    return f'"{quoted.replace("$", "$$")}"'
 
 
 @functools.cache
@@ -149,3 +154,7 @@ def _render(environment: jinja2.Environment, source: Path, values: Mapping[str, 
         raise RecipeError(f"{source}, line {cause.lineno}: {cause.message}") from cause
     except jinja2.UndefinedError as cause:
         raise RecipeError(f"{source}: {cause.message}") from cause
+    except UnicodeDecodeError as cause:
+        raise RecipeError(f"{source} is not UTF-8 text", hint="a file without .j2 is copied as it is") from cause
+    except Exception as cause:  # a template is a program: whatever it does wrong is its own fault
+        raise RecipeError(f"{source}: {type(cause).__name__}: {cause}") from cause

@@ -1,0 +1,171 @@
+"""A tree out of upstream's own repository, as a tarball: what `git archive` or `hg archive` gives for one commit.
+
+A local mirror of each repository is kept in the state folder; a commit that is there already needs no network.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hapkg import command, disk
+from hapkg.errors import FetchError, IntegrityError, ProcessError, SourceError, UsageError
+from hapkg.origin import Tarball
+from hapkg.recipe import Recipe, Upstream
+from hapkg.store import file_digest
+from hapkg.version import make_snapshot
+
+_COMMIT_LENGTH = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """One commit of upstream's repository."""
+
+    tarball: Tarball
+    commit: str
+    date: datetime
+    version: str
+    """The recipe's version for the tag that the recipe names, a snapshot version for any other commit."""
+
+
+def check_out(recipe: Recipe, kind: str, ref: str | None, cache: Path) -> Checkout:
+    """The tree of a commit, tag or branch of the recipe's upstream repository; the recipe's tag when ref is None.
+
+    kind is "git" or "hg". Raises UsageError when the recipe names no such repository, FetchError when it cannot be
+    reached, IntegrityError when the recipe's tag is not the recipe's commit, SourceError for submodules.
+    """
+    upstream = recipe.upstream
+    url = getattr(upstream, kind, None) if upstream else None
+    if upstream is None or url is None:
+        raise UsageError(f"{recipe.source} names no {kind} repository", hint="recipe.toml, [upstream]")
+    wanted = ref or upstream.tag
+    mirror = cache / "sources" / kind / hashlib.sha256(url.encode()).hexdigest()[:16]
+    find = _find_git_commit if kind == "git" else _find_hg_commit
+    commit, date = find(mirror, url, wanted)
+    if wanted == upstream.tag:
+        _check_pin(recipe, upstream, commit)
+    released = wanted == upstream.tag or commit == upstream.commit
+    version = recipe.version if released else make_snapshot(recipe.version, f"{date:%Y%m%d%H%M%S}", commit)
+    path = _archive(recipe, kind, mirror, commit, version, cache)
+    tarball = Tarball(path=path, sha256=file_digest(path), suffix=".tar.gz", origin=f"{kind} {url} {commit}")
+    return Checkout(tarball=tarball, commit=commit, date=date, version=version)
+
+
+def _check_pin(recipe: Recipe, upstream: Upstream, commit: str) -> None:
+    if upstream.commit not in (None, commit):
+        raise IntegrityError(
+            f"{recipe.source}: tag {upstream.tag} is commit {commit}, the recipe says {upstream.commit}",
+            hint="upstream moved the tag: look at both commits before changing recipe.toml, [upstream] commit",
+        )
+
+
+def _find_git_commit(mirror: Path, url: str, ref: str) -> tuple[str, datetime]:
+    def look_up() -> str | None:
+        found = command.run(["git", "-C", str(mirror), "rev-parse", "--verify", "-q", f"{ref}^{{commit}}"], check=False)
+        return found.output.strip() if found.status == 0 else None
+
+    commit = look_up() if mirror.exists() and _is_commit(ref) else None
+    if commit is None:
+        _mirror(
+            mirror,
+            url,
+            clone=["git", "clone", "--quiet", "--mirror", "--", url],
+            update=["git", "-C", str(mirror), "fetch", "--quiet", "--prune", "--tags", "origin"],
+        )
+        commit = look_up()
+    if commit is None:
+        raise UsageError(f"{url} has no commit, tag or branch {ref}", hint="check --ref")
+    stamp = command.run(["git", "-C", str(mirror), "show", "-s", "--format=%ct", commit]).output.strip()
+    return commit, datetime.fromtimestamp(int(stamp), UTC)
+
+
+def _find_hg_commit(mirror: Path, url: str, ref: str) -> tuple[str, datetime]:
+    def look_up() -> list[str] | None:
+        argv = ["hg", "-R", str(mirror), "log", "--limit", "1", "--rev", ref, "--template", "{node} {date|hgdate}"]
+        found = command.run(argv, check=False, environment={"HGPLAIN": "1"})
+        return found.output.split() if found.status == 0 else None
+
+    words = look_up() if mirror.exists() and _is_commit(ref) else None
+    if words is None:
+        _mirror(
+            mirror,
+            url,
+            clone=["hg", "clone", "--quiet", "--noupdate", "--", url],
+            update=["hg", "-R", str(mirror), "pull", "--quiet"],
+        )
+        words = look_up()
+    if not words:
+        raise UsageError(f"{url} has no commit, tag or branch {ref}", hint="check --ref")
+    return words[0], datetime.fromtimestamp(int(words[1]), UTC)
+
+
+def _is_commit(ref: str) -> bool:
+    """Whether ref is a full commit id, which cannot move."""
+    return len(ref) == _COMMIT_LENGTH and all(letter in "0123456789abcdef" for letter in ref)
+
+
+def _mirror(mirror: Path, url: str, *, clone: list[str], update: list[str]) -> None:
+    """Make the local mirror, whole or not at all, or bring it up to date."""
+    environment = {"GIT_TERMINAL_PROMPT": "0", "HGPLAIN": "1"}
+    try:
+        if mirror.exists():
+            command.run(update, environment=environment)
+            return
+        mirror.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=mirror.parent, prefix=".clone-") as scratch:
+            command.run([*clone, f"{scratch}/mirror"], environment=environment)
+            disk.move({Path(scratch) / "mirror": mirror})
+    except ProcessError as error:
+        raise FetchError(
+            f"{url} cannot be reached", details=error.details, hint="check the address and the network"
+        ) from error
+
+
+def _archive(recipe: Recipe, kind: str, mirror: Path, commit: str, version: str, cache: Path) -> Path:
+    """The commit's tree as a compressed tarball with one top folder; the same bytes whenever it is made."""
+    target = cache / "sources" / kind / "archives" / f"{recipe.source}-{commit}.tar.gz"
+    if target.exists():
+        return target
+    prefix = f"{recipe.source}-{version}/"
+    if kind == "git":
+        _refuse_submodules(recipe, mirror, commit)
+        argv = [
+            "git",
+            "-C",
+            str(mirror),
+            "-c",
+            "tar.umask=0022",
+            "archive",
+            "--format=tar",
+            f"--prefix={prefix}",
+            commit,
+        ]
+    else:
+        argv = ["hg", "-R", str(mirror), "archive", "--rev", commit, "--type", "tar", "--prefix", prefix, "-"]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".archive-") as scratch:
+        plain = Path(scratch) / "tar"
+        with plain.open("wb") as out:
+            command.run(argv, stdout=out, environment={"HGPLAIN": "1"})
+        packed = Path(scratch) / "tar.gz"
+        with plain.open("rb") as tar, packed.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as zipped:
+            shutil.copyfileobj(tar, zipped)
+        disk.settle(packed)
+        disk.move({packed: target})
+    return target
+
+
+def _refuse_submodules(recipe: Recipe, mirror: Path, commit: str) -> None:
+    listing = command.run(["git", "-C", str(mirror), "ls-tree", "-r", commit]).output
+    modules = [line.split("\t", 1)[1] for line in listing.splitlines() if line.startswith("160000 ")]
+    if modules:
+        raise SourceError(
+            f"{recipe.source}: the tree has submodules, which git archive leaves empty: {', '.join(modules)}",
+            hint="use upstream's release tarball, or a recipe of its own for each submodule",
+        )

@@ -1,0 +1,145 @@
+"""Failures: each is one clear error, and what does not depend on it goes on when asked."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.chroot.machine import NOTHING, SUITE, Complaint, Done, Hapkg, find_leftovers
+from tests.chroot.miniature import PROGRAM, Miniature, make_package, make_patch, make_plain_source
+
+# Real autoconf, so that configure knows which switches it knows.
+CONFIGURED = {
+    "configure.ac": "AC_INIT([c], [1.0])\nAC_CONFIG_FILES([Makefile])\nAC_OUTPUT\n",
+    "Makefile.in": "all:\ninstall:\n",
+}
+
+
+@pytest.fixture(scope="module")
+def broken(hapkg: Hapkg, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """A run with --keep-going over sources that each fail in another way, and one that does not."""
+    project = Miniature.create(tmp_path_factory.mktemp("broken") / "project", suite=SUITE)
+    project.add("switch", CONFIGURED, configure=["--with-gretting=hello"])
+    project.add(
+        "compile",
+        make_plain_source(build=["cc -c main.c"], **{"main.c": "int main(void) { return missing; }\n"}),
+        packages=[make_package("compile", ["share/plain"]), make_package("compile-dev", ["include"])],
+    )
+    project.add("user", make_plain_source(), build_depends=["ha-compile-dev"])
+    project.add_meta("stack", ["ha-user", "ha-good"])
+    outside = "$(DESTDIR)/usr/share/outside"
+    project.add("outside", make_plain_source(install=[f"mkdir -p {outside}", f"cp README {outside}/"]))
+    project.add_debian_file("outside", "ha-outside.install", "usr/share/outside\n")
+    project.add("good", make_plain_source())
+    done = hapkg.on(project.root).run("build-all", "--keep-going", "--no-lintian", "--json")
+    assert "Traceback" not in done.stderr
+    assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
+    return done
+
+
+def find(done: Done, source: str) -> Complaint:
+    """The one complaint about a source."""
+    (found,) = [
+        complaint
+        for complaint in done.complaints
+        if complaint.brief.startswith(f"{source}:") or complaint.brief.startswith(f"{source} ")
+    ]
+    return found
+
+
+def test_keep_going_builds_what_does_not_need_a_failed_source(broken: Done) -> None:
+    assert broken.status == 10
+    assert broken.endings == {
+        "ha-compile": "failed",
+        "ha-good": "built",
+        "ha-outside": "failed",
+        "ha-stack": "skipped",
+        "ha-switch": "failed",
+        "ha-user": "skipped",
+    }
+    reasons = {source: broken.outcomes[source]["reason"] for source in ("ha-user", "ha-stack")}
+    assert reasons == dict.fromkeys(reasons, "needs ha-compile, which failed")
+
+
+def test_a_failure_shows_the_end_of_its_log_and_how_to_repeat_it(broken: Done) -> None:
+    complaint = find(broken, "ha-compile")
+    log = broken.outcomes["ha-compile"]["log"]
+    assert complaint.brief == "ha-compile fails in phase compile: exit status 2"
+    assert any(re.search("error: .missing. undeclared", line) for line in complaint.details)
+    assert complaint.details[-2:] == (f"log: {log}", f"again: hapkg build ha-compile --suite {SUITE}")
+    assert "missing" in Path(log).read_text()
+    assert complaint.hint == "the first error is further up in the log"
+
+
+def test_a_switch_that_configure_does_not_know_is_an_error(broken: Done) -> None:
+    complaint = find(broken, "ha-switch")
+    assert complaint.brief == "ha-switch: configure does not know a switch of the recipe"
+    assert "configure: error: unrecognized options: --with-gretting" in complaint.details
+    assert "recipe.toml" in complaint.hint
+
+
+def test_a_file_outside_the_prefix_is_named(broken: Done) -> None:
+    complaint = find(broken, "ha-outside")
+    assert "ha-outside: /usr/share/outside/README: lies outside /opt/ha and is not declared" in complaint.details
+    assert "outside-prefix" in complaint.hint
+
+
+def test_a_failed_build_is_not_in_the_store(broken: Done, hapkg: Hapkg) -> None:
+    kept = {json.loads(file.read_text())["source"] for file in (hapkg.cache / "builds").glob("*/artifact.json")}
+    assert "ha-good" in kept
+    assert kept.isdisjoint({"ha-compile", "ha-outside", "ha-switch", "ha-user"})
+
+
+def test_an_undeclared_build_dependency_is_not_there(hapkg: Hapkg, project: Miniature) -> None:
+    project.add("two", PROGRAM, version="2.3", build_depends=["pkgconf"], packages=[make_package("two", ["bin/two"])])
+    done = hapkg.on(project.root).run("build", "two", "--no-lintian")
+    assert done.status == 10
+    details = done.complaint.details
+    assert any("No package 'one' found" in line or "Package 'one', required by" in line for line in details)
+    assert details[-1] == f"again: hapkg build ha-two --suite {SUITE}"
+    log = Path(details[-2].removeprefix("log: "))
+    assert "Package requirements (one >= 1.0) were not met" in log.read_text()
+    assert hapkg.on(project.root).succeed("logs", "two").stdout == log.read_text()
+
+
+def test_a_build_dependency_that_does_not_exist_is_named(hapkg: Hapkg, project: Miniature) -> None:
+    project.add("lost", make_plain_source(), build_depends=["libnowhere-dev"])
+    done = hapkg.on(project.root).run("build", "lost", "--no-lintian")
+    assert done.status == 10
+    assert done.complaint.brief == "ha-lost: a build dependency cannot be installed"
+    assert any("libnowhere-dev" in line for line in done.complaint.details)
+    assert "build-depends" in done.complaint.hint
+
+
+def test_a_distribution_package_that_the_stack_replaces_is_refused(hapkg: Hapkg, project: Miniature) -> None:
+    project.add("other", make_plain_source(), shadows=["gettext-bas*"])  # debhelper brings gettext-base
+    project.add("shadowed", make_plain_source())
+    done = hapkg.on(project.root).run("build", "shadowed", "--no-lintian")
+    assert done.status == 10
+    assert "gettext-base" in done.complaint.brief
+    assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
+
+
+def test_a_patch_that_does_not_apply_is_named(hapkg: Hapkg, project: Miniature) -> None:
+    project.add("patched", make_plain_source())
+    project.add_patch("patched", make_patch("README", "Another line.", "A patched source."))
+    done = hapkg.on(project.root).run("build", "patched")
+    assert done.status == 8
+    assert done.complaint.brief == "ha-patched: patch change.patch does not apply to version 1.0"
+    assert any("README" in line for line in done.complaint.details)
+    assert str(project.root / "recipes/patched/patches/change.patch") in done.complaint.hint
+
+
+def test_a_wrong_checksum_stops_the_run(hapkg: Hapkg, project: Miniature) -> None:
+    project.add("changed", make_plain_source(), origin={"sha256": "0" * 64})
+    project.add("last", make_plain_source())
+    done = hapkg.on(project.root).run("build-all", "--jobs", "1", "--json")
+    assert done.status == 7
+    assert done.endings == {"ha-changed": "failed", "ha-last": "skipped"}
+    assert done.outcomes["ha-last"]["reason"] == "stopped after a failure"
+    assert any(f"the recipe pins {'0' * 64}" in line for line in done.complaint.details)
+    assert "ha-last: fetch" not in done.stderr.splitlines()
+    assert not (hapkg.cache / "sources/sha256" / ("0" * 64)).exists()
