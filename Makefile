@@ -8,7 +8,7 @@ HAPKG = $(VENV)/bin/hapkg
 
 # Real programs only; hapkg doctor names the ones that are missing.
 APT_PACKAGES = apt-utils autoconf automake binutils build-essential debhelper debian-archive-keyring devscripts \
-    dpkg-dev fakeroot gnupg iproute2 libtool lintian mmdebstrap pkgconf procps python3-venv sbuild schroot sudo uidmap \
+    dpkg-dev fakeroot git gnupg iproute2 libtool lintian mercurial mmdebstrap pkgconf procps python3-venv sbuild schroot sudo uidmap \
     util-linux xz-utils
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 

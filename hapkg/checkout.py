@@ -28,10 +28,8 @@ class Checkout:
     """One commit of upstream's repository."""
 
     tarball: Tarball
-    commit: str
-    date: datetime
-    version: str
-    """The recipe's version for the tag that the recipe names, a snapshot version for any other commit."""
+    recipe: Recipe
+    """The recipe of this commit: a snapshot version, the commit's date, the commit itself as its upstream."""
 
 
 def check_out(recipe: Recipe, kind: str, ref: str | None, cache: Path) -> Checkout:
@@ -50,11 +48,17 @@ def check_out(recipe: Recipe, kind: str, ref: str | None, cache: Path) -> Checko
     commit, date = find(mirror, url, wanted)
     if wanted == upstream.tag:
         _check_pin(recipe, upstream, commit)
-    released = wanted == upstream.tag or commit == upstream.commit
-    version = recipe.version if released else make_snapshot(recipe.version, f"{date:%Y%m%d%H%M%S}", commit)
-    path = _archive(recipe, kind, mirror, commit, version, cache)
+    snapshot = recipe.model_copy(
+        update={
+            "version": make_snapshot(recipe.version, f"{date:%Y%m%d%H%M%S}", commit),
+            "date": date,
+            "upstream": upstream.model_copy(update={"tag": wanted, "commit": commit}),
+            "origins": (),
+        }
+    )
+    path = _archive(snapshot, kind, mirror, commit, cache)
     tarball = Tarball(path=path, sha256=file_digest(path), suffix=".tar.gz", origin=f"{kind} {url} {commit}")
-    return Checkout(tarball=tarball, commit=commit, date=date, version=version)
+    return Checkout(tarball=tarball, recipe=snapshot)
 
 
 def _check_pin(recipe: Recipe, upstream: Upstream, commit: str) -> None:
@@ -127,12 +131,12 @@ def _mirror(mirror: Path, url: str, *, clone: list[str], update: list[str]) -> N
         ) from error
 
 
-def _archive(recipe: Recipe, kind: str, mirror: Path, commit: str, version: str, cache: Path) -> Path:
+def _archive(recipe: Recipe, kind: str, mirror: Path, commit: str, cache: Path) -> Path:
     """The commit's tree as a compressed tarball with one top folder; the same bytes whenever it is made."""
     target = cache / "sources" / kind / "archives" / f"{recipe.source}-{commit}.tar.gz"
     if target.exists():
         return target
-    prefix = f"{recipe.source}-{version}/"
+    prefix = f"{recipe.source}-{recipe.version}/"
     if kind == "git":
         _refuse_submodules(recipe, mirror, commit)
         argv = [

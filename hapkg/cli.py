@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -24,7 +26,7 @@ from hapkg.pipeline import Outcome
 from hapkg.recipe import Recipe, find_recipe
 from hapkg.repository import Identity, KeyChoice, Publication
 from hapkg.store import Artifact, Store
-from hapkg.workshop import Workshop, collect_uploads, count_cores, make_plan, open_workshop
+from hapkg.workshop import Workshop, collect_uploads, count_cores, make_plan, open_workshop, take_snapshots
 
 # Typer brings its own click and names the base of its usage errors nowhere in public.
 _CommandLineProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -47,6 +49,13 @@ JobsOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 NamesArgument = Annotated[list[str] | None, typer.Argument(help="Recipes or packages.", metavar="[NAME]...")]
+
+
+class Repository(StrEnum):
+    """Kinds of upstream's own repositories."""
+
+    GIT = "git"
+    HG = "hg"
 
 
 class Context:
@@ -110,10 +119,16 @@ def build(
     ] = False,
     mirror: MirrorOption = None,
     lintian: Annotated[bool, typer.Option(help="Check the packages with lintian.")] = True,
+    origin: Annotated[
+        Repository | None, typer.Option(help="Build a snapshot from upstream's own repository instead of a release.")
+    ] = None,
+    ref: Annotated[str | None, typer.Option(help="Tag, branch or commit of the snapshot [default: the tag].")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build the named recipes and what they need."""
-    _build(context.obj, names, suite, jobs, keep_going, mirror, lintian, as_json)
+    if ref and not origin:
+        raise UsageError("--ref needs --origin", hint="say --origin git or --origin hg")
+    _build(context.obj, names, suite, jobs, keep_going, mirror, lintian, as_json, origin=origin, ref=ref)
 
 
 @app.command()
@@ -304,12 +319,18 @@ def _build(
     archive: str | None,
     lintian: bool,
     as_json: bool,
+    *,
+    origin: Repository | None = None,
+    ref: str | None = None,
 ) -> None:
     workshop = replace(open_workshop(context.project, context.store, suite, archive), lintian=lintian)
     targets = _pick(workshop, names)
-    steps = make_plan(workshop, targets)
     outcomes: list[Outcome] = []
-    with context.store.lock(), show.Board(steps) as board:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(context.store.lock())
+        if origin:
+            workshop = take_snapshots(workshop, targets, origin, ref)
+        board = stack.enter_context(show.Board(make_plan(workshop, targets)))
         for event in pipeline.run(workshop, targets, jobs=jobs or count_cores(), keep_going=keep_going):
             board.tell(event)
             if isinstance(event, Outcome):

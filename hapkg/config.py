@@ -18,7 +18,8 @@ RELEASES: dict[str, int] = {"bookworm": 12, "trixie": 13, "forky": 14}
 """Debian's release number of every suite hapkg knows: the order of suites in versions."""
 
 
-def _is_line(value: str) -> str:
+def check_line(value: str) -> str:
+    """The value, if it is text for one line; otherwise a ValueError."""
     if not is_line(value):
         raise ValueError(f"{value!r} must be one line of printable text, without blanks at its ends")
     return value
@@ -31,7 +32,7 @@ def _is_known_suite(value: str) -> str:
 
 
 KnownSuite = Annotated[str, AfterValidator(_is_known_suite)]
-Line = Annotated[str, AfterValidator(_is_line)]
+Line = Annotated[str, AfterValidator(check_line)]
 """Text that stands on one line of a file that hapkg writes, and cannot start another."""
 
 
@@ -50,6 +51,17 @@ class Table(BaseModel):
 
 T = TypeVar("T", bound=Table)
 
+_WORDS = {
+    "bool_type": "must be true or false",
+    "datetime_type": "must be a date with time and zone, such as 2024-01-31T12:00:00Z",
+    "int_type": "must be a whole number",
+    "model_type": "must be a table",
+    "string_type": "must be a string",
+    "too_short": "must not be empty",
+    "tuple_type": "must be a list",
+}
+"""What pydantic says in Python's words, in TOML's."""
+
 
 class Settings(Table):
     """The [tool.hapkg] table."""
@@ -61,7 +73,7 @@ class Settings(Table):
     package_prefix: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*-$")] = "ha-"
     cluster_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] = "hacluster"
     cluster_group: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] = "haclient"
-    maintainer: Annotated[str, Field(pattern=r"^[^<>]+ <[^<>@\s]+@[^<>@\s]+>$"), AfterValidator(_is_line)]
+    maintainer: Annotated[str, Field(pattern=r"^[^<>]+ <[^<>@\s]+@[^<>@\s]+>$"), AfterValidator(check_line)]
     repository: Line = "apt"
     origin: Line = "hapkg"
     label: Line = "Linux HA stack"
@@ -166,7 +178,7 @@ def parse_table(
     try:
         return model.model_validate(table, context=context)
     except ValidationError as cause:
-        faults = [_describe(model, fault) for fault in cause.errors()]
+        faults = [_describe(model, fault) for fault in _pick_faults(cause.errors())]
         (first, hint), rest = faults[0], faults[1:]
         details = [f"also: {text}" + (f" ({more})" if more else "") for text, more in rest]
         raise error(f"{where}: {first}", details=details, hint=hint) from None
@@ -195,7 +207,19 @@ def _describe(model: type[Table], fault: Any) -> tuple[str, str]:
     start = f"{key}: " if key else ""
     if kind == "value_error":
         return f"{start}{context['error']}", ""
-    return start + fault["msg"][0].lower() + fault["msg"][1:], f"it says {fault['input']!r}"
+    text = _WORDS.get(kind, fault["msg"][0].lower() + fault["msg"][1:])
+    return start + text, "" if kind == "too_short" else f"it says {fault['input']!r}"
+
+
+def _pick_faults(faults: Sequence[Any]) -> list[Any]:
+    """Without the lists that pydantic calls empty only because what stands in them is wrong."""
+    places = [fault["loc"] for fault in faults]
+    return [
+        fault
+        for fault in faults
+        if fault["type"] != "too_short"
+        or not any(len(place) > len(fault["loc"]) and place[: len(fault["loc"])] == fault["loc"] for place in places)
+    ]
 
 
 def _locate(model: type[Table], location: Sequence[int | str]) -> tuple[str, type[Table]]:

@@ -242,7 +242,7 @@ def _build(
     tarball: Tarball | None = None
     if recipe.style is not Style.META:
         report("fetch")
-        tarball = fetch(recipe, workshop.store.root, workshop.mirror)
+        tarball = workshop.snapshots.get(recipe.name) or fetch(recipe, workshop.store.root, workshop.mirror)
         with log.open("a", encoding="utf-8") as file:
             file.writelines(f"origin: {note}\n" for note in (*tarball.notes, tarball.origin))
     fetched = time.monotonic()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from hapkg.config import Line, Project, Table, parse_table, read_toml
+from hapkg.config import Line, Project, Table, check_line, parse_table, read_toml
 from hapkg.control import BinaryName, SourceName, is_package_name, is_relation, parse_relation_names
 from hapkg.errors import RecipeError, UsageError, did_you_mean
 from hapkg.version import is_upstream_version
@@ -105,12 +105,27 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Url = Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$"), AfterValidator(_address)]
 
 
+Repository = Annotated[str, Field(pattern=r"^(https|file)://[!-~]+$"), AfterValidator(_address)]
+
+
 class Upstream(Table):
     """Where the code truly lives."""
 
-    git: Annotated[str, Field(pattern=r"^https://[!-~]+$"), AfterValidator(_address)]
+    git: Repository | None = None
+    hg: Repository | None = None
     tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$")]
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+
+    @property
+    def address(self) -> str:
+        """The repository's address, git's where there are both."""
+        return self.git or self.hg or ""
+
+    @model_validator(mode="after")
+    def _names_a_repository(self) -> Self:
+        if not self.address:
+            raise ValueError("needs git or hg, the address of upstream's repository")
+        return self
 
 
 class DebianOrigin(Table):
@@ -161,7 +176,7 @@ class Package(Table):
     package: PackageName
     architecture: Literal["any", "all"] = "any"
     section: Section | None = None
-    synopsis: Annotated[Line, Field(max_length=79)]
+    synopsis: Annotated[str, Field(max_length=79), AfterValidator(check_line)]
     description: Annotated[str, AfterValidator(_prose)]
     files: Paths = ()
     """Patterns below the prefix."""
@@ -243,7 +258,7 @@ class Recipe(Table):
                 raise ValueError(f"package {name} is described twice")
         prefix = (info.context or {}).get("package_prefix", "")
         for name in (self.source, *names):
-            if not name.startswith(prefix):
+            if not name.removeprefix(prefix) or not name.startswith(prefix):
                 raise ValueError(f"package {name} must be named {prefix}…, or it would shadow the distribution's")
         native = self.style is Style.META
         if native and (self.origins or self.upstream or self.patches):

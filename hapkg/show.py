@@ -73,7 +73,7 @@ def describe_recipe(chosen: Recipe, needs: Sequence[SourceName], last: Artifact 
         "version": f"{chosen.version}, revision {chosen.revision}",
         "style": str(chosen.style),
         "homepage": chosen.homepage,
-        "upstream": f"{chosen.upstream.git} {chosen.upstream.tag}" if chosen.upstream else None,
+        "upstream": f"{chosen.upstream.address} {chosen.upstream.tag}" if chosen.upstream else None,
         "origins": [describe_origin(origin) for origin in chosen.origins],
         "patches": list(chosen.patches),
         "build-depends": list(chosen.build_depends),

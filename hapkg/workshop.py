@@ -8,15 +8,17 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from hapkg import chroot as chroots
 from hapkg import command
+from hapkg.checkout import check_out
 from hapkg.config import Project
 from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.errors import RepositoryError
 from hapkg.graph import Graph, make_graph
 from hapkg.mirror import Mirror, find_mirror
+from hapkg.origin import Tarball
 from hapkg.plan import PLACEHOLDER, Release, Step, decide, defer, make_inputs
 from hapkg.recipe import Recipe, read_recipes
 from hapkg.repository import Upload, read_pool
@@ -39,6 +41,8 @@ class Workshop:
     parallel: int = 1
     """What make may run at once inside one build."""
     lintian: bool = True
+    snapshots: Mapping[SourceName, Tarball] = field(default_factory=dict)
+    """Sources that are built from a commit of upstream's repository; recipes holds their recipe for that commit."""
 
 
 def open_workshop(project: Project, store: Store, suite: str | None, mirror: str | None) -> Workshop:
@@ -59,6 +63,16 @@ def open_workshop(project: Project, store: Store, suite: str | None, mirror: str
             for release in releases
         ),
         parallel=count_cores(),
+    )
+
+
+def take_snapshots(workshop: Workshop, names: Sequence[SourceName], kind: str, ref: str | None) -> Workshop:
+    """The same workshop with these sources taken from upstream's own repository. The caller holds the store's lock."""
+    checkouts = {name: check_out(workshop.recipes[name], kind, ref, workshop.store.root) for name in names}
+    return replace(
+        workshop,
+        recipes={**workshop.recipes, **{name: checkout.recipe for name, checkout in checkouts.items()}},
+        snapshots={name: checkout.tarball for name, checkout in checkouts.items()},
     )
 
 

@@ -1,0 +1,166 @@
+"""Snapshots out of upstream's own repository: real git and hg on repositories that the test makes."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hapkg.checkout import check_out
+from hapkg.errors import FetchError, IntegrityError, SourceError, UsageError
+from hapkg.recipe import Recipe, read_recipe
+
+RECIPE = """
+source = "ha-one"
+version = "1.0"
+style = "autotools"
+date = 2024-01-01T00:00:00Z
+homepage = "https://one.example.org"
+
+[upstream]
+{repositories}
+tag = "v1.0"
+{commit}
+
+[[origins]]
+type = "tarball"
+url = "https://one.example.org/one-1.0.tar.gz"
+sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+
+[[copyright]]
+copyright = ["2024 One"]
+license = "GPL-2+"
+
+[[packages]]
+package = "ha-one"
+synopsis = "one"
+description = "One."
+files = ["bin"]
+"""
+WHEN = {"GIT_COMMITTER_DATE": "2024-05-06T07:08:09Z", "GIT_AUTHOR_DATE": "2024-05-06T07:08:09Z"}
+WHO = ["-c", "user.name=one", "-c", "user.email=one@example.org", "-c", "init.defaultBranch=main"]
+
+
+def run(*argv: str, **environment: str) -> str:
+    return subprocess.run(
+        argv, check=True, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **environment}
+    ).stdout.strip()
+
+
+def make_recipe(folder: Path, *, commit: str = "", **repositories: Path) -> Recipe:
+    lines = [f'{kind} = "file://{path}"' for kind, path in repositories.items()]
+    home = folder / "one"
+    home.mkdir(exist_ok=True)
+    pin = f'commit = "{commit}"' if commit else ""
+    (home / "recipe.toml").write_text(RECIPE.format(repositories="\n".join(lines), commit=pin))
+    return read_recipe(home, package_prefix="ha-")
+
+
+@pytest.fixture
+def git(tmp_path: Path) -> Path:
+    """A repository with the tag v1.0 and one commit after it."""
+    repository = tmp_path / "git"
+    run("git", *WHO, "init", "-q", str(repository))
+    for number, tag in (("1", "v1.0"), ("2", None)):
+        (repository / "file").write_text(number)
+        run("git", "-C", str(repository), "add", "file")
+        run("git", "-C", str(repository), *WHO, "commit", "-qm", number, **WHEN)
+        if tag:
+            run("git", "-C", str(repository), *WHO, "tag", tag)
+    return repository
+
+
+@pytest.fixture
+def hg(tmp_path: Path) -> Path:
+    """The same in Mercurial."""
+    repository = tmp_path / "hg"
+    run("hg", "init", str(repository))
+    for number, tag in (("1", "v1.0"), ("2", None)):
+        (repository / "file").write_text(number)
+        run("hg", "-R", str(repository), "commit", "-qAm", number, "-u", "one", "-d", "1714979289 0")
+        if tag:
+            run("hg", "-R", str(repository), "tag", tag, "-u", "one", "-d", "1714979289 0")
+    return repository
+
+
+def read_tree(tarball: Path) -> dict[str, bytes]:
+    with tarfile.open(tarball) as archive:
+        files = [member for member in archive if member.isfile()]
+        return {member.name: opened.read() for member in files if (opened := archive.extractfile(member))}
+
+
+def test_the_tag_of_a_git_repository_is_a_snapshot_of_the_release(tmp_path: Path, git: Path) -> None:
+    commit = run("git", "-C", str(git), "rev-parse", "v1.0")
+    found = check_out(make_recipe(tmp_path, git=git), "git", None, tmp_path / "cache")
+    version = f"1.0+git20240506070809.{commit[:7]}"
+    assert found.recipe.version == version
+    assert found.recipe.upstream is not None
+    assert (found.recipe.upstream.tag, found.recipe.upstream.commit) == ("v1.0", commit)
+    assert found.recipe.source_date_epoch == 1714979289
+    assert read_tree(found.tarball.path) == {f"ha-one-{version}/file": b"1"}
+
+
+def test_a_branch_gives_its_newest_commit_even_after_a_first_look(tmp_path: Path, git: Path) -> None:
+    recipe = make_recipe(tmp_path, git=git)
+    check_out(recipe, "git", None, tmp_path / "cache")
+    (git / "file").write_text("3")
+    run("git", "-C", str(git), *WHO, "commit", "-qam", "3", **WHEN)
+    found = check_out(recipe, "git", "main", tmp_path / "cache")
+    assert list(read_tree(found.tarball.path).values()) == [b"3"]
+
+
+def test_a_known_commit_needs_no_repository_any_more(tmp_path: Path, git: Path) -> None:
+    recipe = make_recipe(tmp_path, git=git)
+    commit = run("git", "-C", str(git), "rev-parse", "main")
+    first = check_out(recipe, "git", commit, tmp_path / "cache")
+    git.rename(tmp_path / "gone")
+    assert check_out(recipe, "git", commit, tmp_path / "cache") == first
+
+
+def test_the_same_commit_gives_the_same_bytes_in_another_cache(tmp_path: Path, git: Path) -> None:
+    recipe = make_recipe(tmp_path, git=git)
+    digests = {check_out(recipe, "git", "main", tmp_path / name).tarball.sha256 for name in ("a", "b")}
+    assert len(digests) == 1
+
+
+def test_mercurial_works_the_same(tmp_path: Path, hg: Path) -> None:
+    commit = run("hg", "-R", str(hg), "log", "-r", "v1.0", "-T", "{node}")
+    found = check_out(make_recipe(tmp_path, hg=hg), "hg", None, tmp_path / "cache")
+    assert found.recipe.version == f"1.0+git20240506070809.{commit[:7]}"
+    tree = read_tree(found.tarball.path)
+    assert [content for name, content in tree.items() if name.endswith("/file")] == [b"1"]
+
+
+def test_a_tag_that_moved_is_refused(tmp_path: Path, git: Path) -> None:
+    with pytest.raises(IntegrityError, match=r"ha-one: tag v1.0 is commit [0-9a-f]{40}, the recipe says 1{40}"):
+        check_out(make_recipe(tmp_path, commit="1" * 40, git=git), "git", None, tmp_path / "cache")
+
+
+def test_submodules_are_refused(tmp_path: Path, git: Path) -> None:
+    run("git", "-C", str(git), *WHO, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(git), "inner")
+    run("git", "-C", str(git), *WHO, "commit", "-qam", "submodule")
+    with pytest.raises(SourceError, match="has submodules, which git archive leaves empty: inner"):
+        check_out(make_recipe(tmp_path, git=git), "git", "main", tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("kind", "ref", "error", "text"),
+    [
+        ("git", "v9", UsageError, "has no commit, tag or branch v9"),
+        ("git", "--upload-pack=x", UsageError, "has no commit, tag or branch --upload-pack=x"),
+        ("hg", None, UsageError, "ha-one names no hg repository"),
+    ],
+)
+def test_what_cannot_be_found_is_said(tmp_path: Path, git: Path, kind: str, ref: Any, error: Any, text: str) -> None:
+    with pytest.raises(error, match=text):
+        check_out(make_recipe(tmp_path, git=git), kind, ref, tmp_path / "cache")
+
+
+def test_an_unreachable_repository_is_a_fetch_error_and_leaves_nothing(tmp_path: Path) -> None:
+    recipe = make_recipe(tmp_path, git=tmp_path / "nowhere")
+    with pytest.raises(FetchError, match="cannot be reached"):
+        check_out(recipe, "git", None, tmp_path / "cache")
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
