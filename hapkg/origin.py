@@ -6,11 +6,8 @@ one that fails is reported and the next one is asked. What an origin delivers co
 
 from __future__ import annotations
 
-import hashlib
 import http.client
-import os
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -19,19 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hapkg import command, disk
-from hapkg.config import RELEASES
-from hapkg.control import Suite, compare_versions, read_stanzas
-from hapkg.errors import FetchError, HapkgError, IntegrityError, MachineError, ProcessError
-from hapkg.mirror import Mirror, read_apt_options
-from hapkg.recipe import DebianOrigin, Origin, Recipe
+from hapkg import archive, command, disk
+from hapkg.errors import FetchError, HapkgError, IntegrityError, MachineError
+from hapkg.mirror import Mirror
+from hapkg.recipe import DebianOrigin, DebianPatch, Origin, Recipe, RemotePatch
 from hapkg.store import file_digest
 
 ATTEMPTS = 3
 TIMEOUT_SECONDS = 30
 _PAUSES = (1.0, 4.0)
-
-_index_lock = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +41,10 @@ class Tarball:
     """What went wrong with origins that were asked before."""
 
 
-def describe_origin(origin: Origin) -> str:
+def describe_origin(origin: Origin | RemotePatch) -> str:
     """An origin in words."""
+    if isinstance(origin, DebianPatch):
+        return f"{origin.file} of Debian's {origin.package} {origin.version}"
     if isinstance(origin, DebianOrigin):
         return f"Debian orig of {origin.package} {origin.version}"
     return origin.url
@@ -60,41 +55,47 @@ def fetch(recipe: Recipe, cache: Path, mirror: Mirror | None) -> Tarball:
 
     Raises IntegrityError when bytes are not what the recipe pins, FetchError when no origin delivers anything.
     """
+    what = f"the source of version {recipe.version}"
+    path, origin, cached, notes = _obtain(recipe.source, what, recipe.origins, cache, mirror)
+    text = describe_origin(origin) + (" (cached)" if cached else "")
+    return Tarball(path=path, sha256=origin.sha256, suffix=_read_suffix(path), origin=text, notes=notes)
+
+
+def fetch_patch(recipe: Recipe, patch: RemotePatch, cache: Path, mirror: Mirror | None) -> bytes:
+    """The content of a patch that the recipe pins and does not carry. Raises as fetch() does."""
+    return _obtain(recipe.source, f"patch {patch.name}", [patch], cache, mirror)[0].read_bytes()
+
+
+def _obtain(
+    source: str, what: str, origins: Sequence[Origin | RemotePatch], cache: Path, mirror: Mirror | None
+) -> tuple[Path, Origin | RemotePatch, bool, tuple[str, ...]]:
+    """A pinned file: its path, the origin it is of, whether it was in the cache, and what went wrong before."""
     notes: list[str] = []
-    for origin in recipe.origins:
+    for origin in origins:
         if (path := _find_cached(cache, origin.sha256, notes)) is not None:
-            return _describe(path, origin, "cache", notes)
+            return path, origin, True, tuple(notes)
     failures: list[HapkgError] = []
-    for origin in recipe.origins:
+    for origin in origins:
         for attempt in range(ATTEMPTS):
             command.check_stop()
             try:
-                path = _fetch_one(origin, cache, mirror)
+                return _fetch_one(origin, cache, mirror), origin, False, tuple(notes)
             except (FetchError, IntegrityError) as error:
-                if attempt + 1 < ATTEMPTS and not isinstance(error, IntegrityError) and error.hint != _FINAL:
+                if attempt + 1 < ATTEMPTS and not isinstance(error, IntegrityError) and error.hint != archive.FINAL:
                     time.sleep(_PAUSES[attempt])
                     continue
                 failures.append(error)
                 notes.append(f"{describe_origin(origin)}: {error.brief}")
                 break
-            return _describe(path, origin, "fetched", notes)
     kind = next((type(error) for error in failures if isinstance(error, IntegrityError)), FetchError)
     raise kind(
-        f"{recipe.source}: no origin delivered the source of version {recipe.version}",
+        f"{source}: no origin delivered {what}",
         details=[*notes, *(detail for error in failures for detail in error.details)],
         hint="check the network and recipe.toml, [[origins]]; a tarball that changed upstream needs a look before its "
         "sha256 is changed"
         if kind is IntegrityError
         else "check the network, or add another [[origins]] to recipe.toml; --mirror names a Debian archive",
     )
-
-
-_FINAL = "asking again will not help"
-
-
-def _describe(path: Path, origin: Origin, how: str, notes: Sequence[str]) -> Tarball:
-    origin_text = describe_origin(origin) + (" (cached)" if how == "cache" else "")
-    return Tarball(path=path, sha256=origin.sha256, suffix=_read_suffix(path), origin=origin_text, notes=tuple(notes))
 
 
 def _read_suffix(path: Path) -> str:
@@ -135,12 +136,14 @@ def _keep(file: Path, cache: Path, sha256: str) -> Path:
     return target
 
 
-def _fetch_one(origin: Origin, cache: Path, mirror: Mirror | None) -> Path:
+def _fetch_one(origin: Origin | RemotePatch, cache: Path, mirror: Mirror | None) -> Path:
     try:
         (cache / "sources" / "sha256").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache / "sources", prefix=".fetch-") as scratch:
             if isinstance(origin, DebianOrigin):
-                file = _fetch_debian(origin, cache, mirror, Path(scratch))
+                file = archive.fetch_orig(origin, cache, mirror, Path(scratch))
+            elif isinstance(origin, DebianPatch):
+                file = archive.fetch_packaging_file(origin, cache, mirror, Path(scratch))
             else:
                 file = _fetch_url(origin.url, Path(scratch) / "tarball")
             return _keep(file, cache, origin.sha256)
@@ -154,7 +157,9 @@ def _fetch_url(url: str, target: Path) -> Path:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as cause:
         final = 400 <= cause.code < 500 and cause.code not in (408, 425, 429)
-        raise FetchError(f"the server answers {cause.code} {cause.reason}", hint=_FINAL if final else "") from cause
+        raise FetchError(
+            f"the server answers {cause.code} {cause.reason}", hint=archive.FINAL if final else ""
+        ) from cause
     except (OSError, http.client.HTTPException, ValueError) as cause:
         raise FetchError(f"cannot be reached: {getattr(cause, 'reason', cause)}") from cause
     with response, target.open("wb") as file:
@@ -173,68 +178,3 @@ def _read_blocks(response: IO[bytes]) -> Iterator[bytes]:
             yield block
     except (OSError, http.client.HTTPException) as cause:
         raise FetchError(f"the connection failed: {cause}") from cause
-
-
-def _fetch_debian(origin: DebianOrigin, cache: Path, mirror: Mirror | None, scratch: Path) -> Path:
-    if mirror is None:
-        raise FetchError("no Debian archive is configured on this host", hint=_FINAL)
-    errors: list[str] = []
-    for refresh in (False, True):
-        for suite in (*RELEASES, "sid"):
-            try:
-                options = _update_index(cache, mirror, Suite(suite), refresh=refresh)
-                version = _find_version(origin, options)
-                if version is None:
-                    continue
-                argv = ["apt-get", *options, "source", "--download-only", "--tar-only", f"{origin.package}={version}"]
-                command.run(argv, cwd=scratch)
-                return next(scratch.glob("*.orig.tar.*"))
-            except ProcessError as error:
-                errors.append(f"{suite}: {error.details[-2] if len(error.details) > 1 else error.brief}")
-            except StopIteration:
-                errors.append(f"{suite}: apt-get source left no orig tarball")
-    raise FetchError("no suite of the archive delivers this tarball", details=errors, hint=_FINAL)
-
-
-def _update_index(cache: Path, mirror: Mirror, suite: Suite, *, refresh: bool) -> list[str]:
-    """apt options that see exactly the source packages of one suite; the index is fetched when missing or asked."""
-    line = mirror.lines(suite, "deb-src")[0]
-    folder = cache / "sources" / "apt" / f"{suite}-{hashlib.sha256(line.encode()).hexdigest()[:8]}"
-    (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
-    (folder / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
-    settings = {
-        "Dir::Etc::SourceList": str(folder / "sources.list"),
-        "Dir::Etc::SourceParts": "/dev/null",
-        "Dir::State::Lists": str(folder / "lists"),
-        "Dir::State::Status": "/dev/null",
-        "Dir::Cache": str(folder / "cache"),
-        "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
-        "Acquire::Languages": "none",
-        **read_apt_options(),
-    }
-    options = [argument for name, value in settings.items() for argument in ("-o", f"{name}={value}")]
-    done = folder / "done"
-    with _index_lock:
-        if refresh or not done.exists():
-            (folder / "sources.list").write_text(line + "\n", "utf-8")
-            done.unlink(missing_ok=True)
-            command.run(["apt-get", *options, "--error-on=any", "update"])
-            done.touch()
-    return options
-
-
-def _find_version(origin: DebianOrigin, options: Sequence[str]) -> str | None:
-    """A version in the index whose orig tarball is the pinned one: the named version, or the newest that shares it."""
-    shown = command.run(["apt-cache", *options, "showsrc", "--only-source", origin.package], check=False)
-    versions: list[str] = []
-    for stanza in read_stanzas(shown.output):
-        checksums = stanza.get("Checksums-Sha256", "").split("\n")
-        if any(line.split()[:1] == [origin.sha256] and ".orig.tar." in line for line in checksums):
-            versions.append(stanza["Version"])
-    best: str | None = None
-    for version in versions:
-        if version == origin.version:
-            return version
-        if best is None or compare_versions(version, best) > 0:
-            best = version
-    return best

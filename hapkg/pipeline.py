@@ -25,11 +25,12 @@ from hapkg.control import BinaryName, SourceName, Suite, parse_relation_names, r
 from hapkg.errors import HapkgError, Interrupted, MachineError
 from hapkg.health import check_packages
 from hapkg.mirror import Mirror
-from hapkg.origin import Tarball, fetch
+from hapkg.origin import Tarball, fetch, fetch_patch
 from hapkg.plan import Action, Step
 from hapkg.recipe import Recipe, Style
 from hapkg.source import make_source_package
 from hapkg.store import TARBALLS, Artifact, Store, file_digest
+from hapkg.template import DebianFolder
 from hapkg.workshop import Workshop, collect_inputs, decide_step, read_architecture, render
 
 _STORED_SUFFIXES = (".deb", ".changes", ".buildinfo", ".dsc", ".txt", *TARBALLS)
@@ -245,9 +246,14 @@ def _build(
         tarball = workshop.snapshots.get(recipe.name) or fetch(recipe, workshop.store.root, workshop.mirror)
         with log.open("a", encoding="utf-8") as file:
             file.writelines(f"origin: {note}\n" for note in (*tarball.notes, tarball.origin))
+    remote = {
+        patch.name: fetch_patch(recipe, patch, workshop.store.root, workshop.mirror) for patch in recipe.remote_patches
+    }
     fetched = time.monotonic()
     report("source")
     debian = render(workshop, recipe, step.version, step.key, finished)
+    patches = {f"patches/{name}": content for name, content in remote.items()}
+    debian = DebianFolder(files={**debian.files, **patches})
     package = make_source_package(recipe, debian, tarball, version=step.version, target=work / "source")
     packaged = time.monotonic()
     needs = workshop.graph.needs[recipe.name] if recipe.style is not Style.META else ()

@@ -72,7 +72,7 @@ def make_inputs(
         "suite": suite,
         "architecture": architecture,
         "chroot": chroot_digest,
-        "source": sorted({origin.sha256 for origin in recipe.origins}),
+        "source": sorted({pinned.sha256 for pinned in (*recipe.origins, *recipe.remote_patches)}),
         "upstream": recipe.version,
         "debian": files,
         "stack": dict(stack),

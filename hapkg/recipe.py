@@ -102,6 +102,7 @@ Paths = Annotated[
 Lines = Annotated[tuple[Line, ...], Field(strict=False)]
 Section = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+./-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+DebianVersion = Annotated[str, Field(pattern=r"^([0-9]+:)?[0-9][A-Za-z0-9.+~-]*$")]
 Url = Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$"), AfterValidator(_address)]
 
 
@@ -133,7 +134,7 @@ class DebianOrigin(Table):
 
     type: Literal["debian"]
     package: PackageName
-    version: Annotated[str, Field(pattern=r"^([0-9]+:)?[0-9][A-Za-z0-9.+~-]*$")]
+    version: DebianVersion
     sha256: Sha256
 
 
@@ -152,6 +153,40 @@ class TarballOrigin(Table):
 
 
 Origin = Annotated[DebianOrigin | TarballOrigin, Field(discriminator="type")]
+
+
+PatchName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._~-]*$")]
+Fixes = Annotated[tuple[Annotated[str, Field(pattern=r"^CVE-[0-9]{4}-[0-9]{4,}$")], ...], Field(strict=False)]
+
+
+class DebianPatch(Table):
+    """One file out of the packaging (`debian.tar`) of a source package of the Debian archive."""
+
+    type: Literal["debian"]
+    package: PackageName
+    version: DebianVersion
+    file: Annotated[str, Field(pattern=r"^debian/patches/[A-Za-z0-9][A-Za-z0-9+._~-]*$")]
+    sha256: Sha256
+    """Of the patch itself."""
+    fixes: Fixes = ()
+
+    @property
+    def name(self) -> str:
+        """Its name in our series."""
+        return self.file.rpartition("/")[2]
+
+
+class UrlPatch(Table):
+    """A patch at an address, such as a commit of upstream."""
+
+    type: Literal["url"]
+    name: PatchName
+    url: Url
+    sha256: Sha256
+    fixes: Fixes = ()
+
+
+RemotePatch = Annotated[DebianPatch | UrlPatch, Field(discriminator="type")]
 
 
 class CopyrightFiles(Table):
@@ -212,6 +247,8 @@ class Recipe(Table):
     homepage: Annotated[str, Field(pattern=r"^https?://[!-~]+$"), AfterValidator(_address)]
     upstream: Upstream | None = None
     origins: Annotated[tuple[Origin, ...], Field(strict=False)] = ()
+    remote_patches: Annotated[tuple[RemotePatch, ...], Field(strict=False)] = ()
+    """Patches of others, fetched like a source and applied before our own."""
     build_depends: Relations = ()
     shadows: Annotated[tuple[Line, ...], Field(strict=False)] = ()
     """Patterns of the distribution's package names that this source stands in for: never in a build chroot."""
@@ -246,6 +283,11 @@ class Recipe(Table):
         return tuple(dict.fromkeys((*named, *pinned)))
 
     @property
+    def series(self) -> tuple[str, ...]:
+        """Names of all patches in the order in which they are applied."""
+        return (*(patch.name for patch in self.remote_patches), *self.patches)
+
+    @property
     def source_date_epoch(self) -> int:
         """Seconds since 1970."""
         return int(self.date.timestamp())
@@ -261,7 +303,8 @@ class Recipe(Table):
             if not name.removeprefix(prefix) or not name.startswith(prefix):
                 raise ValueError(f"package {name} must be named {prefix}…, or it would shadow the distribution's")
         native = self.style is Style.META
-        if native and (self.origins or self.upstream or self.patches):
+        _distinct(self.series)
+        if native and (self.origins or self.upstream or self.series):
             raise ValueError("a meta recipe has no upstream: remove upstream, origins and patches")
         if not native and not (self.origins and self.upstream):
             raise ValueError(f"style {self.style} needs [upstream] and at least one [[origins]]")

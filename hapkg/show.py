@@ -14,7 +14,7 @@ from hapkg.errors import HapkgError
 from hapkg.origin import describe_origin
 from hapkg.pipeline import Ending, Outcome, Progress
 from hapkg.plan import Action, Step
-from hapkg.recipe import Recipe
+from hapkg.recipe import Recipe, RemotePatch
 from hapkg.store import Artifact
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def describe_recipe(chosen: Recipe, needs: Sequence[SourceName], last: Artifact 
         "homepage": chosen.homepage,
         "upstream": f"{chosen.upstream.address} {chosen.upstream.tag}" if chosen.upstream else None,
         "origins": [describe_origin(origin) for origin in chosen.origins],
-        "patches": list(chosen.patches),
+        "patches": [*map(_describe_patch, chosen.remote_patches), *chosen.patches],
         "build-depends": list(chosen.build_depends),
         "needs": list(needs),
         "packages": [f"{package.package}: {package.synopsis}" for package in chosen.packages],
@@ -83,6 +83,11 @@ def describe_recipe(chosen: Recipe, needs: Sequence[SourceName], last: Artifact 
         "last build": f"{last.version} ({last.origin})" if last else None,
         "files": [str(path) for path in last.paths(".deb", ".dsc")] if last else [],
     }
+
+
+def _describe_patch(patch: RemotePatch) -> str:
+    fixes = f" fixes {', '.join(patch.fixes)}" if patch.fixes else ""
+    return f"{patch.name}:{fixes} ({describe_origin(patch)})"
 
 
 def describe_outcome(outcome: Outcome) -> dict[str, Any]:

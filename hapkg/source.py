@@ -94,7 +94,7 @@ def _date_packaging(tree: Path, seconds: int) -> None:
 
 def _describe_patch_failure(recipe: Recipe, error: ProcessError) -> SourceError:
     applied = re.findall(r"(?:applying |/debian/patches/)(\S+)", "\n".join(error.details))
-    named = next((name for name in reversed(applied) if name in recipe.patches), "")
+    named = next((name for name in reversed(applied) if name in recipe.series), "")
     folder = recipe.folder / "patches"
     return SourceError(
         f"{recipe.source}: patch {named or '(see below)'} does not apply to version {recipe.version}",

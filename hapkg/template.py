@@ -61,7 +61,9 @@ def render_debian(
     key: str,
     versions: Mapping[BinaryName, str],
 ) -> DebianFolder:
-    """The debian/ folder of a recipe. versions holds the exact version of every stack package a meta-package pins.
+    """The debian/ folder of a recipe, without the patches that it does not carry.
+
+    versions holds the exact version of every stack package that a meta-package pins.
 
     Raises RecipeError when a template is wrong or names something that does not exist.
     """
@@ -95,8 +97,8 @@ def render_debian(
             files[path] = _render(environment, source, values)
     for name in recipe.patches:
         files[f"patches/{name}"] = (recipe.folder / "patches" / name).read_bytes()
-    if recipe.patches:
-        files["patches/series"] = "".join(f"{name}\n" for name in recipe.patches).encode()
+    if recipe.series:
+        files["patches/series"] = "".join(f"{name}\n" for name in recipe.series).encode()
     return DebianFolder(files={path: content for path, content in files.items() if content.strip()})
 
 

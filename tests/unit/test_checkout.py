@@ -46,7 +46,11 @@ WHO = ["-c", "user.name=one", "-c", "user.email=one@example.org", "-c", "init.de
 
 def run(*argv: str, **environment: str) -> str:
     return subprocess.run(
-        argv, check=True, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **environment}
+        argv,
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **environment},
     ).stdout.strip()
 
 
