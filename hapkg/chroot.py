@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import pwd
-import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -33,6 +32,13 @@ BUILD_FOLDER = "/build"
 LOCAL_REPOSITORY = "/srv/hapkg/stack"
 ARCHIVES = "/srv/hapkg/archives"
 _ENTER = "/usr/libexec/hapkg-enter"
+# As root, for an ordinary user: the kernel tells nobody of the death of a parent of a setuid program, and sudo cannot be
+# signalled. So the command dies as soon as the process $0, which is the ordinary user's, has died.
+_WATCHED = """perl -e 'my ($holder, $watched) = @ARGV;
+    select undef, undef, undef, 0.2 while kill(0, $holder) && getppid == $watched;
+    kill KILL => $watched if getppid == $watched' "$0" $$ </dev/null >/dev/null 2>&1 &
+exec "$@"
+"""
 _CONFIGURATIONS = Path("/etc/schroot/chroot.d")
 _PROFILES = Path("/etc/schroot/hapkg")
 
@@ -263,7 +269,7 @@ def _run_mmdebstrap(root: Path, suite: Suite, mirror: Mirror | None, scratch: Pa
     sources = list(mirror.lines(suite)) if mirror else []
     argv = ["mmdebstrap", "--variant=buildd", "--mode=root", "--format=directory", "--skip=cleanup/apt/lists"]
     command.run(
-        command.privileged([*argv, *options, *hooks, str(suite), str(root), *sources]),
+        _enclose([*argv, *options, *hooks, str(suite), str(root), *sources]),
         log=log,
         environment={"TMPDIR": str(scratch)},
     )
@@ -271,6 +277,15 @@ def _run_mmdebstrap(root: Path, suite: Suite, mirror: Mirror | None, scratch: Pa
     policy = scratch / "policy-rc.d"
     policy.write_text(_POLICY, "utf-8")
     command.run(command.privileged(["install", "-m", "755", str(policy), str(root / "usr/sbin/policy-rc.d")]))
+
+
+def _enclose(argv: Sequence[str]) -> list[str]:
+    """The same command as root, in process and mount namespaces that end with it: nothing of it outlives hapkg."""
+    namespaces = ["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
+    enclosed = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", *namespaces, "--", *argv]
+    if os.geteuid() == 0:
+        return enclosed
+    return ["sh", "-c", 'sudo -n -- sh -c "$0" $$ "$@"; exit $?', _WATCHED, *enclosed]
 
 
 def _write_configuration(cache: Path, suite: Suite) -> None:
@@ -320,9 +335,5 @@ def _cache_mark(cache: Path) -> str:
 
 
 def _remove_tree(folder: Path) -> None:
-    if not folder.exists():
-        return
-    if os.geteuid() == 0:
-        shutil.rmtree(folder)
-    else:
-        command.run(command.privileged(["rm", "-rf", "--one-file-system", "--", str(folder)]))
+    if folder.exists():
+        command.run(command.privileged(["rm", "-rf", "--one-file-system", "--", str(folder)]), cleanup=True)

@@ -98,11 +98,17 @@ def change(table: Mapping[str, Any], path: str, value: object = None) -> dict[st
     return changed
 
 
-def make_node(name: str, build: Sequence[str] = (), run: Sequence[str] = (), architecture: str = "any") -> Recipe:
+def make_recipe_from(table: Mapping[str, Any]) -> Recipe:
+    """A recipe that is nowhere on the disk."""
+    name = str(table["source"])
+    whole = {**table, "folder": Path(name.removeprefix("ha-"))}
+    return parse_table(Recipe, whole, where=name, error=RecipeError, context={"package_prefix": "ha-"})
+
+
+def make_node(name: str, build: Sequence[str] = (), run: Sequence[str] = ()) -> Recipe:
     """A recipe of one binary package that is nothing but its dependencies."""
-    package = {**PACKAGE, "package": name, "depends": list(run), "architecture": architecture}
-    table = {**AUTOTOOLS, "source": name, "build-depends": list(build), "packages": [package], "folder": Path(name)}
-    return parse_table(Recipe, table, where=name, error=RecipeError, context={"package_prefix": "ha-"})
+    package = {**PACKAGE, "package": name, "depends": list(run)}
+    return make_recipe_from({**AUTOTOOLS, "source": name, "build-depends": list(build), "packages": [package]})
 
 
 def make_nodes(*recipes: Recipe) -> dict[SourceName, Recipe]:

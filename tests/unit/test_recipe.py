@@ -11,7 +11,7 @@ import pytest
 from hapkg.config import Project
 from hapkg.control import BinaryName, SourceName
 from hapkg.errors import RecipeError, UsageError
-from hapkg.recipe import DebianOrigin, Recipe, Style, TarballOrigin, find_recipe, read_recipe, read_recipes
+from hapkg.recipe import DebianOrigin, Style, TarballOrigin, find_recipe, read_recipe, read_recipes
 from tests.unit.samples import (
     AUTOTOOLS,
     DATE,
@@ -25,6 +25,7 @@ from tests.unit.samples import (
     make_node,
     make_nodes,
     make_recipe,
+    make_recipe_from,
     write_recipe,
 )
 
@@ -387,10 +388,7 @@ def test_a_project_without_recipes_is_told_where_they_live(tmp_path: Path) -> No
 
 def test_a_recipe_is_found_by_source_folder_and_package() -> None:
     one = make_node("ha-one")
-    two = Recipe.model_validate(
-        one.model_dump(by_alias=True)
-        | {"source": "ha-two", "folder": Path("two"), "packages": [{**PACKAGE, "package": "ha-two-dev"}]}
-    )
+    two = make_recipe_from({**AUTOTOOLS, "source": "ha-two", "packages": [{**PACKAGE, "package": "ha-two-dev"}]})
     recipes = make_nodes(one, two)
     found = [find_recipe(recipes, word, "ha-").name for word in ("ha-two", "two", "ha-two-dev", "one")]
     assert found == ["ha-two", "ha-two", "ha-two", "ha-one"]

@@ -16,7 +16,8 @@ from hapkg.version import Version, is_upstream_version, make_snapshot
 
 COMMIT = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
 
-upstreams = st.from_regex(r"[0-9][A-Za-z0-9.+~]{0,12}", fullmatch=True).filter(is_upstream_version)
+digits = st.sampled_from("0123456789")
+upstreams = st.builds(str.__add__, digits, st.text("019abhzAZ.+~", max_size=12)).filter(is_upstream_version)
 numbers = st.integers(0, 10**6)
 versions = st.builds(
     Version,
@@ -56,7 +57,7 @@ def test_a_version_survives_writing_and_reading(version: Version) -> None:
     assert Version.parse(str(version)) == version
 
 
-@given(st.one_of(st.text(max_size=20), st.from_regex(r"[0-9.]{1,4}(-0?[0-9])?\+ha0?[0-9]\.0?[0-9]", fullmatch=True)))
+@given(st.one_of(st.text(max_size=20), st.text("01.-+ha", max_size=12).map("1{}+ha1.1".format)))
 def test_what_can_be_read_is_written_the_same(text: str) -> None:
     try:
         version = Version.parse(text)
@@ -89,27 +90,26 @@ def test_a_snapshot_names_date_and_commit() -> None:
     assert make_snapshot("2.0.8", "20240131120000", COMMIT) == "2.0.8+git20240131120000.1a2b3c4"
 
 
-@pytest.mark.parametrize("revision", [1, None])
-def test_releases_candidates_and_snapshots_are_in_order(revision: int | None) -> None:
+def test_releases_candidates_and_snapshots_are_in_order() -> None:
     first, second = (make_snapshot("2.0.8", date, COMMIT) for date in ("20240131120000", "20240201000000"))
     rising = ("2.0.7", "2.0.8~rc1", "2.0.8~rc2", "2.0.8", first, second, "2.0.8.1", "2.0.9", "2.0.10", "2.1", "10")
-    assert_rising(make(upstream, revision) for upstream in rising)
+    assert_rising(map(make, rising))
 
 
 @pytest.mark.parametrize("upstream", ["2.0.8", "1.0~rc1", make_snapshot("2.0.8", "20240131", COMMIT), "10"])
 def test_the_revision_is_judged_before_the_suite_and_the_suite_before_the_rebuild(upstream: str) -> None:
     assert_rising(
         make(upstream, revision, release, rebuild)
-        for revision in (1, 2, 9, 10, 100)
+        for revision in (1, 9, 10)
         for release in RELEASES.values()
-        for rebuild in (1, 2, 9, 10, 99, 100)
+        for rebuild in (1, 9, 10, 100)
     )
 
 
 def test_native_versions_are_in_order() -> None:
     assert_rising(
         make(upstream, None, release, rebuild)
-        for upstream in ("1.0.0", "1.0.1", "1.0.10", "1.1", "2")
+        for upstream in ("1.0.0~rc1", "1.0.0", "1.0.0.1", "1.0.1", "1.0.10", "1.1", "2")
         for release in RELEASES.values()
         for rebuild in (1, 9, 10)
     )
@@ -119,8 +119,8 @@ def test_suites_are_known_in_the_order_of_debian() -> None:
     assert list(RELEASES.items()) == [("bookworm", 12), ("trixie", 13), ("forky", 14)]
 
 
-@settings(max_examples=5)
-@given(st.lists(st.tuples(versions, versions), min_size=60, max_size=60))
+@settings(max_examples=3)
+@given(st.lists(st.tuples(versions, versions), min_size=40, max_size=40))
 def test_hapkg_orders_its_versions_as_dpkg_does(pairs: list[tuple[Version, Version]]) -> None:
     texts = [(str(left), str(right)) for left, right in pairs]
     assert [compare_versions(*pair) for pair in texts] == compare_with_dpkg(texts)
@@ -129,8 +129,8 @@ def test_hapkg_orders_its_versions_as_dpkg_does(pairs: list[tuple[Version, Versi
 plain = st.lists(st.integers(0, 30), min_size=1, max_size=4)
 
 
-@settings(max_examples=5)
-@given(st.lists(st.tuples(plain, plain, numbers, numbers), min_size=60, max_size=60))
+@settings(max_examples=3)
+@given(st.lists(st.tuples(plain, plain, numbers, numbers), min_size=40, max_size=40))
 def test_a_newer_release_of_upstream_wins_whatever_the_rest_says(
     samples: list[tuple[list[int], list[int], int, int]],
 ) -> None:
@@ -143,8 +143,8 @@ def test_a_newer_release_of_upstream_wins_whatever_the_rest_says(
     assert compare_with_dpkg(pairs) == [-1] * len(pairs)
 
 
-@settings(max_examples=5)
-@given(st.lists(st.tuples(upstreams, numbers, numbers), min_size=60, max_size=60))
+@settings(max_examples=3)
+@given(st.lists(st.tuples(upstreams, numbers, numbers), min_size=40, max_size=40))
 def test_a_newer_suite_wins_whatever_the_rebuilds_were(samples: list[tuple[str, int, int]]) -> None:
     pairs = [
         (make(upstream, 1, old, first), make(upstream, 1, new, second))
@@ -160,7 +160,7 @@ foreign = st.builds(
 )
 
 
-@settings(max_examples=5)
-@given(st.lists(st.tuples(foreign, foreign), min_size=60, max_size=60))
+@settings(max_examples=3)
+@given(st.lists(st.tuples(foreign, foreign), min_size=40, max_size=40))
 def test_hapkg_orders_versions_of_debian_as_dpkg_does(pairs: list[tuple[str, str]]) -> None:
     assert [compare_versions(*pair) for pair in pairs] == compare_with_dpkg(pairs)
