@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import shlex
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,7 +66,9 @@ def check_with_lintian(task: BuildTask, target: Path) -> None:
     """Run lintian over the finished packages; its report is kept beside them. Raises BuildError for an error tag."""
     changes = sorted(target.glob("*.changes"))
     argv = ["lintian", "--no-cfg", "--fail-on", "error", "--tag-display-limit", "0", "--allow-root"]
-    result = command.run([*argv, *map(str, changes), str(task.package.dsc)], check=False)
+    with tempfile.TemporaryDirectory() as scratch:  # lintian leaves files behind in its temporary folder
+        files = [*map(str, changes), str(task.package.dsc)]
+        result = command.run([*argv, *files], check=False, environment={"TMPDIR": scratch})
     (target / LINTIAN_NAME).write_text(result.output, "utf-8")
     if result.status != 0:
         errors = [line for line in result.output.splitlines() if line.startswith("E:")]

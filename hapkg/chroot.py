@@ -32,8 +32,8 @@ BUILD_FOLDER = "/build"
 LOCAL_REPOSITORY = "/srv/hapkg/stack"
 ARCHIVES = "/srv/hapkg/archives"
 _ENTER = "/usr/libexec/hapkg-enter"
-# As root, for an ordinary user: the kernel tells nobody of the death of a parent of a setuid program, and sudo cannot be
-# signalled. So the command dies as soon as the process $0, which is the ordinary user's, has died.
+# What an ordinary user starts through sudo can neither be signalled by him nor asks the kernel to die with its parent.
+# So it dies as soon as the process $0, which is the user's own, has died.
 _WATCHED = """perl -e 'my ($holder, $watched) = @ARGV;
     select undef, undef, undef, 0.2 while kill(0, $holder) && getppid == $watched;
     kill KILL => $watched if getppid == $watched' "$0" $$ </dev/null >/dev/null 2>&1 &
@@ -204,13 +204,19 @@ def create_chroot(cache: Path, suite: Suite, mirror: Mirror | None, *, log: IO[b
 
     Raises MachineError when mmdebstrap or a privilege is missing, ProcessError when mmdebstrap fails.
     """
+    if command.find_program("mmdebstrap") is None:
+        raise MachineError("the program mmdebstrap is not installed", hint="run: hapkg doctor")
     target = cache / "chroots" / suite
     new = target.parent / f".new-{suite}"
     _remove_tree(new)
     new.mkdir(parents=True)
     root = new / "root"
-    with tempfile.TemporaryDirectory() as scratch:
-        _run_mmdebstrap(root, suite, mirror, Path(scratch), log)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            _run_mmdebstrap(root, suite, mirror, Path(scratch), log)
+    except ProcessError as error:
+        _remove_tree(new)
+        raise ProcessError("mmdebstrap failed", details=error.details) from error
     status = (root / "var/lib/dpkg/status").read_text("utf-8")
     packages = sorted(f"{s['Package']}={s['Version']}:{s['Architecture']}" for s in read_stanzas(status))
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()

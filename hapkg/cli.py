@@ -243,6 +243,16 @@ def publish(
 
 
 @app.command()
+def lock(
+    context: typer.Context, names: NamesArgument = None, suite: SuiteOption = None, mirror: MirrorOption = None
+) -> None:
+    """Write down exactly what a suite is built from; from then on build-all refuses anything else."""
+    workshop = open_workshop(context.obj.project, context.obj.store, suite, mirror)
+    with context.obj.store.lock():
+        show.say(f"wrote {pipeline.make_lock(workshop, _pick(workshop, names))}")
+
+
+@app.command()
 def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
     """Check this host: what is missing, and the command that mends it."""
     findings = diagnose(context.obj.store.root)

@@ -24,11 +24,12 @@ from hapkg.chroot import Chroot
 from hapkg.control import BinaryName, SourceName, Suite, parse_relation_names, read_deb_control
 from hapkg.errors import HapkgError, Interrupted, MachineError
 from hapkg.health import check_packages
+from hapkg.lock import check_entry, make_entry, write_lock
 from hapkg.mirror import Mirror
 from hapkg.origin import Tarball, fetch, fetch_patch
 from hapkg.plan import Action, Step
 from hapkg.recipe import Recipe, Style
-from hapkg.source import make_source_package
+from hapkg.source import make_source_package, unpack
 from hapkg.store import TARBALLS, Artifact, Store, file_digest
 from hapkg.template import DebianFolder
 from hapkg.workshop import Workshop, collect_inputs, decide_step, read_architecture, render
@@ -254,7 +255,14 @@ def _build(
     debian = render(workshop, recipe, step.version, step.key, finished)
     patches = {f"patches/{name}": content for name, content in remote.items()}
     debian = DebianFolder(files={**debian.files, **patches})
-    package = make_source_package(recipe, debian, tarball, version=step.version, target=work / "source")
+    package = make_source_package(
+        recipe,
+        debian,
+        tarball,
+        version=step.version,
+        target=work / "source",
+        inspect=lambda tree: _check_lock(workshop, recipe, tarball, tree),
+    )
     packaged = time.monotonic()
     needs = workshop.graph.needs[recipe.name] if recipe.style is not Style.META else ()
     task = BuildTask(
@@ -295,6 +303,35 @@ def _build(
     stored = workshop.store.add_build(artifact, made)
     shutil.rmtree(work, ignore_errors=True)
     return stored
+
+
+def _check_lock(workshop: Workshop, recipe: Recipe, tarball: Tarball | None, tree: Path) -> None:
+    """Refuse a source that is not what the suite's lock says. A snapshot was asked for by name: it is never locked."""
+    if workshop.lock is not None and tarball is not None and recipe.name not in workshop.snapshots:
+        check_entry(workshop.lock, recipe.name, make_entry(recipe, tarball, tree))
+
+
+def make_lock(workshop: Workshop, names: Sequence[SourceName]) -> Path:
+    """Fetch and unpack the named sources and write what they are into the suite's lock; other entries stay.
+
+    Entries of sources that have no recipe any more are dropped. The caller holds the store's lock.
+    """
+    workshop.store.reclaim()
+    old = workshop.lock.sources if workshop.lock else {}
+    entries = {name: entry for name, entry in old.items() if name in workshop.recipes}
+    for name in names:
+        recipe = workshop.recipes[name]
+        if recipe.style is Style.META:
+            continue
+        tarball = fetch(recipe, workshop.store.root, workshop.mirror)
+        for patch in recipe.remote_patches:
+            fetch_patch(recipe, patch, workshop.store.root, workshop.mirror)
+        tree = workshop.store.work / name
+        tree.mkdir()
+        unpack(recipe, tarball.path, tree)
+        entries[name] = make_entry(recipe, tarball, tree)
+        shutil.rmtree(tree)
+    return write_lock(workshop.project.root, workshop.suite, entries)
 
 
 def _find_stack_debs(workshop: Workshop, recipe: Recipe, artifacts: Sequence[Artifact]) -> tuple[Path, ...]:

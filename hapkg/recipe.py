@@ -303,7 +303,8 @@ class Recipe(Table):
             if not name.removeprefix(prefix) or not name.startswith(prefix):
                 raise ValueError(f"package {name} must be named {prefix}…, or it would shadow the distribution's")
         native = self.style is Style.META
-        _distinct(self.series)
+        if "series" in _distinct(self.series):
+            raise ValueError("a patch cannot be named series, which is the list of them")
         if native and (self.origins or self.upstream or self.series):
             raise ValueError("a meta recipe has no upstream: remove upstream, origins and patches")
         if not native and not (self.origins and self.upstream):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +27,17 @@ class SourcePackage:
 
 
 def make_source_package(
-    recipe: Recipe, debian: DebianFolder, tarball: Tarball | None, *, version: str, target: Path
+    recipe: Recipe,
+    debian: DebianFolder,
+    tarball: Tarball | None,
+    *,
+    version: str,
+    target: Path,
+    inspect: Callable[[Path], None] = lambda tree: None,
 ) -> SourcePackage:
     """Write the source package into the folder target, which must not exist. tarball is None for a native one.
+
+    inspect is shown upstream's tree before anything is added to it, and may refuse it by raising.
 
     Raises SourceError when the tarball cannot be unpacked or a patch does not apply.
     """
@@ -37,7 +46,9 @@ def make_source_package(
     if tarball is not None:
         orig = target / f"{recipe.source}_{recipe.version}.orig{tarball.suffix}"
         shutil.copyfile(tarball.path, orig)
-        _unpack(recipe, orig, tree)
+        unpack(recipe, orig, tree)
+        inspect(tree)
+        _drop_packaging(tree)
     debian.write(tree / "debian")
     environment = {"SOURCE_DATE_EPOCH": str(recipe.source_date_epoch)}
     try:
@@ -58,8 +69,8 @@ def make_source_package(
     return SourcePackage(dsc=dsc, files=(dsc, *(target / name for name in read_file_names(dsc))))
 
 
-def _unpack(recipe: Recipe, orig: Path, tree: Path) -> None:
-    """Unpack the tarball's one folder as the tree, without the packaging that upstream may have put into it."""
+def unpack(recipe: Recipe, orig: Path, tree: Path) -> None:
+    """Unpack the tarball's one folder as the tree, an empty folder. Raises SourceError for any other tarball."""
     scratch = tree.with_name(".unpacked")
     scratch.mkdir()
     try:
@@ -79,7 +90,11 @@ def _unpack(recipe: Recipe, orig: Path, tree: Path) -> None:
         )
     found[0].rename(tree)
     scratch.rmdir()
-    packaging = tree / "debian"  # upstream's own would mix with ours
+
+
+def _drop_packaging(tree: Path) -> None:
+    """Remove the packaging that upstream may have put into its tree: it would mix with ours."""
+    packaging = tree / "debian"
     if packaging.is_dir() and not packaging.is_symlink():
         shutil.rmtree(packaging)
     else:

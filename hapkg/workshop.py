@@ -17,6 +17,7 @@ from hapkg.config import Project
 from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.errors import RepositoryError
 from hapkg.graph import Graph, make_graph
+from hapkg.lock import Lock, read_lock
 from hapkg.mirror import Mirror, find_mirror
 from hapkg.origin import Tarball
 from hapkg.plan import PLACEHOLDER, Release, Step, decide, defer, make_inputs
@@ -41,6 +42,8 @@ class Workshop:
     parallel: int = 1
     """What make may run at once inside one build."""
     lintian: bool = True
+    lock: Lock | None = None
+    """What the suite's sources must be, when that is locked."""
     snapshots: Mapping[SourceName, Tarball] = field(default_factory=dict)
     """Sources that are built from a commit of upstream's repository; recipes holds their recipe for that commit."""
 
@@ -63,6 +66,7 @@ def open_workshop(project: Project, store: Store, suite: str | None, mirror: str
             for release in releases
         ),
         parallel=count_cores(),
+        lock=read_lock(project.root, chosen),
     )
 
 

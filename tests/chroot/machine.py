@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.chroot.miniature import SLEEP
+
 PROGRAM = Path(sys.executable).with_name("hapkg")
 SUITE = os.environ.get("HAPKG_SUITE", "bookworm")
 
@@ -198,6 +200,11 @@ def find_processes(chroot: str) -> list[str]:
         if any(chroot in line for line in roots) or any(chroot in word for word in words):
             found.append(f"{folder.name}: {' '.join(words)}")
     return found
+
+
+def count_asleep(chroot: str) -> int:
+    """How many builds in a chroot's sessions do not end."""
+    return sum(process.partition(": ")[2].strip() == SLEEP for process in find_processes(chroot))
 
 
 def find_leftovers(chroot: str, cache: Path) -> dict[str, list[str]]:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).parents[2]
+SLEEP = "sleep 7391"
+"""What a build that does not end runs: no other process of the machine is called so."""
 DATE = "2024-05-06T07:08:09Z"
 
 # A shared library and its pkg-config file; the greeting is a switch of configure.
@@ -105,6 +107,11 @@ sed "s|@prefix@|$prefix|" Makefile.in > Makefile
         "README": "A plain source.\n",
         **files,
     }
+
+
+def make_sleeper() -> dict[str, str]:
+    """A source whose build does not end."""
+    return make_plain_source(build=[SLEEP])
 
 
 @dataclass(frozen=True, kw_only=True)

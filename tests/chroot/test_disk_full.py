@@ -4,31 +4,45 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chroot.machine import NOTHING, Hapkg, find_leftovers
+from tests.chroot.machine import NOTHING, SUITE, Hapkg, find_leftovers
 from tests.chroot.miniature import Miniature, make_plain_source
 
-# A small file system in a mount namespace of its own: it is gone with its last process.
-SMALL = """
-folder=$1 size=$2
-shift 2
-mount -t tmpfs -o "size=$size" tmpfs "$folder"
-exec "$@"
-"""
+# Each is a small file system in a mount namespace of its own, which is gone with its last process.
+PLACES = {
+    # where sessions write: the dependencies do not fit
+    "chroot": """
+        mount -t tmpfs -o size=20m tmpfs /var/lib/schroot/union/overlay
+    """,
+    # the state folder with everything but the base chroot: the downloaded packages do not fit
+    "cache": f"""
+        aside=$(mktemp -d)
+        mount --bind "$HAPKG_CACHE/chroots" "$aside"
+        mount -t tmpfs -o size=3m tmpfs "$HAPKG_CACHE"
+        mkdir -p "$HAPKG_CACHE/chroots" "$HAPKG_CACHE/archives/{SUITE}/partial"
+        mount --bind "$aside" "$HAPKG_CACHE/chroots"
+        umount "$aside"
+        rmdir "$aside"
+    """,
+    # the store alone: what was built does not fit
+    "store": """
+        mount -t tmpfs -o size=24k tmpfs "$HAPKG_CACHE/builds"
+    """,
+}
 
-# The state folder itself is small; only the base chroot stays where it is.
-SMALL_CACHE = """
-folder=$1 size=$2
-shift 2
-aside=$(mktemp -d)
-mount --bind "$folder/chroots" "$aside"
-mount -t tmpfs -o "size=$size" tmpfs "$folder"
-mkdir -p "$folder/chroots" "$folder"/archives/{suite}/partial
-mount --bind "$aside" "$folder/chroots"
-exec "$@"
-"""
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_full_disk_is_one_clear_error(hapkg: Hapkg, project: Miniature, place: str) -> None:
+    project.add("large", make_plain_source())
+    within = ("unshare", "--mount", "sh", "-ec", f'{PLACES[place]}\nexec "$@"', "sh")
+    done = hapkg.on(project.root).run("build", "large", "--no-lintian", within=within)
+    assert done.status == 9, done.stderr
+    assert done.complaint.brief == "ha-large: the disk is full"
+    assert done.complaint.hint == "free some space: hapkg clean"
+    assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
 
 
-@pytest.mark.parametrize("place", ["chroot", "cache", "store"])
-def test_a_full_disk_is_one_clear_error_and_the_next_run_completes(
-    hapkg: Hapkg, project: Miniature, place: str
-) -> None: ...
+def test_with_room_again_the_build_completes(hapkg: Hapkg, project: Miniature) -> None:
+    project.add("large", make_plain_source())
+    done = hapkg.on(project.root).succeed("build", "large", "--no-lintian", "--json")
+    assert done.outcomes["ha-large"]["reason"] == "not built yet"
+    assert done.endings == {"ha-large": "built"}

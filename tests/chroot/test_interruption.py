@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,41 +14,29 @@ from tests.chroot.machine import (
     SUITE,
     Hapkg,
     Running,
+    count_asleep,
     find_leftovers,
+    find_mounts,
     find_processes,
     find_sessions,
     wait_until,
 )
-from tests.chroot.miniature import Miniature, make_plain_source
-
-SLEEP = "sleep 7391"
-"""What a build that never ends runs: no other process of the machine has this name."""
-
-
-def make_sleepers(project: Miniature, *names: str) -> None:
-    """Sources whose builds do not end."""
-    for name in names:
-        project.add(name, make_plain_source(build=[SLEEP]))
-
-
-def count_asleep(chroot: str) -> int:
-    """How many builds are in their sleep."""
-    return sum(1 for process in find_processes(chroot) if process.partition(": ")[2].strip() == SLEEP)
+from tests.chroot.miniature import Miniature, make_plain_source, make_sleeper
 
 
 @pytest.fixture
 def asleep(hapkg: Hapkg, project: Miniature) -> Iterator[Running]:
     """A run with two builds that do not end, both compiling."""
-    make_sleepers(project, "dozing", "snoring")
+    project.add("dozing", make_sleeper())
+    project.add("snoring", make_sleeper())
     running = hapkg.on(project.root).start("build-all", "--jobs", "2", "--no-lintian")
-    chroot = hapkg.chroot
-    wait_until(lambda: count_asleep(chroot) == 2, "two builds asleep", seconds=120)
+    wait_until(lambda: count_asleep(hapkg.chroot) == 2, "two builds asleep", seconds=120)
     yield running
     if running.process.poll() is None:
         running.stop(signal.SIGTERM)
 
 
-def test_ctrl_c_ends_every_build_at_once_and_a_second_hapkg_is_refused_until_then(
+def test_a_second_hapkg_is_refused_and_ctrl_c_ends_the_first_with_all_its_builds(
     hapkg: Hapkg, project: Miniature, asleep: Running
 ) -> None:
     second = hapkg.on(project.root).run("build-all")
@@ -61,13 +51,6 @@ def test_ctrl_c_ends_every_build_at_once_and_a_second_hapkg_is_refused_until_the
     assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
 
 
-def test_sigterm_ends_a_build_that_compiles(hapkg: Hapkg, project: Miniature) -> None:
-    make_sleepers(project, "dozing")
-    running = hapkg.on(project.root).start("build", "dozing", "--no-lintian")
-    running.wait_for("^ha-dozing: dependencies")
-    ...
-
-
 def test_sigterm_while_dependencies_are_installed_ends_apt_too(hapkg: Hapkg, project: Miniature) -> None:
     project.add("early", make_plain_source())
     running = hapkg.on(project.root).start("build", "early", "--no-lintian")
@@ -80,14 +63,35 @@ def test_sigterm_while_dependencies_are_installed_ends_apt_too(hapkg: Hapkg, pro
 
 
 def test_a_killed_hapkg_takes_its_builds_along_and_the_next_run_clears_up(hapkg: Hapkg, project: Miniature) -> None:
-    make_sleepers(project, "dozing")
+    project.add("dozing", make_sleeper())
     program = hapkg.on(project.root)
-    chroot = hapkg.chroot
     running = program.start("build", "dozing", "--no-lintian")
-    wait_until(lambda: count_asleep(chroot) == 1, "build asleep", seconds=120)
+    wait_until(lambda: count_asleep(hapkg.chroot) == 1, "build asleep", seconds=120)
     assert running.stop(signal.SIGKILL).status == -signal.SIGKILL
-    wait_until(lambda: find_processes(chroot) == [], "end of the killed run's processes", seconds=5)
-    assert len(find_sessions(chroot)) == 1
+    wait_until(lambda: find_processes(hapkg.chroot) == [], "end of the killed run's processes", seconds=5)
+    assert len(find_sessions(hapkg.chroot)) == 1
     project.add("dozing", make_plain_source())
     assert program.succeed("build", "dozing", "--no-lintian", "--json").endings == {"ha-dozing": "built"}
-    assert find_leftovers(chroot, hapkg.cache) == NOTHING
+    assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_chroot_create_leaves_no_process_mount_or_configuration(
+    hapkg: Hapkg, place: Path, number: signal.Signals
+) -> None:
+    cache = place / "unfinished"
+    program = Hapkg(project=hapkg.project, cache=cache, home=hapkg.home)
+    before = sorted(Path("/etc/schroot/chroot.d").iterdir())
+    running = program.start("chroot", "create")
+    root = cache / "chroots" / f".new-{SUITE}" / "root"
+    wait_until((root / "var/lib/dpkg/status").exists, "package unpacked", seconds=60)
+    done = running.stop(number)
+    assert done.status == (130 if number == signal.SIGTERM else -number)
+    assert done.seconds < 5
+    wait_until(lambda: find_processes(str(root)) == [], "end of mmdebstrap", seconds=5)
+    assert find_mounts(str(cache)) == []
+    assert sorted(Path("/etc/schroot/chroot.d").iterdir()) == before
+    assert program.succeed("chroot", "list", "--json").stdout.strip() == "[]"
+    program.succeed("clean")
+    assert list((cache / "chroots").iterdir()) == []
+    shutil.rmtree(cache)

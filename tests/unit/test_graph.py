@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -243,7 +244,7 @@ def test_a_way_back_up_is_refused_by_a_chain_that_is_really_there(
     chain = [int(name.removeprefix("ha-")) for name in caught.value.brief.partition(": ")[2].split(" → ")]
     assert chain[0] == chain[-1]
     assert len(chain) > 2
-    assert all(other in build[node] | run[node] for node, other in zip(chain, chain[1:], strict=False))
+    assert all(other in build[node] | run[node] for node, other in pairwise(chain))
 
 
 def test_ten_thousand_recipes_are_ordered() -> None:

@@ -36,6 +36,7 @@ PATH = "must be a path or pattern below the prefix: no leading slash, '..', blan
 RELATION = "is not a relation such as 'zlib1g-dev (>= 1.2)'"
 SECTION = "string should match pattern '^[a-z0-9][a-z0-9+./-]*$'"
 URL = "string should match pattern '^(https?|file)://[!-~]+$'"
+URL_PATCH = {"type": "url", "name": "x.patch", "url": "https://example.org/x", "sha256": DIGEST}
 PACKAGE_KEYS = (
     "architecture, breaks, conflicts, depends, description, files, lintian-overrides, outside-prefix, package, "
     "provides, recommends, replaces, section, stack, suggests, synopsis"
@@ -158,6 +159,26 @@ def test_a_meta_recipe_needs_the_stack_it_pins(tmp_path: Path) -> None:
         ("packages.0.stack", ["ha-two"], "stack is for style meta; others name their run-time needs in depends", ""),
         ("packages.0.depends", ["a1", "a1"], "packages[1].depends: 'a1' stands there twice", ""),
         ("packages", [PACKAGE, PACKAGE], "package ha-one is described twice", ""),
+        ("upstream.git", None, "upstream: needs git or hg, the address of upstream's repository", ""),
+        ("remote-patches", [URL_PATCH, URL_PATCH], "'x.patch' stands there twice", ""),
+        (
+            "remote-patches",
+            [URL_PATCH | {"name": "series"}],
+            "a patch cannot be named series, which is the list of them",
+            "",
+        ),
+        (
+            "remote-patches",
+            [URL_PATCH | {"name": "../x"}],
+            "remote-patches[1].name: string should match pattern '^[A-Za-z0-9][A-Za-z0-9+._~-]*$'",
+            "it says '../x'",
+        ),
+        (
+            "remote-patches",
+            [{"type": "debian", "package": "one", "version": "1.2-3", "file": "debian/patches/../x", "sha256": DIGEST}],
+            "remote-patches[1].file: string should match pattern '^debian/patches/[A-Za-z0-9][A-Za-z0-9+._~-]*$'",
+            "it says 'debian/patches/../x'",
+        ),
         ("packages.0.package", "one", "package one must be named ha-…, or it would shadow the distribution's", ""),
         ("packages.0.package", "ha-", "package ha- must be named ha-…, or it would shadow the distribution's", ""),
         ("source", "one", "package one must be named ha-…, or it would shadow the distribution's", ""),

@@ -1,0 +1,129 @@
+"""The lock: what the builds of a suite use, exactly, in a file that is kept with the recipes.
+
+A recipe pins its tarball; the lock pins what came out of it as well, the unpacked tree, and says from where. With a
+lock for its suite, a build whose source is not what the lock says is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from hapkg import disk
+from hapkg.config import Table, parse_table, read_toml
+from hapkg.control import SourceName, Suite
+from hapkg.errors import IntegrityError
+from hapkg.origin import Tarball, describe_origin
+from hapkg.recipe import Recipe, Sha256
+from hapkg.store import file_digest
+
+
+class LockedSource(Table):
+    """One source in a lock."""
+
+    version: str
+    origin: str
+    sha256: Sha256
+    """Of the tarball."""
+    tree: Sha256
+    """Of the unpacked tree, see tree_digest()."""
+    patches: Annotated[dict[str, Sha256], Field(default_factory=dict)]
+    """Remote patches by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """What is locked for one suite."""
+
+    file: Path
+    sources: Mapping[SourceName, LockedSource]
+
+
+def lock_file(root: Path, suite: Suite) -> Path:
+    """Where a project keeps the lock of a suite."""
+    return root / "locks" / f"{suite}.toml"
+
+
+def read_lock(root: Path, suite: Suite) -> Lock | None:
+    """The lock of a suite, or None where there is none. Raises IntegrityError for a damaged one."""
+    file = lock_file(root, suite)
+    if not file.exists():
+        return None
+    table = read_toml(file, IntegrityError)
+    sources = {
+        SourceName(name): parse_table(LockedSource, entry, where=f"{file} [{name}]", error=IntegrityError)
+        for name, entry in table.items()
+    }
+    return Lock(file=file, sources=sources)
+
+
+def write_lock(root: Path, suite: Suite, sources: Mapping[SourceName, LockedSource]) -> Path:
+    """Write the lock of a suite, whole or not at all. The same sources give the same bytes."""
+    lines = [f"# What hapkg builds for {suite} from. Written by: hapkg lock --suite {suite}"]
+    for name in sorted(sources):
+        entry = sources[name]
+        lines += ["", f"[{name}]"]
+        lines += [f"{key} = {json.dumps(getattr(entry, key))}" for key in ("version", "origin", "sha256", "tree")]
+        if entry.patches:
+            lines.append(f"[{name}.patches]")
+            lines += [f"{json.dumps(patch)} = {json.dumps(digest)}" for patch, digest in sorted(entry.patches.items())]
+    file = lock_file(root, suite)
+    disk.replace(file, ("\n".join(lines) + "\n").encode())
+    return file
+
+
+def make_entry(recipe: Recipe, tarball: Tarball, tree: Path) -> LockedSource:
+    """The lock's entry for a fetched source and its unpacked, unpatched tree."""
+    origin = next((describe_origin(o) for o in recipe.origins if o.sha256 == tarball.sha256), tarball.origin)
+    return LockedSource.model_validate(
+        {
+            "version": recipe.version,
+            "origin": origin,
+            "sha256": tarball.sha256,
+            "tree": tree_digest(tree),
+            "patches": {patch.name: patch.sha256 for patch in recipe.remote_patches},
+        }
+    )
+
+
+def check_entry(lock: Lock, source: SourceName, found: LockedSource) -> None:
+    """Compare what a build is about to use with the lock. Raises IntegrityError that names every difference."""
+    locked = lock.sources.get(source)
+    if locked is None:
+        raise IntegrityError(
+            f"{source} is not in {lock.file}", hint=f"look at what it builds from, then run: hapkg lock {source}"
+        )
+    differing = [
+        f"{key}: locked {getattr(locked, key)}, found {getattr(found, key)}"
+        for key in ("version", "sha256", "tree", "patches")
+        if getattr(locked, key) != getattr(found, key)
+    ]
+    if differing:
+        raise IntegrityError(
+            f"{source} is not what {lock.file} says",
+            details=differing,
+            hint=f"if the change is meant, run: hapkg lock {source}",
+        )
+
+
+def tree_digest(tree: Path) -> str:
+    """sha256 over every file and link below a folder: path, kind, whether it is executable, content or target."""
+    entries: list[tuple[str, str, str]] = []
+    for parent, folders, names in os.walk(tree):
+        for name in (*names, *(folder for folder in folders if (Path(parent) / folder).is_symlink())):
+            path = Path(parent) / name
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                entry = ("link", str(path.readlink()))
+            else:
+                entry = ("program" if mode & stat.S_IXUSR else "file", file_digest(path))
+            entries.append((str(path.relative_to(tree)), *entry))
+    return hashlib.sha256(json.dumps(sorted(entries)).encode()).hexdigest()

@@ -1,0 +1,134 @@
+"""Where the Debian archive is, by the host's apt configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hapkg import command, mirror
+from hapkg.control import Suite
+from hapkg.mirror import Mirror, find_mirror, read_apt_options
+
+DEBIAN = "http://deb.example.org/debian"
+SECURITY = "http://security.example.org/debian-security"
+BOTH = Mirror(uri=DEBIAN, security=SECURITY)
+
+
+def write_host(folder: Path, files: dict[str, str]) -> Path:
+    """An /etc/apt with these files."""
+    for name, text in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, "utf-8")
+    return folder
+
+
+def test_a_named_mirror_wins(tmp_path: Path) -> None:
+    host = write_host(tmp_path, {"sources.list": f"deb {DEBIAN} bookworm main\n"})
+    expected = Mirror(uri="http://other.example.org/debian/", security=None)
+    assert find_mirror("http://other.example.org/debian", host) == expected
+    assert find_mirror("http://other.example.org/debian/", host) == expected
+
+
+def test_one_line_entries_are_read(tmp_path: Path) -> None:
+    text = f"""
+# deb http://comment.example.org/debian bookworm main
+deb-src http://source.example.org/debian bookworm main
+deb cdrom:[Debian 12 _Bookworm_]/ bookworm main
+deb http://third.example.org/debian stable contrib # main
+  deb\t[ arch=amd64 signed-by=/usr/share/keyrings/x.gpg ] {DEBIAN} bookworm main contrib # why
+deb {DEBIAN} bookworm-updates main
+deb [trusted=yes] {SECURITY} bookworm-security main
+deb http://late.example.org/debian bookworm main
+"""
+    assert find_mirror(None, write_host(tmp_path, {"sources.list": text})) == BOTH
+
+
+def test_stanzas_are_read(tmp_path: Path) -> None:
+    text = f"""\
+# The archive
+Types: deb deb-src
+# a comment inside
+URIs: {DEBIAN} http://second.example.org/debian
+Suites: bookworm bookworm-updates
+Components: main non-free-firmware
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: {SECURITY}
+Suites: bookworm-security
+Components: main
+"""
+    assert find_mirror(None, write_host(tmp_path, {"sources.list.d/debian.sources": text})) == BOTH
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("Types: deb", "Types: deb-src"), ("Components: main", "Components: contrib"), ("bookworm", "bookworm-backports")]
+    + [("Types:", f"Enabled: {word}\nTypes:") for word in ("no", "No", "false", "off", "0")],
+)
+def test_what_gives_no_packages_of_main_is_passed_over(tmp_path: Path, change: tuple[str, str]) -> None:
+    stanza = f"Types: deb\nURIs: {DEBIAN}\nSuites: bookworm\nComponents: main\n"
+    host = write_host(tmp_path, {"sources.list.d/debian.sources": stanza})
+    assert find_mirror(None, host) == Mirror(uri=DEBIAN, security=None)
+    assert find_mirror(None, write_host(tmp_path, {"sources.list.d/debian.sources": stanza.replace(*change)})) is None
+
+
+def test_another_distribution_is_no_debian_archive(tmp_path: Path) -> None:
+    text = "deb http://other.example.org/ubuntu jammy main\ndeb http://other.example.org/ubuntu jammy-security main\n"
+    assert find_mirror(None, write_host(tmp_path, {"sources.list": text})) is None
+    assert find_mirror(None, tmp_path / "nowhere") is None
+
+
+def test_an_older_release_names_its_security_suite_otherwise(tmp_path: Path) -> None:
+    text = f"deb {DEBIAN} buster main\ndeb {SECURITY} buster/updates main\n"
+    assert find_mirror(None, write_host(tmp_path, {"sources.list": text})) == BOTH
+
+
+def test_a_list_of_mirrors_gives_its_first(tmp_path: Path) -> None:
+    write_host(tmp_path, {"mirrors/debian.list": f"# near\n\n{DEBIAN}\tpriority:1\nhttp://far.example.org/debian\n"})
+    stanza = f"Types: deb\nURIs: mirror+file:{tmp_path}/mirrors/debian.list\nSuites: bookworm\nComponents: main\n"
+    host = write_host(tmp_path, {"sources.list.d/debian.sources": stanza})
+    assert find_mirror(None, host) == Mirror(uri=DEBIAN, security=None)
+    (tmp_path / "mirrors/debian.list").unlink()
+    assert find_mirror(None, host) is None
+
+
+@pytest.mark.parametrize("text", ["", "garbage\n", "deb\n", "deb [\n", "deb [x]\n", "\xff\x00\n", "deb a b\n"])
+def test_a_file_that_says_nothing_is_no_harm(tmp_path: Path, text: str) -> None:
+    assert find_mirror(None, write_host(tmp_path, {"sources.list": text, "sources.list.d/x.sources": text})) is None
+
+
+def test_a_mirror_gives_entries_for_a_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "KEYRING", tmp_path / "keyring.gpg")
+    assert BOTH.lines(Suite("bookworm")) == (
+        f"deb {DEBIAN} bookworm main",
+        f"deb {DEBIAN} bookworm-updates main",
+        f"deb {SECURITY} bookworm-security main",
+    )
+    assert BOTH.lines(Suite("sid"), "deb-src") == (f"deb-src {DEBIAN} sid main",)
+    assert Mirror(uri=DEBIAN, security=None).lines(Suite("bookworm")) == (f"deb {DEBIAN} bookworm main",)
+    (tmp_path / "keyring.gpg").touch()
+    assert BOTH.lines(Suite("sid")) == (f"deb [signed-by={tmp_path}/keyring.gpg] {DEBIAN} sid main",)
+
+
+def test_options_that_decide_how_the_archive_is_reached_are_carried(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = """\
+Acquire::Check-Valid-Until "false";
+Acquire::http::Proxy "http://proxy.example.org:3128";
+Acquire::http::Proxy::deb.example.org "DIRECT";
+Acquire::https::Proxy "";
+"""
+    asked: list[list[str]] = []
+
+    def run(argv: list[str], *, check: bool) -> command.Result:
+        asked.append(argv)
+        return command.Result(argv=tuple(argv), status=0, output=output)
+
+    monkeypatch.setattr(command, "run", run)
+    assert read_apt_options() == {
+        "Acquire::Check-Valid-Until": "false",
+        "Acquire::http::Proxy": "http://proxy.example.org:3128",
+    }
+    assert [argv[:2] for argv in asked] == [["apt-config", "dump"]]

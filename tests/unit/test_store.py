@@ -1,0 +1,239 @@
+"""The state folder: one process at a time, builds whole or not at all, damage found."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hapkg.control import SourceName, Suite
+from hapkg.errors import BusyError, IntegrityError, MachineError
+from hapkg.store import Artifact, Store, file_digest
+
+KEY = "ab" * 32
+BOOKWORM = Suite("bookworm")
+HOLDER = """
+import sys, time
+from pathlib import Path
+from hapkg.store import Store
+with Store(root=Path(sys.argv[1])).lock():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(root=tmp_path / "state")
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """What a build leaves in its scratch folder."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "ha-one_1_amd64.deb").write_bytes(b"deb")
+    (folder / "ha-one_1.dsc").write_bytes(b"dsc")
+    (folder / "build.log").write_bytes(b"log\n")
+    return folder
+
+
+def describe(made: Path, key: str = KEY) -> Artifact:
+    names = ("ha-one_1_amd64.deb", "ha-one_1.dsc")
+    return Artifact(
+        key=key,
+        source=SourceName("ha-one"),
+        version="1-1+ha12.1",
+        suite=BOOKWORM,
+        architecture="amd64",
+        inputs={"format": 1, "debian": {"rules": "0"}},
+        origin="a test",
+        files={name: file_digest(made / name) for name in names},
+        seconds={"compile": 1.5},
+        folder=made,
+    )
+
+
+def test_a_build_comes_back_as_it_was_added(store: Store, made: Path) -> None:
+    stored = store.add_build(describe(made), made)
+    assert stored == replace(describe(made), folder=store.root / "builds" / KEY)
+    assert store.find_build(KEY) == stored
+    assert store.list_builds() == (stored,)
+    assert stored.log.read_text() == "log\n"
+    assert stored.paths(".deb", ".dsc") == (stored.folder / "ha-one_1.dsc", stored.folder / "ha-one_1_amd64.deb")
+    store.verify(stored)
+
+
+def test_nothing_is_found_in_an_empty_store(store: Store) -> None:
+    assert (store.find_build(KEY), store.list_builds()) == (None, ())
+
+
+def test_builds_are_listed_by_last_use(store: Store, made: Path) -> None:
+    keys = ["3" * 64, "1" * 64, "2" * 64]
+    builds = [store.add_build(describe(made, key), made) for key in keys]
+    for second, build in enumerate(builds, 1):
+        os.utime(build.folder / "artifact.json", (second, second))
+    assert [build.key for build in store.list_builds()] == keys
+    store.touch(builds[0])
+    assert [build.key for build in store.list_builds()] == [*keys[1:], keys[0]]
+
+
+def test_a_build_that_is_half_written_or_half_removed_is_invisible(store: Store, made: Path) -> None:
+    stored = store.add_build(describe(made), made)
+    stored.folder.rename(stored.folder.with_name(f".new-{KEY}"))
+    assert (store.find_build(KEY), store.list_builds()) == (None, ())
+    store.reclaim()
+    assert list((store.root / "builds").iterdir()) == []
+
+
+def test_an_interrupted_store_does_not_hinder_the_next(store: Store, made: Path) -> None:
+    left = store.root / "builds" / f".new-{KEY}"
+    left.mkdir(parents=True)
+    (left / "rubbish").write_bytes(b"x")
+    stored = store.add_build(describe(made), made)
+    assert sorted(file.name for file in stored.folder.iterdir()) == [
+        "artifact.json",
+        "build.log",
+        "ha-one_1.dsc",
+        "ha-one_1_amd64.deb",
+    ]
+
+
+def test_a_build_can_be_added_again(store: Store, made: Path) -> None:
+    store.add_build(describe(made), made)
+    (made / "ha-one_1_amd64.deb").write_bytes(b"other")
+    store.verify(store.add_build(describe(made), made))
+    assert len(store.list_builds()) == 1
+
+
+def test_the_store_keeps_copies(store: Store, made: Path) -> None:
+    stored = store.add_build(describe(made), made)
+    (made / "ha-one_1_amd64.deb").write_bytes(b"changed afterwards")
+    store.verify(stored)
+
+
+def test_a_removed_build_is_gone(store: Store, made: Path) -> None:
+    store.remove_build(store.add_build(describe(made), made))
+    assert (store.list_builds(), list((store.root / "builds").iterdir())) == ((), [])
+
+
+@pytest.mark.parametrize("damage", [b"deX", b"de", b"", None])
+def test_a_changed_file_is_found(store: Store, made: Path, damage: bytes | None) -> None:
+    stored = store.add_build(describe(made), made)
+    file = stored.folder / "ha-one_1_amd64.deb"
+    if damage is None:
+        file.unlink()
+    else:
+        file.write_bytes(damage)
+    with pytest.raises(IntegrityError) as caught:
+        store.verify(stored)
+    assert (caught.value.exit_code, caught.value.brief, caught.value.hint) == (
+        7,
+        f"{file} is not what the build of ha-one made",
+        "run: hapkg clean ha-one",
+    )
+
+
+GOOD = json.dumps({"key": KEY})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{}",
+        b'{"format": 2}',
+        GOOD.encode(),
+    ],
+)
+def test_a_damaged_description_is_as_good_as_absent(store: Store, made: Path, content: bytes) -> None:
+    stored = store.add_build(describe(made), made)
+    (stored.folder / "artifact.json").write_bytes(content)
+    assert (store.find_build(KEY), store.list_builds()) == (None, ())
+    assert store.add_build(describe(made), made) == stored
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("key", "0" * 64),
+        ("version", 1),
+        ("files", []),
+        ("files", None),
+        ("inputs", "x"),
+        ("folder", "/etc"),
+        ("new", 1),
+    ],
+)
+def test_a_description_of_another_shape_is_as_good_as_absent(
+    store: Store, made: Path, field: str, value: object
+) -> None:
+    file = store.add_build(describe(made), made).folder / "artifact.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
+    assert (store.find_build(KEY), store.list_builds()) == (None, ())
+
+
+def test_a_stray_file_among_the_builds_is_passed_over(store: Store, made: Path) -> None:
+    stored = store.add_build(describe(made), made)
+    (store.root / "builds" / "stray").write_bytes(b"x")
+    (store.root / "builds" / "empty").mkdir()
+    assert store.list_builds() == (stored,)
+    assert store.find_build("stray") is None
+
+
+def test_scratch_is_emptied_at_every_start(store: Store) -> None:
+    (store.work / "left").mkdir(parents=True)
+    store.reclaim()
+    assert list(store.work.iterdir()) == []
+
+
+def test_a_busy_state_folder_names_its_holder_and_is_free_after_its_violent_death(store: Store) -> None:
+    argv = [sys.executable, "-c", HOLDER, str(store.root)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(BusyError) as caught, store.lock():
+            pass
+        assert caught.value.exit_code == 12
+        assert str(store.root) in caught.value.brief
+        assert f"process {holder.pid}" in caught.value.brief
+        assert caught.value.hint != ""
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with store.lock():
+            assert (store.root / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_the_lock_is_free_after_an_error_inside(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.lock():
+        raise ZeroDivisionError
+    with store.lock(), pytest.raises(BusyError), Store(root=store.root).lock():
+        pass
+    with store.lock():
+        pass
+
+
+def test_a_state_folder_that_cannot_be_made_is_the_machines_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MachineError) as caught, Store(root=tmp_path / "file" / "state").lock():
+        pass
+    assert (caught.value.brief, caught.value.hint) == (
+        f"the state folder {tmp_path}/file/state cannot be used: Not a directory",
+        "choose another with --cache",
+    )
+
+
+def test_the_log_of_a_failure_has_its_place(store: Store) -> None:
+    log = store.failure_log(BOOKWORM, SourceName("ha-one"))
+    assert log == store.root / "failed/bookworm/ha-one/build.log"
