@@ -25,6 +25,8 @@ from hapkg.origin import Tarball, describe_origin
 from hapkg.recipe import Recipe, Sha256
 from hapkg.store import file_digest
 
+COMPARED = ("version", "sha256", "tree", "patches")
+
 
 class LockedSource(Table):
     """One source in a lock."""
@@ -82,11 +84,11 @@ def write_lock(root: Path, suite: Suite, sources: Mapping[SourceName, LockedSour
 
 def make_entry(recipe: Recipe, tarball: Tarball, tree: Path) -> LockedSource:
     """The lock's entry for a fetched source and its unpacked, unpatched tree."""
-    origin = next((describe_origin(o) for o in recipe.origins if o.sha256 == tarball.sha256), tarball.origin)
+    pinned = (describe_origin(o) for o in recipe.origins if getattr(o, "sha256", None) == tarball.sha256)
     return LockedSource.model_validate(
         {
             "version": recipe.version,
-            "origin": origin,
+            "origin": next(pinned, tarball.origin),
             "sha256": tarball.sha256,
             "tree": tree_digest(tree),
             "patches": {patch.name: patch.sha256 for patch in recipe.remote_patches},
@@ -101,9 +103,11 @@ def check_entry(lock: Lock, source: SourceName, found: LockedSource) -> None:
         raise IntegrityError(
             f"{source} is not in {lock.file}", hint=f"look at what it builds from, then run: hapkg lock {source}"
         )
+    # A repository's tarball is made here, and another zlib packs it differently: its tree is what counts.
+    keys = ["version", "tree", "patches"] if found.origin.startswith(("git ", "hg ")) else list(COMPARED)
     differing = [
         f"{key}: locked {getattr(locked, key)}, found {getattr(found, key)}"
-        for key in ("version", "sha256", "tree", "patches")
+        for key in keys
         if getattr(locked, key) != getattr(found, key)
     ]
     if differing:

@@ -12,15 +12,28 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from hapkg import archive, command, disk
 from hapkg.errors import FetchError, HapkgError, IntegrityError, MachineError
 from hapkg.mirror import Mirror
-from hapkg.recipe import DebianOrigin, DebianPatch, Origin, Recipe, RemotePatch
+from hapkg.recipe import (
+    DebianOrigin,
+    DebianPatch,
+    Origin,
+    Recipe,
+    RemotePatch,
+    RepositoryOrigin,
+    TarballOrigin,
+    UrlPatch,
+)
 from hapkg.store import file_digest
+from hapkg.vcs import Commit, archive_commit, find_commit
+
+Pinned = DebianOrigin | TarballOrigin | DebianPatch | UrlPatch
+"""What has a sha256, and so a place in the cache."""
 
 ATTEMPTS = 3
 TIMEOUT_SECONDS = 30
@@ -45,9 +58,18 @@ def describe_origin(origin: Origin | RemotePatch) -> str:
     """An origin in words."""
     if isinstance(origin, DebianPatch):
         return f"{origin.file} of Debian's {origin.package} {origin.version}"
+    if isinstance(origin, RepositoryOrigin):
+        return f"upstream's {origin.type} repository"
     if isinstance(origin, DebianOrigin):
         return f"Debian orig of {origin.package} {origin.version}"
     return origin.url
+
+
+def fetch_commit(recipe: Recipe, commit: Commit, cache: Path) -> Tarball:
+    """The tree of a commit of upstream's repository as a tarball."""
+    path = archive_commit(recipe, commit, cache)
+    origin = f"{commit.kind} {commit.url} {commit.id}"
+    return Tarball(path=path, sha256=file_digest(path), suffix=".tar.gz", origin=origin)
 
 
 def fetch(recipe: Recipe, cache: Path, mirror: Mirror | None) -> Tarball:
@@ -55,10 +77,30 @@ def fetch(recipe: Recipe, cache: Path, mirror: Mirror | None) -> Tarball:
 
     Raises IntegrityError when bytes are not what the recipe pins, FetchError when no origin delivers anything.
     """
+    failures: list[HapkgError] = []
+    notes: list[str] = []
     what = f"the source of version {recipe.version}"
-    path, origin, cached, notes = _obtain(recipe.source, what, recipe.origins, cache, mirror)
-    text = describe_origin(origin) + (" (cached)" if cached else "")
-    return Tarball(path=path, sha256=origin.sha256, suffix=_read_suffix(path), origin=text, notes=notes)
+    pinned = [origin for origin in recipe.origins if not isinstance(origin, RepositoryOrigin)]
+    if pinned:
+        try:
+            path, origin, cached, asked = _obtain(recipe.source, what, pinned, cache, mirror)
+        except (FetchError, IntegrityError) as error:
+            failures.append(error)
+            notes += error.details
+        else:
+            text = describe_origin(origin) + (" (cached)" if cached else "")
+            return Tarball(path=path, sha256=origin.sha256, suffix=_read_suffix(path), origin=text, notes=asked)
+    for repository in recipe.origins:
+        if isinstance(repository, RepositoryOrigin):
+            try:
+                tarball = fetch_commit(recipe, find_commit(recipe, repository.type, None, cache), cache)
+            except (FetchError, IntegrityError) as error:
+                failures.append(error)
+                notes += [f"{describe_origin(repository)}: {error.brief}", *error.details]
+            else:
+                return replace(tarball, notes=tuple(notes))
+    kind = next((type(error) for error in failures if isinstance(error, IntegrityError)), FetchError)
+    raise kind(f"{recipe.source}: no origin delivered {what}", details=notes, hint=failures[0].hint)
 
 
 def fetch_patch(recipe: Recipe, patch: RemotePatch, cache: Path, mirror: Mirror | None) -> bytes:
@@ -67,8 +109,8 @@ def fetch_patch(recipe: Recipe, patch: RemotePatch, cache: Path, mirror: Mirror 
 
 
 def _obtain(
-    source: str, what: str, origins: Sequence[Origin | RemotePatch], cache: Path, mirror: Mirror | None
-) -> tuple[Path, Origin | RemotePatch, bool, tuple[str, ...]]:
+    source: str, what: str, origins: Sequence[Pinned], cache: Path, mirror: Mirror | None
+) -> tuple[Path, Pinned, bool, tuple[str, ...]]:
     """A pinned file: its path, the origin it is of, whether it was in the cache, and what went wrong before."""
     notes: list[str] = []
     for origin in origins:
@@ -136,7 +178,7 @@ def _keep(file: Path, cache: Path, sha256: str) -> Path:
     return target
 
 
-def _fetch_one(origin: Origin | RemotePatch, cache: Path, mirror: Mirror | None) -> Path:
+def _fetch_one(origin: Pinned, cache: Path, mirror: Mirror | None) -> Path:
     try:
         (cache / "sources" / "sha256").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache / "sources", prefix=".fetch-") as scratch:

@@ -72,7 +72,7 @@ def make_inputs(
         "suite": suite,
         "architecture": architecture,
         "chroot": chroot_digest,
-        "source": sorted({pinned.sha256 for pinned in (*recipe.origins, *recipe.remote_patches)}),
+        "source": list(recipe.pins),
         "upstream": recipe.version,
         "debian": files,
         "stack": dict(stack),

@@ -152,7 +152,13 @@ class TarballOrigin(Table):
         return self
 
 
-Origin = Annotated[DebianOrigin | TarballOrigin, Field(discriminator="type")]
+class RepositoryOrigin(Table):
+    """Upstream's own repository, at the commit that [upstream] names."""
+
+    type: Literal["git", "hg"]
+
+
+Origin = Annotated[DebianOrigin | TarballOrigin | RepositoryOrigin, Field(discriminator="type")]
 
 
 PatchName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._~-]*$")]
@@ -288,6 +294,13 @@ class Recipe(Table):
         return (*(patch.name for patch in self.remote_patches), *self.patches)
 
     @property
+    def pins(self) -> tuple[str, ...]:
+        """Digests and commits that decide what the source is."""
+        digests = {pinned.sha256 for pinned in (*self.origins, *self.remote_patches) if hasattr(pinned, "sha256")}
+        commits = {self.upstream.commit for origin in self.origins if origin.type in ("git", "hg") and self.upstream}
+        return tuple(sorted(digests | {commit for commit in commits if commit}))
+
+    @property
     def source_date_epoch(self) -> int:
         """Seconds since 1970."""
         return int(self.date.timestamp())
@@ -309,6 +322,10 @@ class Recipe(Table):
             raise ValueError("a meta recipe has no upstream: remove upstream, origins and patches")
         if not native and not (self.origins and self.upstream):
             raise ValueError(f"style {self.style} needs [upstream] and at least one [[origins]]")
+        kinds = {origin.type for origin in self.origins if isinstance(origin, RepositoryOrigin)}
+        for kind in sorted(kinds):
+            if self.upstream and (self.upstream.commit is None or getattr(self.upstream, kind) is None):
+                raise ValueError(f"an origin of type {kind} needs {kind} and commit in [upstream]")
         if not native and any(package.stack for package in self.packages):
             raise ValueError("stack is for style meta; others name their run-time needs in depends")
         if self.tests == (self.tests_off_reason is not None):

@@ -12,19 +12,20 @@ from dataclasses import dataclass, field, replace
 
 from hapkg import chroot as chroots
 from hapkg import command
-from hapkg.checkout import check_out
 from hapkg.config import Project
 from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.errors import RepositoryError
 from hapkg.graph import Graph, make_graph
 from hapkg.lock import Lock, read_lock
 from hapkg.mirror import Mirror, find_mirror
-from hapkg.origin import Tarball
+from hapkg.origin import Tarball, fetch_commit
 from hapkg.plan import PLACEHOLDER, Release, Step, decide, defer, make_inputs
 from hapkg.recipe import Recipe, read_recipes
 from hapkg.repository import Upload, read_pool
 from hapkg.store import TARBALLS, Artifact, Store
 from hapkg.template import DebianFolder, render_debian
+from hapkg.vcs import Commit, find_commit
+from hapkg.version import make_snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +73,22 @@ def open_workshop(project: Project, store: Store, suite: str | None, mirror: str
 
 def take_snapshots(workshop: Workshop, names: Sequence[SourceName], kind: str, ref: str | None) -> Workshop:
     """The same workshop with these sources taken from upstream's own repository. The caller holds the store's lock."""
-    checkouts = {name: check_out(workshop.recipes[name], kind, ref, workshop.store.root) for name in names}
-    return replace(
-        workshop,
-        recipes={**workshop.recipes, **{name: checkout.recipe for name, checkout in checkouts.items()}},
-        snapshots={name: checkout.tarball for name, checkout in checkouts.items()},
+    recipes = dict(workshop.recipes)
+    tarballs: dict[SourceName, Tarball] = {}
+    for name in names:
+        commit = find_commit(recipes[name], kind, ref, workshop.store.root)
+        recipes[name] = make_snapshot_recipe(recipes[name], commit, ref)
+        tarballs[name] = fetch_commit(recipes[name], commit, workshop.store.root)
+    return replace(workshop, recipes=recipes, snapshots=tarballs)
+
+
+def make_snapshot_recipe(recipe: Recipe, commit: Commit, ref: str | None) -> Recipe:
+    """The recipe of a commit: a snapshot version, the commit's date, the commit itself as its upstream."""
+    upstream = recipe.upstream and recipe.upstream.model_copy(
+        update={"tag": ref or recipe.upstream.tag, "commit": commit.id}
     )
+    version = make_snapshot(recipe.version, f"{commit.date:%Y%m%d%H%M%S}", commit.id)
+    return recipe.model_copy(update={"version": version, "date": commit.date, "upstream": upstream, "origins": ()})
 
 
 def make_plan(workshop: Workshop, targets: Sequence[SourceName]) -> tuple[Step, ...]:

@@ -163,5 +163,5 @@ def test_the_locks_of_this_project_know_every_recipe_as_it_stands() -> None:
             for name, recipe in recipes.items():
                 entry = lock.sources[name]
                 assert entry.version == recipe.version
-                assert entry.sha256 in {origin.sha256 for origin in recipe.origins}
+                assert entry.sha256 in recipe.pins
                 assert entry.patches == {patch.name: patch.sha256 for patch in recipe.remote_patches}

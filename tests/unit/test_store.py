@@ -140,9 +140,6 @@ def test_a_changed_file_is_found(store: Store, made: Path, damage: bytes | None)
     )
 
 
-GOOD = json.dumps({"key": KEY})
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -154,7 +151,7 @@ GOOD = json.dumps({"key": KEY})
         b'"text"',
         b"{}",
         b'{"format": 2}',
-        GOOD.encode(),
+        json.dumps({"key": KEY}).encode(),
     ],
 )
 def test_a_damaged_description_is_as_good_as_absent(store: Store, made: Path, content: bytes) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hapkg.checkout import check_out
-from hapkg.errors import FetchError, IntegrityError, SourceError, UsageError
+from hapkg.errors import FetchError, IntegrityError, RecipeError, SourceError, UsageError
+from hapkg.origin import Tarball, fetch, fetch_commit
 from hapkg.recipe import Recipe, read_recipe
+from hapkg.vcs import find_commit
+from hapkg.workshop import make_snapshot_recipe
 
 RECIPE = """
 source = "ha-one"
@@ -88,6 +91,18 @@ def hg(tmp_path: Path) -> Path:
         if tag:
             run("hg", "-R", str(repository), "tag", tag, "-u", "one", "-d", "1714979289 0")
     return repository
+
+
+@dataclass(frozen=True)
+class Checkout:
+    recipe: Recipe
+    tarball: Tarball
+
+
+def check_out(recipe: Recipe, kind: str, ref: str | None, cache: Path) -> Checkout:
+    commit = find_commit(recipe, kind, ref, cache)
+    snapshot = make_snapshot_recipe(recipe, commit, ref)
+    return Checkout(recipe=snapshot, tarball=fetch_commit(snapshot, commit, cache))
 
 
 def read_tree(tarball: Path) -> dict[str, bytes]:
@@ -168,3 +183,25 @@ def test_an_unreachable_repository_is_a_fetch_error_and_leaves_nothing(tmp_path:
     with pytest.raises(FetchError, match="cannot be reached"):
         check_out(recipe, "git", None, tmp_path / "cache")
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+
+
+def test_a_repository_serves_when_no_tarball_can_be_had(tmp_path: Path, git: Path) -> None:
+    commit = run("git", "-C", str(git), "rev-parse", "v1.0")
+    recipe = make_recipe(tmp_path, commit=commit, git=git)
+    file = tmp_path / "one" / "recipe.toml"
+    text = file.read_text().replace("https://one.example.org/one-1.0.tar.gz", f"file://{tmp_path}/gone.tar.gz")
+    file.write_text(text.replace("[[copyright]]", '[[origins]]\ntype = "git"\n\n[[copyright]]'))
+    recipe = read_recipe(file.parent, package_prefix="ha-")
+    tarball = fetch(recipe, tmp_path / "cache", None)
+    assert tarball.origin == f"git file://{git} {commit}"
+    assert any("gone.tar.gz" in note for note in tarball.notes)
+    assert read_tree(tarball.path) == {"ha-one-1.0/file": b"1"}
+    assert commit in recipe.pins
+
+
+def test_a_repository_as_an_origin_needs_a_commit(tmp_path: Path, git: Path) -> None:
+    make_recipe(tmp_path, git=git)
+    file = tmp_path / "one" / "recipe.toml"
+    file.write_text(file.read_text().replace("[[copyright]]", '[[origins]]\ntype = "git"\n\n[[copyright]]'))
+    with pytest.raises(RecipeError, match=r"an origin of type git needs git and commit in \[upstream\]"):
+        read_recipe(file.parent, package_prefix="ha-")

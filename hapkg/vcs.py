@@ -1,4 +1,4 @@
-"""A tree out of upstream's own repository, as a tarball: what `git archive` or `hg archive` gives for one commit.
+"""Upstream's own repositories: a commit's tree as a tarball, what `git archive` or `hg archive` gives.
 
 A local mirror of each repository is kept in the state folder; a commit that is there already needs no network.
 """
@@ -15,28 +15,28 @@ from pathlib import Path
 
 from hapkg import command, disk
 from hapkg.errors import FetchError, IntegrityError, ProcessError, SourceError, UsageError
-from hapkg.origin import Tarball
-from hapkg.recipe import Recipe, Upstream
-from hapkg.store import file_digest
-from hapkg.version import make_snapshot
+from hapkg.recipe import Recipe
 
 _COMMIT_LENGTH = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkout:
-    """One commit of upstream's repository."""
+class Commit:
+    """One commit of a repository, mirrored on this disk."""
 
-    tarball: Tarball
-    recipe: Recipe
-    """The recipe of this commit: a snapshot version, the commit's date, the commit itself as its upstream."""
+    kind: str
+    """"git" or "hg"."""
+    url: str
+    id: str
+    date: datetime
+    mirror: Path
 
 
-def check_out(recipe: Recipe, kind: str, ref: str | None, cache: Path) -> Checkout:
-    """The tree of a commit, tag or branch of the recipe's upstream repository; the recipe's tag when ref is None.
+def find_commit(recipe: Recipe, kind: str, ref: str | None, cache: Path) -> Commit:
+    """The commit that a tag, branch or id stands for in the recipe's repository; the recipe's tag when ref is None.
 
-    kind is "git" or "hg". Raises UsageError when the recipe names no such repository, FetchError when it cannot be
-    reached, IntegrityError when the recipe's tag is not the recipe's commit, SourceError for submodules.
+    Raises UsageError when the recipe names no such repository or that has no such commit, FetchError when it cannot be
+    reached, IntegrityError when the recipe's tag is not the recipe's commit.
     """
     upstream = recipe.upstream
     url = getattr(upstream, kind, None) if upstream else None
@@ -46,27 +46,12 @@ def check_out(recipe: Recipe, kind: str, ref: str | None, cache: Path) -> Checko
     mirror = cache / "sources" / kind / hashlib.sha256(url.encode()).hexdigest()[:16]
     find = _find_git_commit if kind == "git" else _find_hg_commit
     commit, date = find(mirror, url, wanted)
-    if wanted == upstream.tag:
-        _check_pin(recipe, upstream, commit)
-    snapshot = recipe.model_copy(
-        update={
-            "version": make_snapshot(recipe.version, f"{date:%Y%m%d%H%M%S}", commit),
-            "date": date,
-            "upstream": upstream.model_copy(update={"tag": wanted, "commit": commit}),
-            "origins": (),
-        }
-    )
-    path = _archive(snapshot, kind, mirror, commit, cache)
-    tarball = Tarball(path=path, sha256=file_digest(path), suffix=".tar.gz", origin=f"{kind} {url} {commit}")
-    return Checkout(tarball=tarball, recipe=snapshot)
-
-
-def _check_pin(recipe: Recipe, upstream: Upstream, commit: str) -> None:
-    if upstream.commit not in (None, commit):
+    if wanted == upstream.tag and upstream.commit not in (None, commit):
         raise IntegrityError(
             f"{recipe.source}: tag {upstream.tag} is commit {commit}, the recipe says {upstream.commit}",
             hint="upstream moved the tag: look at both commits before changing recipe.toml, [upstream] commit",
         )
+    return Commit(kind=kind, url=url, id=commit, date=date, mirror=mirror)
 
 
 def _find_git_commit(mirror: Path, url: str, ref: str) -> tuple[str, datetime]:
@@ -131,27 +116,21 @@ def _mirror(mirror: Path, url: str, *, clone: list[str], update: list[str]) -> N
         ) from error
 
 
-def _archive(recipe: Recipe, kind: str, mirror: Path, commit: str, cache: Path) -> Path:
-    """The commit's tree as a compressed tarball with one top folder; the same bytes whenever it is made."""
-    target = cache / "sources" / kind / "archives" / f"{recipe.source}-{commit}.tar.gz"
+def archive_commit(recipe: Recipe, commit: Commit, cache: Path) -> Path:
+    """The commit's tree as a .tar.gz with one top folder; the same bytes whenever it is made.
+
+    Raises SourceError for a tree with submodules.
+    """
+    target = cache / "sources" / commit.kind / "archives" / f"{recipe.source}-{recipe.version}-{commit.id}.tar.gz"
     if target.exists():
         return target
     prefix = f"{recipe.source}-{recipe.version}/"
-    if kind == "git":
-        _refuse_submodules(recipe, mirror, commit)
-        argv = [
-            "git",
-            "-C",
-            str(mirror),
-            "-c",
-            "tar.umask=0022",
-            "archive",
-            "--format=tar",
-            f"--prefix={prefix}",
-            commit,
-        ]
+    mirror = str(commit.mirror)
+    if commit.kind == "git":
+        _refuse_submodules(recipe, commit.mirror, commit.id)
+        argv = ["git", "-C", mirror, "-c", "tar.umask=0022", "archive", "--format=tar", f"--prefix={prefix}", commit.id]
     else:
-        argv = ["hg", "-R", str(mirror), "archive", "--rev", commit, "--type", "tar", "--prefix", prefix, "-"]
+        argv = ["hg", "-R", mirror, "archive", "--rev", commit.id, "--type", "tar", "--prefix", prefix, "-"]
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".archive-") as scratch:
         plain = Path(scratch) / "tar"

@@ -1,0 +1,265 @@
+"""Processes: what they find when they start, what they leave, and how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hapkg import command
+from hapkg.command import Result
+from hapkg.errors import HapkgError, Interrupted, MachineError, ProcessError
+
+SOON = 8.0
+"""Seconds after which a process that should have ended has not."""
+
+
+@pytest.fixture(autouse=True)
+def _accept_again() -> Iterator[None]:
+    yield
+    command.reset()
+
+
+def shell(script: str, *, check: bool = True) -> Result:
+    return command.run(["sh", "-c", script], check=check)
+
+
+def wait_until(is_true: Callable[[], bool]) -> bool:
+    """Whether it becomes true soon."""
+    end = time.monotonic() + SOON
+    while not is_true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def read_pids(file: Path, count: int) -> list[int]:
+    """Process ids that a script writes, once all are there."""
+    assert wait_until(lambda: file.exists() and len(file.read_text().split()) == count)
+    return [int(word) for word in file.read_text().split()]
+
+
+def start(script: str) -> tuple[threading.Thread, list[HapkgError]]:
+    """Run a script in another thread; its error is appended when it ends."""
+    errors: list[HapkgError] = []
+
+    def work() -> None:
+        try:
+            shell(script)
+        except HapkgError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread, errors
+
+
+def test_the_environment_is_made_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEAK", "1")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("PATH", f"/nonexistent:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    result = command.run(["env", "-0"], environment={"EXTRA": "a\nb", "DEBIAN_FRONTEND": "readline"})
+    assert dict(entry.split("=", 1) for entry in result.output.rstrip("\0").split("\0")) == {
+        "PATH": command.SEARCH_PATH,
+        "HOME": "/home/somebody",
+        "LC_ALL": "C.UTF-8",
+        "DEBIAN_FRONTEND": "readline",
+        "EXTRA": "a\nb",
+    }
+
+
+def test_a_process_has_a_session_of_its_own_and_nothing_else_of_hapkg(tmp_path: Path) -> None:
+    with (tmp_path / "open").open("wb") as opened:
+        os.set_inheritable(opened.fileno(), True)
+        assert command.run(["ls", "/proc/self/fd"]).output.split() == ["0", "1", "2", "3"]
+    assert (
+        shell("read -r pid name state parent group session rest </proc/self/stat; echo $((session - $$))").output
+        == "0\n"
+    )
+    assert command.run(["tty"], check=False).output == "not a tty\n"
+
+
+def test_a_process_ignores_no_signal() -> None:
+    output = command.run(["grep", "SigIgn", "/proc/self/status"]).output
+    assert output.split() == ["SigIgn:", "0" * 16]
+
+
+def test_output_of_both_streams_is_captured_in_order() -> None:
+    assert shell("echo out; echo err >&2; echo out") == Result(
+        argv=("sh", "-c", "echo out; echo err >&2; echo out"), status=0, output="out\nerr\nout\n"
+    )
+
+
+def test_output_that_is_no_text_does_no_harm() -> None:
+    assert shell(r"printf 'a\377b\n'").output == "a�b\n"
+
+
+def test_standard_output_can_be_data_and_a_log_takes_the_rest(tmp_path: Path) -> None:
+    argv = ["sh", "-c", r"printf '\0\377'; echo story >&2"]
+    with (tmp_path / "data").open("wb") as data, (tmp_path / "log").open("wb") as log:
+        assert command.run(argv, stdout=data, log=log).output == ""
+        assert command.run(argv, stdout=data).output == "story\n"
+        assert command.run(["echo", "more"], log=log).output == ""
+    assert (tmp_path / "data").read_bytes() == b"\0\xff\0\xff"
+    assert (tmp_path / "log").read_bytes() == b"story\nmore\n"
+
+
+def test_standard_input_is_empty_unless_given(tmp_path: Path) -> None:
+    assert command.run(["cat"]).output == ""
+    (tmp_path / "in").write_bytes(b"given\n")
+    with (tmp_path / "in").open("rb") as file:
+        assert command.run(["cat"], stdin=file).output == "given\n"
+
+
+def test_a_process_starts_in_the_named_folder(tmp_path: Path) -> None:
+    assert command.run(["pwd"], cwd=tmp_path).output == f"{tmp_path}\n"
+
+
+def test_arguments_arrive_as_they_are() -> None:
+    words = ["", " ", "a b", "$HOME", "`id`", "'\"", "ü\n", "-n", "--", "*"]
+    assert command.run(["printf", "%s\\0", *words]).output == "".join(f"{word}\0" for word in words)
+
+
+def test_a_missing_program_is_the_machines_failure() -> None:
+    with pytest.raises(MachineError) as caught:
+        command.run(["no-such-program", "x"])
+    assert (caught.value.exit_code, caught.value.brief, caught.value.hint) == (
+        9,
+        "the program no-such-program is not installed",
+        "run: hapkg doctor",
+    )
+
+
+def test_programs_are_found_where_administrators_have_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "mine"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert command.find_program("mine") is None
+    assert command.find_program(str(program)) == str(program)
+    assert command.find_program("sh") is not None
+
+
+@pytest.mark.parametrize("content", ["#!/nonexistent/interpreter\n", "\x7fELF garbage"])
+def test_a_program_that_cannot_start_is_the_machines_failure(tmp_path: Path, content: str) -> None:
+    program = tmp_path / "broken"
+    program.write_text(content)
+    program.chmod(0o755)
+    with pytest.raises(MachineError, match=f"{program} cannot be started: "):
+        command.run([str(program)])
+
+
+def test_a_folder_that_is_missing_is_the_machines_failure(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match=r"true cannot be started: .*nowhere"):
+        command.run(["true"], cwd=tmp_path / "nowhere")
+
+
+def test_a_failure_quotes_the_end_of_the_output_and_the_command() -> None:
+    script = "for i in $(seq 30); do echo line $i; done; exit 3"
+    with pytest.raises(ProcessError) as caught:
+        shell(script)
+    assert caught.value.brief == "sh failed with exit status 3"
+    assert caught.value.details == (
+        *(f"line {number}" for number in range(19, 31)),
+        "command: sh -c 'for i in $(seq 30); do echo line $i; done; exit 3'",
+    )
+    assert shell(script, check=False).status == 3
+
+
+@pytest.mark.parametrize("name", ["HUP", "INT", "KILL", "PIPE", "TERM", "USR1", "XFSZ"])
+def test_a_signal_is_named(name: str) -> None:
+    number = signal.Signals[f"SIG{name}"]
+    assert shell(f"kill -{name} $$", check=False).status == -number
+    with pytest.raises(ProcessError) as caught:
+        shell(f"kill -{name} $$")
+    assert caught.value.brief == f"sh failed with signal SIG{name}"
+
+
+def test_every_status_has_words() -> None:
+    assert shell("kill -40 $$", check=False).status == -40
+    words = [command.describe_status(status) for status in (0, 1, 255, -9, -40)]
+    assert words == ["exit status 0", "exit status 1", "exit status 255", "signal SIGKILL", "signal 40"]
+
+
+def test_only_others_than_root_go_through_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert command.privileged(["ls", "/"]) == ["ls", "/"]
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert command.privileged(["ls", "/"]) == ["sudo", "-n", "--", "ls", "/"]
+
+
+def test_stopping_ends_a_process_and_its_children(tmp_path: Path) -> None:
+    file = tmp_path / "pids"
+    thread, errors = start(f"sleep 60 & echo $! >>{file}; sleep 60 & echo $! >>{file}; echo $$ >>{file}; wait")
+    pids = read_pids(file, 3)
+    assert all(map(is_alive, pids))
+    command.stop_all()
+    assert wait_until(lambda: not any(map(is_alive, pids)))
+    thread.join(SOON)
+    assert [(type(error), error.exit_code) for error in errors] == [(Interrupted, 130)]
+
+
+def test_a_process_that_will_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "GRACE_SECONDS", 0.1)
+    file = tmp_path / "pids"
+    thread, errors = start(f"trap '' TERM; sleep 60 & echo $! $$ >{file}; wait; sleep 60")
+    pids = read_pids(file, 2)
+    command.stop_all()
+    assert wait_until(lambda: not any(map(is_alive, pids)))
+    thread.join(SOON)
+    assert [type(error) for error in errors] == [Interrupted]
+
+
+def test_nothing_starts_while_hapkg_stops_but_what_cleans_up() -> None:
+    command.stop_all()
+    with pytest.raises(Interrupted):
+        command.run(["true"])
+    with pytest.raises(Interrupted):
+        command.check_stop()
+    assert command.run(["echo", "cleaned"], cleanup=True).output == "cleaned\n"
+    command.reset()
+    command.check_stop()
+    assert command.run(["true"]).status == 0
+
+
+def test_a_process_that_starts_in_the_very_moment_of_stopping_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "check_stop", lambda: None)  # stands for a look that came too early
+    command.stop_all()
+    started = time.monotonic()
+    assert command.run(["sleep", "60"], check=False).status == -signal.SIGTERM
+    assert time.monotonic() - started < SOON
+
+
+HAPKG = """
+import sys
+from hapkg import command
+command.run(["sh", "-c", sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_process_dies_with_hapkg(tmp_path: Path, number: signal.Signals) -> None:
+    file = tmp_path / "pids"
+    argv = [sys.executable, "-c", HAPKG, f"echo $$ >{file}; exec sleep 60"]
+    with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as hapkg:
+        (pid,) = read_pids(file, 1)
+        hapkg.send_signal(number)
+        hapkg.wait(SOON)
+    assert wait_until(lambda: not is_alive(pid))
