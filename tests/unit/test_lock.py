@@ -137,11 +137,7 @@ def test_locking_writes_tarball_and_tree_of_every_source(workshop: Workshop, tre
     lock = read_lock(workshop.project.root, SUITE)
     assert lock is not None
     entry = lock.sources[ONE]
-    assert (entry.version, entry.sha256, entry.tree) == (
-        "1.0",
-        workshop.recipes[ONE].origins[0].sha256,
-        tree_digest(tree),
-    )
+    assert (entry.version, (entry.sha256,), entry.tree) == ("1.0", workshop.recipes[ONE].pins, tree_digest(tree))
 
 
 def test_locking_one_source_keeps_the_others_and_drops_what_has_no_recipe(workshop: Workshop) -> None:

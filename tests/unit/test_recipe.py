@@ -98,7 +98,7 @@ def test_a_meta_recipe_needs_the_stack_it_pins(tmp_path: Path) -> None:
         ("packages.0.synopsis", None, "missing key packages[1].synopsis", REFERENCE),
         ("origins.0.sha256", None, "missing key origins[1].sha256", REFERENCE),
         ("origins.0.type", None, "missing key origins[1].type", REFERENCE),
-        ("origins.0.type", "svn", "origins[1].type: 'svn' is not known", "known: 'debian', 'tarball'"),
+        ("origins.0.type", "svn", "origins[1].type: 'svn' is not known", "known: 'debian', 'tarball', 'git', 'hg'"),
         ("version", 12, "version: must be a string", "it says 12"),
         ("tests", "no", "tests: must be true or false", "it says 'no'"),
         ("revision", True, "revision: must be a whole number", "it says True"),
