@@ -53,15 +53,10 @@ def make_source_package(
     environment = {"SOURCE_DATE_EPOCH": str(recipe.source_date_epoch)}
     try:
         command.run(["dpkg-source", "--before-build", tree.name], cwd=target, environment=environment)
-    except ProcessError as error:
-        raise _describe_patch_failure(recipe, error) from error
-    _date_packaging(tree, recipe.source_date_epoch)
-    try:
+        _settle_packaging(tree, recipe.source_date_epoch)
         command.run(["dpkg-source", "--build", tree.name], cwd=target, environment=environment)
     except ProcessError as error:
-        raise SourceError(
-            f"{recipe.source}: dpkg-source cannot make the source package", details=error.details
-        ) from error
+        raise _describe_failure(recipe, error) from error
     shutil.rmtree(tree)
     dsc = target / f"{recipe.source}_{version}.dsc"
     if not dsc.exists():
@@ -101,18 +96,27 @@ def _drop_packaging(tree: Path) -> None:
         packaging.unlink(missing_ok=True)
 
 
-def _date_packaging(tree: Path, seconds: int) -> None:
-    """Give what hapkg wrote one time: dpkg-source only cuts times down, and a recipe's date may lie ahead."""
+def _settle_packaging(tree: Path, seconds: int) -> None:
+    """Give what hapkg wrote modes and times that are the same everywhere.
+
+    dpkg-source keeps the folders' modes, which the umask decides, and only cuts times down, while a recipe's date may
+    lie ahead.
+    """
     for path in (*(tree / "debian").rglob("*"), tree / "debian", tree):
+        if path.is_dir():
+            path.chmod(0o755)
         os.utime(path, (seconds, seconds))
 
 
-def _describe_patch_failure(recipe: Recipe, error: ProcessError) -> SourceError:
-    applied = re.findall(r"(?:applying |/debian/patches/)(\S+)", "\n".join(error.details))
-    named = next((name for name in reversed(applied) if name in recipe.series), "")
-    folder = recipe.folder / "patches"
+def _describe_failure(recipe: Recipe, error: ProcessError) -> SourceError:
+    failed = re.findall(r"/debian/patches/(\S+) subprocess returned", "\n".join(error.details))
+    if not failed:
+        return SourceError(f"{recipe.source}: dpkg-source cannot make the source package", details=error.details)
+    patch = recipe.folder / "patches" / failed[-1]
     return SourceError(
-        f"{recipe.source}: patch {named or '(see below)'} does not apply to version {recipe.version}",
+        f"{recipe.source}: patch {patch.name} does not apply to version {recipe.version}",
         details=error.details,
-        hint=f"refresh {folder / named if named else folder}, or remove it from series if upstream has taken it",
+        hint=f"refresh {patch}, or remove it from series if upstream has taken it"
+        if patch.name in recipe.patches
+        else "pin the patch for this version in recipe.toml, [[remote-patches]], or remove it",
     )

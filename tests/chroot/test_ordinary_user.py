@@ -1,0 +1,126 @@
+"""hapkg for a person who is not root but may use sudo."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import site
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chroot.conftest import Built
+from tests.chroot.machine import (
+    NOTHING,
+    PROGRAM,
+    SUITE,
+    Hapkg,
+    count_asleep,
+    find_leftovers,
+    find_processes,
+    wait_until,
+)
+from tests.chroot.miniature import CHECKOUT, Miniature, add_stack, make_sleeper
+
+NAME = "hapkg-tester"
+BECOME = ("setpriv", "--reuid", NAME, "--regid", NAME, "--init-groups", "--")
+
+
+@pytest.fixture(scope="module")
+def person(place: Path) -> Iterator[Hapkg]:
+    """hapkg as an ordinary user runs it, with a home and a cache of his own and sbin not on his path."""
+    home = place / "person"
+    sudoers = Path("/etc/sudoers.d") / NAME
+    subprocess.run(["useradd", "--create-home", "--home-dir", str(home), NAME], check=True)
+    try:
+        home.chmod(0o755)
+        sudoers.touch(mode=0o440)
+        sudoers.write_text(f"{NAME} ALL=(root) NOPASSWD: ALL\n")
+        project = Miniature.create(home / "project", suite=SUITE)
+        add_stack(project)
+        project.add("dozing", make_sleeper())
+        subprocess.run(["chown", "-R", f"{NAME}:{NAME}", str(home)], check=True)
+        argv, environment = _find_program()
+        yield Hapkg(
+            project=project.root,
+            cache=home / "cache",
+            home=home,
+            argv=(*BECOME, *argv),
+            environment={"PATH": "/usr/bin:/bin", **environment},
+        )
+    finally:
+        sudoers.unlink()
+        subprocess.run(["userdel", NAME], check=True)
+
+
+def _find_program() -> tuple[tuple[str, ...], dict[str, str]]:
+    """hapkg with an interpreter that the person may use: the tests' own may lie in somebody's home."""
+    paths = [str(CHECKOUT), *site.getsitepackages()]
+    system = ("/usr/bin/python3", "-c", "from hapkg.cli import main; main()")
+    for argv, environment in (((str(PROGRAM),), {}), (system, {"PYTHONPATH": os.pathsep.join(paths)})):
+        tried = subprocess.run([*BECOME, *argv, "--version"], env=environment, capture_output=True, check=False)
+        if tried.returncode == 0:
+            return argv, environment
+    pytest.skip("this checkout, or every interpreter for it, is out of an ordinary user's reach")
+
+
+@pytest.fixture(scope="module")
+def chroot(person: Hapkg) -> Iterator[str]:
+    """The name of the base chroot that the person made; at the end he removes it with everything left of it."""
+    person.succeed("chroot", "create")
+    name = person.chroot
+    yield name
+    person.succeed("chroot", "rm", SUITE)
+    assert find_leftovers(name, person.cache) == NOTHING
+    assert [str(file) for file in Path("/etc/schroot").rglob(f"*{name}*")] == []
+
+
+def test_doctor_finds_sudo(person: Hapkg) -> None:
+    findings = {finding["check"]: finding for finding in json.loads(person.run("doctor", "--json").stdout)}
+    assert findings["privilege"]["found"] == "sudo without a password"
+    missing = [name for name, finding in findings.items() if name.startswith("program") and not finding["ok"]]
+    assert missing == []
+
+
+def test_an_ordinary_user_builds_the_same_bytes_in_another_cache(person: Hapkg, chroot: str, built: Built) -> None:
+    done = person.succeed("build", "one", "--no-lintian", "--json")
+    assert done.endings == {"ha-one": "built"}
+    folder = person.folder(done.outcomes["ha-one"])
+    assert {file.owner() for file in folder.iterdir()} == {NAME}
+    theirs = {deb.name: deb.read_bytes() for deb in folder.glob("*.deb")}
+    assert theirs == {deb.name: deb.read_bytes() for deb in built.deb("ha-one").parent.glob("*.deb")}
+
+
+def test_compilers_run_neither_as_root_nor_as_the_person_and_end_on_request(person: Hapkg, chroot: str) -> None:
+    running = person.start("build", "dozing", "--no-lintian")
+    wait_until(lambda: count_asleep(chroot) == 1, "build asleep", seconds=90)
+    compiling = [process for process in find_processes(chroot) if " make " in process or "sleep 7391" in process]
+    users = {Path("/proc", process.partition(":")[0]).stat().st_uid for process in compiling}
+    assert users == {2952}
+    assert pwd.getpwnam(NAME).pw_uid != 2952
+    done = running.stop(signal.SIGTERM)
+    assert (done.status, done.stderr.splitlines()[-1]) == (130, "stopped")
+    assert done.seconds < 15
+    assert find_leftovers(chroot, person.cache) == NOTHING
+
+
+def test_a_killed_hapkg_takes_its_builds_along(person: Hapkg, chroot: str) -> None:
+    running = person.start("build", "dozing", "--no-lintian")
+    wait_until(lambda: count_asleep(chroot) == 1, "build asleep", seconds=90)
+    running.stop(signal.SIGKILL)
+    wait_until(lambda: find_processes(chroot) == [], "end of the killed run's processes", seconds=10)
+
+
+def test_a_stopped_chroot_update_keeps_the_chroot(person: Hapkg, chroot: str) -> None:
+    running = person.start("chroot", "update")
+    new = person.cache / "chroots" / f".new-{SUITE}" / "root"
+    wait_until((new / "var/lib/dpkg/status").exists, "package unpacked", seconds=60)
+    done = running.stop(signal.SIGINT)
+    assert done.status == 130
+    assert done.seconds < 5
+    wait_until(lambda: find_processes(str(new)) == [], "end of mmdebstrap", seconds=5)
+    assert person.chroot == chroot

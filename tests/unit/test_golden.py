@@ -1,0 +1,114 @@
+"""What the real recipes become: debian/ of each for bookworm, compared with the files in golden/.
+
+`pytest tests/unit/test_golden.py --golden` writes them anew; git diff shows what a change of a template did.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from debian.changelog import Changelog
+from debian.deb822 import Deb822, PkgRelation
+
+from hapkg.config import find_project
+from hapkg.control import BinaryName, SourceName, Suite
+from hapkg.graph import make_graph
+from hapkg.plan import choose_version
+from hapkg.recipe import Recipe, read_recipes
+from hapkg.template import DebianFolder, render_debian
+from tests.unit.samples import CHECKOUT
+
+GOLDEN = Path(__file__).with_name("golden")
+BOOKWORM = Suite("bookworm")
+NAMES = sorted(f"ha-{file.parent.name}" for file in (CHECKOUT / "recipes").glob("*/recipe.toml"))
+PROJECT = find_project(CHECKOUT)
+
+
+@functools.cache
+def read_all() -> dict[SourceName, Recipe]:
+    return read_recipes(PROJECT)
+
+
+def version_of(recipe: Recipe) -> str:
+    return choose_version(recipe, BOOKWORM, "a key", [])
+
+
+@functools.cache
+def render(name: str) -> DebianFolder:
+    """The debian/ folder of a first build."""
+    recipes = read_all()
+    recipe = recipes[SourceName(name)]
+    versions = {BinaryName(p.package): version_of(other) for other in recipes.values() for p in other.packages}
+    return render_debian(
+        recipe,
+        PROJECT.settings,
+        PROJECT.templates,
+        suite=BOOKWORM,
+        version=version_of(recipe),
+        key="0" * 64,
+        versions=versions,
+    )
+
+
+def read_golden(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rewrite(pytestconfig: pytest.Config) -> None:
+    """With --golden, write what is rendered before it is compared."""
+    if pytestconfig.getoption("--golden"):
+        shutil.rmtree(GOLDEN, ignore_errors=True)
+        for name in NAMES:
+            render(name).write(GOLDEN / name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_packaging_is_what_it_was(name: str) -> None:
+    made, golden = dict(render(name).files), read_golden(GOLDEN / name)
+    changed = sorted(path for path in made.keys() | golden.keys() if made.get(path) != golden.get(path))
+    assert not changed, f"if this is meant: pytest tests/unit/test_golden.py --golden, then git diff ({changed})"
+
+
+def test_every_golden_folder_has_its_recipe() -> None:
+    assert sorted(folder.name for folder in GOLDEN.iterdir()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_control_describes_the_packages_of_the_recipe(name: str) -> None:
+    recipe = read_all()[SourceName(name)]
+    source, *packages = Deb822.iter_paragraphs(render(name).files["control"].decode())
+    assert (source["Source"], [package["Package"] for package in packages]) == (
+        name,
+        [package.package for package in recipe.packages],
+    )
+    fields = [source["Build-Depends"], *(package["Depends"] for package in packages)]
+    plain = [field.replace("${", "").replace("}", "").replace(":Depends", "").rstrip(",") for field in fields]
+    assert all(
+        relation["name"] for field in plain for group in PkgRelation.parse_relations(field) for relation in group
+    )
+    assert [package["Description"].partition("\n")[0] for package in packages] == [p.synopsis for p in recipe.packages]
+
+
+def test_changelogs_are_read_by_others(tmp_path: Path) -> None:
+    """python-debian reads them all, dpkg-parsechangelog the one that it is asked to."""
+    for name in NAMES:
+        log = Changelog(render(name).files["changelog"].decode(), strict=True)
+        recipe = read_all()[SourceName(name)]
+        found = (log.package, str(log.version), log.distributions, log.author)
+        assert found == (name, version_of(recipe), "bookworm", PROJECT.settings.maintainer)
+    render(NAMES[0]).write(tmp_path)
+    argv = ["dpkg-parsechangelog", "-l", "changelog", "-S", "Source"]
+    assert subprocess.run(argv, check=True, capture_output=True, cwd=tmp_path).stdout == f"{NAMES[0]}\n".encode()
+
+
+def test_the_recipes_make_one_graph() -> None:
+    graph = make_graph(read_all(), package_prefix=PROJECT.settings.package_prefix)
+    assert sorted(graph.order) == NAMES
+    place = {name: index for index, name in enumerate(graph.order)}
+    order = [SourceName(f"ha-{name}") for name in ("libqb", "kronosnet", "corosync", "stack")]
+    assert sorted(order, key=place.__getitem__) == order

@@ -1,0 +1,173 @@
+"""The rules of the prefix, on packages that dpkg-deb builds and programs that gcc links."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from hapkg.errors import BuildError
+from hapkg.health import check_packages
+from hapkg.recipe import Recipe
+from tests.unit.samples import AUTOTOOLS, change, make_recipe_from
+
+PREFIX = "/opt/ha"
+RECIPE = make_recipe_from(AUTOTOOLS)
+GOOD = {"opt/ha/share/one/file": "x", "usr/share/doc/ha-one/copyright": "x", "usr/share/lintian/overrides/ha-one": "x"}
+
+
+def build(
+    folder: Path,
+    files: Mapping[str, str | bytes | int | None],
+    name: str = "ha-one",
+    links: Callable[[Path], None] = lambda tree: None,
+) -> None:
+    """A .deb of these files: content, a mode for content that does not matter, or None for an empty folder."""
+    tree = folder / "tree"
+    for path, content in files.items():
+        file = tree / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            file.mkdir()
+        elif isinstance(content, int):
+            file.touch()
+            file.chmod(content)
+        else:
+            file.write_bytes(content.encode() if isinstance(content, str) else content)
+    links(tree)
+    (tree / "DEBIAN").mkdir()
+    (tree / "DEBIAN/control").write_text(
+        f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: T <t@example.org>\nDescription: x\n"
+    )
+    made = folder / "made"
+    made.mkdir()
+    argv = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(made / f"{name}_1_all.deb")]
+    subprocess.run(argv, check=True, capture_output=True)
+
+
+def check(folder: Path, recipe: Recipe = RECIPE) -> tuple[str, ...]:
+    """What is wrong with the packages that were built."""
+    try:
+        check_packages(recipe, folder / "made", PREFIX)
+    except BuildError as error:
+        assert (error.exit_code, error.brief) == (
+            10,
+            f"ha-one: {len(error.details)} file(s) break the rules of the prefix",
+        )
+        assert error.hint.startswith("declare a file that must lie outside in recipe.toml, outside-prefix")
+        return error.details
+    return ()
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """One program, linked in several ways."""
+    folder = tmp_path_factory.mktemp("programs")
+    (folder / "main.c").write_text("int main(void) { return 0; }\n")
+    subprocess.run(["gcc", "-c", "main.c", "-o", "main.o"], check=True, cwd=folder)
+    switches = {
+        "plain": (),
+        "good": ("-Wl,-rpath,/opt/ha/lib", "-Wl,--enable-new-dtags"),
+        "more": ("-Wl,-rpath,/opt/ha/lib/more:/opt/ha/lib", "-Wl,--enable-new-dtags"),
+        "wrong": ("-Wl,-rpath,/opt/other/lib", "-Wl,--enable-new-dtags"),
+        "old": ("-Wl,-rpath,/opt/ha/lib", "-Wl,--disable-new-dtags"),
+        "static": ("-static",),
+    }
+    for name, words in switches.items():
+        subprocess.run(["gcc", "main.o", "-o", name, *words], check=True, cwd=folder)
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_package_below_the_prefix_is_healthy(tmp_path: Path) -> None:
+    build(tmp_path, {**GOOD, "opt/ha/var/empty": None})
+    assert check(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "fault"),
+    [
+        ("etc/one.conf", "x", "lies outside /opt/ha and is not declared"),
+        ("opt/hax/file", "x", "lies outside /opt/ha and is not declared"),
+        ("usr/share/doc/ha-two/copyright", "x", "lies outside /opt/ha and is not declared"),
+        ("var/lib/one", None, "lies outside /opt/ha and is not declared"),
+        ("opt/ha/lib/libone.la", "x", "is a libtool archive"),
+        ("opt/ha/lib/__pycache__/one.cpython-311.pyc", "x", "is byte code"),
+        ("opt/ha/lib/one.pyc", "x", "is byte code"),
+        ("opt/ha/bin/one", 0o4755, "is setuid or setgid"),
+        ("opt/ha/bin/one", 0o2755, "is setuid or setgid"),
+        ("opt/ha/share/one/table", 0o666, "is writable by everybody"),
+        ("opt/ha/lib/libone.so", b"\x7fELF and then nonsense", "cannot be read by readelf"),
+    ],
+)
+def test_a_broken_rule_names_package_path_and_rule(
+    tmp_path: Path, path: str, content: str | bytes | int | None, fault: str
+) -> None:
+    build(tmp_path, {**GOOD, path: content})
+    assert check(tmp_path) == (f"ha-one: /{path}: {fault}",)
+
+
+def test_every_fault_of_every_package_is_named(tmp_path: Path) -> None:
+    packages = [{**AUTOTOOLS["packages"][0], "package": name} for name in ("ha-one", "ha-one-dev")]
+    build(tmp_path / "a", {"etc/x.la": 0o4777}, "ha-one-dev")
+    build(tmp_path / "b", {"etc/y": "y"})
+    (tmp_path / "a/made/ha-one-dev_1_all.deb").rename(tmp_path / "b/made/ha-one-dev_1_all.deb")
+    assert check(tmp_path / "b", make_recipe_from({**AUTOTOOLS, "packages": packages})) == (
+        "ha-one-dev: /etc/x.la: lies outside /opt/ha and is not declared",
+        "ha-one-dev: /etc/x.la: is a libtool archive",
+        "ha-one-dev: /etc/x.la: is setuid or setgid",
+        "ha-one-dev: /etc/x.la: is writable by everybody",
+        "ha-one: /etc/y: lies outside /opt/ha and is not declared",
+    )
+
+
+def test_what_the_recipe_declares_may_lie_outside(tmp_path: Path) -> None:
+    recipe = make_recipe_from(
+        change(AUTOTOOLS, "packages.0.outside-prefix", ["etc/init.d/one", "etc/one/*", "srv/one"])
+    )
+    build(tmp_path, {"etc/init.d/one": "x", "etc/one/deep/file": "x", "etc/one.conf": "x", "srv/one": None})
+    assert check(tmp_path, recipe) == ("ha-one: /etc/one.conf: lies outside /opt/ha and is not declared",)
+
+
+def test_links_are_judged_by_where_they_are(tmp_path: Path) -> None:
+    def link(tree: Path) -> None:
+        (tree / "usr/bin").mkdir(parents=True)
+        (tree / "usr/bin/one").symlink_to("/opt/ha/bin/one")
+        (tree / "usr/bin/two").hardlink_to(tree / "opt/ha/bin/one")
+        (tree / "opt/ha/bin/three").symlink_to("/usr/bin/env")
+
+    build(tmp_path, {"opt/ha/bin/one": "x"}, links=link)
+    assert sorted(check(tmp_path)) == [
+        f"ha-one: /usr/bin/{name}: lies outside /opt/ha and is not declared" for name in ("one", "two")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("program", "fault"),
+    [
+        ("good", None),
+        ("more", None),
+        ("static", None),
+        ("main.o", None),
+        ("plain", "has no RUNPATH /opt/ha/lib"),
+        ("wrong", "has RUNPATH /opt/other/lib instead of RUNPATH /opt/ha/lib"),
+        ("old", "has RPATH /opt/ha/lib instead of RUNPATH /opt/ha/lib"),
+    ],
+)
+def test_a_program_that_loads_libraries_finds_ours_by_runpath(
+    tmp_path: Path, programs: dict[str, bytes], program: str, fault: str | None
+) -> None:
+    build(tmp_path, {"opt/ha/bin/one": programs[program]})
+    assert check(tmp_path) == ((f"ha-one: /opt/ha/bin/one: {fault}",) if fault else ())
+
+
+def test_a_package_that_the_recipe_does_not_describe_is_a_fault(tmp_path: Path) -> None:
+    build(tmp_path, {"etc/x": "x"}, "ha-other")
+    text = "ha-other: ha-other_1_all.deb: is a package that recipe.toml does not describe"
+    assert check(tmp_path) == (text,)
+
+
+def test_debug_symbols_are_left_to_lintian(tmp_path: Path) -> None:
+    build(tmp_path, {"usr/lib/debug/.build-id/x.debug": "x"}, "ha-one-dbgsym")
+    assert check(tmp_path) == ()

@@ -1,0 +1,117 @@
+"""Which module may know which: the layers of docs, read out of the import statements; and the linters, as tests."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.samples import CHECKOUT
+
+LAYERS = (
+    ("errors",),
+    ("command", "control", "version"),
+    ("config", "disk", "mirror"),
+    ("recipe", "signing", "store"),
+    ("graph", "indexes", "template", "vcs"),
+    ("archive", "health", "plan"),
+    ("origin", "repository"),
+    ("lock", "source"),
+    ("chroot",),
+    ("build", "upkeep", "workshop"),
+    ("pipeline",),
+    ("doctor", "show"),
+    ("cli",),
+)
+"""From the lowest to the highest: a module imports from lower layers alone, never from its own."""
+LIBRARIES = {
+    "debian": {"control"},
+    "jinja2": {"template"},
+    "pydantic": {"config", "lock", "recipe"},
+    "rich": {"show"},
+    "sh": {"command"},
+    "typer": {"cli"},
+}
+"""The modules that know each library."""
+SPEAKING = {"cli", "show"}
+"""The modules that may print and decide how the program ends."""
+MODULES = {file.stem: file for file in (CHECKOUT / "hapkg").glob("*.py") if file.stem != "__init__"}
+RANKS = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
+
+
+@functools.cache
+def parse(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text("utf-8"))
+
+
+def imports(module: str) -> Iterator[str]:
+    """Full names of all that a module imports, wherever in it."""
+    for node in ast.walk(parse(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def find_own(module: str) -> set[str]:
+    """The modules of hapkg that a module imports."""
+    return {name.split(".")[1] for name in imports(module) if name.startswith("hapkg.")} & MODULES.keys()
+
+
+def find_calls(module: str) -> Iterator[str]:
+    """What a module calls or raises, as it is written."""
+    for node in ast.walk(parse(module)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+        elif isinstance(node, ast.Raise) and node.exc is not None:
+            yield ast.unparse(node.exc)
+
+
+def test_every_module_has_one_layer() -> None:
+    assert sorted(module for layer in LAYERS for module in layer) == sorted(MODULES)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_module_imports_from_lower_layers_alone(module: str) -> None:
+    assert {other for other in find_own(module) if RANKS[other] >= RANKS[module]} == set()
+
+
+def test_each_library_is_known_in_its_module_alone() -> None:
+    found: dict[str, set[str]] = {}
+    for module in MODULES:
+        for name in imports(module):
+            top = name.split(".")[0]
+            if top not in sys.stdlib_module_names and top != "hapkg":
+                found.setdefault(top, set()).add(module)
+    assert found == LIBRARIES
+
+
+def test_processes_have_one_door() -> None:
+    assert {module for module in MODULES if {"subprocess", "pty", "multiprocessing"} & set(imports(module))} == set()
+    doors = ("os.system", "os.popen", "os.fork", "os.exec", "os.spawn", "os.posix_spawn")
+    assert {module for module in MODULES if any(call.startswith(doors) for call in find_calls(module))} == set()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - SPEAKING))
+def test_only_the_surface_prints_and_exits(module: str) -> None:
+    forbidden = ("print", "input", "exit", "quit", "sys.exit", "os._exit", "SystemExit")
+    assert [call for call in find_calls(module) if call.partition("(")[0] in forbidden] == []
+    streams = ("sys.stdout", "sys.stderr", "sys.argv")
+    assert [node for node in ast.walk(parse(module)) if ast.unparse(node) in streams] == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert [module for module in MODULES if not ast.get_docstring(parse(module))] == []
+
+
+@pytest.mark.parametrize(
+    "argv", [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)], ids=["rules", "format", "types"]
+)
+def test_the_linters_agree(argv: tuple[str, ...]) -> None:
+    done = subprocess.run([sys.executable, "-m", *argv], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
