@@ -79,7 +79,9 @@ class Running:
     def wait_for(self, pattern: str, *, seconds: float = 90) -> None:
         """Wait until standard error says something."""
         wait_until(
-            lambda: re.search(pattern, self.stderr.read_text()) is not None or self.process.poll() is not None,
+            lambda: (
+                re.search(pattern, self.stderr.read_text(), re.MULTILINE) is not None or self.process.poll() is not None
+            ),
             f"{pattern!r} on standard error",
             seconds=seconds,
         )

@@ -30,10 +30,10 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_a_full_disk_is_one_clear_error(hapkg: Hapkg, project: Miniature, place: str) -> None:
+@pytest.mark.parametrize("where", PLACES)
+def test_a_full_disk_is_one_clear_error(hapkg: Hapkg, project: Miniature, where: str) -> None:
     project.add("large", make_plain_source())
-    within = ("unshare", "--mount", "sh", "-ec", f'{PLACES[place]}\nexec "$@"', "sh")
+    within = ("unshare", "--mount", "sh", "-ec", f'{PLACES[where]}\nexec "$@"', "sh")
     done = hapkg.on(project.root).run("build", "large", "--no-lintian", within=within)
     assert done.status == 9, done.stderr
     assert done.complaint.brief == "ha-large: the disk is full"

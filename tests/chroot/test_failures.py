@@ -13,7 +13,7 @@ from tests.chroot.miniature import PROGRAM, Miniature, make_package, make_patch,
 
 # Real autoconf, so that configure knows which switches it knows.
 CONFIGURED = {
-    "configure.ac": "AC_INIT([c], [1.0])\nAC_CONFIG_FILES([Makefile])\nAC_OUTPUT\n",
+    "configure.ac": "AC_INIT([c], [1.0])\nAC_ARG_ENABLE([silent-rules])\nAC_CONFIG_FILES([Makefile])\nAC_OUTPUT\n",
     "Makefile.in": "all:\ninstall:\n",
 }
 
@@ -67,7 +67,7 @@ def test_keep_going_builds_what_does_not_need_a_failed_source(broken: Done) -> N
 def test_a_failure_shows_the_end_of_its_log_and_how_to_repeat_it(broken: Done) -> None:
     complaint = find(broken, "ha-compile")
     log = broken.outcomes["ha-compile"]["log"]
-    assert complaint.brief == "ha-compile fails in phase compile: exit status 2"
+    assert complaint.brief == "ha-compile fails in phase compile with exit status 2"
     assert any(re.search("error: .missing. undeclared", line) for line in complaint.details)
     assert complaint.details[-2:] == (f"log: {log}", f"again: hapkg build ha-compile --suite {SUITE}")
     assert "missing" in Path(log).read_text()

@@ -22,6 +22,7 @@ from tests.unit.samples import AUTOTOOLS, make_recipe_from
 
 CONTENT = gzip.compress(b"upstream's code", mtime=0)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
+PAUSES = origin._PAUSES
 TRY_AGAIN = "check the network, or add another [[origins]] to recipe.toml; --mirror names a Debian archive"
 LOOK = "a tarball that changed upstream needs a look before its sha256 is changed"
 
@@ -94,6 +95,7 @@ def server() -> Iterator[Server]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Pauses between attempts, noted instead of taken."""
     noted: list[float] = []
+    monkeypatch.setattr(origin, "_PAUSES", PAUSES)
     monkeypatch.setattr("time.sleep", noted.append)
     monkeypatch.setenv("no_proxy", "*")
     return noted

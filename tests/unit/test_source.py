@@ -135,7 +135,6 @@ def test_a_source_package_without_upstream_is_native(tmp_path: Path) -> None:
     package = make_source_package(recipe, debian, None, version=NATIVE_VERSION, target=tmp_path / "made")
     assert [file.name for file in package.files] == ["ha-one_1.2+ha12.1.dsc", "ha-one_1.2+ha12.1.tar.xz"]
     assert read_dsc(package.dsc)["Format"] == "3.0 (native)"
-    assert unpack(package, tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -178,22 +177,14 @@ def test_a_patch_that_does_not_apply_is_named(tmp_path: Path) -> None:
     assert any("Hunk #1 FAILED" in line for line in error.details)
 
 
-def test_a_patch_that_fails_in_many_places_is_named(tmp_path: Path) -> None:
-    hunks = "".join(f"@@ -{line} +{line} @@\n-never {line}\n+said {line}\n" for line in range(1, 60, 2))
-    patch = WRONG_PATCH.partition("@@")[0] + hunks
-    tarball = make_tarball(tmp_path / "cache", {"one-1.2/greeting": "line\n" * 60})
-    error = refuse(tmp_path / "made", tarball, {"many.patch": patch})
-    assert error.brief == "ha-one: patch many.patch does not apply to version 1.2"
-
-
 def test_a_pinned_patch_that_does_not_apply_is_named(tmp_path: Path) -> None:
     pinned = {"type": "url", "name": "x.patch", "url": "https://example.org/x", "sha256": "0" * 64}
     recipe = make_recipe_from({**AUTOTOOLS, "remote-patches": [pinned]})
-    tarball = make_tarball(tmp_path / "cache", UPSTREAM)
+    tarball = make_tarball(tmp_path / "cache", {"one-1.2/greeting": "line\n" * 60})
+    hunks = (f"@@ -{line} +{line} @@\n-never {line}\n+said {line}\n" for line in range(1, 60, 2))
+    debian = make_debian({"x.patch": WRONG_PATCH.partition("@@")[0] + "".join(hunks)})
     with pytest.raises(SourceError) as caught:
-        make_source_package(
-            recipe, make_debian({"x.patch": WRONG_PATCH}), tarball, version=VERSION, target=tmp_path / "made"
-        )
+        make_source_package(recipe, debian, tarball, version=VERSION, target=tmp_path / "made")
     assert (caught.value.brief, caught.value.hint) == (
         "ha-one: patch x.patch does not apply to version 1.2",
         "pin the patch for this version in recipe.toml, [[remote-patches]], or remove it",
@@ -268,12 +259,14 @@ def test_packaging_of_upstream_is_left_out(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("target", ["/etc", "nowhere"])
-def test_packaging_of_upstream_that_is_a_link_is_not_followed(tmp_path: Path, target: str) -> None:
+def test_packaging_of_upstream_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/file").touch()
     link = tarfile.TarInfo("one-1.2/debian")
-    link.type, link.linkname = tarfile.SYMTYPE, target
+    link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "outside")
     package = make_quilt(tmp_path / "made", make_tarball(tmp_path / "cache", [link]))
     assert read_dsc(package.dsc)["Source"] == "ha-one"
+    assert [file.name for file in (tmp_path / "outside").iterdir()] == ["file"]
 
 
 def test_a_version_that_the_changelog_does_not_have_is_an_error(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_suites_are_known_in_the_order_of_debian() -> None:
 
 
 @settings(max_examples=3)
-@given(st.lists(st.tuples(versions, versions), min_size=40, max_size=40))
+@given(st.lists(st.tuples(versions, versions), min_size=30, max_size=30))
 def test_hapkg_orders_its_versions_as_dpkg_does(pairs: list[tuple[Version, Version]]) -> None:
     texts = [(str(left), str(right)) for left, right in pairs]
     assert [compare_versions(*pair) for pair in texts] == compare_with_dpkg(texts)
@@ -130,7 +130,7 @@ plain = st.lists(st.integers(0, 30), min_size=1, max_size=4)
 
 
 @settings(max_examples=3)
-@given(st.lists(st.tuples(plain, plain, numbers, numbers), min_size=40, max_size=40))
+@given(st.lists(st.tuples(plain, plain, numbers, numbers), min_size=30, max_size=30))
 def test_a_newer_release_of_upstream_wins_whatever_the_rest_says(
     samples: list[tuple[list[int], list[int], int, int]],
 ) -> None:
@@ -144,7 +144,7 @@ def test_a_newer_release_of_upstream_wins_whatever_the_rest_says(
 
 
 @settings(max_examples=3)
-@given(st.lists(st.tuples(upstreams, numbers, numbers), min_size=40, max_size=40))
+@given(st.lists(st.tuples(upstreams, numbers, numbers), min_size=30, max_size=30))
 def test_a_newer_suite_wins_whatever_the_rebuilds_were(samples: list[tuple[str, int, int]]) -> None:
     pairs = [
         (make(upstream, 1, old, first), make(upstream, 1, new, second))
@@ -161,6 +161,6 @@ foreign = st.builds(
 
 
 @settings(max_examples=3)
-@given(st.lists(st.tuples(foreign, foreign), min_size=40, max_size=40))
+@given(st.lists(st.tuples(foreign, foreign), min_size=30, max_size=30))
 def test_hapkg_orders_versions_of_debian_as_dpkg_does(pairs: list[tuple[str, str]]) -> None:
     assert [compare_versions(*pair) for pair in pairs] == compare_with_dpkg(pairs)
