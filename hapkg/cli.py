@@ -22,11 +22,20 @@ from hapkg.config import Project, find_cache, find_keys, find_project
 from hapkg.control import SourceName
 from hapkg.doctor import diagnose
 from hapkg.errors import HapkgError, Interrupted, UsageError
+from hapkg.kernel import check_kernels, needs_chroot
 from hapkg.pipeline import Outcome
 from hapkg.recipe import Recipe, find_recipe
 from hapkg.repository import Identity, KeyChoice, Publication
 from hapkg.store import Artifact, Store
-from hapkg.workshop import Workshop, collect_uploads, count_cores, make_plan, open_workshop, take_snapshots
+from hapkg.workshop import (
+    Workshop,
+    collect_uploads,
+    count_cores,
+    make_plan,
+    open_workshop,
+    read_architecture,
+    take_snapshots,
+)
 
 # Typer brings its own click and names the base of its usage errors nowhere in public.
 _CommandLineProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -333,8 +342,11 @@ def _build(
     origin: Repository | None = None,
     ref: str | None = None,
 ) -> None:
+    if needs_chroot(context.project.settings, context.project.pick_suite(suite), context.store.root):
+        _make_chroot(context, suite, archive, renew=False)
     workshop = replace(open_workshop(context.project, context.store, suite, archive), lintian=lintian)
     targets = _pick(workshop, names)
+    check_kernels([workshop.recipes[name] for name in targets], workshop.suite, context.store.root, read_architecture())
     outcomes: list[Outcome] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(context.store.lock())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,18 @@ def _is_known_suite(value: str) -> str:
 KnownSuite = Annotated[str, AfterValidator(_is_known_suite)]
 Line = Annotated[str, AfterValidator(check_line)]
 """Text that stands on one line of a file that hapkg writes, and cannot start another."""
+
+
+DEFAULT_KERNEL = "default"
+
+
+def _is_kernel(value: str) -> str:
+    if value != DEFAULT_KERNEL and not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+[a-z0-9.+-]*", value):
+        raise ValueError(f"{value!r} must be a kernel as uname -r names it, 6.1.0-38-amd64, or {DEFAULT_KERNEL!r}")
+    return value
+
+
+Kernel = Annotated[str, AfterValidator(_is_kernel)]
 
 
 def to_key(name: str) -> str:
@@ -74,6 +87,8 @@ class Settings(Table):
     cluster_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] = "hacluster"
     cluster_group: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] = "haclient"
     maintainer: Annotated[str, Field(pattern=r"^[^<>]+ <[^<>@\s]+@[^<>@\s]+>$"), AfterValidator(check_line)]
+    kernels: dict[KnownSuite, Annotated[tuple[Kernel, ...], Field(strict=False)]] = {}
+    """By suite, the kernels that module packages are built for; DEFAULT_KERNEL is the one that the suite installs."""
     repository: Line = "apt"
     origin: Line = "hapkg"
     label: Line = "Linux HA stack"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from hapkg import archive, command, disk
-from hapkg.errors import FetchError, HapkgError, IntegrityError, MachineError
+from hapkg.errors import FetchError, HapkgError, IntegrityError, MachineError, SourceError, UsageError
 from hapkg.mirror import Mirror
 from hapkg.recipe import (
     DebianOrigin,
@@ -94,7 +94,7 @@ def fetch(recipe: Recipe, cache: Path, mirror: Mirror | None) -> Tarball:
         if isinstance(repository, RepositoryOrigin):
             try:
                 tarball = fetch_commit(recipe, find_commit(recipe, repository.type, None, cache), cache)
-            except (FetchError, IntegrityError) as error:
+            except (FetchError, IntegrityError, SourceError, UsageError) as error:
                 failures.append(error)
                 notes += [f"{describe_origin(repository)}: {error.brief}", *error.details]
             else:

@@ -242,7 +242,7 @@ def _build(
     made.mkdir(parents=True)
     started = time.monotonic()
     tarball: Tarball | None = None
-    if recipe.style is not Style.META:
+    if not recipe.native:
         report("fetch")
         tarball = workshop.snapshots.get(recipe.name) or fetch(recipe, workshop.store.root, workshop.mirror)
         with log.open("a", encoding="utf-8") as file:
@@ -321,7 +321,7 @@ def make_lock(workshop: Workshop, names: Sequence[SourceName]) -> Path:
     entries = {name: entry for name, entry in old.items() if name in workshop.recipes}
     for name in names:
         recipe = workshop.recipes[name]
-        if recipe.style is Style.META:
+        if recipe.native:
             continue
         tarball = fetch(recipe, workshop.store.root, workshop.mirror)
         for patch in recipe.remote_patches:

@@ -16,7 +16,7 @@ from typing import Any
 
 from hapkg.config import RELEASES
 from hapkg.control import SourceName, Suite
-from hapkg.recipe import Recipe, Style
+from hapkg.recipe import Recipe
 from hapkg.store import Artifact
 from hapkg.template import DebianFolder
 from hapkg.version import Version
@@ -86,7 +86,7 @@ def make_key(inputs: Mapping[str, Any]) -> str:
 
 def choose_version(recipe: Recipe, suite: Suite, key: str, known: Iterable[Release]) -> str:
     """The version for a key: the one it had before, or the next rebuild number of this recipe in this suite."""
-    revision = None if recipe.style is Style.META else recipe.revision
+    revision = None if recipe.native else recipe.revision
     first = Version(upstream=recipe.version, revision=revision, release=RELEASES[suite], rebuild=1)
     highest = 0
     for release in known:

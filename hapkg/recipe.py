@@ -25,6 +25,9 @@ class Style(StrEnum):
 
     AUTOTOOLS = "autotools"
     META = "meta"
+    KERNEL_MODULE = "kernel-module"
+    KERNEL_PACKAGE = "kernel-package"
+    """Of hapkg's own making: a kernel-module's package for one kernel, see kernel.py."""
 
 
 def _package_name(value: str) -> str:
@@ -211,6 +214,17 @@ class LintianOverride(Table):
     reason: Line
 
 
+class Module(Table):
+    """A module of the kernel's own source (style kernel-module)."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    """Of the .ko file."""
+    tree: Annotated[str, Field(pattern=r"^[a-z0-9_-]+(/[a-z0-9_-]+)*$")]
+    """Its folder in the kernel's source."""
+    synopsis: Annotated[str, Field(max_length=40), AfterValidator(check_line)]
+    description: Annotated[str, AfterValidator(_prose)]
+
+
 class Package(Table):
     """One binary package."""
 
@@ -266,6 +280,7 @@ class Recipe(Table):
     tests_off_reason: Annotated[Line, AfterValidator(_remark)] | None = None
     not_installed: Paths = ()
     """What upstream installs and no package carries."""
+    module: Module | None = None
     copyright: Annotated[tuple[CopyrightFiles, ...], Field(strict=False, min_length=1)]
     lintian_overrides: Annotated[tuple[LintianOverride, ...], Field(strict=False)] = ()
     """Overrides of the source package."""
@@ -274,11 +289,18 @@ class Recipe(Table):
     folder: Path = Field(exclude=True)
     patches: Annotated[tuple[str, ...], Field(strict=False, exclude=True)] = ()
     """Names in patches/series, in order."""
+    kernel: str = Field(default="", exclude=True)
+    """The kernel that a kernel-package is for."""
 
     @property
     def name(self) -> SourceName:
         """Name of the source package."""
         return SourceName(self.source)
+
+    @property
+    def native(self) -> bool:
+        """Whether there is no tarball of upstream: debian/ is the whole source."""
+        return self.style in (Style.META, Style.KERNEL_MODULE, Style.KERNEL_PACKAGE)
 
     @property
     def needs(self) -> tuple[BinaryName, ...]:
@@ -306,6 +328,16 @@ class Recipe(Table):
         return int(self.date.timestamp())
 
     @model_validator(mode="after")
+    def _describes_its_module(self) -> Self:
+        if self.style is Style.KERNEL_PACKAGE:
+            raise ValueError("hapkg makes kernel-packages by itself: name the kernel in pyproject.toml, kernels")
+        if (self.style is Style.KERNEL_MODULE) != (self.module is not None):
+            raise ValueError("style kernel-module and the table [module] go together")
+        if self.module and len(self.packages) != 1:
+            raise ValueError("style kernel-module gives one package, the source for module-assistant")
+        return self
+
+    @model_validator(mode="after")
     def _agrees_with_itself(self, info: ValidationInfo) -> Self:
         names = [package.package for package in self.packages]
         for name in names:
@@ -315,18 +347,18 @@ class Recipe(Table):
         for name in (self.source, *names):
             if not name.removeprefix(prefix) or not name.startswith(prefix):
                 raise ValueError(f"package {name} must be named {prefix}…, or it would shadow the distribution's")
-        native = self.style is Style.META
+        native = self.native
         if "series" in _distinct(self.series):
             raise ValueError("a patch cannot be named series, which is the list of them")
         if native and (self.origins or self.upstream or self.series):
-            raise ValueError("a meta recipe has no upstream: remove upstream, origins and patches")
+            raise ValueError(f"a {self.style} recipe has no upstream: remove upstream, origins and patches")
         if not native and not (self.origins and self.upstream):
             raise ValueError(f"style {self.style} needs [upstream] and at least one [[origins]]")
         kinds = {origin.type for origin in self.origins if isinstance(origin, RepositoryOrigin)}
         for kind in sorted(kinds):
             if self.upstream and (self.upstream.commit is None or getattr(self.upstream, kind) is None):
                 raise ValueError(f"an origin of type {kind} needs {kind} and commit in [upstream]")
-        if not native and any(package.stack for package in self.packages):
+        if self.style is not Style.META and any(package.stack for package in self.packages):
             raise ValueError("stack is for style meta; others name their run-time needs in depends")
         if self.tests == (self.tests_off_reason is not None):
             raise ValueError("tests = false and tests-off-reason go together")
@@ -337,7 +369,7 @@ def read_recipe(folder: Path, *, package_prefix: str) -> Recipe:
     """The recipe in one folder. Raises RecipeError naming file, key and remedy."""
     file = folder / RECIPE_FILE
     table = read_toml(file, RecipeError)
-    for hidden in ("folder", "patches"):
+    for hidden in ("folder", "patches", "kernel"):
         if hidden in table:
             raise RecipeError(f"{file}: unknown key {hidden}", hint="patches are listed in patches/series")
     table["folder"] = folder

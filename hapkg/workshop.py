@@ -16,6 +16,7 @@ from hapkg.config import Project
 from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.errors import RepositoryError
 from hapkg.graph import Graph, make_graph
+from hapkg.kernel import add_packages
 from hapkg.lock import Lock, read_lock
 from hapkg.mirror import Mirror, find_mirror
 from hapkg.origin import Tarball, fetch_commit
@@ -51,8 +52,8 @@ class Workshop:
 
 def open_workshop(project: Project, store: Store, suite: str | None, mirror: str | None) -> Workshop:
     """Read recipes, graph and published versions. suite and mirror are what the command line says."""
-    recipes = read_recipes(project)
     chosen = project.pick_suite(suite)
+    recipes = add_packages(read_recipes(project), project.settings, chosen, store.root, read_architecture())
     published = read_pool(project.repository, chosen).sources
     return Workshop(
         project=project,

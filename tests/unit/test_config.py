@@ -39,6 +39,7 @@ def test_settings_have_defaults() -> None:
         "cluster-user": "hacluster",
         "cluster-group": "haclient",
         "maintainer": MAINTAINER,
+        "kernels": {},
         "repository": "apt",
         "origin": "hapkg",
         "label": "Linux HA stack",

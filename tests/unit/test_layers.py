@@ -23,6 +23,7 @@ LAYERS = (
     ("origin", "repository"),
     ("lock", "source"),
     ("chroot",),
+    ("kernel",),
     ("build", "upkeep", "workshop"),
     ("pipeline",),
     ("doctor", "show"),

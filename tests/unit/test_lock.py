@@ -15,7 +15,7 @@ from hapkg.control import SourceName, Suite
 from hapkg.errors import IntegrityError
 from hapkg.lock import Lock, LockedSource, check_entry, lock_file, read_lock, tree_digest, write_lock
 from hapkg.pipeline import make_lock
-from hapkg.recipe import Style, read_recipes
+from hapkg.recipe import read_recipes
 from hapkg.store import Store
 from hapkg.workshop import Workshop, open_workshop
 
@@ -151,7 +151,7 @@ def test_locking_one_source_keeps_the_others_and_drops_what_has_no_recipe(worksh
 
 def test_the_locks_of_this_project_know_every_recipe_as_it_stands() -> None:
     project = find_project(Path(__file__))
-    recipes = {name: recipe for name, recipe in read_recipes(project).items() if recipe.style is not Style.META}
+    recipes = {name: recipe for name, recipe in read_recipes(project).items() if not recipe.native}
     assert lock_file(project.root, SUITE).exists()
     for suite in project.settings.suites:
         if (lock := read_lock(project.root, Suite(suite))) is not None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hapkg import command, origin
-from hapkg.errors import FetchError, HapkgError, IntegrityError, Interrupted, MachineError
+from hapkg.errors import FetchError, HapkgError, IntegrityError, Interrupted, MachineError, SourceError, UsageError
 from hapkg.origin import Tarball, describe_origin, fetch, fetch_patch
 from hapkg.recipe import DebianOrigin, Recipe
 from tests.unit.samples import AUTOTOOLS, make_recipe_from
@@ -284,6 +284,23 @@ def test_a_pinned_patch_is_fetched_once(server: Server, tmp_path: Path) -> None:
     recipe = make_recipe_from({**AUTOTOOLS, "remote-patches": [patch]})
     found = [fetch_patch(recipe, recipe.remote_patches[0], tmp_path, None) for _ in range(2)]
     assert (found, server.asked) == ([content, content], ["/x"])
+
+
+@pytest.mark.parametrize("kind", [UsageError, SourceError, FetchError])
+def test_a_repository_without_the_commit_is_an_origin_that_delivers_nothing(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[HapkgError]
+) -> None:
+    def find_commit(*_: object) -> None:
+        raise kind("no such commit", hint="of no use here")
+
+    monkeypatch.setattr(origin, "find_commit", find_commit)
+    url = server.give("/gone.tar.gz", ABSENT)
+    gone = {"type": "tarball", "url": url, "sha256": DIGEST}
+    upstream = {**AUTOTOOLS["upstream"], "commit": "a" * 40}
+    recipe = make_recipe_from({**AUTOTOOLS, "upstream": upstream, "origins": [gone, {"type": "git"}]})
+    error = refuse(recipe, tmp_path)
+    assert (type(error), error.hint) == (FetchError, TRY_AGAIN)
+    assert error.details == (f"{url}: the server answers 404 Not Found", "upstream's git repository: no such commit")
 
 
 def test_a_cache_that_cannot_be_written_is_the_machines_failure(server: Server, tmp_path: Path) -> None:

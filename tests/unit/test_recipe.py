@@ -34,6 +34,7 @@ LINE = "must be one line of printable text, without blanks at its ends"
 NAME = "is not a Debian package name: lower-case letters, digits, '+', '-', '.'"
 PATH = "must be a path or pattern below the prefix: no leading slash, '..', blank, $ or {}"
 RELATION = "is not a relation such as 'zlib1g-dev (>= 1.2)'"
+STYLES = " or ".join(", ".join(f"'{style}'" for style in Style).rsplit(", ", 1))
 SECTION = "string should match pattern '^[a-z0-9][a-z0-9+./-]*$'"
 URL = "string should match pattern '^(https?|file)://[!-~]+$'"
 URL_PATCH = {"type": "url", "name": "x.patch", "url": "https://example.org/x", "sha256": DIGEST}
@@ -108,7 +109,7 @@ def test_a_meta_recipe_needs_the_stack_it_pins(tmp_path: Path) -> None:
         ("build-depends", [1], "build-depends[1]: must be a string", "it says 1"),
         ("packages", [], "packages: must not be empty", ""),
         ("copyright.0.copyright", [], "copyright[1].copyright: must not be empty", ""),
-        ("style", "cmake", "style: input should be 'autotools' or 'meta'", "it says 'cmake'"),
+        ("style", "cmake", f"style: input should be {STYLES}", "it says 'cmake'"),
         (
             "packages.0.architecture",
             "amd64",
