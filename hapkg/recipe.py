@@ -277,6 +277,8 @@ class Recipe(Table):
     make: Lines = ()
     """Variables on make's command line."""
     tests: bool = True
+    tests_parallel: bool = True
+    """False for tests that share a file."""
     tests_off_reason: Annotated[Line, AfterValidator(_remark)] | None = None
     not_installed: Paths = ()
     """What upstream installs and no package carries."""
