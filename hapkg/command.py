@@ -145,11 +145,7 @@ def stop_all() -> None:
     _stopping.set()
     with _running_lock:
         processes = list(_running.values())
-    for process in processes:
-        _signal_group(process, signal.SIGTERM)
-    timer = threading.Timer(GRACE_SECONDS, _kill_all, [processes])
-    timer.daemon = True
-    timer.start()
+    _end(processes)
 
 
 def check_stop() -> None:
@@ -175,7 +171,7 @@ def _wait(process: Any, *, cleanup: bool) -> int:
         with _running_lock:
             _running[process.pid] = process
         if _stopping.is_set():  # stop_all() may have looked before the process was entered
-            _signal_group(process, signal.SIGTERM)
+            _end([process])
     try:
         process.wait()
     except BaseException:
@@ -188,6 +184,14 @@ def _wait(process: Any, *, cleanup: bool) -> int:
         with _running_lock:
             _running.pop(process.pid, None)
     return int(process.exit_code)
+
+
+def _end(processes: Sequence[Any]) -> None:
+    for process in processes:
+        _signal_group(process, signal.SIGTERM)
+    timer = threading.Timer(GRACE_SECONDS, _kill_all, [processes])
+    timer.daemon = True
+    timer.start()
 
 
 def _kill_all(processes: Sequence[Any]) -> None:

@@ -24,7 +24,9 @@ class Style(StrEnum):
     """How a source builds; each is a folder of debian-templates/."""
 
     AUTOTOOLS = "autotools"
+    MAKE = "make"
     META = "meta"
+    PYTHON = "python"
     KERNEL_MODULE = "kernel-module"
     KERNEL_PACKAGE = "kernel-package"
     """Of hapkg's own making: a kernel-module's package for one kernel, see kernel.py."""

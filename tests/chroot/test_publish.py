@@ -98,7 +98,7 @@ def test_the_stack_installs_over_http_and_runs(hapkg: Hapkg, repository: Reposit
         policy = node.run("apt-cache policy ha-two").output
         assert f"{repository.url} {SUITE}/main" in policy
         node.run("apt-get purge 'ha-*'")
-        assert node.run("find /opt -mindepth 1 || test ! -e /opt").output == ""
+        assert node.run("test ! -e /opt || find /opt -mindepth 1").output == ""
 
 
 def test_the_stack_installs_from_a_folder_until_its_release_is_changed(hapkg: Hapkg, local: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_fresh_node_refuses_a_changed_release(hapkg: Hapkg, local: Path) -> No
         node.session.copy_in([local], "/srv", user="root")
         change_release(node)
         assert node.run("apt-get update", check=False).status == 100
-        assert "has no installation candidate" in node.run("apt-get install ha-stack", check=False).output
+        assert node.run("apt-get install ha-stack", check=False).status == 100
 
 
 def test_a_changed_package_is_refused(hapkg: Hapkg, local: Path) -> None:
