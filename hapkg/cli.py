@@ -431,9 +431,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _on_signal)
     signal.signal(signal.SIGHUP, _on_signal)
     try:
-        app(standalone_mode=False)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
+        sys.exit(app(standalone_mode=False))  # what typer.Exit carried comes back as the result
     except HapkgError as error:
         show.print_error(error)
         sys.exit(error.exit_code)
