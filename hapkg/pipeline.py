@@ -189,9 +189,10 @@ def _process(
         error = cause if isinstance(cause, HapkgError) else _describe_machine(name, cause)
         shutil.rmtree(workshop.store.work / name, ignore_errors=True)
         with contextlib.suppress(OSError):
-            if not log.exists():
-                log.parent.mkdir(parents=True, exist_ok=True)
-                log.write_text("\n".join((error.brief, *error.details)) + "\n", "utf-8")
+            log.parent.mkdir(parents=True, exist_ok=True)
+            if f"log: {log}" not in error.details:  # an error that quotes the log adds nothing to it
+                with log.open("a", encoding="utf-8") as file:
+                    file.writelines(f"{line}\n" for line in (f"error: {error.brief}", *error.details))
         return Outcome(
             source=name,
             ending=Ending.FAILED,
