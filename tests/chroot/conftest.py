@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -38,11 +40,16 @@ class Built:
         return found
 
 
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.fixture(scope="session")
 def place() -> Iterator[Path]:
     """A folder with a short path on a real disk: chroots are large, and overlays want a plain file system below."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
+    signal.signal(signal.SIGTERM, _on_signal)  # chroots and accounts are removed whatever ends the tests
     folder = Path(tempfile.mkdtemp(prefix="hapkg-test-", dir="/var/tmp"))
     folder.chmod(0o755)
     yield folder

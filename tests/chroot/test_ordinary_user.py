@@ -26,7 +26,7 @@ from tests.chroot.machine import (
 )
 from tests.chroot.miniature import CHECKOUT, SLEEP, Miniature, add_stack, make_sleeper
 
-NAME = "hapkg-tester"
+NAME = f"hapkg-test-{os.getpid()}"
 BECOME = ("setpriv", "--reuid", NAME, "--regid", NAME, "--init-groups", "--")
 
 
