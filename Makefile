@@ -1,5 +1,6 @@
 # make stack        set up, build everything, publish to ./apt, and say what to run on a node
 # make test         unit, golden and chroot tests
+# make test-chroot  every chroot test: hard ends, ordinary user, plain sbuild, publishing
 # make acceptance   the real stack: build, publish, install, run
 SUITE ?= bookworm
 PYTHON ?= python3
@@ -12,7 +13,7 @@ APT_PACKAGES = apt-utils autoconf automake binutils build-essential debhelper de
     util-linux xz-utils
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test unit lint acceptance clean
+.PHONY: setup stack test test-chroot unit lint acceptance clean
 
 setup: $(VENV)/.done
 
@@ -31,7 +32,12 @@ stack: setup
 	$(HAPKG) publish --repo ./apt --suite $(SUITE)
 
 test: setup
-	$(VENV)/bin/pytest tests -m 'not acceptance'
+	$(VENV)/bin/pytest tests/unit tests/test_repository.py \
+	    $(addprefix tests/chroot/test_,build.py chroot.py disk_full.py failures.py)
+
+# All of them, with hard ends, an ordinary user, plain sbuild and publishing: longer, and best on a quiet machine.
+test-chroot: setup
+	$(VENV)/bin/pytest tests/chroot
 
 unit: setup
 	$(VENV)/bin/pytest tests/unit

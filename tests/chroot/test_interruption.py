@@ -30,7 +30,7 @@ def asleep(hapkg: Hapkg, project: Miniature) -> Iterator[Running]:
     project.add("dozing", make_sleeper())
     project.add("snoring", make_sleeper())
     running = hapkg.on(project.root).start("build-all", "--jobs", "2", "--no-lintian")
-    wait_until(lambda: count_asleep(hapkg.chroot) == 2, "two builds asleep", seconds=120)
+    wait_until(lambda: count_asleep(hapkg.chroot) == 2, "two builds asleep", seconds=300)
     yield running
     if running.process.poll() is None:
         running.stop(signal.SIGTERM)
@@ -45,7 +45,7 @@ def test_a_second_hapkg_is_refused_and_ctrl_c_ends_the_first_with_all_its_builds
     assert count_asleep(hapkg.chroot) == 2
     done = asleep.stop(signal.SIGINT)
     assert done.status == 130
-    assert done.seconds < 15
+    assert done.seconds < 60
     assert done.stderr.splitlines()[-1] == "stopped"
     assert "Traceback" not in done.stderr
     assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
@@ -55,10 +55,10 @@ def test_sigterm_while_dependencies_are_installed_ends_apt_too(hapkg: Hapkg, pro
     project.add("early", make_plain_source())
     running = hapkg.on(project.root).start("build", "early", "--no-lintian")
     log = hapkg.cache / "failed" / SUITE / "ha-early" / "build.log"
-    wait_until(lambda: log.exists() and "Setting up" in log.read_text(), "package set up", seconds=60)
+    wait_until(lambda: log.exists() and "Setting up" in log.read_text(), "package set up", seconds=300)
     done = running.stop(signal.SIGTERM)
     assert (done.status, done.stderr.splitlines()[-1]) == (130, "stopped")
-    assert done.seconds < 15
+    assert done.seconds < 60
     assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
 
 
@@ -66,9 +66,9 @@ def test_a_killed_hapkg_takes_its_builds_along_and_the_next_run_clears_up(hapkg:
     project.add("dozing", make_sleeper())
     program = hapkg.on(project.root)
     running = program.start("build", "dozing", "--no-lintian")
-    wait_until(lambda: count_asleep(hapkg.chroot) == 1, "build asleep", seconds=120)
+    wait_until(lambda: count_asleep(hapkg.chroot) == 1, "build asleep", seconds=300)
     assert running.stop(signal.SIGKILL).status == -signal.SIGKILL
-    wait_until(lambda: find_processes(hapkg.chroot) == [], "end of the killed run's processes", seconds=5)
+    wait_until(lambda: find_processes(hapkg.chroot) == [], "end of the killed run's processes", seconds=60)
     assert len(find_sessions(hapkg.chroot)) == 1
     project.add("dozing", make_plain_source())
     assert program.succeed("build", "dozing", "--no-lintian", "--json").endings == {"ha-dozing": "built"}
@@ -84,11 +84,11 @@ def test_a_stopped_chroot_create_leaves_no_process_mount_or_configuration(
     before = sorted(Path("/etc/schroot/chroot.d").iterdir())
     running = program.start("chroot", "create")
     root = cache / "chroots" / f".new-{SUITE}" / "root"
-    wait_until((root / "var/lib/dpkg/status").exists, "package unpacked", seconds=60)
+    wait_until((root / "var/lib/dpkg/status").exists, "package unpacked", seconds=300)
     done = running.stop(number)
     assert done.status == (130 if number == signal.SIGTERM else -number)
-    assert done.seconds < 5
-    wait_until(lambda: find_processes(str(root)) == [], "end of mmdebstrap", seconds=5)
+    assert done.seconds < 60
+    wait_until(lambda: find_processes(str(root)) == [], "end of mmdebstrap", seconds=60)
     assert find_mounts(str(cache)) == []
     assert sorted(Path("/etc/schroot/chroot.d").iterdir()) == before
     assert program.succeed("chroot", "list", "--json").stdout.strip() == "[]"

@@ -97,7 +97,7 @@ def test_an_ordinary_user_builds_the_same_bytes_with_compilers_that_are_neither_
     assert pwd.getpwnam(NAME).pw_uid != 2952
     done = running.stop(signal.SIGTERM)
     assert (done.status, done.stderr.splitlines()[-1]) == (130, "stopped")
-    assert done.seconds < 15
+    assert done.seconds < 60
     assert find_leftovers(chroot, person.cache) == NOTHING
     kept = [*(person.cache / "builds").glob("*/ha-one*.deb")]
     assert {deb.owner() for deb in kept} == {NAME}
@@ -115,9 +115,9 @@ def test_a_killed_hapkg_takes_its_builds_along(person: Hapkg, chroot: str) -> No
 def test_a_stopped_chroot_update_keeps_the_chroot(person: Hapkg, chroot: str) -> None:
     running = person.start("chroot", "update")
     new = person.cache / "chroots" / f".new-{SUITE}" / "root"
-    wait_until((new / "var/lib/dpkg/status").exists, "package unpacked", seconds=60)
+    wait_until((new / "var/lib/dpkg/status").exists, "package unpacked", seconds=300)
     done = running.stop(signal.SIGINT)
     assert done.status == 130
-    assert done.seconds < 5
-    wait_until(lambda: find_processes(str(new)) == [], "end of mmdebstrap", seconds=5)
+    assert done.seconds < 60
+    wait_until(lambda: find_processes(str(new)) == [], "end of mmdebstrap", seconds=60)
     assert person.chroot == chroot
