@@ -142,7 +142,7 @@ class Session:
 @contextlib.contextmanager
 def enter(chroot: Chroot, label: str) -> Iterator[Session]:
     """A session of a chroot, ended whatever happens inside. The label keeps sessions of one chroot apart."""
-    name = f"{chroot.name}-{label}"
+    name = f"{chroot.name}-{label.replace('+', '_')}"  # schroot takes no plus, names of packages may have one
     try:
         command.run(["schroot", "--begin-session", "--chroot", f"chroot:{chroot.name}", "--session-name", name])
         yield Session(name)

@@ -21,6 +21,7 @@ from hapkg import chroot as chroots
 from hapkg.config import Project, find_cache, find_keys, find_project
 from hapkg.control import SourceName
 from hapkg.doctor import diagnose
+from hapkg.draft import draft
 from hapkg.errors import HapkgError, Interrupted, UsageError
 from hapkg.kernel import check_kernels, needs_chroot
 from hapkg.pipeline import Outcome
@@ -259,6 +260,18 @@ def lock(
     workshop = open_workshop(context.obj.project, context.obj.store, suite, mirror)
     with context.obj.store.lock():
         show.say(f"wrote {pipeline.make_lock(workshop, _pick(workshop, names))}")
+
+
+@app.command()
+def new(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Folder of the recipe, the package's name without its prefix.")],
+    origin: Annotated[str, typer.Option("--from", help="Tarball, its address, or the address of a repository.")],
+) -> None:
+    """Draft the recipe of an upstream source."""
+    store: Store = context.obj.store
+    with store.lock():
+        show.say(f"wrote {draft(context.obj.project, name, origin, store.root)}")
 
 
 @app.command()

@@ -21,7 +21,7 @@ LAYERS = (
     ("graph", "indexes", "template", "vcs"),
     ("archive", "health", "plan"),
     ("origin", "repository"),
-    ("lock", "source"),
+    ("draft", "lock", "source"),
     ("chroot",),
     ("kernel",),
     ("build", "upkeep", "workshop"),
