@@ -187,13 +187,14 @@ def _fetch_one(origin: Pinned, cache: Path, mirror: Mirror | None) -> Path:
             elif isinstance(origin, DebianPatch):
                 file = archive.fetch_packaging_file(origin, cache, mirror, Path(scratch))
             else:
-                file = _fetch_url(origin.url, Path(scratch) / "tarball")
+                file = fetch_url(origin.url, Path(scratch) / "tarball")
             return _keep(file, cache, origin.sha256)
     except OSError as cause:
         raise MachineError(f"{cache}: {cause.strerror}", hint="free some space, or use another --cache") from cause
 
 
-def _fetch_url(url: str, target: Path) -> Path:
+def fetch_url(url: str, target: Path) -> Path:
+    """Write what an address answers to a file, and give that file; FetchError if it does not answer whole."""
     request = urllib.request.Request(url, headers={"User-Agent": "hapkg"})
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
