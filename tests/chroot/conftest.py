@@ -71,6 +71,7 @@ def hapkg(place: Path, stack: Miniature) -> Iterator[Hapkg]:
     program.succeed("chroot", "create")
     name = program.chroot
     yield program
+    program.end()
     left = find_leftovers(name, program.cache)
     program.succeed("chroot", "rm", SUITE)
     assert left == NOTHING

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class Running:
     stderr: Path
     started: float
 
-    def wait_for(self, pattern: str, *, seconds: float = 90) -> None:
+    def wait_for(self, pattern: str, *, seconds: float = 300) -> None:
         """Wait until standard error says something."""
         wait_until(
             lambda: (
@@ -95,13 +95,18 @@ class Running:
 
     def finish(self, *, since: float | None = None) -> Done:
         """Wait for the end."""
-        status = self.process.wait(timeout=300)
+        status = self.process.wait(timeout=900)
         return Done(
             status=status,
             stdout=self.stdout.read_text(),
             stderr=self.stderr.read_text(),
             seconds=time.monotonic() - (since or self.started),
         )
+
+    def end(self) -> None:
+        """End it, unless it has ended."""
+        if self.process.poll() is None:
+            self.stop(signal.SIGTERM)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +118,15 @@ class Hapkg:
     home: Path
     argv: tuple[str, ...] = (str(PROGRAM),)
     environment: Mapping[str, str] = field(default_factory=dict)
+    started: list[Running] = field(default_factory=list)
 
     def run(self, *arguments: str, within: Sequence[str] = (), **environment: str) -> Done:
         """Run a command to its end, within another program if one is given."""
-        return self.start(*arguments, within=within, **environment).finish()
+        running = self.start(*arguments, within=within, **environment)
+        try:
+            return running.finish()
+        finally:
+            running.end()
 
     def start(self, *arguments: str, within: Sequence[str] = (), **environment: str) -> Running:
         """Start a command."""
@@ -141,7 +151,13 @@ class Hapkg:
                 text=True,
                 start_new_session=True,
             )
-        return Running(process=process, stdout=out, stderr=err, started=started)
+        self.started.append(Running(process=process, stdout=out, stderr=err, started=started))
+        return self.started[-1]
+
+    def end(self) -> None:
+        """End what a test that failed or was stopped left running."""
+        for running in self.started:
+            running.end()
 
     def succeed(self, *arguments: str, **environment: str) -> Done:
         """Run a command that must succeed."""
@@ -157,9 +173,7 @@ class Hapkg:
 
     def on(self, project: Path) -> Hapkg:
         """The same cache with another project."""
-        return Hapkg(
-            project=project, cache=self.cache, home=self.home, argv=self.argv, environment=dict(self.environment)
-        )
+        return replace(self, project=project)
 
     def folder(self, outcome: Mapping[str, Any]) -> Path:
         """The store's folder of a finished build."""

@@ -32,8 +32,7 @@ def asleep(hapkg: Hapkg, project: Miniature) -> Iterator[Running]:
     running = hapkg.on(project.root).start("build-all", "--jobs", "2", "--no-lintian")
     wait_until(lambda: count_asleep(hapkg.chroot) == 2, "two builds asleep", seconds=300)
     yield running
-    if running.process.poll() is None:
-        running.stop(signal.SIGTERM)
+    running.end()
 
 
 def test_a_second_hapkg_is_refused_and_ctrl_c_ends_the_first_with_all_its_builds(
@@ -46,7 +45,6 @@ def test_a_second_hapkg_is_refused_and_ctrl_c_ends_the_first_with_all_its_builds
     done = asleep.stop(signal.SIGINT)
     assert done.status == 130
     assert done.seconds < 60
-    assert done.stderr.splitlines()[-1] == "stopped"
     assert "Traceback" not in done.stderr
     assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
 
@@ -57,7 +55,7 @@ def test_sigterm_while_dependencies_are_installed_ends_apt_too(hapkg: Hapkg, pro
     log = hapkg.cache / "failed" / SUITE / "ha-early" / "build.log"
     wait_until(lambda: log.exists() and "Setting up" in log.read_text(), "package set up", seconds=300)
     done = running.stop(signal.SIGTERM)
-    assert (done.status, done.stderr.splitlines()[-1]) == (130, "stopped")
+    assert done.status == 130
     assert done.seconds < 60
     assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
 

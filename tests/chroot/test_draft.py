@@ -1,0 +1,124 @@
+"""A drafted recipe builds as it stands."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from hapkg.control import parse_relation_names, read_deb_control
+from tests.chroot.machine import Hapkg
+from tests.chroot.miniature import Miniature
+from tests.chroot.test_build import read_content
+
+NOTICE = """\
+/* Copyright (C) 2019-2024 The greeters
+ *
+ * This program is free software; you can redistribute it and/or modify it under the terms of the GNU General Public
+ * License as published by the Free Software Foundation; either version 2 of the License, or (at your option) any
+ * later version. */
+"""
+# A library with a header, a program that links to it, a man page of each, a pkg-config file, data and a test.
+GREET = {
+    "configure.ac": """\
+m4_define([greet_version], [3.1])
+AC_INIT([Greet], [greet_version], [greet@example.org], [greet], [https://greet.example.org])
+AC_CONFIG_AUX_DIR([build-aux])
+AC_CONFIG_MACRO_DIRS([m4])
+AM_INIT_AUTOMAKE([foreign])
+AC_PROG_CC
+LT_INIT
+PKG_CHECK_MODULES([ZLIB], [zlib >= 1.2])
+AC_CONFIG_FILES([Makefile src/Makefile greet.pc])
+AC_OUTPUT
+""",
+    "Makefile.am": """\
+ACLOCAL_AMFLAGS = -I m4
+SUBDIRS = src
+dist_man_MANS = greet.1 greet_word.3
+dist_doc_DATA = README
+dist_pkgdata_DATA = words
+pkgconfigdir = $(libdir)/pkgconfig
+pkgconfig_DATA = greet.pc
+""",
+    "src/Makefile.am": """\
+AM_CFLAGS = $(ZLIB_CFLAGS)
+lib_LTLIBRARIES = libgreet.la
+libgreet_la_SOURCES = word.c
+libgreet_la_LIBADD = $(ZLIB_LIBS)
+libgreet_la_LDFLAGS = -version-info 2:0:1
+include_HEADERS = greet.h
+bin_PROGRAMS = greet
+greet_SOURCES = main.c
+greet_LDADD = libgreet.la
+check_PROGRAMS = try
+try_SOURCES = try.c
+try_LDADD = libgreet.la
+TESTS = try
+""",
+    "src/greet.h": f"{NOTICE}const char *greet_word(void);\n",
+    "src/word.c": f"""\
+{NOTICE}
+#include "greet.h"
+#include <stdlib.h>
+#include <zlib.h>
+const char *greet_word(void) {{ return getenv("GREET_WORD") ? zlibVersion() : "hello"; }}
+""",
+    "src/main.c": '#include "greet.h"\n#include <stdio.h>\nint main(void) { return puts(greet_word()) < 0; }\n',
+    "src/try.c": '#include "greet.h"\nint main(void) { return greet_word()[0] == 0; }\n',
+    "greet.pc.in": """\
+prefix=@prefix@
+Name: greet
+Description: greetings for programs and for people
+Version: @VERSION@
+Requires.private: zlib
+Libs: -L@libdir@ -lgreet
+Cflags: -I@includedir@
+""",
+    "greet.1": ".TH GREET 1\n.SH NAME\ngreet \\- say hello\n",
+    "greet_word.3": ".TH GREET_WORD 3\n.SH NAME\ngreet_word \\- the word to greet with\n",
+    "words": "hello\n",
+    "README": "Greet\n",
+    "m4/README": "Macros that libtoolize copies.\n",
+}
+
+
+def make_release(file: Path, files: Mapping[str, str]) -> None:
+    """A tarball as upstream's make dist would give it, but for configure."""
+    with tarfile.open(file, "w:xz") as archive:
+        for path, text in files.items():
+            member = tarfile.TarInfo(f"{file.name.removesuffix('.tar.xz')}/{path}")
+            member.size, member.mtime = len(text.encode()), 1715000000
+            archive.addfile(member, io.BytesIO(text.encode()))
+
+
+def test_a_plain_autotools_source_builds_without_edits(hapkg: Hapkg, project: Miniature) -> None:
+    release = project.root / "greet-3.1.tar.xz"
+    make_release(release, GREET)
+    program = hapkg.on(project.root)
+    done = program.succeed("new", "greet", "--from", release.name)
+    assert done.stderr == f"wrote {project.root}/recipes/greet/recipe.toml\n"
+    assert program.run("new", "greet", "--from", release.name).complaint.brief.endswith("recipes/greet exists already")
+    release.unlink()
+    run = program.succeed("build", "greet", "--json")
+    assert run.endings == {"ha-greet": "built"}
+    folder = hapkg.folder(run.outcomes["ha-greet"])
+    content = {name: read_content(next(folder.glob(f"{name}_*.deb"))) for name in ("ha-greet", "ha-greet-dev")}
+    below = {
+        name: sorted(path.removeprefix("/opt/ha/") for path in files if path.startswith("/opt/ha/"))
+        for name, files in content.items()
+    }
+    assert below["ha-greet"] == [
+        "bin/greet",
+        "lib/libgreet.so.1.1.0",
+        "share/greet/words",
+        "share/man/man1/greet.1",
+    ]
+    assert below["ha-greet-dev"] == ["include/greet.h", "lib/pkgconfig/greet.pc", "share/man/man3/greet_word.3"]
+    control = read_deb_control(next(folder.glob("ha-greet-dev_*.deb")))
+    assert {("zlib1g-dev",), ("ha-greet",)} <= set(parse_relation_names(control["Depends"]))
+    assert control["Section"] == "libdevel"
+    log = (folder / "build.log").read_text()
+    assert "PASS: try" in log
+    assert "https://greet.example.org" in (next(folder.glob("*.dsc"))).read_text()
