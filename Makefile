@@ -1,7 +1,6 @@
-# make stack        set up, build everything, publish to ./apt, and say what to run on a node
-# make test         unit, golden and chroot tests
-# make test-chroot  every chroot test: hard ends, ordinary user, plain sbuild, publishing
-# make acceptance   the real stack: build, publish, install, run
+# make stack       set up, build everything, publish to ./apt, and say what to run on a node
+# make test        unit, golden and chroot tests
+# make acceptance  the real stack: build, publish, install, run
 SUITE ?= bookworm
 PYTHON ?= python3
 VENV = .venv
@@ -9,11 +8,11 @@ HAPKG = $(VENV)/bin/hapkg
 
 # Real programs only; hapkg doctor names the ones that are missing.
 APT_PACKAGES = apt-utils autoconf automake binutils build-essential debhelper debian-archive-keyring devscripts \
-    dpkg-dev fakeroot git gnupg iproute2 libtool lintian mercurial mmdebstrap pkgconf procps python3-venv sbuild schroot sudo uidmap \
+    dpkg-dev fakeroot git gnupg iproute2 libtool lintian mercurial mmdebstrap openssh-client pkgconf procps python3-venv sbuild schroot sudo uidmap \
     util-linux xz-utils
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test test-chroot unit lint acceptance clean
+.PHONY: setup stack test unit lint acceptance clean
 
 setup: $(VENV)/.done
 
@@ -32,12 +31,7 @@ stack: setup
 	$(HAPKG) publish --repo ./apt --suite $(SUITE)
 
 test: setup
-	$(VENV)/bin/pytest tests/unit tests/test_repository.py \
-	    $(addprefix tests/chroot/test_,build.py chroot.py disk_full.py failures.py)
-
-# All of them, with hard ends, an ordinary user, plain sbuild and publishing: longer, and best on a quiet machine.
-test-chroot: setup
-	$(VENV)/bin/pytest tests/chroot
+	$(VENV)/bin/pytest tests/unit tests/test_repository.py tests/chroot
 
 unit: setup
 	$(VENV)/bin/pytest tests/unit

@@ -18,8 +18,8 @@ from hapkg.config import RELEASES
 from hapkg.control import Suite, compare_versions, read_stanzas
 from hapkg.errors import FetchError, ProcessError
 from hapkg.mirror import Mirror, read_apt_options
-from hapkg.recipe import DebianOrigin, DebianPatch
 from hapkg.store import file_digest
+from hapkg.upstream import DebianOrigin, DebianPatch
 
 FINAL = "asking again will not help"
 """The hint of a failure that another attempt would only repeat."""
@@ -49,7 +49,9 @@ def fetch_packaging_file(patch: DebianPatch, cache: Path, mirror: Mirror | None,
         command.run(
             ["apt-get", *options, "source", "--download-only", "--diff-only", f"{patch.package}={version}"], cwd=scratch
         )
-        packaging = next(scratch.glob("*.debian.tar.*"))
+        packaging = next(scratch.glob("*.debian.tar.*"), None)
+        if packaging is None:
+            return None  # a native package, or one of the old format with a .diff.gz
         found = command.run(["tar", "-xf", packaging.name, "--", patch.file], cwd=scratch, check=False)
         packaging.unlink()
         file = scratch / patch.file

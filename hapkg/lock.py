@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,10 +23,11 @@ from hapkg.config import Table, parse_table, read_toml
 from hapkg.control import SourceName, Suite
 from hapkg.errors import IntegrityError
 from hapkg.origin import Tarball, describe_origin
-from hapkg.recipe import Recipe, Sha256
+from hapkg.recipe import Recipe
 from hapkg.store import file_digest
+from hapkg.upstream import Sha256
 
-COMPARED = ("version", "sha256", "tree", "patches")
+COMPARED = ("version", "sha256", "tree", "signer", "patches")
 
 
 class LockedSource(Table):
@@ -37,6 +39,8 @@ class LockedSource(Table):
     """Of the tarball."""
     tree: Sha256
     """Of the unpacked tree, see tree_digest()."""
+    signer: str = ""
+    """Whose signature was checked."""
     patches: Annotated[dict[str, Sha256], Field(default_factory=dict)]
     """Remote patches by name."""
 
@@ -72,14 +76,20 @@ def write_lock(root: Path, suite: Suite, sources: Mapping[SourceName, LockedSour
     lines = [f"# What hapkg builds for {suite} from. Written by: hapkg lock --suite {suite}"]
     for name in sorted(sources):
         entry = sources[name]
-        lines += ["", f"[{name}]"]
-        lines += [f"{key} = {json.dumps(getattr(entry, key))}" for key in ("version", "origin", "sha256", "tree")]
+        keys = ["version", "origin", "sha256", "tree", *(["signer"] if entry.signer else [])]
+        lines += ["", f"[{_quote(name)}]"]
+        lines += [f"{key} = {json.dumps(getattr(entry, key))}" for key in keys]
         if entry.patches:
-            lines.append(f"[{name}.patches]")
+            lines.append(f"[{_quote(name)}.patches]")
             lines += [f"{json.dumps(patch)} = {json.dumps(digest)}" for patch, digest in sorted(entry.patches.items())]
     file = lock_file(root, suite)
     disk.replace(file, ("\n".join(lines) + "\n").encode())
     return file
+
+
+def _quote(name: str) -> str:
+    """A source's name as a key of TOML, which knows neither '.' nor '+' in a bare one."""
+    return name if re.fullmatch(r"[a-z0-9-]+", name) else json.dumps(name)
 
 
 def make_entry(recipe: Recipe, tarball: Tarball, tree: Path) -> LockedSource:
@@ -91,6 +101,7 @@ def make_entry(recipe: Recipe, tarball: Tarball, tree: Path) -> LockedSource:
             "origin": next(pinned, tarball.origin),
             "sha256": tarball.sha256,
             "tree": tree_digest(tree),
+            "signer": tarball.signer,
             "patches": {patch.name: patch.sha256 for patch in recipe.remote_patches},
         }
     )
@@ -104,7 +115,7 @@ def check_entry(lock: Lock, source: SourceName, found: LockedSource) -> None:
             f"{source} is not in {lock.file}", hint=f"look at what it builds from, then run: hapkg lock {source}"
         )
     # A repository's tarball is made here, and another zlib packs it differently: its tree is what counts.
-    keys = ["version", "tree", "patches"] if found.origin.startswith(("git ", "hg ")) else list(COMPARED)
+    keys = ["version", "tree", "signer", "patches"] if found.origin.startswith(("git ", "hg ")) else list(COMPARED)
     differing = [
         f"{key}: locked {getattr(locked, key)}, found {getattr(found, key)}"
         for key in keys
@@ -127,6 +138,8 @@ def tree_digest(tree: Path) -> str:
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode):
                 entry = ("link", str(path.readlink()))
+            elif not stat.S_ISREG(mode):
+                entry = ("special", "")
             else:
                 entry = ("program" if mode & stat.S_IXUSR else "file", file_digest(path))
             entries.append((str(path.relative_to(tree)), *entry))

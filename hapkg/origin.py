@@ -19,17 +19,18 @@ from typing import IO
 from hapkg import archive, command, disk
 from hapkg.errors import FetchError, HapkgError, IntegrityError, MachineError, SourceError, UsageError
 from hapkg.mirror import Mirror
-from hapkg.recipe import (
+from hapkg.recipe import Recipe
+from hapkg.signature import check_commit, check_tarball
+from hapkg.store import file_digest
+from hapkg.upstream import (
     DebianOrigin,
     DebianPatch,
     Origin,
-    Recipe,
     RemotePatch,
     RepositoryOrigin,
     TarballOrigin,
     UrlPatch,
 )
-from hapkg.store import file_digest
 from hapkg.vcs import Commit, archive_commit, find_commit
 
 Pinned = DebianOrigin | TarballOrigin | DebianPatch | UrlPatch
@@ -52,6 +53,8 @@ class Tarball:
     """Who delivered it, in words."""
     notes: tuple[str, ...] = ()
     """What went wrong with origins that were asked before."""
+    signer: str = ""
+    """Whose signature was checked: a fingerprint, or name and fingerprint of an SSH key."""
 
 
 def describe_origin(origin: Origin | RemotePatch) -> str:
@@ -69,7 +72,7 @@ def fetch_commit(recipe: Recipe, commit: Commit, cache: Path) -> Tarball:
     """The tree of a commit of upstream's repository as a tarball."""
     path = archive_commit(recipe, commit, cache)
     origin = f"{commit.kind} {commit.url} {commit.id}"
-    return Tarball(path=path, sha256=file_digest(path), suffix=".tar.gz", origin=origin)
+    return Tarball(path=path, sha256=file_digest(path), suffix=".tar.gz", origin=origin, signer=commit.signer)
 
 
 def fetch(recipe: Recipe, cache: Path, mirror: Mirror | None) -> Tarball:
@@ -89,7 +92,10 @@ def fetch(recipe: Recipe, cache: Path, mirror: Mirror | None) -> Tarball:
             notes += error.details
         else:
             text = describe_origin(origin) + (" (cached)" if cached else "")
-            return Tarball(path=path, sha256=origin.sha256, suffix=_read_suffix(path), origin=text, notes=asked)
+            suffix = _read_suffix(path)
+            check_commit(recipe, path)
+            signer = check_tarball(recipe, path)
+            return Tarball(path=path, sha256=origin.sha256, suffix=suffix, origin=text, notes=asked, signer=signer)
     for repository in recipe.origins:
         if isinstance(repository, RepositoryOrigin):
             try:

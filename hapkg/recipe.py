@@ -7,13 +7,22 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from hapkg.config import Line, Project, Table, check_line, parse_table, read_toml
-from hapkg.control import BinaryName, SourceName, is_package_name, is_relation, parse_relation_names
+from hapkg.control import BinaryName, SourceName, is_relation, parse_relation_names
 from hapkg.errors import RecipeError, UsageError, did_you_mean
+from hapkg.upstream import (
+    Origin,
+    PackageName,
+    RemotePatch,
+    RepositoryOrigin,
+    Signature,
+    SignaturePolicy,
+    Upstream,
+    check_address,
+)
 from hapkg.version import is_upstream_version
 
 RECIPE_FILE = "recipe.toml"
@@ -30,12 +39,6 @@ class Style(StrEnum):
     KERNEL_MODULE = "kernel-module"
     KERNEL_PACKAGE = "kernel-package"
     """Of hapkg's own making: a kernel-module's package for one kernel, see kernel.py."""
-
-
-def _package_name(value: str) -> str:
-    if not is_package_name(value):
-        raise ValueError(f"{value!r} is not a Debian package name: lower-case letters, digits, '+', '-', '.'")
-    return value
 
 
 def _relation(value: str) -> str:
@@ -68,16 +71,6 @@ def _moment(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-def _address(value: str) -> str:
-    try:
-        sound = bool(urlsplit(value).hostname or value.startswith("file:///")) and urlsplit(value).port != 0
-    except ValueError:
-        sound = False
-    if not sound:
-        raise ValueError(f"{value!r} is not a complete address")
-    return value
-
-
 def _prose(value: str) -> str:
     if not value.strip() or not all(line.isprintable() for line in value.split("\n")):
         raise ValueError("must be lines of printable text")
@@ -97,7 +90,6 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-PackageName = Annotated[str, AfterValidator(_package_name)]
 Relations = Annotated[
     tuple[Annotated[str, AfterValidator(_relation)], ...], AfterValidator(_distinct), Field(strict=False)
 ]
@@ -106,98 +98,6 @@ Paths = Annotated[
 ]
 Lines = Annotated[tuple[Line, ...], Field(strict=False)]
 Section = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+./-]*$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-DebianVersion = Annotated[str, Field(pattern=r"^([0-9]+:)?[0-9][A-Za-z0-9.+~-]*$")]
-Url = Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$"), AfterValidator(_address)]
-
-
-Repository = Annotated[str, Field(pattern=r"^(https|file)://[!-~]+$"), AfterValidator(_address)]
-
-
-class Upstream(Table):
-    """Where the code truly lives."""
-
-    git: Repository | None = None
-    hg: Repository | None = None
-    tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$")]
-    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
-
-    @property
-    def address(self) -> str:
-        """The repository's address, git's where there are both."""
-        return self.git or self.hg or ""
-
-    @model_validator(mode="after")
-    def _names_a_repository(self) -> Self:
-        if not self.address:
-            raise ValueError("needs git or hg, the address of upstream's repository")
-        return self
-
-
-class DebianOrigin(Table):
-    """The upstream tarball as a Debian archive carries it (`orig`)."""
-
-    type: Literal["debian"]
-    package: PackageName
-    version: DebianVersion
-    sha256: Sha256
-
-
-class TarballOrigin(Table):
-    """A release tarball at an address."""
-
-    type: Literal["tarball"]
-    url: Url
-    sha256: Sha256
-
-    @model_validator(mode="after")
-    def _names_a_tarball(self) -> Self:
-        if not re.search(r"\.tar\.(gz|xz|bz2)$", self.url):
-            raise ValueError("url must end in .tar.gz, .tar.xz or .tar.bz2")
-        return self
-
-
-class RepositoryOrigin(Table):
-    """Upstream's own repository, at the commit that [upstream] names."""
-
-    type: Literal["git", "hg"]
-
-
-Origin = Annotated[DebianOrigin | TarballOrigin | RepositoryOrigin, Field(discriminator="type")]
-
-
-PatchName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._~-]*$")]
-Fixes = Annotated[tuple[Annotated[str, Field(pattern=r"^CVE-[0-9]{4}-[0-9]{4,}$")], ...], Field(strict=False)]
-
-
-class DebianPatch(Table):
-    """One file out of the packaging (`debian.tar`) of a source package of the Debian archive."""
-
-    type: Literal["debian"]
-    package: PackageName
-    version: DebianVersion
-    file: Annotated[str, Field(pattern=r"^debian/patches/[A-Za-z0-9][A-Za-z0-9+._~-]*$")]
-    sha256: Sha256
-    """Of the patch itself."""
-    fixes: Fixes = ()
-
-    @property
-    def name(self) -> str:
-        """Its name in our series."""
-        return self.file.rpartition("/")[2]
-
-
-class UrlPatch(Table):
-    """A patch at an address, such as a commit of upstream."""
-
-    type: Literal["url"]
-    name: PatchName
-    url: Url
-    sha256: Sha256
-    fixes: Fixes = ()
-
-
-RemotePatch = Annotated[DebianPatch | UrlPatch, Field(discriminator="type")]
 
 
 class CopyrightFiles(Table):
@@ -266,8 +166,9 @@ class Recipe(Table):
     date: Annotated[datetime, AfterValidator(_moment)]
     """SOURCE_DATE_EPOCH: when upstream released, or when the recipe last changed what it builds."""
     section: Section = "admin"
-    homepage: Annotated[str, Field(pattern=r"^https?://[!-~]+$"), AfterValidator(_address)]
+    homepage: Annotated[str, Field(pattern=r"^https?://[!-~]+$"), AfterValidator(check_address)]
     upstream: Upstream | None = None
+    signature: Signature | None = None
     origins: Annotated[tuple[Origin, ...], Field(strict=False)] = ()
     remote_patches: Annotated[tuple[RemotePatch, ...], Field(strict=False)] = ()
     """Patches of others, fetched like a source and applied before our own."""
@@ -351,21 +252,30 @@ class Recipe(Table):
         for name in (self.source, *names):
             if not name.removeprefix(prefix) or not name.startswith(prefix):
                 raise ValueError(f"package {name} must be named {prefix}…, or it would shadow the distribution's")
+        if self.style is not Style.META and any(package.stack for package in self.packages):
+            raise ValueError("stack is for style meta; others name their run-time needs in depends")
+        if self.tests == (self.tests_off_reason is not None):
+            raise ValueError("tests = false and tests-off-reason go together")
+        return self
+
+    @model_validator(mode="after")
+    def _says_where_it_is_from(self) -> Self:
         native = self.native
         if "series" in _distinct(self.series):
             raise ValueError("a patch cannot be named series, which is the list of them")
-        if native and (self.origins or self.upstream or self.series):
-            raise ValueError(f"a {self.style} recipe has no upstream: remove upstream, origins and patches")
+        if native and (self.origins or self.upstream or self.series or self.signature):
+            raise ValueError(f"a {self.style} recipe has no upstream: remove upstream, signature, origins and patches")
         if not native and not (self.origins and self.upstream):
             raise ValueError(f"style {self.style} needs [upstream] and at least one [[origins]]")
         kinds = {origin.type for origin in self.origins if isinstance(origin, RepositoryOrigin)}
         for kind in sorted(kinds):
             if self.upstream and (self.upstream.commit is None or getattr(self.upstream, kind) is None):
                 raise ValueError(f"an origin of type {kind} needs {kind} and commit in [upstream]")
-        if self.style is not Style.META and any(package.stack for package in self.packages):
-            raise ValueError("stack is for style meta; others name their run-time needs in depends")
-        if self.tests == (self.tests_off_reason is not None):
-            raise ValueError("tests = false and tests-off-reason go together")
+        policy = self.signature.policy if self.signature else SignaturePolicy.PINNED_ONLY
+        if policy is not SignaturePolicy.PINNED_ONLY:
+            signed = {"debian", "tarball"} if policy is SignaturePolicy.PGP_TARBALL else {"git"}
+            for unsigned in sorted({origin.type for origin in self.origins} - signed):
+                raise ValueError(f"policy {policy} checks nothing of an origin of type {unsigned}: remove one of them")
         return self
 
 
@@ -379,6 +289,9 @@ def read_recipe(folder: Path, *, package_prefix: str) -> Recipe:
     table["folder"] = folder
     table["patches"] = _read_series(folder)
     recipe = parse_table(Recipe, table, where=str(file), error=RecipeError, context={"package_prefix": package_prefix})
+    for name in (recipe.signature.keys, recipe.signature.file) if recipe.signature else ():
+        if name is not None and not (folder / name).is_file():
+            raise RecipeError(f"{file}: [signature] names {name}, which is not there", hint="put it beside recipe.toml")
     if recipe.source != package_prefix + folder.name:
         raise RecipeError(
             f"{file}: source {recipe.source} does not match its folder",

@@ -18,8 +18,9 @@ from hapkg import command, disk
 from hapkg import origin as origins
 from hapkg.config import parse_table
 from hapkg.errors import FetchError, SourceError, UsageError
-from hapkg.recipe import Recipe, Style, TarballOrigin
+from hapkg.recipe import Recipe, Style
 from hapkg.store import TARBALLS, file_digest
+from hapkg.upstream import TarballOrigin
 from hapkg.vcs import archive_commit, find_commit
 
 _FORMS = "a tarball ends in .tar.gz, .tar.xz or .tar.bz2; a repository in .git, or it starts with git+ or hg+"

@@ -14,8 +14,9 @@ from hapkg.errors import HapkgError
 from hapkg.origin import describe_origin
 from hapkg.pipeline import Ending, Outcome, Progress
 from hapkg.plan import Action, Step
-from hapkg.recipe import Recipe, RemotePatch
+from hapkg.recipe import Recipe
 from hapkg.store import Artifact
+from hapkg.upstream import RemotePatch
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -73,8 +74,11 @@ def describe_recipe(chosen: Recipe, needs: Sequence[SourceName], last: Artifact 
         "version": f"{chosen.version}, revision {chosen.revision}",
         "style": str(chosen.style),
         "homepage": chosen.homepage,
-        "upstream": f"{chosen.upstream.address} {chosen.upstream.tag}" if chosen.upstream else None,
+        "upstream": " ".join(filter(None, (chosen.upstream.address, chosen.upstream.tag, chosen.upstream.commit)))
+        if chosen.upstream
+        else None,
         "origins": [describe_origin(origin) for origin in chosen.origins],
+        "signature": _describe_signature(chosen),
         "patches": [*map(_describe_patch, chosen.remote_patches), *chosen.patches],
         "build-depends": list(chosen.build_depends),
         "needs": list(needs),
@@ -83,6 +87,11 @@ def describe_recipe(chosen: Recipe, needs: Sequence[SourceName], last: Artifact 
         "last build": f"{last.version} ({last.origin})" if last else None,
         "files": [str(path) for path in last.paths(".deb", ".dsc")] if last else [],
     }
+
+
+def _describe_signature(recipe: Recipe) -> str | None:
+    signature = recipe.signature
+    return f"{signature.policy}, keys in {signature.keys}" if signature and signature.keys else None
 
 
 def _describe_patch(patch: RemotePatch) -> str:

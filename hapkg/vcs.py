@@ -16,6 +16,7 @@ from pathlib import Path
 from hapkg import command, disk
 from hapkg.errors import FetchError, IntegrityError, ProcessError, SourceError, UsageError
 from hapkg.recipe import Recipe
+from hapkg.signature import check_tag
 
 _COMMIT_LENGTH = 40
 
@@ -30,6 +31,8 @@ class Commit:
     id: str
     date: datetime
     mirror: Path
+    signer: str = ""
+    """Whose signature of the tag was checked."""
 
 
 def find_commit(recipe: Recipe, kind: str, ref: str | None, cache: Path) -> Commit:
@@ -51,12 +54,16 @@ def find_commit(recipe: Recipe, kind: str, ref: str | None, cache: Path) -> Comm
             f"{recipe.source}: tag {upstream.tag} is commit {commit}, the recipe says {upstream.commit}",
             hint="upstream moved the tag: look at both commits before changing recipe.toml, [upstream] commit",
         )
-    return Commit(kind=kind, url=url, id=commit, date=date, mirror=mirror)
+    signer = check_tag(recipe, mirror, wanted) if kind == "git" and wanted == upstream.tag else ""
+    return Commit(kind=kind, url=url, id=commit, date=date, mirror=mirror, signer=signer)
 
 
 def _find_git_commit(mirror: Path, url: str, ref: str) -> tuple[str, datetime]:
     def look_up() -> str | None:
-        found = command.run(["git", "-C", str(mirror), "rev-parse", "--verify", "-q", f"{ref}^{{commit}}"], check=False)
+        found = command.run(
+            ["git", "-C", str(mirror), "rev-parse", "--verify", "-q", "--end-of-options", f"{ref}^{{commit}}"],
+            check=False,
+        )
         return found.output.strip() if found.status == 0 else None
 
     commit = look_up() if mirror.exists() and _is_commit(ref) else None

@@ -11,7 +11,8 @@ import pytest
 from hapkg.config import Project
 from hapkg.control import BinaryName, SourceName
 from hapkg.errors import RecipeError, UsageError
-from hapkg.recipe import DebianOrigin, Style, TarballOrigin, find_recipe, read_recipe, read_recipes
+from hapkg.recipe import Style, find_recipe, read_recipe, read_recipes
+from hapkg.upstream import DebianOrigin, TarballOrigin
 from tests.unit.samples import (
     AUTOTOOLS,
     DATE,
@@ -195,7 +196,7 @@ def test_a_broken_rule_is_named_with_file_key_and_remedy(
 @pytest.mark.parametrize("path", ["origins", "upstream"])
 def test_a_meta_recipe_has_no_upstream(tmp_path: Path, path: str) -> None:
     error = refuse(tmp_path, change(META, path, AUTOTOOLS[path]))
-    text = "a meta recipe has no upstream: remove upstream, origins and patches"
+    text = "a meta recipe has no upstream: remove upstream, signature, origins and patches"
     assert error.brief == f"{tmp_path}/one/recipe.toml: {text}"
 
 

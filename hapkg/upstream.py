@@ -1,0 +1,153 @@
+"""Where a recipe's code comes from: upstream's home, its signature, origins of the tarball, patches of others."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from hapkg.config import Table
+from hapkg.control import is_package_name
+
+
+def _package_name(value: str) -> str:
+    if not is_package_name(value):
+        raise ValueError(f"{value!r} is not a Debian package name: lower-case letters, digits, '+', '-', '.'")
+    return value
+
+
+def check_address(value: str) -> str:
+    """A complete address, or ValueError."""
+    try:
+        sound = bool(urlsplit(value).hostname or value.startswith("file:///")) and urlsplit(value).port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError(f"{value!r} is not a complete address")
+    return value
+
+
+PackageName = Annotated[str, AfterValidator(_package_name)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+DebianVersion = Annotated[str, Field(pattern=r"^([0-9]+:)?[0-9][A-Za-z0-9.+~-]*$")]
+Url = Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$"), AfterValidator(check_address)]
+Repository = Annotated[str, Field(pattern=r"^(https|file)://[!-~]+$"), AfterValidator(check_address)]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._~-]*$")]
+
+
+class Upstream(Table):
+    """Where the code truly lives."""
+
+    git: Repository | None = None
+    hg: Repository | None = None
+    tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$")]
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+
+    @property
+    def address(self) -> str:
+        """The repository's address, git's where there are both."""
+        return self.git or self.hg or ""
+
+    @model_validator(mode="after")
+    def _names_a_repository(self) -> Self:
+        if not self.address:
+            raise ValueError("needs git or hg, the address of upstream's repository")
+        return self
+
+
+class SignaturePolicy(StrEnum):
+    """What of upstream's release carries a signature that is checked."""
+
+    PGP_TARBALL = "pgp-tarball"
+    PGP_TAG = "pgp-tag"
+    SSH_TAG = "ssh-tag"
+    PINNED_ONLY = "pinned-only"
+    """Nothing: the sha256 alone counts."""
+
+
+class Signature(Table):
+    """Upstream's signature, and the keys that may have made it."""
+
+    policy: Annotated[SignaturePolicy, Field(strict=False)]
+    keys: FileName | None = None
+    """In the recipe's folder: OpenPGP keys, or for ssh-tag a list of allowed signers as ssh-keygen reads it."""
+    file: FileName | None = None
+    """In the recipe's folder: the detached signature of the tarball."""
+
+    @model_validator(mode="after")
+    def _has_its_files(self) -> Self:
+        if (self.policy is SignaturePolicy.PINNED_ONLY) != (self.keys is None):
+            raise ValueError("every policy but pinned-only needs keys, a file in the recipe's folder")
+        if (self.policy is SignaturePolicy.PGP_TARBALL) != (self.file is not None):
+            raise ValueError(
+                "policy pgp-tarball needs file, the signature in the recipe's folder; the others have none"
+            )
+        return self
+
+
+class DebianOrigin(Table):
+    """The upstream tarball as a Debian archive carries it (`orig`)."""
+
+    type: Literal["debian"]
+    package: PackageName
+    version: DebianVersion
+    sha256: Sha256
+
+
+class TarballOrigin(Table):
+    """A release tarball at an address."""
+
+    type: Literal["tarball"]
+    url: Url
+    sha256: Sha256
+
+    @model_validator(mode="after")
+    def _names_a_tarball(self) -> Self:
+        if not re.search(r"\.tar\.(gz|xz|bz2)$", self.url):
+            raise ValueError("url must end in .tar.gz, .tar.xz or .tar.bz2")
+        return self
+
+
+class RepositoryOrigin(Table):
+    """Upstream's own repository, at the commit that [upstream] names."""
+
+    type: Literal["git", "hg"]
+
+
+Origin = Annotated[DebianOrigin | TarballOrigin | RepositoryOrigin, Field(discriminator="type")]
+
+
+Fixes = Annotated[tuple[Annotated[str, Field(pattern=r"^CVE-[0-9]{4}-[0-9]{4,}$")], ...], Field(strict=False)]
+
+
+class DebianPatch(Table):
+    """One file out of the packaging (`debian.tar`) of a source package of the Debian archive."""
+
+    type: Literal["debian"]
+    package: PackageName
+    version: DebianVersion
+    file: Annotated[str, Field(pattern=r"^debian/patches/[A-Za-z0-9][A-Za-z0-9+._~-]*$")]
+    sha256: Sha256
+    """Of the patch itself."""
+    fixes: Fixes = ()
+
+    @property
+    def name(self) -> str:
+        """Its name in our series."""
+        return self.file.rpartition("/")[2]
+
+
+class UrlPatch(Table):
+    """A patch at an address, such as a commit of upstream."""
+
+    type: Literal["url"]
+    name: FileName
+    url: Url
+    sha256: Sha256
+    fixes: Fixes = ()
+
+
+RemotePatch = Annotated[DebianPatch | UrlPatch, Field(discriminator="type")]
