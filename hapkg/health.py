@@ -3,6 +3,7 @@
 * nothing, not even an empty folder, lies outside the prefix but what the recipe declares (and a package's own
   documentation);
 * every ELF file finds its private libraries by RUNPATH;
+* what it needs of the stack's libraries, linked or loaded by name (dlopen), is the stack's and comes with its package;
 * no libtool archive, byte code, setuid or world-writable file.
 """
 
@@ -13,15 +14,19 @@ import re
 import stat
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hapkg import command
+from hapkg.control import parse_relation_names, read_deb_control
 from hapkg.errors import BuildError
 from hapkg.recipe import Package, Recipe
 
 _ELF = b"\x7fELF"
+_SONAME = re.compile(rb"(?<=\0)lib[A-Za-z0-9_+-]+\.so(?:\.[0-9]+)*(?=\0)")
+_NEEDED = re.compile(r"\(NEEDED\) .*\[(\S+)\]")
+_OWN_NAME = re.compile(r"\(SONAME\) .*\[(\S+)\]")
 _RUNPATH = re.compile(r"\((?P<tag>RUNPATH|RPATH)\).*\[(?P<path>[^\]]*)\]")
 
 
@@ -37,14 +42,48 @@ class Fault:
         return f"{self.package}: {self.path}: {self.text}"
 
 
-def check_packages(recipe: Recipe, folder: Path, prefix: str) -> None:
-    """Check the .debs of one build in a folder. Raises BuildError that names every fault."""
+@dataclass(frozen=True, kw_only=True)
+class _Surroundings:
+    """What the files of a package are judged by."""
+
+    prefix: str
+    libraries: Mapping[str, str]
+    """File names of the stack's libraries, and the package of each."""
+    depends: frozenset[str]
+    """The package itself and what is installed with it always."""
+    recommends: frozenset[str]
+
+    def find_release(self, soname: str) -> str | None:
+        """Another version of a library that the stack has, if it has one."""
+        stem = soname.partition(".so")[0]
+        return next((name for name in sorted(self.libraries) if name.startswith(f"{stem}.so.")), None)
+
+
+def check_packages(recipe: Recipe, folder: Path, prefix: str, stack_debs: Sequence[Path] = ()) -> None:
+    """Check the .debs of one build in a folder. Raises BuildError that names every fault.
+
+    stack_debs are the stack's packages that the build could see.
+    """
     faults: list[Fault] = []
-    for deb in sorted(folder.glob("*.deb")):
+    debs = sorted(folder.glob("*.deb"))
+    libraries = {
+        name: str(read_deb_control(deb)["Package"])
+        for deb in (*stack_debs, *debs)
+        if "-dbgsym_" not in deb.name
+        for name in _list_libraries(deb, prefix)
+    }
+    for deb in debs:
         name = deb.name.split("_")[0]
         package = next((package for package in recipe.packages if package.package == name), None)
         if package is not None:
-            faults.extend(_check_package(package, deb, prefix))
+            control = read_deb_control(deb)
+            surroundings = _Surroundings(
+                prefix=prefix,
+                libraries=libraries,
+                depends=frozenset({name, *_read_names(control, "Pre-Depends"), *_read_names(control, "Depends")}),
+                recommends=frozenset(_read_names(control, "Recommends")),
+            )
+            faults.extend(_check_package(package, deb, surroundings))
         elif not name.endswith("-dbgsym"):  # debug symbols have a layout of their own, which lintian knows
             faults.append(Fault(package=name, path=deb.name, text="is a package that recipe.toml does not describe"))
     if faults:
@@ -55,7 +94,21 @@ def check_packages(recipe: Recipe, folder: Path, prefix: str) -> None:
         )
 
 
-def _check_package(package: Package, deb: Path, prefix: str) -> Iterator[Fault]:
+def _read_names(control: Mapping[str, str], field: str) -> list[str]:
+    return [name for alternatives in parse_relation_names(control.get(field, "")) for name in alternatives]
+
+
+def _list_libraries(deb: Path, prefix: str) -> list[str]:
+    """File names, links included, of the libraries that a package puts where RUNPATH leads."""
+    with tempfile.TemporaryFile() as stream:
+        command.run(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=stream)
+        stream.seek(0)
+        with tarfile.open(fileobj=stream) as archive:
+            paths = [PurePosixPath(member.name.removeprefix(".")) for member in archive]
+    return [path.name for path in paths if str(path.parent) == f"{prefix}/lib" and ".so" in path.name]
+
+
+def _check_package(package: Package, deb: Path, surroundings: _Surroundings) -> Iterator[Fault]:
     with tempfile.TemporaryFile() as stream, tempfile.TemporaryDirectory() as scratch:
         command.run(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=stream)
         stream.seek(0)
@@ -65,14 +118,14 @@ def _check_package(package: Package, deb: Path, prefix: str) -> Iterator[Fault]:
             for path, member in members.items():
                 if path in filled or not path:
                     continue
-                for text in _check_member(package, member, path, prefix):
+                for text in _check_member(package, member, path, surroundings.prefix):
                     yield Fault(package=package.package, path=path, text=text)
                 if member.isfile() and (content := archive.extractfile(member)) and content.read(4) == _ELF:
                     content.seek(0)
                     file = Path(scratch) / "elf"
                     file.write_bytes(content.read())
-                    if (broken := _check_elf(file, prefix)) is not None:
-                        yield Fault(package=package.package, path=path, text=broken)
+                    for text in _check_elf(file, surroundings):
+                        yield Fault(package=package.package, path=path, text=text)
 
 
 def _check_member(package: Package, member: tarfile.TarInfo, path: str, prefix: str) -> Iterator[str]:
@@ -90,16 +143,35 @@ def _check_member(package: Package, member: tarfile.TarInfo, path: str, prefix: 
         yield "is writable by everybody"
 
 
-def _check_elf(file: Path, prefix: str) -> str | None:
-    result = command.run(["readelf", "--dynamic", "--wide", str(file)], check=False)
+def _check_elf(file: Path, surroundings: _Surroundings) -> Iterator[str]:
+    result = command.run(["readelf", "--dynamic", "--dyn-syms", "--wide", str(file)], check=False)
     dynamic = result.output
     if result.status != 0:
-        return "cannot be read by readelf"
-    if "(NEEDED)" not in dynamic:
-        return None  # static, or a relocatable object: it loads nothing
+        yield "cannot be read by readelf"
+        return
+    needed = set(_NEEDED.findall(dynamic))
+    if not needed:
+        return  # static, or a relocatable object: it loads nothing
+    wanted = f"{surroundings.prefix}/lib"
     found = _RUNPATH.search(dynamic)
     if found is None:
-        return f"has no RUNPATH {prefix}/lib"
-    if found["tag"] != "RUNPATH" or f"{prefix}/lib" not in found["path"].split(":"):
-        return f"has {found['tag']} {found['path']} instead of RUNPATH {prefix}/lib"
-    return None
+        yield f"has no RUNPATH {wanted}"
+    elif found["tag"] != "RUNPATH" or wanted not in found["path"].split(":"):
+        yield f"has {found['tag']} {found['path']} instead of RUNPATH {wanted}"
+    for soname in sorted(needed):
+        yield from _check_library(soname, "is linked to", surroundings, surroundings.depends)
+    if re.search(r" dlopen(@|$)", dynamic, re.MULTILINE):
+        # The linker and dpkg-shlibdeps do not see what a program asks for by name while it runs.
+        names = {name.decode() for name in _SONAME.findall(file.read_bytes())}
+        for soname in sorted(names - needed - set(_OWN_NAME.findall(dynamic))):
+            yield from _check_library(soname, "loads", surroundings, surroundings.depends | surroundings.recommends)
+
+
+def _check_library(soname: str, verb: str, surroundings: _Surroundings, present: frozenset[str]) -> Iterator[str]:
+    """What is wrong with the use of a library, if it is one of the stack's."""
+    owner = surroundings.libraries.get(soname)
+    if owner is None:
+        if (other := surroundings.find_release(soname)) is not None:
+            yield f"{verb} {soname}, but the stack has {other}"
+    elif owner not in present:
+        yield f"{verb} {soname} of {owner}, which its package neither depends on nor recommends"

@@ -278,7 +278,7 @@ def _build(
     seconds = build(task, made, log, report)
     report("check")
     checking = time.monotonic()
-    check_packages(recipe, made, workshop.project.settings.prefix)
+    check_packages(recipe, made, workshop.project.settings.prefix, task.stack_debs)
     if workshop.lintian:
         check_with_lintian(task, made)
     checked = time.monotonic()

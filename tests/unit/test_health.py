@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,8 @@ def build(
     files: Mapping[str, str | bytes | int | None],
     name: str = "ha-one",
     links: Callable[[Path], None] = lambda tree: None,
-) -> None:
+    fields: str = "",
+) -> Path:
     """A .deb of these files: content, a mode for content that does not matter, or None for an empty folder."""
     tree = folder / "tree"
     for path, content in files.items():
@@ -39,18 +40,20 @@ def build(
     links(tree)
     (tree / "DEBIAN").mkdir()
     (tree / "DEBIAN/control").write_text(
-        f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: T <t@example.org>\nDescription: x\n"
+        f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: T <t@example.org>\n{fields}Description: x\n"
     )
     made = folder / "made"
     made.mkdir()
-    argv = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(made / f"{name}_1_all.deb")]
+    deb = made / f"{name}_1_all.deb"
+    argv = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(deb)]
     subprocess.run(argv, check=True, capture_output=True)
+    return deb
 
 
-def check(folder: Path, recipe: Recipe = RECIPE) -> tuple[str, ...]:
+def check(folder: Path, recipe: Recipe = RECIPE, stack_debs: Sequence[Path] = ()) -> tuple[str, ...]:
     """What is wrong with the packages that were built."""
     try:
-        check_packages(recipe, folder / "made", PREFIX)
+        check_packages(recipe, folder / "made", PREFIX, stack_debs)
     except BuildError as error:
         assert (error.exit_code, error.brief) == (
             10,
@@ -170,4 +173,59 @@ def test_a_package_that_the_recipe_does_not_describe_is_a_fault(tmp_path: Path) 
 
 def test_debug_symbols_are_left_to_lintian(tmp_path: Path) -> None:
     build(tmp_path, {"usr/lib/debug/.build-id/x.debug": "x"}, "ha-one-dbgsym")
+    assert check(tmp_path) == ()
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package of the stack with a library, and beside it programs that are linked to it or load it by name."""
+    folder = tmp_path_factory.mktemp("other")
+    runpath = ["-Wl,-rpath,/opt/ha/lib", "-Wl,--enable-new-dtags"]
+    (folder / "other.c").write_text("int other(void) { return 0; }\n")
+    for number in (1, 2):
+        name = f"libother.so.{number}"
+        argv = ["gcc", "-shared", "-fPIC", "other.c", "-o", name, f"-Wl,-soname,{name}", *runpath]
+        subprocess.run(argv, check=True, cwd=folder)
+        (folder / "linked.c").write_text("int other(void);\nint main(void) { return other(); }\n")
+        subprocess.run(["gcc", "linked.c", name, "-o", f"linked-{number}", *runpath], check=True, cwd=folder)
+        (folder / "loads.c").write_text(
+            f'#include <dlfcn.h>\nint main(void) {{ return !dlopen("{name}", RTLD_NOW); }}\n'
+        )
+        subprocess.run(["gcc", "loads.c", "-o", f"loads-{number}", *runpath], check=True, cwd=folder)
+    (folder / "says.c").write_text('#include <stdio.h>\nint main(void) { return puts("libother.so.1"); }\n')
+    subprocess.run(["gcc", "says.c", "-o", "says", *runpath], check=True, cwd=folder)
+    build(folder, {"opt/ha/lib/libother.so.2": (folder / "libother.so.2").read_bytes()}, name="ha-other")
+    return folder
+
+
+OLD = "but the stack has libother.so.2"
+UNDECLARED = "libother.so.2 of ha-other, which its package neither depends on nor recommends"
+
+
+@pytest.mark.parametrize(
+    ("program", "fields", "fault"),
+    [
+        ("linked-2", "Depends: libc6, ha-other (>= 1)\n", None),
+        ("linked-2", "Pre-Depends: ha-other\n", None),
+        ("linked-2", "Recommends: ha-other\n", f"is linked to {UNDECLARED}"),
+        ("linked-2", "", f"is linked to {UNDECLARED}"),
+        ("linked-1", "Depends: ha-other\n", f"is linked to libother.so.1, {OLD}"),
+        ("loads-2", "Depends: ha-other\n", None),
+        ("loads-2", "Recommends: ha-other\n", None),
+        ("loads-2", "Suggests: ha-other\n", f"loads {UNDECLARED}"),
+        ("loads-1", "Depends: ha-other\n", f"loads libother.so.1, {OLD}"),
+        ("says", "", None),
+    ],
+)
+def test_libraries_of_the_stack_come_with_what_uses_them(
+    tmp_path: Path, other: Path, program: str, fields: str, fault: str | None
+) -> None:
+    build(tmp_path, {"opt/ha/bin/one": (other / program).read_bytes()}, fields=fields)
+    expected = (f"ha-one: /opt/ha/bin/one: {fault}",) if fault else ()
+    assert check(tmp_path, stack_debs=[other / "made/ha-other_1_all.deb"]) == expected
+
+
+def test_a_package_may_use_its_own_libraries(tmp_path: Path, other: Path) -> None:
+    names = {"bin/one": "linked-2", "bin/two": "loads-2", "lib/libother.so.2": "libother.so.2"}
+    build(tmp_path, {f"opt/ha/{path}": (other / name).read_bytes() for path, name in names.items()})
     assert check(tmp_path) == ()
