@@ -20,6 +20,7 @@ Suite = NewType("Suite", str)
 
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
 _LEADING_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_PIN = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?::[a-z0-9-]+)? *\( *= *([^ )]+) *\)")
 _SUBSTITUTION = r"\$\{[A-Za-z0-9][A-Za-z0-9:-]*\}"
 _RELATION = re.compile(
     rf"""(?:{_SUBSTITUTION}|[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?
@@ -55,6 +56,11 @@ def parse_relation_names(text: str) -> tuple[tuple[BinaryName, ...], ...]:
         for relation in text.split(",")
     )
     return tuple(relation for relation in relations if relation)
+
+
+def parse_pins(text: str) -> tuple[tuple[BinaryName, str], ...]:
+    """Name and version of every relation of a field that allows one version alone: PACKAGE (= VERSION)."""
+    return tuple((BinaryName(name), version) for name, version in _PIN.findall(text))
 
 
 def compare_versions(left: str, right: str) -> int:

@@ -6,7 +6,11 @@ import contextlib
 import fcntl
 import os
 import shutil
+import socket
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hapkg.errors import BusyError
@@ -75,20 +79,38 @@ def make_newer(file: Path, before: Path) -> None:
             os.utime(file, (earliest, earliest))
 
 
-@contextlib.contextmanager
-def lock(file: Path, *, work: str) -> Iterator[None]:
-    """Do some work alone; the file names the process that does. Raises BusyError while another one does it.
+def make_scratch(folder: Path, prefix: str) -> Path:
+    """A new folder for this process alone; those that killed processes of the same user left are removed."""
+    for left in folder.glob(f"{prefix}[0-9]*-*"):
+        owner = left.name.removeprefix(prefix).partition("-")[0]
+        with contextlib.suppress(FileNotFoundError):
+            if not Path("/proc", owner).exists() and left.lstat().st_uid == os.getuid():
+                shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=folder))
 
-    The kernel drops the lock with its process, however that ends.
+
+@contextlib.contextmanager
+def lock(file: Path, *, work: str, seconds: float = 0) -> Iterator[None]:
+    """Do some work alone; the file names the process that does, its host, and since when.
+
+    Raises BusyError when another one still does it after so many seconds. The kernel drops the lock with its process,
+    however that ends.
     """
+    deadline = time.monotonic() + seconds
     with file.open("a+") as opened:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            opened.seek(0)
-            holder = opened.read().strip() or "unknown"
-            raise BusyError(f"another {work} is running: process {holder}", hint="wait until it has ended") from None
+        while True:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    opened.seek(0)
+                    holder = opened.read().strip() or "unknown"
+                    raise BusyError(
+                        f"another {work} is running: process {holder}", hint="wait until it has ended"
+                    ) from None
+            time.sleep(0.05)
         opened.truncate(0)
-        opened.write(f"{os.getpid()}\n")
+        opened.write(f"{os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n")
         opened.flush()
         yield

@@ -5,7 +5,7 @@
     dists/SUITE/                         Release, Release.gpg, InRelease; indexes with by-hash
     ORIGIN-archive-keyring.gpg, .asc     the public key
     NAME-SUITE.sources, NAME.sources     ready for /etc/apt/sources.list.d
-    .hapkg/                              lock, staging, apt-ftparchive's cache, earlier Release files; not for users
+    .hapkg/                              lock, staging, apt-ftparchive's cache, snapshots; not for users
 
 A publish prepares everything in .hapkg/staging, then moves it into place: pool, by-hash files, plain indexes, Release,
 and at last InRelease. apt follows InRelease to by-hash files alone, so that a publish that is killed anywhere leaves
@@ -14,18 +14,20 @@ what was published before.
 
 from __future__ import annotations
 
-import filecmp
+import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parseaddr, parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from hapkg import disk
-from hapkg.control import SourceName, Suite, read_file_names
+from hapkg import disk, history
+from hapkg.control import Suite
 from hapkg.errors import MachineError, RepositoryError
+from hapkg.history import find_snapshot, read_snapshot
 from hapkg.indexes import (
     COMPONENTS,
     Pool,
@@ -34,27 +36,17 @@ from hapkg.indexes import (
     find_suites,
     make_indexes,
     make_release,
+    name_by_hash,
     read_digests,
     read_pool,
     read_release,
 )
 from hapkg.signing import KeyChoice, SigningKey, export_key, find_key, has_signed, sign
+from hapkg.upload import INCOMING, NOTHING, Arrival, Upload, bring, sort_files
 
 __all__ = ["Identity", "KeyChoice", "Pool", "Publication", "Upload", "make_sources", "publish", "read_pool"]
 
-KEPT_GENERATIONS = 3
-"""How many states of a suite apt can read: the current one and those a slow client may have begun with."""
-
 _PRIVATE = ".hapkg"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upload:
-    """What one finished build brings: its .deb files, and the .dsc with the files that names. Others are ignored."""
-
-    suite: Suite
-    source: SourceName
-    files: tuple[Path, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,36 +86,133 @@ class Publication:
     """The .sources files, the one to recommend first."""
 
 
-def publish(root: Path, uploads: Sequence[Upload], *, identity: Identity, key: KeyChoice, url: str = "") -> Publication:
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A repository, and how to publish into it."""
+
+    root: Path
+    identity: Identity
+    choice: KeyChoice
+    url: str = ""
+    """Where users will find the repository; without it the .sources files point at root itself (file:)."""
+    patience: float = 0
+    """Seconds to wait for another one who publishes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """The next state of some suites, by pool paths. Other suites stay as they are."""
+
+    act: str
+    """What is done, for the history."""
+    states: Mapping[Suite, frozenset[str]]
+    arrival: Arrival = NOTHING
+
+
+def publish(
+    root: Path,
+    uploads: Sequence[Upload],
+    *,
+    identity: Identity,
+    key: KeyChoice,
+    url: str = "",
+    pocket: str = "",
+    patience: float = 0,
+) -> Publication:
     """Add the uploads to the repository at root, which is made when missing; write only what changes.
 
     Every suite that is published already is brought up to date too, with the identity and the key given. url is where
-    users will find the repository; without it the .sources files point at root itself (file:).
+    users will find the repository; without it the .sources files point at root itself (file:). With a pocket, what was
+    built for SUITE is published as SUITE-POCKET.
 
     Raises RepositoryError when an upload contradicts the pool or itself, when there is nothing to publish, or when the
-    secret key lies inside the repository; BusyError while another publish runs; MachineError when root cannot be
-    written or the clock is wrong. Whatever happens, apt sees each suite as it was or as it is to be; all but a failing
-    disk is found before the first suite changes.
+    secret key lies inside the repository; BusyError while another publish runs for longer than patience, in seconds;
+    MachineError when root cannot be written or the clock is wrong. Whatever happens, apt sees each suite as it was or
+    as it is to be; all but a failing disk is found before the first suite changes.
     """
-    root = root.absolute()
-    if key.folder.is_relative_to(root.resolve()):
+
+    def decide() -> Change:
+        pools = {suite: read_pool(site.root, suite) for suite in find_suites(site.root)}
+        if not pools and not uploads:
+            raise RepositoryError("there is nothing to publish", hint="build something first: hapkg build")
+        arrival = sort_files(site.root, brought, pools.values())
+        states = {
+            target: paths | (pools[target].paths if target in pools else frozenset())
+            for target, paths in ((_add_pocket(suite, pocket), paths) for suite, paths in arrival.wanted.items())
+        }
+        return Change(act="publish", states=states, arrival=arrival)
+
+    site = Site(root=root.absolute(), identity=identity, choice=key, url=url, patience=patience)
+    _check_key_folder(site)
+    with _blaming_the_disk(site.root), bring(site.root, uploads) as brought:
+        return change(site, decide)
+
+
+def rollback(site: Site, suite: Suite, number: int) -> Publication:
+    """Make a suite what it was in a snapshot. Raises RepositoryError when that, or a package of it, is gone."""
+
+    def decide() -> Change:
+        pool = read_snapshot(site.root, find_snapshot(site.root, suite, number))
+        return Change(act=f"rollback to {number}", states={suite: pool.paths})
+
+    return change(site, decide)
+
+
+def promote(site: Site, source: Suite, target: Suite, number: int | None = None) -> Publication:
+    """Add to a suite all that another one offers now, or in a snapshot; what the target has stays.
+
+    Raises RepositoryError when the suites are not of the same Debian release: bookworm-testing, bookworm.
+    """
+    if source == target or source.partition("-")[0] != target.partition("-")[0]:
         raise RepositoryError(
-            f"the secret key would lie inside the repository: {key.folder}", hint="keep keys outside what is published"
+            f"{source} cannot be promoted to {target}",
+            hint="promote between suites of one release: bookworm-testing to bookworm",
         )
-    try:
+
+    def decide() -> Change:
+        snapshot = find_snapshot(site.root, source, number)
+        paths = read_snapshot(site.root, snapshot).paths | read_pool(site.root, target).paths
+        return Change(act=f"promote {source} {snapshot.number}", states={target: paths})
+
+    return change(site, decide)
+
+
+def change(site: Site, decide: Callable[[], Change]) -> Publication:
+    """Publish what decide gives; it is asked with the lock held, after the remains of a killed publish are gone."""
+    root = site.root
+    _check_key_folder(site)
+    with _blaming_the_disk(root):
         disk.make_folder(root / _PRIVATE)
-        with disk.lock(root / _PRIVATE / "lock", work=f"publish into {root}"):
+        with disk.lock(root / _PRIVATE / "lock", work=f"publish into {root}", seconds=site.patience):
             _clear(root)
             try:
-                return _publish(root, uploads, identity=identity, choice=key, url=url)
+                return _publish(site, decide())
             finally:
                 _clear(root)
+
+
+def _check_key_folder(site: Site) -> None:
+    if site.choice.folder.is_relative_to(site.root.resolve()):
+        raise RepositoryError(
+            f"the secret key would lie inside the repository: {site.choice.folder}",
+            hint="keep keys outside what is published",
+        )
+
+
+@contextmanager
+def _blaming_the_disk(root: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise MachineError(
             f"the repository {root} cannot be written: {error.strerror or error}",
             details=[str(name) for name in (error.filename, error.filename2) if name],
             hint="what was published before is still in place; give room or rights and publish again",
         ) from error
+
+
+def _add_pocket(suite: Suite, pocket: str) -> Suite:
+    return Suite(f"{suite}-{pocket}") if pocket else suite
 
 
 def make_sources(uri: str, suite: Suite, armored_key: str) -> str:
@@ -135,93 +224,33 @@ def make_sources(uri: str, suite: Suite, armored_key: str) -> str:
     )
 
 
-def _publish(root: Path, uploads: Sequence[Upload], *, identity: Identity, choice: KeyChoice, url: str) -> Publication:
-    pools = {suite: read_pool(root, suite) for suite in find_suites(root)}
-    suites = tuple(sorted({*pools, *(upload.suite for upload in uploads)}))
-    if not suites:
-        raise RepositoryError("there is nothing to publish", hint="build something first: hapkg build")
-    new, present = _sort_files(root, uploads, pools)
-    key = find_key(choice, owner=identity.key_owner)
-    changed = _stage(root, {suite: pools.get(suite, Pool()) for suite in suites}, new, identity=identity, key=key)
-    if changed or new:
-        _put_in_place(root, changed, new)
+def _publish(site: Site, change: Change) -> Publication:
+    root, identity, arrival = site.root, site.identity, change.arrival
+    states = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
+    states |= change.states
+    key = find_key(site.choice, owner=identity.key_owner)
+    changed = _stage(root, states, arrival.new, identity=identity, key=key)
+    if changed or arrival.new:
+        _put_in_place(root, changed, arrival.new, act=change.act, keys=(key.fingerprint,))
     keyring = root / f"{identity.keyring}.gpg"
     armored = export_key(key, armored=True)
     disk.replace(keyring, export_key(key, armored=False))
     disk.replace(keyring.with_suffix(".asc"), armored)
+    suites = tuple(sorted(states))
+    uri = site.url or f"file:{quote(str(root))}"
     return Publication(
-        added=tuple(new),
-        present=present,
+        added=tuple(arrival.new),
+        present=arrival.present,
         written=changed,
         unchanged=tuple(suite for suite in suites if suite not in changed),
         key=key,
         keyring=keyring,
-        sources=_write_sources(root, suites, identity.name, url or f"file:{quote(str(root))}", armored.decode()),
+        sources=_write_sources(root, suites, identity.name, uri, armored.decode()),
     )
 
 
-def _sort_files(
-    root: Path, uploads: Sequence[Upload], pools: Mapping[Suite, Pool]
-) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """The new files by pool path, and the pool paths of those already there. Every clash is found before any write."""
-    new: dict[str, Path] = {}
-    present: dict[str, None] = {}
-    clashes: list[tuple[str, SourceName, tuple[str, str]]] = []
-    for upload in uploads:
-        published = pools[upload.suite].files if upload.suite in pools else {}
-        for file in _find_package_files(upload):
-            known = published.get(file.name)
-            path = known.path if known else _make_pool_path(upload, file.name)
-            existing = new.get(path, root / path)
-            expected = compute_digest(existing) if existing.exists() else known.digest if known else None
-            if expected is not None and expected != compute_digest(file):
-                clashes.append((file.name, upload.source, (f"published: {existing}", f"built: {file}")))
-            elif not existing.exists():
-                new[path] = file
-            elif path not in new:
-                present[path] = None
-    if clashes:
-        name, source, evidence = clashes[0]
-        remedy = "restore the upstream source, or raise its version," if ".orig." in name else "raise the revision"
-        raise RepositoryError(
-            f"{name} of source package {source} is already published with other bytes",
-            details=(*evidence, *(f"also: {other} of {owner}" for other, owner, _ in clashes[1:])),
-            hint=f"{remedy} in the recipe of {source} and build again",
-        )
-    return new, tuple(present)
-
-
-def _find_package_files(upload: Upload) -> list[Path]:
-    """The files of an upload that belong into the pool."""
-    files = {file.name: file for file in upload.files}
-    wanted = {name for name in files if name.endswith((".deb", ".dsc"))}
-    for name in sorted(wanted):
-        if not files[name].is_file():
-            raise RepositoryError(f"{files[name]} does not exist", hint=f"build {upload.source} again")
-        if name.endswith(".dsc"):
-            try:
-                wanted |= set(read_file_names(files[name]))
-            except (KeyError, ValueError) as error:
-                raise RepositoryError(f"{files[name]} is not a source package: {error}") from error
-    missing = sorted(name for name in wanted if name not in files or not files[name].is_file())
-    if missing:
-        raise RepositoryError(
-            f"the source package {upload.source} is incomplete: {missing[0]} is missing",
-            details=[f"also: {name}" for name in missing[1:]],
-            hint=f"build {upload.source} again",
-        )
-    return [files[name] for name in sorted(wanted)]
-
-
-def _make_pool_path(upload: Upload, name: str) -> str:
-    component = "debug" if re.match(r"[^_]+-dbgsym_.*\.deb\Z", name) else "main"
-    source = upload.source
-    letter = source[:4] if source.startswith("lib") else source[:1]
-    return f"pool/{upload.suite}/{component}/{letter}/{source}/{name}"
-
-
 def _stage(
-    root: Path, pools: Mapping[Suite, Pool], new: Mapping[str, Path], *, identity: Identity, key: SigningKey
+    root: Path, states: Mapping[Suite, frozenset[str]], new: Mapping[str, Path], *, identity: Identity, key: SigningKey
 ) -> tuple[Suite, ...]:
     """Make everything of the next state in the staging folder: new pool files, indexes, signed Release files.
 
@@ -233,15 +262,19 @@ def _stage(
     for file in cache.glob("*.db"):  # work on copies: a database cut short by a kill is never seen again
         disk.copy(file, staging / "cache" / file.name)
     for path, file in new.items():
-        disk.copy(file, staging / path)
+        disk.make_folder((staging / path).parent)
+        if file.is_relative_to(root / INCOMING):
+            file.replace(staging / path)
+        else:
+            disk.copy(file, staging / path)
     changed = []
-    for suite, pool in pools.items():
-        published = {file.path for file in pool.files.values()}
-        for path in published - new.keys():
-            disk.make_folder((staging / path).parent)
-            (staging / path).symlink_to(root / path)
-        paths = {*published, *(path for path in new if path.startswith(f"pool/{suite}/"))}
-        architectures = sorted({*pool.architectures, *find_architectures(paths)})
+    for suite, paths in sorted(states.items()):
+        for path in paths:
+            if not os.path.lexists(staging / path):
+                disk.make_folder((staging / path).parent)
+                (staging / path).symlink_to(root / path)
+        known = read_release(root / "dists" / suite / "InRelease").get("Architectures", "").split()
+        architectures = sorted({*known, *find_architectures(paths)})
         make_indexes(staging, suite, paths, architectures=architectures, new=new)
         fields = {
             "Origin": identity.origin,
@@ -256,7 +289,7 @@ def _stage(
         _check_clock(root, suite, release)
         folder = staging / "dists" / suite
         for path, digest in read_digests(read_release(staging / f"Release-{suite}")).items():
-            disk.copy(folder / path, folder / _name_by_hash(path, digest))
+            disk.copy(folder / path, folder / name_by_hash(path, digest))
             disk.settle(folder / path)
         signed, signature = sign(key, staging / f"Release-{suite}")
         for name, content in (("Release", release), ("Release.gpg", signature), ("InRelease", signed)):
@@ -274,10 +307,7 @@ def _is_current(root: Path, suite: Suite, release: bytes, key: SigningKey) -> bo
         if _drop_date(published) != _drop_date(release):
             return False
         for path, digest in read_digests(read_release(folder / "Release")).items():
-            if (
-                compute_digest(folder / path) != digest
-                or compute_digest(folder / _name_by_hash(path, digest)) != digest
-            ):
+            if compute_digest(folder / path) != digest or compute_digest(folder / name_by_hash(path, digest)) != digest:
                 return False
     except FileNotFoundError:
         return False
@@ -302,7 +332,7 @@ def _check_clock(root: Path, suite: Suite, release: bytes) -> None:
         )
 
 
-def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str]) -> None:
+def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, act: str, keys: tuple[str, ...]) -> None:
     """Move the staged state into place; each suite changes for apt at the very last of its renames.
 
     The journal, written first, names the pool files that come in, so that _clear() can take them out again if this
@@ -315,44 +345,15 @@ def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str]) -> No
     for suite in suites:
         source, target = staging / "dists" / suite, root / "dists" / suite
         digests = read_digests(read_release(source / "Release"))
-        hashed = [_name_by_hash(path, digest) for path, digest in digests.items()]
-        _keep_generation(root, suite)
+        hashed = [name_by_hash(path, digest) for path, digest in digests.items()]
         disk.move({source / path: target / path for path in hashed})
         disk.move({source / path: target / path for path in digests})
+        history.add_snapshot(root, suite, act, keys, digests)
         for name in ("Release", "Release.gpg", "InRelease"):
             disk.move({source / name: target / name})
-        _drop_generations(root, suite)
+        history.drop_generations(root, suite)
     shutil.rmtree(root / _PRIVATE / "cache", ignore_errors=True)
     disk.move({staging / "cache": root / _PRIVATE / "cache"})
-
-
-def _keep_generation(root: Path, suite: Suite) -> None:
-    """Remember the InRelease that is about to be replaced, under the next number."""
-    published = root / "dists" / suite / "InRelease"
-    earlier = sorted((root / _PRIVATE / "earlier" / suite).glob("[0-9]*"))
-    if published.is_file() and not (earlier and filecmp.cmp(earlier[-1], published, shallow=False)):
-        number = int(earlier[-1].name) + 1 if earlier else 1
-        disk.replace(root / _PRIVATE / "earlier" / suite / f"{number:08}", published.read_bytes())
-
-
-def _drop_generations(root: Path, suite: Suite) -> None:
-    """Remove by-hash files that only states older than the kept generations name."""
-    folder = root / "dists" / suite
-    earlier = sorted((root / _PRIVATE / "earlier" / suite).glob("[0-9]*"), reverse=True)
-    for file in earlier[KEPT_GENERATIONS - 1 :]:
-        file.unlink()
-    wanted = {
-        _name_by_hash(path, digest)
-        for file in (folder / "InRelease", *earlier[: KEPT_GENERATIONS - 1])
-        for path, digest in read_digests(read_release(file)).items()
-    }
-    for file in folder.glob("*/*/by-hash/SHA256/*"):
-        if str(file.relative_to(folder)) not in wanted:
-            file.unlink()
-
-
-def _name_by_hash(path: str, digest: str) -> str:
-    return f"{path.rpartition('/')[0]}/by-hash/SHA256/{digest}"
 
 
 def _write_sources(root: Path, suites: Sequence[Suite], name: str, uri: str, armored_key: str) -> tuple[Path, ...]:
@@ -371,6 +372,7 @@ def _write_sources(root: Path, suites: Sequence[Suite], name: str, uri: str, arm
 
 def _clear(root: Path) -> None:
     """Remove the staging folder, and the pool files of a publish that did not come to its end."""
+    history.forget_unreal(root)
     staging = root / _PRIVATE / "staging"
     journal = staging / "journal"
     if journal.is_file():

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hapkg.command import describe_status, run
-from hapkg.disk import sync
+from hapkg.disk import make_scratch, sync
 from hapkg.errors import RepositoryError
 
 _GPG = ("--batch", "--no-tty", "--quiet", "--trust-model", "always")
@@ -106,6 +106,11 @@ def has_signed(key: SigningKey, *files: Path) -> bool:
     return False
 
 
+def check_signature(keyring: Path, *files: Path) -> bool:
+    """Whether a signed text, or a signature and the file it is for, carries a good signature by a key of a keyring."""
+    return run(["gpgv", "--keyring", str(keyring), *map(str, files)], check=False).status == 0
+
+
 def _find_named_key(name: str) -> SigningKey:
     try:
         listing = _run_gpg(None, "--with-colons", "--list-secret-keys", "--", name, doing="find the key", secret=True)
@@ -145,7 +150,7 @@ def _make_home(home: Path, owner: str) -> None:
     of the .sources file.
     """
     home.parent.mkdir(parents=True, exist_ok=True)
-    new = _make_scratch(home.parent, f".{home.name}-")
+    new = make_scratch(home.parent, f".{home.name}-")
     try:
         for part in _SECRET_PARTS:
             (new / part).mkdir(mode=0o700)
@@ -168,7 +173,7 @@ def _make_home(home: Path, owner: str) -> None:
 @contextlib.contextmanager
 def _open_home(home: Path) -> Iterator[Path]:
     """A short-lived gpg home that links to what is in home."""
-    short = _make_scratch(Path("/tmp"), "hapkg-gpg-")
+    short = make_scratch(Path("/tmp"), "hapkg-gpg-")
     try:
         for part in (*_SECRET_PARTS, "pubring.kbx"):
             if (home / part).exists():
@@ -176,16 +181,6 @@ def _open_home(home: Path) -> Iterator[Path]:
         yield short
     finally:
         shutil.rmtree(short, ignore_errors=True)
-
-
-def _make_scratch(folder: Path, prefix: str) -> Path:
-    """A new folder for this process alone; those that killed processes of the same user left are removed."""
-    for left in folder.glob(f"{prefix}[0-9]*-*"):
-        owner = left.name.removeprefix(prefix).partition("-")[0]
-        with contextlib.suppress(FileNotFoundError):
-            if not Path("/proc", owner).exists() and left.lstat().st_uid == os.getuid():
-                shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=folder))
 
 
 def _run_gpg(home: Path | None, *arguments: str, doing: str, secret: bool = False) -> bytes:

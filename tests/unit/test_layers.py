@@ -21,9 +21,10 @@ LAYERS = (
     ("recipe",),
     ("automake", "graph", "indexes", "signature", "template"),
     ("vcs",),
-    ("archive", "health", "plan"),
+    ("archive", "health", "history", "plan"),
+    ("upload",),
     ("origin", "repository"),
-    ("lock", "release", "source"),
+    ("lock", "release", "source", "verify"),
     ("identity",),
     ("draft",),
     ("chroot",),
@@ -31,6 +32,7 @@ LAYERS = (
     ("build", "upkeep", "workshop"),
     ("pipeline",),
     ("doctor", "show"),
+    ("repo_commands",),
     ("cli",),
 )
 """From the lowest to the highest: a module imports from lower layers alone, never from its own."""
@@ -40,10 +42,10 @@ LIBRARIES = {
     "pydantic": {"config", "lock", "recipe", "upstream"},
     "rich": {"show"},
     "sh": {"command"},
-    "typer": {"cli"},
+    "typer": {"cli", "repo_commands"},
 }
 """The modules that know each library."""
-SPEAKING = {"cli", "show"}
+SPEAKING = {"cli", "repo_commands", "show"}
 """The modules that may print and decide how the program ends."""
 MODULES = {file.stem: file for file in (CHECKOUT / "hapkg").glob("*.py") if file.stem != "__init__"}
 RANKS = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
