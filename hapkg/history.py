@@ -13,7 +13,7 @@ from __future__ import annotations
 import getpass
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -182,17 +182,28 @@ def forget_snapshot(root: Path, snapshot: Snapshot) -> None:
     _name_file(root, snapshot).unlink(missing_ok=True)
 
 
+def is_readable(snapshot: Snapshot, held: Sequence[Snapshot]) -> bool:
+    """Whether apt must be able to read a state of a suite to its end, because a client may have begun with it."""
+    later = held[held.index(snapshot) + 1 :]
+    return len(later) < KEPT_GENERATIONS or datetime.now(UTC) - later[0].time < SLOW_CLIENT
+
+
+def add_removed(root: Path, digests: Mapping[str, str]) -> None:
+    """Remember what is about to be removed: SHA256 by pool path. The caller holds the lock."""
+    lines = (f"{digest}  {path}\n" for path, digest in sorted({**read_removed(root), **digests}.items()))
+    disk.replace(root / ".hapkg" / "removed", "".join(lines).encode())
+
+
 def drop_generations(root: Path, suite: Suite) -> None:
     """Remove by-hash files that neither apt nor a snapshot needs any more."""
     folder = root / "dists" / suite
     held = list_snapshots(root, suite)
-    wanted: set[str] = set()
-    for place, snapshot in enumerate(held, 1 - len(held)):
-        replaced = held[place - 1 + len(held)].time if place < 0 else None
-        readable = place > -KEPT_GENERATIONS or (replaced and datetime.now(UTC) - replaced < SLOW_CLIENT)
-        wanted |= {
-            name_by_hash(path, digest) for path, digest in snapshot.indexes.items() if readable or path.endswith(".xz")
-        }
+    wanted = {
+        name_by_hash(path, digest)
+        for snapshot in held
+        for path, digest in snapshot.indexes.items()
+        if path.endswith(".xz") or is_readable(snapshot, held)
+    }
     for file in folder.glob("**/by-hash/SHA256/*"):
         if str(file.relative_to(folder)) not in wanted:
             file.unlink()

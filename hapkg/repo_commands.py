@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hapkg import repository, show
+from hapkg import repository, retention, show
 from hapkg.config import Project, find_keys
 from hapkg.control import Suite
 from hapkg.errors import IntegrityError, UsageError
@@ -158,6 +158,48 @@ def promote(
     site = open_site(context, repo, key, url, wait)
     publication = repository.promote(site, Suite(source), Suite(target), snapshot)
     show.print_publication(publication, as_json=as_json)
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    keep: Annotated[int, typer.Option(min=1, help="Versions to keep of every source in every suite.")] = 3,
+    days: Annotated[
+        float,
+        typer.Option("--younger-than", min=0, help="Also keep what was published in so many days.", metavar="DAYS"),
+    ] = 30,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    repo: RepoOption = None,
+    key: KeyOption = None,
+    url: UrlOption = None,
+    wait: WaitOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove old versions. What a kept package pins with an exact version stays, whatever its age."""
+    site = open_site(context, repo, key, url, wait)
+    if dry_run:
+        pruning = retention.decide_pruning(site.root, keep=keep, days=days)
+    else:
+        _, pruning = retention.prune(site, keep=keep, days=days)
+    if as_json:
+        show.print_json(
+            {
+                "files": pruning.files,
+                "releases": [" ".join(release) for release in pruning.releases],
+                "snapshots": [f"{snapshot.suite} {snapshot.number}" for snapshot in pruning.snapshots],
+            }
+        )
+        return
+    for source, version in pruning.releases:
+        typer.echo(f"{source} {version}")
+    for snapshot in pruning.snapshots:
+        show.say(
+            f"snapshot {snapshot.number} of {snapshot.suite} is forgotten"
+            if not dry_run
+            else f"snapshot {snapshot.number} of {snapshot.suite} would be forgotten"
+        )
+    total = show.size(sum(pruning.files.values()))
+    show.say(f"{len(pruning.files)} files, {total}: " + ("would be removed" if dry_run else "removed"))
 
 
 @app.command("verify")

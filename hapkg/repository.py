@@ -14,20 +14,21 @@ what was published before.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parseaddr, parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import quote
 
 from hapkg import disk, history
+from hapkg.client import make_sources, write_sources
 from hapkg.control import Suite
 from hapkg.errors import MachineError, RepositoryError
-from hapkg.history import find_snapshot, read_snapshot
+from hapkg.history import Snapshot, find_snapshot, read_snapshot
 from hapkg.indexes import (
     COMPONENTS,
     Pool,
@@ -107,6 +108,11 @@ class Change:
     """What is done, for the history."""
     states: Mapping[Suite, frozenset[str]]
     arrival: Arrival = NOTHING
+    surplus: tuple[str, ...] = ()
+    """Pool files that are removed afterwards."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """SHA256 of those of them whose names stay taken."""
+    forgotten: tuple[Snapshot, ...] = ()
 
 
 def publish(
@@ -152,8 +158,8 @@ def rollback(site: Site, suite: Suite, number: int) -> Publication:
     """Make a suite what it was in a snapshot. Raises RepositoryError when that, or a package of it, is gone."""
 
     def decide() -> Change:
-        pool = read_snapshot(site.root, find_snapshot(site.root, suite, number))
-        return Change(act=f"rollback to {number}", states={suite: pool.paths})
+        paths = _find_paths(site.root, find_snapshot(site.root, suite, number))
+        return Change(act=f"rollback to {number}", states={suite: paths})
 
     return change(site, decide)
 
@@ -171,10 +177,22 @@ def promote(site: Site, source: Suite, target: Suite, number: int | None = None)
 
     def decide() -> Change:
         snapshot = find_snapshot(site.root, source, number)
-        paths = read_snapshot(site.root, snapshot).paths | read_pool(site.root, target).paths
+        paths = _find_paths(site.root, snapshot) | read_pool(site.root, target).paths
         return Change(act=f"promote {source} {snapshot.number}", states={target: paths})
 
     return change(site, decide)
+
+
+def _find_paths(root: Path, snapshot: Snapshot) -> frozenset[str]:
+    """The pool paths of a snapshot, all there."""
+    pool = read_snapshot(root, snapshot)
+    if missing := history.find_missing(root, pool):
+        raise RepositoryError(
+            f"snapshot {snapshot.number} of {snapshot.suite} is not whole: {missing[0]} is missing from the pool",
+            details=[f"also: {path}" for path in missing[1:]],
+            hint="choose another snapshot: hapkg repo list",
+        )
+    return pool.paths
 
 
 def change(site: Site, decide: Callable[[], Change]) -> Publication:
@@ -199,7 +217,7 @@ def _check_key_folder(site: Site) -> None:
         )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _blaming_the_disk(root: Path) -> Iterator[None]:
     try:
         yield
@@ -215,15 +233,6 @@ def _add_pocket(suite: Suite, pocket: str) -> Suite:
     return Suite(f"{suite}-{pocket}") if pocket else suite
 
 
-def make_sources(uri: str, suite: Suite, armored_key: str) -> str:
-    """A .sources file (deb822) for one suite; the key is part of it, so that this one file is all a machine needs."""
-    lines = ["Signed-By:", *(f" {line}" if line else " ." for line in armored_key.strip().splitlines())]
-    return (
-        "# For source packages add deb-src to Types; for debug symbols add debug to Components.\n"
-        f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n" + "\n".join(lines) + "\n"
-    )
-
-
 def _publish(site: Site, change: Change) -> Publication:
     root, identity, arrival = site.root, site.identity, change.arrival
     states = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
@@ -232,6 +241,7 @@ def _publish(site: Site, change: Change) -> Publication:
     changed = _stage(root, states, arrival.new, identity=identity, key=key)
     if changed or arrival.new:
         _put_in_place(root, changed, arrival.new, act=change.act, keys=(key.fingerprint,))
+    _remove(root, change)
     keyring = root / f"{identity.keyring}.gpg"
     armored = export_key(key, armored=True)
     disk.replace(keyring, export_key(key, armored=False))
@@ -245,7 +255,7 @@ def _publish(site: Site, change: Change) -> Publication:
         unchanged=tuple(suite for suite in suites if suite not in changed),
         key=key,
         keyring=keyring,
-        sources=_write_sources(root, suites, identity.name, uri, armored.decode()),
+        sources=write_sources(root, suites, identity.name, uri, armored.decode()),
     )
 
 
@@ -356,18 +366,19 @@ def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, ac
     disk.move({staging / "cache": root / _PRIVATE / "cache"})
 
 
-def _write_sources(root: Path, suites: Sequence[Suite], name: str, uri: str, armored_key: str) -> tuple[Path, ...]:
-    """One NAME-SUITE.sources per suite. NAME.sources as well while there is one suite alone: with several, a file that
-    does not say its suite would be wrong on most machines, so it goes."""
-    files = {root / f"{name}-{suite}.sources": make_sources(uri, suite, armored_key) for suite in suites}
-    short = root / f"{name}.sources"
-    if len(suites) == 1:
-        files = {short: make_sources(uri, suites[0], armored_key), **files}
-    else:
-        short.unlink(missing_ok=True)
-    for file, text in files.items():
-        disk.replace(file, text.encode())
-    return tuple(files)
+def _remove(root: Path, change: Change) -> None:
+    """Remove what is no longer published: last, so that a kill leaves too much and never too little."""
+    if change.digests:
+        history.add_removed(root, change.digests)
+    for snapshot in change.forgotten:
+        history.forget_snapshot(root, snapshot)
+    for path in change.surplus:
+        (root / path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty
+            (root / path).parent.rmdir()
+    if change.forgotten:
+        for suite in find_suites(root):
+            history.drop_generations(root, suite)
 
 
 def _clear(root: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hapkg.control import Suite
 from hapkg.errors import RepositoryError
-from hapkg.history import find_missing, list_snapshots, read_snapshot
+from hapkg.history import find_missing, list_snapshots, read_removed, read_snapshot
 from hapkg.indexes import compute_digest, find_suites, name_by_hash, read_digests, read_pool, read_release
 from hapkg.signing import check_signature
 
@@ -25,14 +25,16 @@ def verify(root: Path) -> Report:
     """Check everything that the repository's own keyring vouches for, down to the last byte of its packages."""
     faults: list[str] = []
     known: dict[str, str] = {}
+    removed = read_removed(root)
     for suite in find_suites(root):
         faults += _find_faults(root, suite)
         try:
             known |= {file.path: file.digest for file in read_pool(root, suite).files.values()}
             for snapshot in list_snapshots(root, suite)[:-1]:
                 pool = read_snapshot(root, snapshot)
-                known |= {file.path: file.digest for file in pool.files.values()}
-                faults += [f"snapshot {snapshot.number} of {suite} lacks {path}" for path in find_missing(root, pool)]
+                known |= {f.path: f.digest for f in pool.files.values() if (root / f.path).exists()}
+                lost = [path for path in find_missing(root, pool) if path not in removed]
+                faults += [f"snapshot {snapshot.number} of {suite} lacks {path}" for path in lost]
         except RepositoryError as error:
             faults.append(error.brief)
     for path, digest in sorted(known.items()):
