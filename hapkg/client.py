@@ -1,12 +1,38 @@
-"""What a machine needs to use the repository: one .sources file with the key inside."""
+"""What machines get to know of a repository: who publishes, and one .sources file with the key inside."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from email.utils import parseaddr
 from pathlib import Path
 
 from hapkg import disk
 from hapkg.control import Suite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who publishes. origin, label and maintainer ("NAME <ADDRESS>") are one line each."""
+
+    origin: str
+    label: str
+    maintainer: str
+    name: str = "ha-stack"
+    """What the .sources files are called."""
+    valid_days: int = 0
+    """How long apt may trust a Release file; 0: for ever. The second half of it is for renewing."""
+
+    @property
+    def keyring(self) -> str:
+        """Name of the keyring file without suffix."""
+        return (re.sub(r"[^a-z0-9.+-]+", "-", self.origin.lower()).strip("-.") or "hapkg") + "-archive-keyring"
+
+    @property
+    def key_owner(self) -> str:
+        """User id of the key made on first use."""
+        return f"{re.sub('[<>()]', ' ', self.origin)} archive key <{parseaddr(self.maintainer)[1]}>"
 
 
 def make_sources(uri: str, suite: Suite, armored_key: str) -> str:

@@ -22,12 +22,12 @@ COMPONENTS = ("main", "debug")
 
 _CONFIGURATION = """\
 Dir {{ ArchiveDir "."; FileListDir "lists"; CacheDir "cache"; }};
-Default {{ Packages::Compress "."; Sources::Compress "."; }};
+Default {{ Packages::Compress "."; Sources::Compress "."; Contents::Compress "."; }};
 TreeDefault {{
   FileList "$(SECTION).deb"; SourceFileList "$(SECTION).dsc";
   BinCacheDB "$(DIST)-$(SECTION)-$(ARCH).db"; SrcCacheDB "$(DIST)-$(SECTION)-source.db";
   Packages "dists/$(DIST)/$(SECTION)/binary-$(ARCH)/Packages"; Sources "dists/$(DIST)/$(SECTION)/source/Sources";
-  Contents " ";
+  Contents "dists/$(DIST)/$(SECTION)/Contents-$(ARCH)";
 }};
 Tree "{suite}" {{ Sections "{components}"; Architectures "{architectures} source"; }};
 """
@@ -224,7 +224,8 @@ def make_indexes(
 
 def find_indexes(root: Path, suite: Suite) -> list[Path]:
     """The index files of a suite, compressed ones too, without their by-hash names."""
-    return sorted(file for kind in ("Packages", "Sources") for file in (root / "dists" / suite).glob(f"*/*/{kind}*"))
+    folder = root / "dists" / suite
+    return sorted(file for kind in ("*/Packages*", "*/Sources*", "Contents-*") for file in folder.glob(f"*/{kind}"))
 
 
 def make_release(staging: Path, suite: Suite, fields: Mapping[str, str]) -> bytes:
@@ -281,7 +282,7 @@ def _find_faults(staging: Path, suite: Suite, paths: Sequence[str], new: Mapping
     faults: dict[str, str] = {}
     entries: dict[str, tuple[str, str]] = {}
     for file in find_indexes(staging, suite):
-        if file.suffix:
+        if file.name not in ("Packages", "Sources"):
             continue
         for stanza in read_stanzas(file.read_text("utf-8")):
             found = _read_entries(stanza)

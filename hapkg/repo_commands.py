@@ -161,6 +161,19 @@ def promote(
 
 
 @app.command()
+def refresh(
+    context: typer.Context,
+    repo: RepoOption = None,
+    key: KeyOption = None,
+    url: UrlOption = None,
+    wait: WaitOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign every suite anew with a later Valid-Until: for a timer, when valid-days is set."""
+    show.print_publication(repository.refresh(open_site(context, repo, key, url, wait)), as_json=as_json)
+
+
+@app.command()
 def prune(
     context: typer.Context,
     keep: Annotated[int, typer.Option(min=1, help="Versions to keep of every source in every suite.")] = 3,

@@ -15,60 +15,32 @@ what was published before.
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parseaddr, parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import quote
 
 from hapkg import disk, history
-from hapkg.client import make_sources, write_sources
+from hapkg.client import Identity, make_sources, write_sources
 from hapkg.control import Suite
 from hapkg.errors import MachineError, RepositoryError
 from hapkg.history import Snapshot, find_snapshot, read_snapshot
 from hapkg.indexes import (
-    COMPONENTS,
     Pool,
-    compute_digest,
-    find_architectures,
     find_suites,
-    make_indexes,
-    make_release,
     name_by_hash,
     read_digests,
     read_pool,
     read_release,
 )
-from hapkg.signing import KeyChoice, SigningKey, export_key, find_key, has_signed, sign
-from hapkg.upload import INCOMING, NOTHING, Arrival, Upload, bring, sort_files
+from hapkg.signing import KeyChoice, SigningKey, export_key, find_key
+from hapkg.staging import stage
+from hapkg.upload import NOTHING, Arrival, Upload, bring, sort_files
 
 __all__ = ["Identity", "KeyChoice", "Pool", "Publication", "Upload", "make_sources", "publish", "read_pool"]
 
 _PRIVATE = ".hapkg"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """Who publishes. origin, label and maintainer ("NAME <ADDRESS>") are one line each."""
-
-    origin: str
-    label: str
-    maintainer: str
-    name: str = "ha-stack"
-    """What the .sources files are called."""
-
-    @property
-    def keyring(self) -> str:
-        """Name of the keyring file without suffix."""
-        return (re.sub(r"[^a-z0-9.+-]+", "-", self.origin.lower()).strip("-.") or "hapkg") + "-archive-keyring"
-
-    @property
-    def key_owner(self) -> str:
-        """User id of the key made on first use."""
-        return f"{re.sub('[<>()]', ' ', self.origin)} archive key <{parseaddr(self.maintainer)[1]}>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +85,8 @@ class Change:
     digests: Mapping[str, str] = field(default_factory=dict)
     """SHA256 of those of them whose names stay taken."""
     forgotten: tuple[Snapshot, ...] = ()
+    renew: bool = False
+    """Sign every suite anew, even one that does not change."""
 
 
 def publish(
@@ -195,6 +169,11 @@ def _find_paths(root: Path, snapshot: Snapshot) -> frozenset[str]:
     return pool.paths
 
 
+def refresh(site: Site) -> Publication:
+    """Sign every suite anew, with a new Date and Valid-Until. No new snapshot: the packages stay as they are."""
+    return change(site, lambda: Change(act="refresh", states={}, renew=True))
+
+
 def change(site: Site, decide: Callable[[], Change]) -> Publication:
     """Publish what decide gives; it is asked with the lock held, after the remains of a killed publish are gone."""
     root = site.root
@@ -238,7 +217,7 @@ def _publish(site: Site, change: Change) -> Publication:
     states = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
     states |= change.states
     key = find_key(site.choice, owner=identity.key_owner)
-    changed = _stage(root, states, arrival.new, identity=identity, key=key)
+    changed = stage(root, states, arrival.new, identity=identity, key=key, renew=change.renew)
     if changed or arrival.new:
         _put_in_place(root, changed, arrival.new, act=change.act, keys=(key.fingerprint,))
     _remove(root, change)
@@ -257,89 +236,6 @@ def _publish(site: Site, change: Change) -> Publication:
         keyring=keyring,
         sources=write_sources(root, suites, identity.name, uri, armored.decode()),
     )
-
-
-def _stage(
-    root: Path, states: Mapping[Suite, frozenset[str]], new: Mapping[str, Path], *, identity: Identity, key: SigningKey
-) -> tuple[Suite, ...]:
-    """Make everything of the next state in the staging folder: new pool files, indexes, signed Release files.
-
-    Returns the suites that differ from what is published.
-    """
-    staging = root / _PRIVATE / "staging"
-    cache = root / _PRIVATE / "cache"
-    disk.make_folder(staging)
-    for file in cache.glob("*.db"):  # work on copies: a database cut short by a kill is never seen again
-        disk.copy(file, staging / "cache" / file.name)
-    for path, file in new.items():
-        disk.make_folder((staging / path).parent)
-        if file.is_relative_to(root / INCOMING):
-            file.replace(staging / path)
-        else:
-            disk.copy(file, staging / path)
-    changed = []
-    for suite, paths in sorted(states.items()):
-        for path in paths:
-            if not os.path.lexists(staging / path):
-                disk.make_folder((staging / path).parent)
-                (staging / path).symlink_to(root / path)
-        known = read_release(root / "dists" / suite / "InRelease").get("Architectures", "").split()
-        architectures = sorted({*known, *find_architectures(paths)})
-        make_indexes(staging, suite, paths, architectures=architectures, new=new)
-        fields = {
-            "Origin": identity.origin,
-            "Label": identity.label,
-            "Description": f"{identity.label} for {suite}",
-            "Architectures": " ".join(architectures),
-            "Components": " ".join(COMPONENTS),
-        }
-        release = make_release(staging, suite, fields)
-        if _is_current(root, suite, release, key):
-            continue
-        _check_clock(root, suite, release)
-        folder = staging / "dists" / suite
-        for path, digest in read_digests(read_release(staging / f"Release-{suite}")).items():
-            disk.copy(folder / path, folder / name_by_hash(path, digest))
-            disk.settle(folder / path)
-        signed, signature = sign(key, staging / f"Release-{suite}")
-        for name, content in (("Release", release), ("Release.gpg", signature), ("InRelease", signed)):
-            disk.write(folder / name, content)
-        disk.make_newer(folder / "InRelease", root / "dists" / suite / "InRelease")
-        changed.append(suite)
-    return tuple(changed)
-
-
-def _is_current(root: Path, suite: Suite, release: bytes, key: SigningKey) -> bool:
-    """Whether the suite is published just so already: the same but for the date, complete, signed by this key."""
-    folder = root / "dists" / suite
-    try:
-        published = (folder / "Release").read_bytes()
-        if _drop_date(published) != _drop_date(release):
-            return False
-        for path, digest in read_digests(read_release(folder / "Release")).items():
-            if compute_digest(folder / path) != digest or compute_digest(folder / name_by_hash(path, digest)) != digest:
-                return False
-    except FileNotFoundError:
-        return False
-    same = read_release(folder / "InRelease") == read_release(folder / "Release")
-    return (
-        same and has_signed(key, folder / "InRelease") and has_signed(key, folder / "Release.gpg", folder / "Release")
-    )
-
-
-def _drop_date(release: bytes) -> bytes:
-    return re.sub(rb"^Date: .*\n", b"", release, flags=re.MULTILINE)
-
-
-def _check_clock(root: Path, suite: Suite, release: bytes) -> None:
-    """apt ignores, without a word, an InRelease that is older than the one it has."""
-    before = read_release(root / "dists" / suite / "InRelease").get("Date")
-    now = next(line[6:] for line in release.decode().splitlines() if line.startswith("Date: "))
-    if before and parsedate_to_datetime(now) < parsedate_to_datetime(before):
-        raise MachineError(
-            f"the clock of this machine is wrong: it says {now}, and suite {suite} was published at {before}",
-            hint="set the clock; apt ignores a repository that grows older",
-        )
 
 
 def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, act: str, keys: tuple[str, ...]) -> None:

@@ -16,14 +16,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from hapkg import command, disk, history, indexes, repository
-from hapkg.control import BinaryName, SourceName
+from hapkg import command, disk, history, indexes, repository, staging
+from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.errors import BusyError, MachineError, RepositoryError
 from hapkg.indexes import Pool, PublishedSource
 from hapkg.repository import Upload, make_sources, read_pool
@@ -150,7 +151,7 @@ def test_compressed_and_hashed_forms_hold_the_same_index(root: Path, issue: Issu
         assert gzip.decompress(plain.with_name(f"{plain.name}.gz").read_bytes()) == content
         assert lzma.decompress(plain.with_name(f"{plain.name}.xz").read_bytes()) == content
     named = re.findall(r"^ (\w{64}) +(\d+) (\S+)$", (folder / "Release").read_text(), re.MULTILINE)
-    assert len(named) == 12
+    assert len(named) == 18
     for digest, size, path in named:
         for file in (folder / path, (folder / path).parent / "by-hash/SHA256" / digest):
             assert hashlib.sha256(file.read_bytes()).hexdigest() == digest
@@ -171,6 +172,61 @@ def test_release_names_the_publisher_and_the_suite(root: Path, issue: Issue, bui
         "Origin": "Hapkg Test",
         "Suite": "bookworm",
     }
+
+
+def test_contents_say_which_package_brings_a_file(root: Path, issue: Issue, builds: Builds) -> None:
+    issue(builds(1))
+    lines = (root / f"dists/bookworm/main/Contents-{OWN}").read_text().splitlines()
+    assert [line.split() for line in lines] == [
+        ["opt/ha-stack", "ha-stack"],
+        ["opt/libha-logic1", "libha-logic1"],
+    ]
+
+
+def test_a_state_ends_when_the_identity_says_so_and_is_renewed_in_time(
+    root: Path,
+    issue: Issue,
+    builds: Builds,
+    client: Callable[[str], Client],
+    key: KeyChoice,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    identity = replace(IDENTITY, valid_days=10)
+    machine = client(issue(builds(1), identity=identity).sources[0].read_text())
+    machine.update()
+
+    def read_dates() -> list[datetime]:
+        (stanza,) = read_index(root / "dists/bookworm/Release")
+        return [parsedate_to_datetime(stanza[name]) for name in ("Date", "Valid-Until")]
+
+    made, end = read_dates()
+    assert abs(end - made - timedelta(days=10)) < timedelta(minutes=1)
+    assert issue(identity=identity).unchanged == (BOOKWORM,)
+    aged = re.sub("Valid-Until: .*", f"Valid-Until: {format_datetime(made + timedelta(days=4))}", make_text(root))
+    for name in ("Release", "InRelease"):
+        (root / "dists/bookworm" / name).write_text(aged)
+    assert issue(identity=identity).written == (BOOKWORM,)
+    before = history.list_snapshots(root, BOOKWORM)
+    time.sleep(1)
+    site = repository.Site(root=root, identity=identity, choice=key)
+    assert repository.refresh(site).written == (BOOKWORM,)
+    assert read_dates()[1] > end
+    assert history.list_snapshots(root, BOOKWORM) == before
+    machine.update()
+    make = indexes.make_release
+
+    def make_short(staging: Path, suite: Suite, fields: Mapping[str, str]) -> bytes:
+        return make(staging, suite, {**fields, "ValidTime": "1"})
+
+    monkeypatch.setattr(staging, "make_release", make_short)
+    repository.refresh(site)
+    time.sleep(2)
+    assert machine.refuses()
+
+
+def make_text(root: Path) -> str:
+    """The text of bookworm's Release file."""
+    return (root / "dists/bookworm/Release").read_text()
 
 
 def test_the_short_sources_file_exists_only_while_there_is_one_suite(
@@ -492,7 +548,7 @@ def test_a_clock_that_went_back_is_an_error(
     def make_earlier(*arguments: object) -> bytes:
         return re.sub(rb"Date: .*", b"Date: Mon, 01 Jan 2024 00:00:00 +0000", make(*arguments))  # type: ignore[arg-type]
 
-    monkeypatch.setattr(repository, "make_release", make_earlier)
+    monkeypatch.setattr(staging, "make_release", make_earlier)
     assert issue(builds(1)).unchanged == (BOOKWORM,)
     with pytest.raises(MachineError, match="the clock of this machine is wrong"):
         issue(builds(2))
@@ -523,7 +579,7 @@ def test_earlier_generations_stay_readable_by_hash(
         releases.append((root / "dists/bookworm/Release").read_text())
     complete = []
     for text in releases:
-        named = re.findall(r"^ (\w{64}) +\d+ (\S+)/\w+[.\w]*$", text, re.MULTILINE)
+        named = re.findall(r"^ (\w{64}) +\d+ (\S+)/[\w.-]+$", text, re.MULTILINE)
         complete.append(
             all((root / "dists/bookworm" / folder / "by-hash/SHA256" / digest).is_file() for digest, folder in named)
         )

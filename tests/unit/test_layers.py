@@ -23,6 +23,7 @@ LAYERS = (
     ("vcs",),
     ("archive", "health", "history", "plan"),
     ("upload",),
+    ("staging",),
     ("origin", "repository"),
     ("lock", "release", "retention", "source", "verify"),
     ("identity",),
