@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hapkg import __version__, mirror, pipeline, repo_commands, repository, show, upkeep
+from hapkg import __version__, key_commands, mirror, pipeline, repo_commands, repository, show, upkeep
 from hapkg import chroot as chroots
 from hapkg.config import Project, find_cache, find_keys, find_project
 from hapkg.control import SourceName
@@ -53,6 +53,7 @@ app = typer.Typer(
 chroot_app = typer.Typer(no_args_is_help=True, help="Make, list, renew and remove the clean chroots that builds use.")
 app.add_typer(chroot_app, name="chroot")
 app.add_typer(repo_commands.app, name="repo")
+app.add_typer(key_commands.app, name="key")
 
 SuiteOption = Annotated[str | None, typer.Option("--suite", "-s", help="Debian suite to build for.", metavar="SUITE")]
 MirrorOption = Annotated[str | None, typer.Option(help="Debian archive, instead of the host's own.", metavar="URL")]

@@ -219,7 +219,7 @@ def _publish(site: Site, change: Change) -> Publication:
     key = find_key(site.choice, owner=identity.key_owner)
     changed = stage(root, states, arrival.new, identity=identity, key=key, renew=change.renew)
     if changed or arrival.new:
-        _put_in_place(root, changed, arrival.new, act=change.act, keys=(key.fingerprint,))
+        _put_in_place(root, changed, arrival.new, act=change.act, keys=key.fingerprints)
     _remove(root, change)
     keyring = root / f"{identity.keyring}.gpg"
     armored = export_key(key, armored=True)

@@ -18,7 +18,7 @@ LAYERS = (
     ("command", "control", "version"),
     ("config", "disk", "mirror"),
     ("client", "signing", "store", "upstream"),
-    ("recipe",),
+    ("keys", "recipe"),
     ("automake", "graph", "indexes", "signature", "template"),
     ("vcs",),
     ("archive", "health", "history", "plan"),
@@ -34,6 +34,7 @@ LAYERS = (
     ("pipeline",),
     ("doctor", "show"),
     ("repo_commands",),
+    ("key_commands",),
     ("cli",),
 )
 """From the lowest to the highest: a module imports from lower layers alone, never from its own."""
@@ -43,10 +44,10 @@ LIBRARIES = {
     "pydantic": {"config", "lock", "recipe", "upstream"},
     "rich": {"show"},
     "sh": {"command"},
-    "typer": {"cli", "repo_commands"},
+    "typer": {"cli", "key_commands", "repo_commands"},
 }
 """The modules that know each library."""
-SPEAKING = {"cli", "repo_commands", "show"}
+SPEAKING = {"cli", "key_commands", "repo_commands", "show"}
 """The modules that may print and decide how the program ends."""
 MODULES = {file.stem: file for file in (CHECKOUT / "hapkg").glob("*.py") if file.stem != "__init__"}
 RANKS = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
