@@ -6,6 +6,7 @@ import contextlib
 import re
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,15 +20,17 @@ import typer
 from hapkg import __version__, key_commands, mirror, pipeline, repo_commands, repository, show, upkeep
 from hapkg import chroot as chroots
 from hapkg.config import Project, find_cache, find_keys, find_project
-from hapkg.control import SourceName
+from hapkg.control import SourceName, Suite
 from hapkg.doctor import diagnose
 from hapkg.draft import draft
 from hapkg.errors import HapkgError, Interrupted, UsageError
 from hapkg.kernel import check_kernels, needs_chroot
+from hapkg.keyring import make_keyring
 from hapkg.pipeline import Outcome
 from hapkg.recipe import Recipe, find_recipe
 from hapkg.repo_commands import KeyOption, RepoOption, UrlOption, WaitOption, make_identity
 from hapkg.repository import KeyChoice
+from hapkg.signing import find_key
 from hapkg.store import Artifact, Store
 from hapkg.workshop import (
     Workshop,
@@ -249,15 +252,33 @@ def publish(
     if not suites:
         raise UsageError("nothing is built yet", hint="run: hapkg build-all")
     uploads = [upload for name in suites for upload in collect_uploads(_open(context, name))]
-    publication = repository.publish(
-        (repo or project.repository).absolute(),
-        uploads,
-        identity=make_identity(project),
-        key=KeyChoice(home=find_keys(), name=key or ""),
-        url=url or "",
-        pocket=pocket or "",
-        patience=wait,
-    )
+    root, choice = (repo or project.repository).absolute(), KeyChoice(home=find_keys(), name=key or "")
+    identity = make_identity(project)
+    repository.check_key_folder(root, choice)
+    signer = find_key(choice, owner=identity.key_owner)
+    with tempfile.TemporaryDirectory(prefix="hapkg-keyring-") as scratch:
+        keyrings = [
+            make_keyring(
+                root,
+                Path(scratch),
+                name=f"{project.settings.package_prefix}archive-keyring",
+                suite=Suite(name),
+                identity=identity,
+                choice=choice,
+                key=signer,
+            )
+            for name in suites
+        ]
+        publication = repository.publish(
+            root,
+            [*uploads, *keyrings],
+            identity=identity,
+            key=choice,
+            url=url or "",
+            pocket=pocket or "",
+            patience=wait,
+        )
+    publication = replace(publication, key=signer)
     show.print_publication(publication, as_json=as_json)
 
 

@@ -123,7 +123,7 @@ def publish(
         return Change(act="publish", states=states, arrival=arrival)
 
     site = Site(root=root.absolute(), identity=identity, choice=key, url=url, patience=patience)
-    _check_key_folder(site)
+    check_key_folder(site.root, site.choice)
     with _blaming_the_disk(site.root), bring(site.root, uploads) as brought:
         return change(site, decide)
 
@@ -177,7 +177,7 @@ def refresh(site: Site) -> Publication:
 def change(site: Site, decide: Callable[[], Change]) -> Publication:
     """Publish what decide gives; it is asked with the lock held, after the remains of a killed publish are gone."""
     root = site.root
-    _check_key_folder(site)
+    check_key_folder(site.root, site.choice)
     with _blaming_the_disk(root):
         disk.make_folder(root / _PRIVATE)
         with disk.lock(root / _PRIVATE / "lock", work=f"publish into {root}", seconds=site.patience):
@@ -188,10 +188,11 @@ def change(site: Site, decide: Callable[[], Change]) -> Publication:
                 _clear(root)
 
 
-def _check_key_folder(site: Site) -> None:
-    if site.choice.folder.is_relative_to(site.root.resolve()):
+def check_key_folder(root: Path, choice: KeyChoice) -> None:
+    """Raise RepositoryError when the secret key lies, or would lie, inside the repository."""
+    if choice.folder.is_relative_to(root.resolve()):
         raise RepositoryError(
-            f"the secret key would lie inside the repository: {site.choice.folder}",
+            f"the secret key would lie inside the repository: {choice.folder}",
             hint="keep keys outside what is published",
         )
 

@@ -125,6 +125,11 @@ def find_package_files(upload: Upload) -> list[Path]:
     return [files[name] for name in sorted(wanted)]
 
 
+def find_pool_file(root: Path, upload: Upload, name: str) -> Path:
+    """Where the pool has a file of an upload, or would have it."""
+    return root / _make_pool_path(upload, name)
+
+
 def _make_pool_path(upload: Upload, name: str) -> str:
     component = "debug" if re.match(r"[^_]+-dbgsym_.*\.deb\Z", name) else "main"
     source = upload.source

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import pytest
 from hapkg import keys
 from hapkg.cli import app
 from hapkg.errors import RepositoryError, UsageError
+from hapkg.keyring import make_keyring
 from hapkg.keys import Key
 from hapkg.repository import KeyChoice, Site, refresh
-from hapkg.signing import find_active
+from hapkg.signing import find_active, find_key
 from tests.packages import BOOKWORM, IDENTITY, Builds, Client, Issue, run
 
 pytestmark = pytest.mark.skipif(
@@ -143,6 +145,37 @@ def test_a_key_is_imported_only_when_it_can_sign_and_apt_takes_it(gnupg: Callabl
     key = keys.import_key(home, good)
     assert keys.list_keys(home) == (key,)
     assert find_active(home) == [key.fingerprint]
+
+
+def test_the_keyring_package_brings_the_keys_of_a_rotation(
+    root: Path, issue: Issue, client: Callable[[str], Client], tmp_path: Path
+) -> None:
+    choice = KeyChoice(home=tmp_path / "keys")
+    keys.create(choice.home, OWNER)
+
+    def publish_keyring(folder: Path) -> Path:
+        folder.mkdir()
+        signer = find_key(choice, owner=OWNER)
+        upload = make_keyring(
+            root, folder, name="ha-archive-keyring", suite=BOOKWORM, identity=IDENTITY, choice=choice, key=signer
+        )
+        issue(upload, choice=choice)
+        return upload.files[0]
+
+    first = publish_keyring(tmp_path / "1")
+    assert publish_keyring(tmp_path / "2").is_relative_to(root)
+    time.sleep(1.1)
+    keys.rotate(choice.home, OWNER)
+    second = publish_keyring(tmp_path / "3")
+    machine = client((root / "ha-stack.sources").read_text())
+    machine.update()
+    version = second.name.split("_")[1]
+    assert machine.candidate("ha-archive-keyring") == version
+    assert run("dpkg", "--compare-versions", version, "gt", first.name.split("_")[1]) == ""
+    run("dpkg-deb", "-x", second, tmp_path / "node")
+    keyring = tmp_path / "node/usr/share/keyrings/ha-archive-keyring.gpg"
+    assert [key.fingerprint for key in keys.read_keys(keyring.read_bytes())] == find_active(choice.home)
+    assert run("lintian", "--allow-root", "--fail-on", "error,warning,info", "--display-info", second) == ""
 
 
 def test_the_commands(

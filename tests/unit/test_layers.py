@@ -23,7 +23,7 @@ LAYERS = (
     ("vcs",),
     ("archive", "health", "history", "plan"),
     ("upload",),
-    ("staging",),
+    ("keyring", "staging"),
     ("origin", "repository"),
     ("lock", "release", "retention", "source", "verify"),
     ("identity",),
