@@ -26,6 +26,7 @@ from hapkg.draft import draft
 from hapkg.errors import HapkgError, Interrupted, UsageError
 from hapkg.kernel import check_kernels, needs_chroot
 from hapkg.keyring import make_keyring
+from hapkg.page import write_page
 from hapkg.pipeline import Outcome
 from hapkg.recipe import Recipe, find_recipe
 from hapkg.repo_commands import KeyOption, RepoOption, UrlOption, WaitOption, make_identity
@@ -279,6 +280,7 @@ def publish(
             patience=wait,
         )
     publication = replace(publication, key=signer)
+    write_page(root, identity)
     show.print_publication(publication, as_json=as_json)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NewType
 
@@ -79,6 +81,31 @@ def read_deb_control(path: Path) -> Mapping[str, str]:
     """The control stanza of a .deb."""
     with DebFile(str(path)) as deb:
         return dict(deb.debcontrol())
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebContent:
+    """What a .deb installs: its files, and the texts that policy asks for, "" where there is none."""
+
+    files: tuple[str, ...]
+    changelog: str
+    copyright: str
+
+
+def read_deb_content(path: Path) -> DebContent:
+    """What lies in a .deb. The changelog and the copyright file may be below any share/doc/PACKAGE/."""
+    texts = {"changelog": "", "copyright": ""}
+    with DebFile(str(path)) as deb:
+        archive = deb.data.tgz()
+        members = [member for member in archive.getmembers() if not member.isdir()]
+        for member in members:
+            match = re.search(r"/doc/[^/]+/(changelog|copyright)(?:\.Debian)?(\.gz)?\Z", member.name)
+            opened = archive.extractfile(member) if match and member.isfile() else None
+            if match and opened:
+                content = opened.read()
+                texts[match[1]] = (gzip.decompress(content) if match[2] else content).decode("utf-8", "replace")
+    files = tuple(sorted(member.name.removeprefix(".") for member in members))
+    return DebContent(files=files, changelog=texts["changelog"], copyright=texts["copyright"])
 
 
 def read_dsc(path: Path) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from hapkg.control import Suite
 from hapkg.errors import IntegrityError, UsageError
 from hapkg.history import compare, find_missing, find_snapshot, list_snapshots, read_snapshot
 from hapkg.indexes import find_suites
+from hapkg.page import write_page
 from hapkg.repository import Identity, KeyChoice, Site
 from hapkg.verify import verify
 
@@ -139,7 +140,9 @@ def rollback(
 ) -> None:
     """Make a suite what it was in a snapshot: at once, without building. Nothing is lost: that is a snapshot, too."""
     site = open_site(context, repo, key, url, wait)
-    show.print_publication(repository.rollback(site, Suite(suite), number), as_json=as_json)
+    publication = repository.rollback(site, Suite(suite), number)
+    write_page(site.root, site.identity)
+    show.print_publication(publication, as_json=as_json)
 
 
 @app.command()
@@ -157,6 +160,7 @@ def promote(
     """Publish what one suite offers in another one too: the same files, at once, without building."""
     site = open_site(context, repo, key, url, wait)
     publication = repository.promote(site, Suite(source), Suite(target), snapshot)
+    write_page(site.root, site.identity)
     show.print_publication(publication, as_json=as_json)
 
 
@@ -170,7 +174,10 @@ def refresh(
     as_json: JsonOption = False,
 ) -> None:
     """Sign every suite anew with a later Valid-Until: for a timer, when valid-days is set."""
-    show.print_publication(repository.refresh(open_site(context, repo, key, url, wait)), as_json=as_json)
+    site = open_site(context, repo, key, url, wait)
+    publication = repository.refresh(site)
+    write_page(site.root, site.identity)
+    show.print_publication(publication, as_json=as_json)
 
 
 @app.command()
@@ -194,6 +201,7 @@ def prune(
         pruning = retention.decide_pruning(site.root, keep=keep, days=days)
     else:
         _, pruning = retention.prune(site, keep=keep, days=days)
+        write_page(site.root, site.identity)
     if as_json:
         show.print_json(
             {

@@ -14,7 +14,7 @@ import pytest
 from tests.unit.samples import CHECKOUT
 
 LAYERS = (
-    ("errors",),
+    ("errors", "picture"),
     ("command", "control", "version"),
     ("config", "disk", "mirror"),
     ("client", "signing", "store", "upstream"),
@@ -23,7 +23,7 @@ LAYERS = (
     ("vcs",),
     ("archive", "health", "history", "plan"),
     ("upload",),
-    ("keyring", "staging"),
+    ("keyring", "page", "staging"),
     ("origin", "repository"),
     ("lock", "release", "retention", "source", "verify"),
     ("identity",),
