@@ -27,11 +27,8 @@ def sync(path: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder with its parents where they are missing, whatever the umask says."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)
-        sync(folder.parent)
+    for changed in _add_folder(folder):
+        sync(changed)
 
 
 def settle(file: Path) -> None:
@@ -55,12 +52,23 @@ def copy(source: Path, target: Path) -> None:
 
 
 def move(moves: Mapping[Path, Path]) -> None:
-    """Rename files or folders, each at once, within one file system; then wait for the disk."""
+    """Rename files or folders, each at once, within one file system; then wait for the disk, once for each folder."""
+    changed: set[Path] = set()
     for source, target in moves.items():
-        make_folder(target.parent)
+        changed |= {target.parent, *_add_folder(target.parent)}
         source.replace(target)
-    for folder in {target.parent for target in moves.values()}:
+    for folder in changed:
         sync(folder)
+
+
+def _add_folder(folder: Path) -> set[Path]:
+    """Make a folder with its parents; the folders whose list of names that changed."""
+    if folder.is_dir():
+        return set()
+    changed = {folder.parent, *_add_folder(folder.parent)}
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    return changed
 
 
 def replace(file: Path, content: bytes) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from hapkg.command import run
-from hapkg.control import BinaryName, SourceName, Suite, compare_versions, parse_pins, read_stanzas
+from hapkg.control import BinaryName, SourceName, Suite, compare_versions, parse_pins, split_stanzas
 from hapkg.errors import ProcessError, RepositoryError
 
 COMPONENTS = ("main", "debug")
@@ -140,7 +140,7 @@ def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
     for path in digests:
         if not path.endswith(("/Packages", "/Sources")):
             continue
-        for stanza in read_stanzas(_read_index(folder, path, digests)):
+        for stanza in split_stanzas(_read_index(folder, path, digests)):
             package = Package(fields=stanza)
             for pool_path, (_, pool_digest) in package.files.items():
                 files[Path(pool_path).name] = PoolFile(path=pool_path, digest=pool_digest)
@@ -169,7 +169,7 @@ def read_release(file: Path) -> Mapping[str, str]:
     text = file.read_text("utf-8", "replace")
     if text.startswith("-----BEGIN PGP SIGNED MESSAGE-----"):
         text = text.partition("\n\n")[2].partition("\n-----BEGIN PGP SIGNATURE-----")[0]
-    return next(read_stanzas(text), {})
+    return next(split_stanzas(text), {})
 
 
 def read_digests(release: Mapping[str, str]) -> dict[str, str]:
@@ -219,7 +219,7 @@ def make_indexes(
     for file in find_indexes(staging, suite):
         content = file.read_bytes()
         file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(content, mtime=0))
-        file.with_name(f"{file.name}.xz").write_bytes(lzma.compress(content))
+        file.with_name(f"{file.name}.xz").write_bytes(lzma.compress(content, preset=2))
 
 
 def find_indexes(root: Path, suite: Suite) -> list[Path]:
@@ -284,7 +284,7 @@ def _find_faults(staging: Path, suite: Suite, paths: Sequence[str], new: Mapping
     for file in find_indexes(staging, suite):
         if file.name not in ("Packages", "Sources"):
             continue
-        for stanza in read_stanzas(file.read_text("utf-8")):
+        for stanza in split_stanzas(file.read_text("utf-8")):
             found = _read_entries(stanza)
             entries |= found
             version = stanza["Version"].partition(":")[2] or stanza["Version"]

@@ -21,6 +21,7 @@ from hapkg.indexes import (
     make_release,
     name_by_hash,
     read_digests,
+    read_pool,
     read_release,
 )
 from hapkg.signing import SigningKey, has_signed, sign
@@ -48,20 +49,16 @@ def stage(
     for file in cache.glob("*.db"):  # work on copies: a database cut short by a kill is never seen again
         disk.copy(file, staging / "cache" / file.name)
     for path, file in new.items():
-        disk.make_folder((staging / path).parent)
+        (staging / path).parent.mkdir(parents=True, exist_ok=True)
         if file.is_relative_to(root / INCOMING):
             file.replace(staging / path)
         else:
             disk.copy(file, staging / path)
     changed = []
+    _link_pool(root / "pool", staging / "pool")
     for suite, paths in sorted(states.items()):
-        for path in paths:
-            if not os.path.lexists(staging / path):
-                disk.make_folder((staging / path).parent)
-                (staging / path).symlink_to(root / path)
         known = read_release(root / "dists" / suite / "InRelease").get("Architectures", "").split()
         architectures = sorted({*known, *find_architectures(paths)})
-        make_indexes(staging, suite, paths, architectures=architectures, new=new)
         fields = {
             "Origin": identity.origin,
             "Label": identity.label,
@@ -69,6 +66,9 @@ def stage(
             "Architectures": " ".join(architectures),
             "Components": " ".join(COMPONENTS),
         }
+        if not renew and _is_same(root, suite, paths, fields, key, identity.valid_days):
+            continue
+        make_indexes(staging, suite, paths, architectures=architectures, new=new)
         if identity.valid_days:
             fields["ValidTime"] = str(identity.valid_days * 86400)
         release = make_release(staging, suite, fields)
@@ -87,21 +87,59 @@ def stage(
     return tuple(changed)
 
 
+def _link_pool(pool: Path, staged: Path) -> None:
+    """Let the staged pool lead to all that is published, by few links: whole folders where nothing new lies in them."""
+    if not pool.is_dir():
+        return
+    if not staged.is_dir():
+        disk.make_folder(staged.parent)
+        staged.symlink_to(pool)
+        return
+    with os.scandir(pool) as entries:
+        for entry in entries:
+            if not os.path.lexists(staged / entry.name):
+                (staged / entry.name).symlink_to(entry.path)
+            elif entry.is_dir():
+                _link_pool(Path(entry.path), staged / entry.name)
+
+
+def _is_same(
+    root: Path, suite: Suite, paths: frozenset[str], fields: Mapping[str, str], key: SigningKey, valid_days: int
+) -> bool:
+    """Whether the suite is published just so already; told without making its indexes."""
+    published = read_release(root / "dists" / suite / "Release")
+    return (
+        published.keys() - {"Date", "Valid-Until", "SHA256"} == {*fields, "Suite", "Codename", "Acquire-By-Hash"}
+        and all(published[name] == value for name, value in fields.items())
+        and ("Valid-Until" in published) == (valid_days > 0)
+        and read_pool(root, suite).paths == paths
+        and all((root / path).is_file() for path in paths)
+        and _is_complete(root, suite, key, valid_days)
+    )
+
+
 def _is_current(root: Path, suite: Suite, release: bytes, key: SigningKey, valid_days: int) -> bool:
     """Whether the suite is published just so already: the same but for the date, complete, signed by this key."""
+    file = root / "dists" / suite / "Release"
+    same = file.is_file() and _drop_dates(file.read_bytes()) == _drop_dates(release)
+    return same and _is_complete(root, suite, key, valid_days)
+
+
+def _is_complete(root: Path, suite: Suite, key: SigningKey, valid_days: int) -> bool:
+    """Whether all that the suite's Release file names is there, and signed by this key for long enough."""
     folder = root / "dists" / suite
+    if read_release(folder / "InRelease") != read_release(folder / "Release"):
+        return False
     try:
-        published = (folder / "Release").read_bytes()
-        if _drop_dates(published) != _drop_dates(release) or _ends_soon(folder / "Release", valid_days):
-            return False
         for path, digest in read_digests(read_release(folder / "Release")).items():
             if compute_digest(folder / path) != digest or compute_digest(folder / name_by_hash(path, digest)) != digest:
                 return False
     except FileNotFoundError:
         return False
-    same = read_release(folder / "InRelease") == read_release(folder / "Release")
     return (
-        same and has_signed(key, folder / "InRelease") and has_signed(key, folder / "Release.gpg", folder / "Release")
+        not _ends_soon(folder / "Release", valid_days)
+        and has_signed(key, folder / "InRelease")
+        and has_signed(key, folder / "Release.gpg", folder / "Release")
     )
 
 

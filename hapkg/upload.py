@@ -59,7 +59,9 @@ def bring(root: Path, uploads: Sequence[Upload]) -> Iterator[tuple[Upload, ...]]
             for file in find_package_files(upload):
                 files.append(file)
                 if not (root / _make_pool_path(upload, file.name)).exists():
-                    files[-1] = folder / str(number) / file.name
+                    files[-1] = folder / file.name
+                    if files[-1].exists():  # two uploads that may contradict each other
+                        files[-1] = folder / str(number) / file.name
                     disk.copy(file, files[-1])
             brought.append(Upload(suite=upload.suite, source=upload.source, files=tuple(files)))
         yield tuple(brought)

@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 
 from hapkg import command, disk, history, indexes, repository, staging
-from hapkg.control import BinaryName, SourceName, Suite
+from hapkg.control import BinaryName, SourceName, Suite, read_stanzas, split_stanzas
 from hapkg.errors import BusyError, MachineError, RepositoryError
 from hapkg.indexes import Pool, PublishedSource
 from hapkg.repository import Upload, make_sources, read_pool
@@ -123,6 +123,15 @@ def test_packages_say_what_dpkg_deb_says(root: Path, issue: Issue, builds: Build
         assert {name: stanza.get(name) for name in fields} == fields
         assert stanza["SHA256"] == hashlib.sha256(file.read_bytes()).hexdigest()
         assert int(stanza["Size"]) == file.stat().st_size
+
+
+def test_the_fast_reader_of_indexes_agrees_with_python_debian(root: Path, issue: Issue, builds: Builds) -> None:
+    issue(builds(1))
+    issue(builds(2))
+    folder = root / "dists/bookworm"
+    for name in ("Release", "main/source/Sources", f"main/binary-{OWN}/Packages"):
+        text = (folder / name).read_text()
+        assert list(split_stanzas(text)) == list(read_stanzas(text)) != []
 
 
 def test_every_architecture_found_has_an_index_with_the_packages_for_all(
