@@ -260,7 +260,9 @@ def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, ac
             disk.move({source / name: target / name})
         history.drop_generations(root, suite)
     shutil.rmtree(root / _PRIVATE / "cache", ignore_errors=True)
-    disk.move({staging / "cache": root / _PRIVATE / "cache"})
+    if (staging / "cache").is_dir():
+        disk.move({staging / "cache": root / _PRIVATE / "cache"})
+    (staging / "journal").unlink()  # all of it is published
 
 
 def _remove(root: Path, change: Change) -> None:

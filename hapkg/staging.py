@@ -66,7 +66,7 @@ def stage(
             "Architectures": " ".join(architectures),
             "Components": " ".join(COMPONENTS),
         }
-        if not renew and _is_same(root, suite, paths, fields, key, identity.valid_days):
+        if not renew and paths.isdisjoint(new) and _is_same(root, suite, paths, fields, key, identity.valid_days):
             continue
         make_indexes(staging, suite, paths, architectures=architectures, new=new)
         if identity.valid_days:
