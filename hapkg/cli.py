@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import re
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,17 +17,21 @@ from typing import Annotated, Any
 
 import typer
 
-from hapkg import __version__, mirror, pipeline, repository, show, upkeep
+from hapkg import __version__, key_commands, mirror, pipeline, repo_commands, repository, show, upkeep
 from hapkg import chroot as chroots
 from hapkg.config import Project, find_cache, find_keys, find_project
-from hapkg.control import SourceName
+from hapkg.control import SourceName, Suite
 from hapkg.doctor import diagnose
 from hapkg.draft import draft
 from hapkg.errors import HapkgError, Interrupted, UsageError
 from hapkg.kernel import check_kernels, needs_chroot
+from hapkg.keyring import make_keyring
+from hapkg.page import write_page
 from hapkg.pipeline import Outcome
 from hapkg.recipe import Recipe, find_recipe
-from hapkg.repository import Identity, KeyChoice, Publication
+from hapkg.repo_commands import KeyOption, RepoOption, UrlOption, WaitOption, make_identity
+from hapkg.repository import KeyChoice
+from hapkg.signing import find_key
 from hapkg.store import Artifact, Store
 from hapkg.workshop import (
     Workshop,
@@ -51,6 +56,8 @@ app = typer.Typer(
 )
 chroot_app = typer.Typer(no_args_is_help=True, help="Make, list, renew and remove the clean chroots that builds use.")
 app.add_typer(chroot_app, name="chroot")
+app.add_typer(repo_commands.app, name="repo")
+app.add_typer(key_commands.app, name="key")
 
 SuiteOption = Annotated[str | None, typer.Option("--suite", "-s", help="Debian suite to build for.", metavar="SUITE")]
 MirrorOption = Annotated[str | None, typer.Option(help="Debian archive, instead of the host's own.", metavar="URL")]
@@ -149,7 +156,9 @@ def plan(
     workshop = _open(context, suite)
     steps = make_plan(workshop, _pick(workshop, names))
     if as_json:
-        _print_json([{"source": s.source, "action": s.action, "version": s.version, "reason": s.reason} for s in steps])
+        show.print_json(
+            [{"source": s.source, "action": s.action, "version": s.version, "reason": s.reason} for s in steps]
+        )
     else:
         show.print_table(
             ("source", "action", "version", "reason"),
@@ -176,7 +185,7 @@ def list_recipes(context: typer.Context, suite: SuiteOption = None, as_json: Jso
             }
         )
     if as_json:
-        _print_json(rows)
+        show.print_json(rows)
     else:
         show.print_table(
             ("source", "upstream", "built", "packages"),
@@ -196,7 +205,7 @@ def show_recipe(
     chosen = _find(workshop, name)
     facts = show.describe_recipe(chosen, workshop.graph.needs[chosen.name], _newest_builds(workshop).get(chosen.name))
     if as_json:
-        _print_json(facts)
+        show.print_json(facts)
     else:
         show.print_facts(facts)
 
@@ -224,17 +233,19 @@ def logs(
 @app.command()
 def publish(
     context: typer.Context,
-    repo: Annotated[
-        Path | None, typer.Option("--repo", help="Repository folder [default: ./apt].", metavar="DIR")
-    ] = None,
+    repo: RepoOption = None,
     suite: SuiteOption = None,
-    key: Annotated[
-        str | None, typer.Option(help="Sign with this key of your own GnuPG [default: one made on first use].")
+    pocket: Annotated[
+        str | None, typer.Option(help="Publish as SUITE-POCKET; repo promote brings it to SUITE.", metavar="POCKET")
     ] = None,
-    url: Annotated[str | None, typer.Option(help="Where nodes will reach the repository [default: file:].")] = None,
+    key: KeyOption = None,
+    url: UrlOption = None,
+    wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Put the finished builds into a signed apt repository, at once or not at all."""
+    if pocket and not re.fullmatch("[a-z0-9]+", pocket):
+        raise UsageError(f"{pocket!r} is no name of a pocket", hint="use small letters and digits: testing")
     project: Project = context.obj.project
     store: Store = context.obj.store
     built = {str(artifact.suite) for artifact in store.list_builds()}
@@ -242,14 +253,35 @@ def publish(
     if not suites:
         raise UsageError("nothing is built yet", hint="run: hapkg build-all")
     uploads = [upload for name in suites for upload in collect_uploads(_open(context, name))]
-    identity = Identity(
-        origin=project.settings.origin, label=project.settings.label, maintainer=project.settings.maintainer
-    )
-    root = (repo or project.repository).absolute()
-    publication = repository.publish(
-        root, uploads, identity=identity, key=KeyChoice(home=find_keys(), name=key or ""), url=url or ""
-    )
-    _print_publication(publication, as_json=as_json)
+    root, choice = (repo or project.repository).absolute(), KeyChoice(home=find_keys(), name=key or "")
+    identity = make_identity(project)
+    repository.check_key_folder(root, choice)
+    signer = find_key(choice, owner=identity.key_owner)
+    with tempfile.TemporaryDirectory(prefix="hapkg-keyring-") as scratch:
+        keyrings = [
+            make_keyring(
+                root,
+                Path(scratch),
+                name=f"{project.settings.package_prefix}archive-keyring",
+                suite=Suite(name),
+                identity=identity,
+                choice=choice,
+                key=signer,
+            )
+            for name in suites
+        ]
+        publication = repository.publish(
+            root,
+            [*uploads, *keyrings],
+            identity=identity,
+            key=choice,
+            url=url or "",
+            pocket=pocket or "",
+            patience=wait,
+        )
+    publication = replace(publication, key=signer)
+    write_page(root, identity)
+    show.print_publication(publication, as_json=as_json)
 
 
 @app.command()
@@ -279,7 +311,7 @@ def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
     """Check this host: what is missing, and the command that mends it."""
     findings = diagnose(context.obj.store.root)
     if as_json:
-        _print_json([{"check": f.check, "ok": f.ok, "found": f.found, "remedy": f.remedy} for f in findings])
+        show.print_json([{"check": f.check, "ok": f.ok, "found": f.found, "remedy": f.remedy} for f in findings])
     else:
         rows = [("ok" if f.ok else "MISSING", f.check, f.found, f.remedy) for f in findings]
         show.print_table(("", "check", "found", "mend it with"), rows)
@@ -320,7 +352,7 @@ def chroot_list(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the base chroots."""
     found = chroots.list_chroots(context.obj.store.root)
     if as_json:
-        _print_json([{"suite": c.suite, "name": c.name, "packages": c.packages, "digest": c.digest} for c in found])
+        show.print_json([{"suite": c.suite, "name": c.name, "packages": c.packages, "digest": c.digest} for c in found])
     else:
         show.print_table(
             ("suite", "schroot name", "packages", "digest"),
@@ -371,7 +403,7 @@ def _build(
             if isinstance(event, Outcome):
                 outcomes.append(event)
     if as_json:
-        _print_json([show.describe_outcome(outcome) for outcome in outcomes])
+        show.print_json([show.describe_outcome(outcome) for outcome in outcomes])
     else:
         show.print_outcomes(outcomes)
     failed = [outcome.error for outcome in outcomes if outcome.error is not None]
@@ -403,35 +435,6 @@ def _find(workshop: Workshop, name: str) -> Recipe:
 
 def _newest_builds(workshop: Workshop) -> Mapping[SourceName, Artifact]:
     return {build.source: build for build in workshop.store.list_builds() if build.suite == workshop.suite}
-
-
-def _print_publication(publication: Publication, *, as_json: bool) -> None:
-    if as_json:
-        _print_json(
-            {
-                "added": publication.added,
-                "written": publication.written,
-                "unchanged": publication.unchanged,
-                "fingerprint": publication.key.fingerprint,
-                "keyring": str(publication.keyring),
-                "sources": [str(path) for path in publication.sources],
-            }
-        )
-        return
-    for path in publication.added:
-        show.say(f"added {path}")
-    for suite in publication.written:
-        show.say(f"published {suite}")
-    for suite in publication.unchanged:
-        show.say(f"{suite} is unchanged")
-    show.say(f"signed by {publication.key.fingerprint}" + (" (made just now)" if publication.key.made else ""))
-    show.say("on a node, as root:")
-    typer.echo(f"install -m 644 {publication.sources[0]} /etc/apt/sources.list.d/")
-    typer.echo("apt update && apt install ha-stack")
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2))
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

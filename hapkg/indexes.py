@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import lzma
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,22 +15,25 @@ from pathlib import Path
 from typing import IO
 
 from hapkg.command import run
-from hapkg.control import BinaryName, SourceName, Suite, compare_versions, read_stanzas
+from hapkg.control import BinaryName, SourceName, Suite, compare_versions, parse_pins, split_stanzas
 from hapkg.errors import ProcessError, RepositoryError
 
 COMPONENTS = ("main", "debug")
 
 _CONFIGURATION = """\
 Dir {{ ArchiveDir "."; FileListDir "lists"; CacheDir "cache"; }};
-Default {{ Packages::Compress "."; Sources::Compress "."; }};
+Default {{ Packages::Compress "."; Sources::Compress "."; Contents::Compress "."; }};
 TreeDefault {{
   FileList "$(SECTION).deb"; SourceFileList "$(SECTION).dsc";
   BinCacheDB "$(DIST)-$(SECTION)-$(ARCH).db"; SrcCacheDB "$(DIST)-$(SECTION)-source.db";
   Packages "dists/$(DIST)/$(SECTION)/binary-$(ARCH)/Packages"; Sources "dists/$(DIST)/$(SECTION)/source/Sources";
-  Contents " ";
+  Contents "dists/$(DIST)/$(SECTION)/Contents-$(ARCH)";
 }};
 Tree "{suite}" {{ Sections "{components}"; Architectures "{architectures} source"; }};
 """
+
+
+_BINARY_FOLDER = re.compile(r"/binary-([^/]+)/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +53,49 @@ class PoolFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Package:
+    """One binary or source package as its index describes it."""
+
+    fields: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The field Package."""
+        return self.fields["Package"]
+
+    @property
+    def version(self) -> str:
+        """The field Version."""
+        return self.fields["Version"]
+
+    @property
+    def architecture(self) -> str:
+        """The field Architecture; "source" for a source package."""
+        return self.fields["Architecture"] if "Filename" in self.fields else "source"
+
+    @property
+    def source(self) -> tuple[SourceName, str]:
+        """Name and version of the source package that it is, or comes from."""
+        name, _, version = self.fields.get("Source", self.name).partition(" ")
+        return SourceName(name), version.strip("()") or self.version
+
+    @property
+    def pins(self) -> tuple[tuple[BinaryName, str], ...]:
+        """The packages that it depends on in one version alone."""
+        return tuple(
+            pin
+            for name in ("Pre-Depends", "Depends", "Recommends")
+            for pin in parse_pins(self.fields.get(name, ""))
+            if "Filename" in self.fields
+        )
+
+    @property
+    def files(self) -> Mapping[str, tuple[int, str]]:
+        """Size and SHA256 of its files, by pool path."""
+        return {path: (int(size), digest) for path, (size, digest) in _read_entries(self.fields).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pool:
     """What a suite of the repository offers. Versions are in ascending order."""
 
@@ -55,7 +103,14 @@ class Pool:
     """By file name: one name is one file in a suite, whichever source it belongs to."""
     sources: Mapping[SourceName, tuple[PublishedSource, ...]] = field(default_factory=dict)
     binaries: Mapping[BinaryName, tuple[str, ...]] = field(default_factory=dict)
+    packages: tuple[Package, ...] = ()
+    """Binary and source packages, each once, in the order of the indexes."""
     architectures: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """The pool paths of all files."""
+        return frozenset(file.path for file in self.files.values())
 
 
 def find_suites(root: Path) -> tuple[Suite, ...]:
@@ -69,23 +124,32 @@ def read_pool(root: Path, suite: Suite) -> Pool:
     Only what InRelease leads to counts: other files may be those of a publish that is running, or was killed.
     Raises RepositoryError when an index is missing or is not what InRelease says.
     """
+    return read_state(root, suite, read_digests(read_release(root / "dists" / suite / "InRelease")))
+
+
+def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
+    """What a suite offers, or offered when its index files had these digests (by path below dists/SUITE).
+
+    Raises RepositoryError when an index is gone.
+    """
     folder = root / "dists" / suite
-    release = read_release(folder / "InRelease")
     files: dict[str, PoolFile] = {}
     sources: dict[SourceName, dict[str, PublishedSource]] = {}
     binaries: dict[BinaryName, set[str]] = {}
-    for path, digest in read_digests(release).items():
+    packages: dict[str, Package] = {}
+    for path in digests:
         if not path.endswith(("/Packages", "/Sources")):
             continue
-        for stanza in read_stanzas(_read_index(folder / path, digest)):
-            for pool_path, (_, pool_digest) in _read_entries(stanza).items():
+        for stanza in split_stanzas(_read_index(folder, path, digests)):
+            package = Package(fields=stanza)
+            for pool_path, (_, pool_digest) in package.files.items():
                 files[Path(pool_path).name] = PoolFile(path=pool_path, digest=pool_digest)
-            version = stanza["Version"]
+            packages.setdefault(" ".join(package.files), package)
             if "Filename" in stanza:
-                binaries.setdefault(BinaryName(stanza["Package"]), set()).add(version)
+                binaries.setdefault(BinaryName(package.name), set()).add(package.version)
             else:
-                source = PublishedSource(version=version, key=stanza.get("Hapkg-Key", ""))
-                sources.setdefault(SourceName(stanza["Package"]), {})[version] = source
+                source = PublishedSource(version=package.version, key=stanza.get("Hapkg-Key", ""))
+                sources.setdefault(SourceName(package.name), {})[package.version] = source
     order = cmp_to_key(compare_versions)
     return Pool(
         files=files,
@@ -93,7 +157,8 @@ def read_pool(root: Path, suite: Suite) -> Pool:
             name: tuple(found[version] for version in sorted(found, key=order)) for name, found in sources.items()
         },
         binaries={name: tuple(sorted(versions, key=order)) for name, versions in binaries.items()},
-        architectures=tuple(release.get("Architectures", "").split()),
+        packages=tuple(packages.values()),
+        architectures=tuple(sorted({match[1] for path in digests if (match := _BINARY_FOLDER.search(path))})),
     )
 
 
@@ -104,7 +169,7 @@ def read_release(file: Path) -> Mapping[str, str]:
     text = file.read_text("utf-8", "replace")
     if text.startswith("-----BEGIN PGP SIGNED MESSAGE-----"):
         text = text.partition("\n\n")[2].partition("\n-----BEGIN PGP SIGNATURE-----")[0]
-    return next(read_stanzas(text), {})
+    return next(split_stanzas(text), {})
 
 
 def read_digests(release: Mapping[str, str]) -> dict[str, str]:
@@ -154,12 +219,13 @@ def make_indexes(
     for file in find_indexes(staging, suite):
         content = file.read_bytes()
         file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(content, mtime=0))
-        file.with_name(f"{file.name}.xz").write_bytes(lzma.compress(content))
+        file.with_name(f"{file.name}.xz").write_bytes(lzma.compress(content, preset=2))
 
 
 def find_indexes(root: Path, suite: Suite) -> list[Path]:
     """The index files of a suite, compressed ones too, without their by-hash names."""
-    return sorted(file for kind in ("Packages", "Sources") for file in (root / "dists" / suite).glob(f"*/*/{kind}*"))
+    folder = root / "dists" / suite
+    return sorted(file for kind in ("*/Packages*", "*/Sources*", "Contents-*") for file in folder.glob(f"*/{kind}"))
 
 
 def make_release(staging: Path, suite: Suite, fields: Mapping[str, str]) -> bytes:
@@ -216,9 +282,9 @@ def _find_faults(staging: Path, suite: Suite, paths: Sequence[str], new: Mapping
     faults: dict[str, str] = {}
     entries: dict[str, tuple[str, str]] = {}
     for file in find_indexes(staging, suite):
-        if file.suffix:
+        if file.name not in ("Packages", "Sources"):
             continue
-        for stanza in read_stanzas(file.read_text("utf-8")):
+        for stanza in split_stanzas(file.read_text("utf-8")):
             found = _read_entries(stanza)
             entries |= found
             version = stanza["Version"].partition(":")[2] or stanza["Version"]
@@ -256,15 +322,24 @@ def _read_entries(stanza: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     return {f"{stanza['Directory']}/{name}": (size, digest) for digest, size, name in lines}
 
 
-def _read_index(file: Path, digest: str) -> str:
-    """The index with that digest: under its plain name, or by hash while a publish is between the two."""
-    for candidate in (file, file.parent / "by-hash" / "SHA256" / digest):
+def name_by_hash(path: str, digest: str) -> str:
+    """Where an index file lies by its digest, below dists/SUITE."""
+    return f"{path.rpartition('/')[0]}/by-hash/SHA256/{digest}"
+
+
+def _read_index(folder: Path, path: str, digests: Mapping[str, str]) -> str:
+    """An index: under its plain name, or by hash while a publish is between the two; old ones are there as .xz."""
+    digest, compressed = digests[path], digests.get(f"{path}.xz", "")
+    for candidate in (folder / path, folder / name_by_hash(path, digest), folder / name_by_hash(path, compressed)):
         if candidate.is_file():
             content = candidate.read_bytes()
+            if compressed and candidate.name == compressed:
+                with contextlib.suppress(lzma.LZMAError, EOFError):
+                    content = lzma.decompress(content)
             if hashlib.sha256(content).hexdigest() == digest:
                 return content.decode("utf-8")
     raise RepositoryError(
-        f"the index {file} is missing, or is not the one that InRelease names",
+        f"the index {folder / path} is missing, or is not the one that InRelease names",
         hint="restore the repository from a copy, or remove its dists folder and publish every build again",
     )
 

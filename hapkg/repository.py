@@ -5,7 +5,7 @@
     dists/SUITE/                         Release, Release.gpg, InRelease; indexes with by-hash
     ORIGIN-archive-keyring.gpg, .asc     the public key
     NAME-SUITE.sources, NAME.sources     ready for /etc/apt/sources.list.d
-    .hapkg/                              lock, staging, apt-ftparchive's cache, earlier Release files; not for users
+    .hapkg/                              lock, staging, apt-ftparchive's cache, snapshots; not for users
 
 A publish prepares everything in .hapkg/staging, then moves it into place: pool, by-hash files, plain indexes, Release,
 and at last InRelease. apt follows InRelease to by-hash files alone, so that a publish that is killed anywhere leaves
@@ -14,68 +14,33 @@ what was published before.
 
 from __future__ import annotations
 
-import filecmp
-import re
+import contextlib
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from email.utils import parseaddr, parsedate_to_datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from hapkg import disk
-from hapkg.control import SourceName, Suite, read_file_names
+from hapkg import disk, history
+from hapkg.client import Identity, make_sources, write_sources
+from hapkg.control import Suite
 from hapkg.errors import MachineError, RepositoryError
+from hapkg.history import Snapshot, find_snapshot, read_snapshot
 from hapkg.indexes import (
-    COMPONENTS,
     Pool,
-    compute_digest,
-    find_architectures,
     find_suites,
-    make_indexes,
-    make_release,
+    name_by_hash,
     read_digests,
     read_pool,
     read_release,
 )
-from hapkg.signing import KeyChoice, SigningKey, export_key, find_key, has_signed, sign
+from hapkg.signing import KeyChoice, SigningKey, export_key, find_key
+from hapkg.staging import stage
+from hapkg.upload import NOTHING, Arrival, Upload, bring, sort_files
 
 __all__ = ["Identity", "KeyChoice", "Pool", "Publication", "Upload", "make_sources", "publish", "read_pool"]
 
-KEPT_GENERATIONS = 3
-"""How many states of a suite apt can read: the current one and those a slow client may have begun with."""
-
 _PRIVATE = ".hapkg"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upload:
-    """What one finished build brings: its .deb files, and the .dsc with the files that names. Others are ignored."""
-
-    suite: Suite
-    source: SourceName
-    files: tuple[Path, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """Who publishes. origin, label and maintainer ("NAME <ADDRESS>") are one line each."""
-
-    origin: str
-    label: str
-    maintainer: str
-    name: str = "ha-stack"
-    """What the .sources files are called."""
-
-    @property
-    def keyring(self) -> str:
-        """Name of the keyring file without suffix."""
-        return (re.sub(r"[^a-z0-9.+-]+", "-", self.origin.lower()).strip("-.") or "hapkg") + "-archive-keyring"
-
-    @property
-    def key_owner(self) -> str:
-        """User id of the key made on first use."""
-        return f"{re.sub('[<>()]', ' ', self.origin)} archive key <{parseaddr(self.maintainer)[1]}>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,30 +59,148 @@ class Publication:
     """The .sources files, the one to recommend first."""
 
 
-def publish(root: Path, uploads: Sequence[Upload], *, identity: Identity, key: KeyChoice, url: str = "") -> Publication:
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A repository, and how to publish into it."""
+
+    root: Path
+    identity: Identity
+    choice: KeyChoice
+    url: str = ""
+    """Where users will find the repository; without it the .sources files point at root itself (file:)."""
+    patience: float = 0
+    """Seconds to wait for another one who publishes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """The next state of some suites, by pool paths. Other suites stay as they are."""
+
+    act: str
+    """What is done, for the history."""
+    states: Mapping[Suite, frozenset[str]]
+    arrival: Arrival = NOTHING
+    surplus: tuple[str, ...] = ()
+    """Pool files that are removed afterwards."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """SHA256 of those of them whose names stay taken."""
+    forgotten: tuple[Snapshot, ...] = ()
+    renew: bool = False
+    """Sign every suite anew, even one that does not change."""
+
+
+def publish(
+    root: Path,
+    uploads: Sequence[Upload],
+    *,
+    identity: Identity,
+    key: KeyChoice,
+    url: str = "",
+    pocket: str = "",
+    patience: float = 0,
+) -> Publication:
     """Add the uploads to the repository at root, which is made when missing; write only what changes.
 
     Every suite that is published already is brought up to date too, with the identity and the key given. url is where
-    users will find the repository; without it the .sources files point at root itself (file:).
+    users will find the repository; without it the .sources files point at root itself (file:). With a pocket, what was
+    built for SUITE is published as SUITE-POCKET.
 
     Raises RepositoryError when an upload contradicts the pool or itself, when there is nothing to publish, or when the
-    secret key lies inside the repository; BusyError while another publish runs; MachineError when root cannot be
-    written or the clock is wrong. Whatever happens, apt sees each suite as it was or as it is to be; all but a failing
-    disk is found before the first suite changes.
+    secret key lies inside the repository; BusyError while another publish runs for longer than patience, in seconds;
+    MachineError when root cannot be written or the clock is wrong. Whatever happens, apt sees each suite as it was or
+    as it is to be; all but a failing disk is found before the first suite changes.
     """
-    root = root.absolute()
-    if key.folder.is_relative_to(root.resolve()):
+
+    def decide() -> Change:
+        pools = {suite: read_pool(site.root, suite) for suite in find_suites(site.root)}
+        if not pools and not uploads:
+            raise RepositoryError("there is nothing to publish", hint="build something first: hapkg build")
+        arrival = sort_files(site.root, brought, pools.values())
+        states = {
+            target: paths | (pools[target].paths if target in pools else frozenset())
+            for target, paths in ((_add_pocket(suite, pocket), paths) for suite, paths in arrival.wanted.items())
+        }
+        return Change(act="publish", states=states, arrival=arrival)
+
+    site = Site(root=root.absolute(), identity=identity, choice=key, url=url, patience=patience)
+    check_key_folder(site.root, site.choice)
+    with _blaming_the_disk(site.root), bring(site.root, uploads) as brought:
+        return change(site, decide)
+
+
+def rollback(site: Site, suite: Suite, number: int) -> Publication:
+    """Make a suite what it was in a snapshot. Raises RepositoryError when that, or a package of it, is gone."""
+
+    def decide() -> Change:
+        paths = _find_paths(site.root, find_snapshot(site.root, suite, number))
+        return Change(act=f"rollback to {number}", states={suite: paths})
+
+    return change(site, decide)
+
+
+def promote(site: Site, source: Suite, target: Suite, number: int | None = None) -> Publication:
+    """Add to a suite all that another one offers now, or in a snapshot; what the target has stays.
+
+    Raises RepositoryError when the suites are not of the same Debian release: bookworm-testing, bookworm.
+    """
+    if source == target or source.partition("-")[0] != target.partition("-")[0]:
         raise RepositoryError(
-            f"the secret key would lie inside the repository: {key.folder}", hint="keep keys outside what is published"
+            f"{source} cannot be promoted to {target}",
+            hint="promote between suites of one release: bookworm-testing to bookworm",
         )
-    try:
+
+    def decide() -> Change:
+        snapshot = find_snapshot(site.root, source, number)
+        paths = _find_paths(site.root, snapshot) | read_pool(site.root, target).paths
+        return Change(act=f"promote {source} {snapshot.number}", states={target: paths})
+
+    return change(site, decide)
+
+
+def _find_paths(root: Path, snapshot: Snapshot) -> frozenset[str]:
+    """The pool paths of a snapshot, all there."""
+    pool = read_snapshot(root, snapshot)
+    if missing := history.find_missing(root, pool):
+        raise RepositoryError(
+            f"snapshot {snapshot.number} of {snapshot.suite} is not whole: {missing[0]} is missing from the pool",
+            details=[f"also: {path}" for path in missing[1:]],
+            hint="choose another snapshot: hapkg repo list",
+        )
+    return pool.paths
+
+
+def refresh(site: Site) -> Publication:
+    """Sign every suite anew, with a new Date and Valid-Until. No new snapshot: the packages stay as they are."""
+    return change(site, lambda: Change(act="refresh", states={}, renew=True))
+
+
+def change(site: Site, decide: Callable[[], Change]) -> Publication:
+    """Publish what decide gives; it is asked with the lock held, after the remains of a killed publish are gone."""
+    root = site.root
+    check_key_folder(site.root, site.choice)
+    with _blaming_the_disk(root):
         disk.make_folder(root / _PRIVATE)
-        with disk.lock(root / _PRIVATE / "lock", work=f"publish into {root}"):
+        with disk.lock(root / _PRIVATE / "lock", work=f"publish into {root}", seconds=site.patience):
             _clear(root)
             try:
-                return _publish(root, uploads, identity=identity, choice=key, url=url)
+                return _publish(site, decide())
             finally:
                 _clear(root)
+
+
+def check_key_folder(root: Path, choice: KeyChoice) -> None:
+    """Raise RepositoryError when the secret key lies, or would lie, inside the repository."""
+    if choice.folder.is_relative_to(root.resolve()):
+        raise RepositoryError(
+            f"the secret key would lie inside the repository: {choice.folder}",
+            hint="keep keys outside what is published",
+        )
+
+
+@contextlib.contextmanager
+def _blaming_the_disk(root: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise MachineError(
             f"the repository {root} cannot be written: {error.strerror or error}",
@@ -126,183 +209,37 @@ def publish(root: Path, uploads: Sequence[Upload], *, identity: Identity, key: K
         ) from error
 
 
-def make_sources(uri: str, suite: Suite, armored_key: str) -> str:
-    """A .sources file (deb822) for one suite; the key is part of it, so that this one file is all a machine needs."""
-    lines = ["Signed-By:", *(f" {line}" if line else " ." for line in armored_key.strip().splitlines())]
-    return (
-        "# For source packages add deb-src to Types; for debug symbols add debug to Components.\n"
-        f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n" + "\n".join(lines) + "\n"
-    )
+def _add_pocket(suite: Suite, pocket: str) -> Suite:
+    return Suite(f"{suite}-{pocket}") if pocket else suite
 
 
-def _publish(root: Path, uploads: Sequence[Upload], *, identity: Identity, choice: KeyChoice, url: str) -> Publication:
-    pools = {suite: read_pool(root, suite) for suite in find_suites(root)}
-    suites = tuple(sorted({*pools, *(upload.suite for upload in uploads)}))
-    if not suites:
-        raise RepositoryError("there is nothing to publish", hint="build something first: hapkg build")
-    new, present = _sort_files(root, uploads, pools)
-    key = find_key(choice, owner=identity.key_owner)
-    changed = _stage(root, {suite: pools.get(suite, Pool()) for suite in suites}, new, identity=identity, key=key)
-    if changed or new:
-        _put_in_place(root, changed, new)
+def _publish(site: Site, change: Change) -> Publication:
+    root, identity, arrival = site.root, site.identity, change.arrival
+    states = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
+    states |= change.states
+    key = find_key(site.choice, owner=identity.key_owner)
+    changed = stage(root, states, arrival.new, identity=identity, key=key, renew=change.renew)
+    if changed or arrival.new:
+        _put_in_place(root, changed, arrival.new, act=change.act, keys=key.fingerprints)
+    _remove(root, change)
     keyring = root / f"{identity.keyring}.gpg"
     armored = export_key(key, armored=True)
     disk.replace(keyring, export_key(key, armored=False))
     disk.replace(keyring.with_suffix(".asc"), armored)
+    suites = tuple(sorted(states))
+    uri = site.url or f"file:{quote(str(root))}"
     return Publication(
-        added=tuple(new),
-        present=present,
+        added=tuple(arrival.new),
+        present=arrival.present,
         written=changed,
         unchanged=tuple(suite for suite in suites if suite not in changed),
         key=key,
         keyring=keyring,
-        sources=_write_sources(root, suites, identity.name, url or f"file:{quote(str(root))}", armored.decode()),
+        sources=write_sources(root, suites, identity.name, uri, armored.decode()),
     )
 
 
-def _sort_files(
-    root: Path, uploads: Sequence[Upload], pools: Mapping[Suite, Pool]
-) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """The new files by pool path, and the pool paths of those already there. Every clash is found before any write."""
-    new: dict[str, Path] = {}
-    present: dict[str, None] = {}
-    clashes: list[tuple[str, SourceName, tuple[str, str]]] = []
-    for upload in uploads:
-        published = pools[upload.suite].files if upload.suite in pools else {}
-        for file in _find_package_files(upload):
-            known = published.get(file.name)
-            path = known.path if known else _make_pool_path(upload, file.name)
-            existing = new.get(path, root / path)
-            expected = compute_digest(existing) if existing.exists() else known.digest if known else None
-            if expected is not None and expected != compute_digest(file):
-                clashes.append((file.name, upload.source, (f"published: {existing}", f"built: {file}")))
-            elif not existing.exists():
-                new[path] = file
-            elif path not in new:
-                present[path] = None
-    if clashes:
-        name, source, evidence = clashes[0]
-        remedy = "restore the upstream source, or raise its version," if ".orig." in name else "raise the revision"
-        raise RepositoryError(
-            f"{name} of source package {source} is already published with other bytes",
-            details=(*evidence, *(f"also: {other} of {owner}" for other, owner, _ in clashes[1:])),
-            hint=f"{remedy} in the recipe of {source} and build again",
-        )
-    return new, tuple(present)
-
-
-def _find_package_files(upload: Upload) -> list[Path]:
-    """The files of an upload that belong into the pool."""
-    files = {file.name: file for file in upload.files}
-    wanted = {name for name in files if name.endswith((".deb", ".dsc"))}
-    for name in sorted(wanted):
-        if not files[name].is_file():
-            raise RepositoryError(f"{files[name]} does not exist", hint=f"build {upload.source} again")
-        if name.endswith(".dsc"):
-            try:
-                wanted |= set(read_file_names(files[name]))
-            except (KeyError, ValueError) as error:
-                raise RepositoryError(f"{files[name]} is not a source package: {error}") from error
-    missing = sorted(name for name in wanted if name not in files or not files[name].is_file())
-    if missing:
-        raise RepositoryError(
-            f"the source package {upload.source} is incomplete: {missing[0]} is missing",
-            details=[f"also: {name}" for name in missing[1:]],
-            hint=f"build {upload.source} again",
-        )
-    return [files[name] for name in sorted(wanted)]
-
-
-def _make_pool_path(upload: Upload, name: str) -> str:
-    component = "debug" if re.match(r"[^_]+-dbgsym_.*\.deb\Z", name) else "main"
-    source = upload.source
-    letter = source[:4] if source.startswith("lib") else source[:1]
-    return f"pool/{upload.suite}/{component}/{letter}/{source}/{name}"
-
-
-def _stage(
-    root: Path, pools: Mapping[Suite, Pool], new: Mapping[str, Path], *, identity: Identity, key: SigningKey
-) -> tuple[Suite, ...]:
-    """Make everything of the next state in the staging folder: new pool files, indexes, signed Release files.
-
-    Returns the suites that differ from what is published.
-    """
-    staging = root / _PRIVATE / "staging"
-    cache = root / _PRIVATE / "cache"
-    disk.make_folder(staging)
-    for file in cache.glob("*.db"):  # work on copies: a database cut short by a kill is never seen again
-        disk.copy(file, staging / "cache" / file.name)
-    for path, file in new.items():
-        disk.copy(file, staging / path)
-    changed = []
-    for suite, pool in pools.items():
-        published = {file.path for file in pool.files.values()}
-        for path in published - new.keys():
-            disk.make_folder((staging / path).parent)
-            (staging / path).symlink_to(root / path)
-        paths = {*published, *(path for path in new if path.startswith(f"pool/{suite}/"))}
-        architectures = sorted({*pool.architectures, *find_architectures(paths)})
-        make_indexes(staging, suite, paths, architectures=architectures, new=new)
-        fields = {
-            "Origin": identity.origin,
-            "Label": identity.label,
-            "Description": f"{identity.label} for {suite}",
-            "Architectures": " ".join(architectures),
-            "Components": " ".join(COMPONENTS),
-        }
-        release = make_release(staging, suite, fields)
-        if _is_current(root, suite, release, key):
-            continue
-        _check_clock(root, suite, release)
-        folder = staging / "dists" / suite
-        for path, digest in read_digests(read_release(staging / f"Release-{suite}")).items():
-            disk.copy(folder / path, folder / _name_by_hash(path, digest))
-            disk.settle(folder / path)
-        signed, signature = sign(key, staging / f"Release-{suite}")
-        for name, content in (("Release", release), ("Release.gpg", signature), ("InRelease", signed)):
-            disk.write(folder / name, content)
-        disk.make_newer(folder / "InRelease", root / "dists" / suite / "InRelease")
-        changed.append(suite)
-    return tuple(changed)
-
-
-def _is_current(root: Path, suite: Suite, release: bytes, key: SigningKey) -> bool:
-    """Whether the suite is published just so already: the same but for the date, complete, signed by this key."""
-    folder = root / "dists" / suite
-    try:
-        published = (folder / "Release").read_bytes()
-        if _drop_date(published) != _drop_date(release):
-            return False
-        for path, digest in read_digests(read_release(folder / "Release")).items():
-            if (
-                compute_digest(folder / path) != digest
-                or compute_digest(folder / _name_by_hash(path, digest)) != digest
-            ):
-                return False
-    except FileNotFoundError:
-        return False
-    same = read_release(folder / "InRelease") == read_release(folder / "Release")
-    return (
-        same and has_signed(key, folder / "InRelease") and has_signed(key, folder / "Release.gpg", folder / "Release")
-    )
-
-
-def _drop_date(release: bytes) -> bytes:
-    return re.sub(rb"^Date: .*\n", b"", release, flags=re.MULTILINE)
-
-
-def _check_clock(root: Path, suite: Suite, release: bytes) -> None:
-    """apt ignores, without a word, an InRelease that is older than the one it has."""
-    before = read_release(root / "dists" / suite / "InRelease").get("Date")
-    now = next(line[6:] for line in release.decode().splitlines() if line.startswith("Date: "))
-    if before and parsedate_to_datetime(now) < parsedate_to_datetime(before):
-        raise MachineError(
-            f"the clock of this machine is wrong: it says {now}, and suite {suite} was published at {before}",
-            hint="set the clock; apt ignores a repository that grows older",
-        )
-
-
-def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str]) -> None:
+def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, act: str, keys: tuple[str, ...]) -> None:
     """Move the staged state into place; each suite changes for apt at the very last of its renames.
 
     The journal, written first, names the pool files that come in, so that _clear() can take them out again if this
@@ -315,62 +252,37 @@ def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str]) -> No
     for suite in suites:
         source, target = staging / "dists" / suite, root / "dists" / suite
         digests = read_digests(read_release(source / "Release"))
-        hashed = [_name_by_hash(path, digest) for path, digest in digests.items()]
-        _keep_generation(root, suite)
+        hashed = [name_by_hash(path, digest) for path, digest in digests.items()]
         disk.move({source / path: target / path for path in hashed})
         disk.move({source / path: target / path for path in digests})
+        history.add_snapshot(root, suite, act, keys, digests)
         for name in ("Release", "Release.gpg", "InRelease"):
             disk.move({source / name: target / name})
-        _drop_generations(root, suite)
+        history.drop_generations(root, suite)
     shutil.rmtree(root / _PRIVATE / "cache", ignore_errors=True)
-    disk.move({staging / "cache": root / _PRIVATE / "cache"})
+    if (staging / "cache").is_dir():
+        disk.move({staging / "cache": root / _PRIVATE / "cache"})
+    (staging / "journal").unlink()  # all of it is published
 
 
-def _keep_generation(root: Path, suite: Suite) -> None:
-    """Remember the InRelease that is about to be replaced, under the next number."""
-    published = root / "dists" / suite / "InRelease"
-    earlier = sorted((root / _PRIVATE / "earlier" / suite).glob("[0-9]*"))
-    if published.is_file() and not (earlier and filecmp.cmp(earlier[-1], published, shallow=False)):
-        number = int(earlier[-1].name) + 1 if earlier else 1
-        disk.replace(root / _PRIVATE / "earlier" / suite / f"{number:08}", published.read_bytes())
-
-
-def _drop_generations(root: Path, suite: Suite) -> None:
-    """Remove by-hash files that only states older than the kept generations name."""
-    folder = root / "dists" / suite
-    earlier = sorted((root / _PRIVATE / "earlier" / suite).glob("[0-9]*"), reverse=True)
-    for file in earlier[KEPT_GENERATIONS - 1 :]:
-        file.unlink()
-    wanted = {
-        _name_by_hash(path, digest)
-        for file in (folder / "InRelease", *earlier[: KEPT_GENERATIONS - 1])
-        for path, digest in read_digests(read_release(file)).items()
-    }
-    for file in folder.glob("*/*/by-hash/SHA256/*"):
-        if str(file.relative_to(folder)) not in wanted:
-            file.unlink()
-
-
-def _name_by_hash(path: str, digest: str) -> str:
-    return f"{path.rpartition('/')[0]}/by-hash/SHA256/{digest}"
-
-
-def _write_sources(root: Path, suites: Sequence[Suite], name: str, uri: str, armored_key: str) -> tuple[Path, ...]:
-    """One NAME-SUITE.sources per suite. NAME.sources as well while there is one suite alone: with several, a file that
-    does not say its suite would be wrong on most machines, so it goes."""
-    files = {root / f"{name}-{suite}.sources": make_sources(uri, suite, armored_key) for suite in suites}
-    short = root / f"{name}.sources"
-    if len(suites) == 1:
-        files = {short: make_sources(uri, suites[0], armored_key), **files}
-    else:
-        short.unlink(missing_ok=True)
-    for file, text in files.items():
-        disk.replace(file, text.encode())
-    return tuple(files)
+def _remove(root: Path, change: Change) -> None:
+    """Remove what is no longer published: last, so that a kill leaves too much and never too little."""
+    if change.digests:
+        history.add_removed(root, change.digests)
+    for snapshot in change.forgotten:
+        history.forget_snapshot(root, snapshot)
+    for path in change.surplus:
+        (root / path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty
+            (root / path).parent.rmdir()
+    if change.forgotten:
+        for suite in find_suites(root):
+            history.drop_generations(root, suite)
 
 
 def _clear(root: Path) -> None:
     """Remove the staging folder, and the pool files of a publish that did not come to its end."""
+    history.forget_unreal(root)
     staging = root / _PRIVATE / "staging"
     journal = staging / "journal"
     if journal.is_file():

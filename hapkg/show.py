@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -15,6 +16,7 @@ from hapkg.origin import describe_origin
 from hapkg.pipeline import Ending, Outcome, Progress
 from hapkg.plan import Action, Step
 from hapkg.recipe import Recipe
+from hapkg.repository import Publication
 from hapkg.store import Artifact
 from hapkg.upstream import RemotePatch
 
@@ -65,6 +67,37 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
         (o.source, o.version or "-", str(o.ending), duration(o.seconds), str(o.log or "-"), o.reason) for o in outcomes
     ]
     print_table(("package", "version", "outcome", "time", "log", "reason"), rows)
+
+
+def print_publication(publication: Publication, *, as_json: bool) -> None:
+    """What a publish did, and how a node uses it."""
+    if as_json:
+        print_json(
+            {
+                "added": publication.added,
+                "written": publication.written,
+                "unchanged": publication.unchanged,
+                "fingerprint": publication.key.fingerprint,
+                "keyring": str(publication.keyring),
+                "sources": [str(path) for path in publication.sources],
+            }
+        )
+        return
+    for path in publication.added:
+        say(f"added {path}")
+    for suite in publication.written:
+        say(f"published {suite}")
+    for suite in publication.unchanged:
+        say(f"{suite} is unchanged")
+    say(f"signed by {publication.key.fingerprint}" + (" (made just now)" if publication.key.made else ""))
+    say("on a node, as root:")
+    print(f"install -m 644 {publication.sources[0]} /etc/apt/sources.list.d/")  # noqa: T201
+    print("apt update && apt install ha-stack")  # noqa: T201
+
+
+def print_json(value: object) -> None:
+    """Facts for scripts."""
+    print(json.dumps(value, indent=2))  # noqa: T201
 
 
 def describe_recipe(chosen: Recipe, needs: Sequence[SourceName], last: Artifact | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hapkg.command import describe_status, run
-from hapkg.disk import sync
+from hapkg.disk import make_scratch, replace, sync
 from hapkg.errors import RepositoryError
 
 _GPG = ("--batch", "--no-tty", "--quiet", "--trust-model", "always")
@@ -54,6 +54,13 @@ class SigningKey:
     """40 hexadecimal digits, upper case."""
     made: bool = False
     """Made just now."""
+    others: tuple[str, ...] = ()
+    """Fingerprints of further keys that sign too: while one is rotated, the old and the new one."""
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """All keys that sign, the newest first."""
+        return (self.fingerprint, *self.others)
 
 
 def find_key(choice: KeyChoice, *, owner: str) -> SigningKey:
@@ -65,50 +72,98 @@ def find_key(choice: KeyChoice, *, owner: str) -> SigningKey:
         return _find_named_key(choice.name)
     made = False
     if not choice.home.is_dir() or not any(choice.home.iterdir()):
-        _make_home(choice.home, owner)
+        make_home(choice.home, *generate(owner), doing="make a key")
         made = True
-    usable = _find_usable(_run_gpg(choice.home, "--with-colons", "--list-keys", doing="list the keys"))
+    usable = find_active(choice.home)
     if not usable:
         raise RepositoryError(
             f"{choice.home} holds no key that can sign",
             hint="restore the key from a copy, or remove the folder to get a new key; "
             "machines that use the repository must then trust the new one",
         )
-    return SigningKey(home=choice.home, fingerprint=usable[-1], made=made)
+    return SigningKey(home=choice.home, fingerprint=usable[-1], made=made, others=tuple(reversed(usable[:-1])))
+
+
+def find_active(home: Path) -> list[str]:
+    """Fingerprints of the keys of hapkg's own gpg home that sign, the oldest first; none when there is no home."""
+    if not home.is_dir():
+        return []
+    usable = _find_usable(run_gpg(home, "--with-colons", "--list-keys", doing="list the keys"))
+    return [fingerprint for fingerprint in usable if fingerprint not in read_retired(home)]
+
+
+def read_retired(home: Path) -> dict[str, int]:
+    """When each retired key stopped signing, in seconds since 1970, by fingerprint."""
+    file = home / "retired"
+    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+    return {line.split()[0]: int(line.split()[1]) for line in lines}
+
+
+def retire_key(home: Path, fingerprint: str, time: int) -> None:
+    """Let a key sign no more. Its secret stays in the home: removing it cannot be undone, and proves nothing."""
+    retired = {**read_retired(home), fingerprint: time}
+    replace(home / "retired", "".join(f"{name} {moment}\n" for name, moment in retired.items()).encode())
+
+
+def add_key(home: Path, *arguments: str, doing: str) -> None:
+    """Let gpg add a key to hapkg's own home: whole, or not at all."""
+    with _open_home(home) as short:
+        _run_with_agent(short, *arguments, doing=doing)
+        for file in (home / _SECRET_PARTS[0]).iterdir():
+            sync(file)
+        replace(home / "pubring.kbx", (short / "pubring.kbx").read_bytes())
+
+
+def generate(owner: str, expires: str = "never") -> tuple[str, ...]:
+    """What makes gpg make a key. expires: never, 2y, 2030-01-31.
+
+    ed25519 because gpgv of bookworm and sqv of trixie both take it, and the key block stays short enough to be part
+    of the .sources file.
+    """
+    return ("--yes", "--passphrase", "", "--quick-generate-key", owner, "ed25519", "sign", expires)
 
 
 def export_key(key: SigningKey, *, armored: bool) -> bytes:
     """The public key: as apt's keyring files have it, or as text."""
     options = ["--armor"] if armored else []
-    return _run_gpg(
-        key.home, *options, "--export-options", "export-minimal", "--export", key.fingerprint, doing="export the key"
+    return run_gpg(
+        key.home, *options, "--export-options", "export-minimal", "--export", *key.fingerprints, doing="export the key"
     )
 
 
 def sign(key: SigningKey, file: Path) -> tuple[bytes, bytes]:
     """The file signed: its text with the signature around it (InRelease), and the signature alone (Release.gpg)."""
-    options = ("--yes", "--digest-algo", "SHA512", "--local-user", key.fingerprint)
-    clear = _run_gpg(key.home, *options, "--clearsign", "--output", "-", str(file), doing="sign", secret=True)
-    detached = _run_gpg(
+    users = [word for fingerprint in key.fingerprints for word in ("--local-user", fingerprint)]
+    options = ("--yes", "--digest-algo", "SHA512", *users)
+    clear = run_gpg(key.home, *options, "--clearsign", "--output", "-", str(file), doing="sign", secret=True)
+    detached = run_gpg(
         key.home, *options, "--armor", "--detach-sign", "--output", "-", str(file), doing="sign", secret=True
     )
     return clear, detached
 
 
 def has_signed(key: SigningKey, *files: Path) -> bool:
-    """Whether a signed text, or a signature and the file it is for, carries a good signature by this key."""
+    """Whether a signed text, or a signature and the file it is for, carries good signatures by this key's fingerprints.
+
+    All of them, and no other.
+    """
     with contextlib.suppress(RepositoryError):
-        status = _run_gpg(key.home, "--status-fd", "1", "--verify", *map(str, files), doing="verify").decode()
-        for line in status.splitlines():
-            words = line.split()
-            if words[1:2] == ["VALIDSIG"]:
-                return key.fingerprint in (words[2], words[-1])
+        status = run_gpg(key.home, "--status-fd", "1", "--verify", *map(str, files), doing="verify").decode()
+        valid = [line.split() for line in status.splitlines() if line.split()[1:2] == ["VALIDSIG"]]
+        return len(valid) == len(key.fingerprints) and all(
+            any(fingerprint in (words[2], words[-1]) for words in valid) for fingerprint in key.fingerprints
+        )
     return False
+
+
+def check_signature(keyring: Path, *files: Path) -> bool:
+    """Whether a signed text, or a signature and the file it is for, carries a good signature by a key of a keyring."""
+    return run(["gpgv", "--keyring", str(keyring), *map(str, files)], check=False).status == 0
 
 
 def _find_named_key(name: str) -> SigningKey:
     try:
-        listing = _run_gpg(None, "--with-colons", "--list-secret-keys", "--", name, doing="find the key", secret=True)
+        listing = run_gpg(None, "--with-colons", "--list-secret-keys", "--", name, doing="find the key", secret=True)
     except RepositoryError as cause:
         raise RepositoryError(
             f"there is no secret key for {name}",
@@ -138,20 +193,15 @@ def _find_usable(listing: bytes) -> list[str]:
     return [fingerprint for _, fingerprint in sorted(usable)]
 
 
-def _make_home(home: Path, owner: str) -> None:
-    """Make the gpg home with one key in it: beside its place first, so that it never exists half-made.
-
-    ed25519 because gpgv of bookworm and sqv of trixie both take it, and the key block stays short enough to be part
-    of the .sources file.
-    """
+def make_home(home: Path, *arguments: str, doing: str) -> None:
+    """Make hapkg's own home with the key that gpg makes or imports: beside its place first, so never half-made."""
     home.parent.mkdir(parents=True, exist_ok=True)
-    new = _make_scratch(home.parent, f".{home.name}-")
+    new = make_scratch(home.parent, f".{home.name}-")
     try:
         for part in _SECRET_PARTS:
             (new / part).mkdir(mode=0o700)
         with _open_home(new) as short:
-            act = ("--passphrase", "", "--quick-generate-key", owner, "ed25519", "sign", "never")
-            _run_with_agent(short, *act, doing="make a key")
+            _run_with_agent(short, *arguments, doing=doing)
             shutil.copyfile(short / "pubring.kbx", new / "pubring.kbx")
         for path in (*new.rglob("*"), new):  # a key that is trusted somewhere must survive a power cut
             sync(path)
@@ -168,7 +218,7 @@ def _make_home(home: Path, owner: str) -> None:
 @contextlib.contextmanager
 def _open_home(home: Path) -> Iterator[Path]:
     """A short-lived gpg home that links to what is in home."""
-    short = _make_scratch(Path("/tmp"), "hapkg-gpg-")
+    short = make_scratch(Path("/tmp"), "hapkg-gpg-")
     try:
         for part in (*_SECRET_PARTS, "pubring.kbx"):
             if (home / part).exists():
@@ -178,17 +228,7 @@ def _open_home(home: Path) -> Iterator[Path]:
         shutil.rmtree(short, ignore_errors=True)
 
 
-def _make_scratch(folder: Path, prefix: str) -> Path:
-    """A new folder for this process alone; those that killed processes of the same user left are removed."""
-    for left in folder.glob(f"{prefix}[0-9]*-*"):
-        owner = left.name.removeprefix(prefix).partition("-")[0]
-        with contextlib.suppress(FileNotFoundError):
-            if not Path("/proc", owner).exists() and left.lstat().st_uid == os.getuid():
-                shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=folder))
-
-
-def _run_gpg(home: Path | None, *arguments: str, doing: str, secret: bool = False) -> bytes:
+def run_gpg(home: Path | None, *arguments: str, doing: str, secret: bool = False) -> bytes:
     """gpg's standard output. secret: the secret key is needed, and so the agent that guards it."""
     if home is None:
         environment = {name: os.environ[name] for name in _SESSION if name in os.environ}

@@ -102,6 +102,14 @@ def render_debian(
     return DebianFolder(files={path: content for path, content in files.items() if content.strip()})
 
 
+def render_page(values: Mapping[str, Any]) -> str:
+    """The page of a repository, from hapkg's own template: markup, so that every value is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hapkg", "data"), undefined=jinja2.StrictUndefined, autoescape=True
+    )
+    return environment.get_template("index.html.j2").render(values)
+
+
 def _find_templates(*folders: Path) -> dict[str, Path]:
     """Which file renders each path of debian/: the first folder that has one wins."""
     found: dict[str, Path] = {}

@@ -16,13 +16,14 @@ from hapkg.config import Project
 from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.errors import RepositoryError
 from hapkg.graph import Graph, make_graph
+from hapkg.history import read_held
 from hapkg.kernel import add_packages
 from hapkg.lock import Lock, read_lock
 from hapkg.mirror import Mirror, find_mirror
 from hapkg.origin import Tarball, fetch_commit
 from hapkg.plan import PLACEHOLDER, Release, Step, decide, defer, make_inputs
 from hapkg.recipe import Recipe, read_recipes
-from hapkg.repository import Upload, read_pool
+from hapkg.repository import Upload
 from hapkg.store import TARBALLS, Artifact, Store
 from hapkg.template import DebianFolder, render_debian
 from hapkg.vcs import Commit, find_commit
@@ -54,7 +55,7 @@ def open_workshop(project: Project, store: Store, suite: str | None, mirror: str
     """Read recipes, graph and published versions. suite and mirror are what the command line says."""
     chosen = project.pick_suite(suite)
     recipes = add_packages(read_recipes(project), project.settings, chosen, store.root, read_architecture())
-    published = read_pool(project.repository, chosen).sources
+    published = read_held(project.repository, chosen)
     return Workshop(
         project=project,
         store=store,

@@ -2,9 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
+
+from hapkg import signing
+from hapkg.control import SourceName
+from hapkg.repository import Identity, Publication, Upload, publish
+from hapkg.signing import KeyChoice
+from tests.packages import (
+    BOOKWORM,
+    IDENTITY,
+    Client,
+    make_deb,
+    make_upload,
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """pytest --golden writes golden files anew; git diff shows what changed."""
     parser.addoption("--golden", action="store_true", help="write the golden files of tests/unit/golden anew")
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> KeyChoice:
+    """hapkg's own key, made once for all tests."""
+    choice = KeyChoice(home=tmp_path_factory.mktemp("keys") / "own")
+    signing.find_key(choice, owner=IDENTITY.key_owner)
+    return choice
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Upload]:
+    """The upload of revision N, built once."""
+    folder = tmp_path_factory.mktemp("builds")
+    made: dict[int, Upload] = {}
+
+    def find(number: int) -> Upload:
+        if number not in made:
+            made[number] = make_upload(folder / str(number), f"1.2-{number}+ha12.0", key=f"key{number}")
+        return made[number]
+
+    return find
+
+
+@pytest.fixture
+def stacks(tmp_path: Path) -> Callable[[int], Upload]:
+    """An upload of ha-stack alone, of revision N, for tests that publish often."""
+
+    def make(number: int) -> Upload:
+        folder = tmp_path / "stacks"
+        folder.mkdir(exist_ok=True)
+        deb = folder / f"ha-stack_1.2-{number}+ha12.0_all.deb"
+        if not deb.exists():
+            make_deb(folder, "ha-stack", f"1.2-{number}+ha12.0")
+        return Upload(suite=BOOKWORM, source=SourceName("ha-stack"), files=(deb,))
+
+    return make
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where the repository goes; a blank and a percent sign are allowed in its path."""
+    return tmp_path / "a% repository" / "apt"
+
+
+@pytest.fixture
+def issue(root: Path, key: KeyChoice) -> Callable[..., Publication]:
+    """publish() into root with the usual identity and key."""
+
+    def issue(*uploads: Upload, identity: Identity = IDENTITY, choice: KeyChoice = key, url: str = "") -> Publication:
+        return publish(root, uploads, identity=identity, key=choice, url=url)
+
+    return issue
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Callable[[str], Client]:
+    """Makes clients from the text of a .sources file."""
+    count = iter(range(1000))
+    return lambda sources: Client(tmp_path / f"client{next(count)}", sources)

@@ -43,6 +43,7 @@ def test_settings_have_defaults() -> None:
         "repository": "apt",
         "origin": "hapkg",
         "label": "Linux HA stack",
+        "valid-days": 0,
     }
 
 

@@ -14,16 +14,18 @@ import pytest
 from tests.unit.samples import CHECKOUT
 
 LAYERS = (
-    ("errors",),
+    ("errors", "picture"),
     ("command", "control", "version"),
     ("config", "disk", "mirror"),
-    ("signing", "store", "upstream"),
-    ("recipe",),
+    ("client", "signing", "store", "upstream"),
+    ("keys", "recipe"),
     ("automake", "graph", "indexes", "signature", "template"),
     ("vcs",),
-    ("archive", "health", "plan"),
+    ("archive", "health", "history", "plan"),
+    ("upload",),
+    ("keyring", "page", "staging"),
     ("origin", "repository"),
-    ("lock", "release", "source"),
+    ("lock", "release", "retention", "source", "verify"),
     ("identity",),
     ("draft",),
     ("chroot",),
@@ -31,6 +33,8 @@ LAYERS = (
     ("build", "upkeep", "workshop"),
     ("pipeline",),
     ("doctor", "show"),
+    ("repo_commands",),
+    ("key_commands",),
     ("cli",),
 )
 """From the lowest to the highest: a module imports from lower layers alone, never from its own."""
@@ -40,10 +44,10 @@ LIBRARIES = {
     "pydantic": {"config", "lock", "recipe", "upstream"},
     "rich": {"show"},
     "sh": {"command"},
-    "typer": {"cli"},
+    "typer": {"cli", "key_commands", "repo_commands"},
 }
 """The modules that know each library."""
-SPEAKING = {"cli", "show"}
+SPEAKING = {"cli", "key_commands", "repo_commands", "show"}
 """The modules that may print and decide how the program ends."""
 MODULES = {file.stem: file for file in (CHECKOUT / "hapkg").glob("*.py") if file.stem != "__init__"}
 RANKS = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

@@ -1,0 +1,58 @@
+"""What machines get to know of a repository: who publishes, and one .sources file with the key inside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.utils import parseaddr
+from pathlib import Path
+
+from hapkg import disk
+from hapkg.control import Suite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who publishes. origin, label and maintainer ("NAME <ADDRESS>") are one line each."""
+
+    origin: str
+    label: str
+    maintainer: str
+    name: str = "ha-stack"
+    """What the .sources files are called."""
+    valid_days: int = 0
+    """How long apt may trust a Release file; 0: for ever. The second half of it is for renewing."""
+
+    @property
+    def keyring(self) -> str:
+        """Name of the keyring file without suffix."""
+        return (re.sub(r"[^a-z0-9.+-]+", "-", self.origin.lower()).strip("-.") or "hapkg") + "-archive-keyring"
+
+    @property
+    def key_owner(self) -> str:
+        """User id of the key made on first use."""
+        return f"{re.sub('[<>()]', ' ', self.origin)} archive key <{parseaddr(self.maintainer)[1]}>"
+
+
+def make_sources(uri: str, suite: Suite, armored_key: str) -> str:
+    """A .sources file (deb822) for one suite; the key is part of it, so that this one file is all a machine needs."""
+    lines = ["Signed-By:", *(f" {line}" if line else " ." for line in armored_key.strip().splitlines())]
+    return (
+        "# For source packages add deb-src to Types; for debug symbols add debug to Components.\n"
+        f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n" + "\n".join(lines) + "\n"
+    )
+
+
+def write_sources(root: Path, suites: Sequence[Suite], name: str, uri: str, armored_key: str) -> tuple[Path, ...]:
+    """One NAME-SUITE.sources per suite. NAME.sources as well while there is one suite alone: with several, a file that
+    does not say its suite would be wrong on most machines, so it goes."""
+    files = {root / f"{name}-{suite}.sources": make_sources(uri, suite, armored_key) for suite in suites}
+    short = root / f"{name}.sources"
+    if len(suites) == 1:
+        files = {short: make_sources(uri, suites[0], armored_key), **files}
+    else:
+        short.unlink(missing_ok=True)
+    for file, text in files.items():
+        disk.replace(file, text.encode())
+    return tuple(files)

@@ -1,0 +1,109 @@
+"""The package that brings the repository's public keys to a node, and the next ones while they are rotated."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import textwrap
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+
+from hapkg.client import Identity
+from hapkg.command import run
+from hapkg.control import SourceName, Suite
+from hapkg.keys import read_keys
+from hapkg.signing import KeyChoice, SigningKey, export_key, read_retired
+from hapkg.upload import Upload, find_pool_file
+
+_CONTROL = """\
+Package: {name}
+Version: {version}
+Architecture: all
+Multi-Arch: foreign
+Maintainer: {maintainer}
+Installed-Size: {size}
+Section: misc
+Priority: optional
+Description: keys that sign the packages of {origin}
+{description}
+"""
+_DESCRIPTION = (
+    'The repository "{label}" signs its Release files with one of these keys. '
+    "They are in /usr/share/keyrings/{name}.gpg, for the field Signed-By of a .sources file."
+)
+_CHANGELOG = """\
+{name} ({version}) unstable; urgency=medium
+
+  * Keys that sign now:
+{keys}
+
+ -- {maintainer}  {date}
+"""
+_COPYRIGHT = """\
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: {name}
+
+Files: *
+Copyright: {year} {maintainer}
+License: public-domain
+ Public keys are facts, and free for everybody to use.
+"""
+
+
+def make_keyring(
+    root: Path, folder: Path, *, name: str, suite: Suite, identity: Identity, choice: KeyChoice, key: SigningKey
+) -> Upload:
+    """The package of the keys that sign now, made below folder, for a suite of the repository at root.
+
+    Its version is the time at which the keys changed last. One that is published already is taken as it is.
+    """
+    content = export_key(key, armored=False)
+    keys = read_keys(content)
+    retired = () if choice.name else read_retired(choice.home).values()
+    changed = datetime.fromtimestamp(max([*(one.renewed for one in keys), *retired]), UTC)
+    version = f"{changed:%Y.%m.%d.%H%M%S}"
+    file = f"{name}_{version}_all.deb"
+    upload = Upload(suite=suite, source=SourceName(name), files=(folder / file,))
+    published = find_pool_file(root, upload, file)
+    if published.is_file():
+        return Upload(suite=suite, source=SourceName(name), files=(published,))
+    if not (folder / file).is_file():
+        values = {
+            "name": name,
+            "version": version,
+            "maintainer": identity.maintainer,
+            "origin": identity.origin,
+            "description": textwrap.indent(
+                textwrap.fill(_DESCRIPTION.format(label=identity.label, name=name), 75), " "
+            ),
+            "size": 12,
+            "keys": "\n".join(f"    {one.fingerprint}" for one in keys),
+            "date": format_datetime(changed),
+            "year": changed.year,
+        }
+        _build(folder / "tree", folder / file, values, content, int(changed.timestamp()))
+    return upload
+
+
+def _build(tree: Path, file: Path, values: dict[str, object], keyring: bytes, time: int) -> None:
+    name = str(values["name"])
+    files = {
+        f"usr/share/keyrings/{name}.gpg": keyring,
+        f"usr/share/doc/{name}/changelog.gz": gzip.compress(_CHANGELOG.format(**values).encode(), 9, mtime=0),
+        f"usr/share/doc/{name}/copyright": _COPYRIGHT.format(**values).encode(),
+    }
+    digests = "".join(
+        f"{hashlib.md5(content, usedforsecurity=False).hexdigest()}  {path}\n" for path, content in files.items()
+    )
+    control = {"DEBIAN/control": _CONTROL.format(**values).encode(), "DEBIAN/md5sums": digests.encode()}
+    for path, content in {**files, **control}.items():
+        target = tree / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        target.chmod(0o644)
+    for entry in (tree, *tree.rglob("*")):
+        if entry.is_dir():
+            entry.chmod(0o755)
+    argv = ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(tree), str(file)]
+    run(argv, environment={"SOURCE_DATE_EPOCH": str(time)})

@@ -1,0 +1,269 @@
+"""hapkg repo: look at a published repository, and change what it publishes without building anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hapkg import repository, retention, show
+from hapkg.config import Project, find_keys
+from hapkg.control import Suite
+from hapkg.errors import IntegrityError, UsageError
+from hapkg.history import compare, find_missing, find_snapshot, list_snapshots, read_snapshot
+from hapkg.indexes import find_suites
+from hapkg.page import write_page
+from hapkg.repository import Identity, KeyChoice, Site
+from hapkg.verify import verify
+
+app = typer.Typer(no_args_is_help=True, help="Show, compare, roll back, promote and verify what is published.")
+
+RepoOption = Annotated[Path | None, typer.Option("--repo", help="Repository folder [default: ./apt].", metavar="DIR")]
+KeyOption = Annotated[
+    str | None, typer.Option("--key", help="Sign with this key of your own GnuPG [default: hapkg's own].")
+]
+UrlOption = Annotated[str | None, typer.Option(help="Where nodes will reach the repository [default: file:].")]
+WaitOption = Annotated[float, typer.Option(help="Seconds to wait while another one publishes.", min=0)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+SuiteArgument = Annotated[str, typer.Argument(help="Published suite, bookworm or bookworm-testing.", metavar="SUITE")]
+
+
+@app.command("list")
+def list_states(context: typer.Context, repo: RepoOption = None, as_json: JsonOption = False) -> None:
+    """List the snapshots of every suite, oldest first; the last one of a suite is what it is now."""
+    root = find_root(context, repo)
+    rows: list[dict[str, Any]] = []
+    for suite in find_suites(root):
+        held = list_snapshots(root, suite)
+        for snapshot in held:
+            pool = read_snapshot(root, snapshot)
+            rows.append(
+                {
+                    "suite": suite,
+                    "snapshot": snapshot.number,
+                    "made": snapshot.made,
+                    "by": snapshot.by,
+                    "keys": list(snapshot.keys),
+                    "packages": len(pool.packages),
+                    "missing": list(find_missing(root, pool)),
+                    "act": snapshot.act,
+                    "current": snapshot is held[-1],
+                }
+            )
+    if as_json:
+        show.print_json(rows)
+    else:
+        show.print_table(
+            ("suite", "snapshot", "made", "packages", "by", "act"),
+            [
+                (
+                    r["suite"],
+                    str(r["snapshot"]) + ("*" if r["current"] else ""),
+                    r["made"],
+                    str(r["packages"]),
+                    r["by"],
+                    r["act"] + (f" ({len(r['missing'])} files are gone)" if r["missing"] else ""),
+                )
+                for r in rows
+            ],
+        )
+
+
+@app.command("show")
+def show_state(
+    context: typer.Context,
+    suite: SuiteArgument,
+    number: Annotated[int | None, typer.Argument(help="Snapshot [default: what it is now].")] = None,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the packages of a suite, as it is now or was in a snapshot."""
+    root = find_root(context, repo)
+    pool = read_snapshot(root, find_snapshot(root, Suite(suite), number))
+    rows = [
+        {
+            "package": package.name,
+            "version": package.version,
+            "architecture": package.architecture,
+            "source": package.source[0],
+            "files": {path: digest for path, (_, digest) in package.files.items()},
+        }
+        for package in pool.packages
+    ]
+    if as_json:
+        show.print_json(rows)
+    else:
+        show.print_table(
+            ("package", "version", "architecture", "source", "sha256"),
+            [
+                (str(r["package"]), str(r["version"]), str(r["architecture"]), str(r["source"]), digest)
+                for r, package in zip(rows, pool.packages, strict=True)
+                for digest in [next(iter(package.files.values()))[1]]
+            ],
+        )
+
+
+@app.command()
+def diff(
+    context: typer.Context,
+    suite: SuiteArgument,
+    old: Annotated[int, typer.Argument(help="Snapshot to start from.")],
+    new: Annotated[int | None, typer.Argument(help="Snapshot to compare with [default: what it is now].")] = None,
+    other: Annotated[str | None, typer.Option("--with", help="Look for NEW in this suite.", metavar="SUITE")] = None,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which packages came (+) and went (-) between two snapshots."""
+    root = find_root(context, repo)
+    before = read_snapshot(root, find_snapshot(root, Suite(suite), old))
+    after = read_snapshot(root, find_snapshot(root, Suite(other or suite), new))
+    difference = compare(before, after)
+    if as_json:
+        show.print_json({"added": difference.added, "removed": difference.removed})
+    else:
+        for sign, names in (("-", difference.removed), ("+", difference.added)):
+            for name in names:
+                typer.echo(f"{sign} {name}")
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    suite: SuiteArgument,
+    number: Annotated[int, typer.Argument(help="Snapshot that the suite becomes again.")],
+    repo: RepoOption = None,
+    key: KeyOption = None,
+    url: UrlOption = None,
+    wait: WaitOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a suite what it was in a snapshot: at once, without building. Nothing is lost: that is a snapshot, too."""
+    site = open_site(context, repo, key, url, wait)
+    publication = repository.rollback(site, Suite(suite), number)
+    write_page(site.root, site.identity)
+    show.print_publication(publication, as_json=as_json)
+
+
+@app.command()
+def promote(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="Suite to take from: bookworm-testing.", metavar="FROM")],
+    target: Annotated[str, typer.Argument(help="Suite that gets them too: bookworm.", metavar="TO")],
+    snapshot: Annotated[int | None, typer.Option(help="Snapshot to take [default: what FROM is now].")] = None,
+    repo: RepoOption = None,
+    key: KeyOption = None,
+    url: UrlOption = None,
+    wait: WaitOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish what one suite offers in another one too: the same files, at once, without building."""
+    site = open_site(context, repo, key, url, wait)
+    publication = repository.promote(site, Suite(source), Suite(target), snapshot)
+    write_page(site.root, site.identity)
+    show.print_publication(publication, as_json=as_json)
+
+
+@app.command()
+def refresh(
+    context: typer.Context,
+    repo: RepoOption = None,
+    key: KeyOption = None,
+    url: UrlOption = None,
+    wait: WaitOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign every suite anew with a later Valid-Until: for a timer, when valid-days is set."""
+    site = open_site(context, repo, key, url, wait)
+    publication = repository.refresh(site)
+    write_page(site.root, site.identity)
+    show.print_publication(publication, as_json=as_json)
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    keep: Annotated[int, typer.Option(min=1, help="Versions to keep of every source in every suite.")] = 3,
+    days: Annotated[
+        float,
+        typer.Option("--younger-than", min=0, help="Also keep what was published in so many days.", metavar="DAYS"),
+    ] = 30,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    repo: RepoOption = None,
+    key: KeyOption = None,
+    url: UrlOption = None,
+    wait: WaitOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove old versions. What a kept package pins with an exact version stays, whatever its age."""
+    site = open_site(context, repo, key, url, wait)
+    if dry_run:
+        pruning = retention.decide_pruning(site.root, keep=keep, days=days)
+    else:
+        _, pruning = retention.prune(site, keep=keep, days=days)
+        write_page(site.root, site.identity)
+    if as_json:
+        show.print_json(
+            {
+                "files": pruning.files,
+                "releases": [" ".join(release) for release in pruning.releases],
+                "snapshots": [f"{snapshot.suite} {snapshot.number}" for snapshot in pruning.snapshots],
+            }
+        )
+        return
+    for source, version in pruning.releases:
+        typer.echo(f"{source} {version}")
+    for snapshot in pruning.snapshots:
+        show.say(
+            f"snapshot {snapshot.number} of {snapshot.suite} is forgotten"
+            if not dry_run
+            else f"snapshot {snapshot.number} of {snapshot.suite} would be forgotten"
+        )
+    total = show.size(sum(pruning.files.values()))
+    show.say(f"{len(pruning.files)} files, {total}: " + ("would be removed" if dry_run else "removed"))
+
+
+@app.command("verify")
+def verify_repository(context: typer.Context, repo: RepoOption = None, as_json: JsonOption = False) -> None:
+    """Check signatures, every index and every file of the pool against their digests, and that snapshots are whole."""
+    root = find_root(context, repo)
+    report = verify(root)
+    if as_json:
+        show.print_json({"checked": report.checked, "faults": report.faults, "surplus": report.surplus})
+    else:
+        for line in report.surplus:
+            show.say(f"not published: {line}")
+        show.say(f"checked {report.checked} files of {', '.join(find_suites(root))}")
+    if report.faults:
+        raise IntegrityError(
+            report.faults[0] if len(report.faults) == 1 else f"{len(report.faults)} faults in the repository {root}",
+            details=report.faults if len(report.faults) > 1 else (),
+            hint="publish again what is missing, roll back to a whole snapshot, or restore from a copy",
+        )
+
+
+def open_site(context: typer.Context, repo: Path | None, key: str | None, url: str | None, wait: float = 0) -> Site:
+    """The repository that the options name, to be changed. Raises UsageError when there is none."""
+    project: Project = context.obj.project
+    return Site(
+        root=find_root(context, repo),
+        identity=make_identity(project),
+        choice=KeyChoice(home=find_keys(), name=key or ""),
+        url=url or "",
+        patience=wait,
+    )
+
+
+def make_identity(project: Project) -> Identity:
+    """Who publishes, by the project's settings."""
+    return Identity(
+        origin=project.settings.origin, label=project.settings.label, maintainer=project.settings.maintainer
+    )
+
+
+def find_root(context: typer.Context, repo: Path | None) -> Path:
+    """The repository that the options name. Raises UsageError when there is none."""
+    root = (repo or context.obj.project.repository).absolute()
+    if not find_suites(root):
+        raise UsageError(f"{root} is not a published repository", hint=f"run: hapkg publish --repo {root}")
+    return Path(root)

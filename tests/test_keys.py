@@ -1,0 +1,200 @@
+"""Keys over the years: what gpgv and sqv say of them is what lint says, and a rotation locks nobody out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hapkg import keys
+from hapkg.cli import app
+from hapkg.errors import RepositoryError, UsageError
+from hapkg.keyring import make_keyring
+from hapkg.keys import Key
+from hapkg.repository import KeyChoice, Site, refresh
+from hapkg.signing import find_active, find_key
+from tests.packages import BOOKWORM, IDENTITY, Builds, Client, Issue, run
+
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, ("apt-ftparchive", "apt-get", "gpg"))), reason="needs apt-utils and gnupg"
+)
+OWNER = IDENTITY.key_owner
+
+
+@pytest.fixture
+def gnupg(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Makes keys with gpg itself; the file with the secret key."""
+    with tempfile.TemporaryDirectory(prefix="gpg-") as home:
+        monkeypatch.setenv("GNUPGHOME", home)
+        count = iter(range(100))
+
+        def make(
+            algorithm: str, *options: str, usage: str = "sign", expires: str = "never", passphrase: str = ""
+        ) -> Path:
+            name = f"u{next(count)}@user.invalid"
+            loop = ("--batch", "--yes", "--pinentry-mode", "loopback", "--passphrase", passphrase)
+            run("gpg", *loop, *options, "--quick-generate-key", name, algorithm, usage, expires)
+            file = Path(home) / f"{name}.gpg"
+            run("gpg", *loop, "--output", file, "--export-secret-keys", name)
+            return file
+
+        yield make
+        run("gpgconf", "--kill", "all")
+
+
+def judge(file: Path, folder: Path) -> bool:
+    """Whether sqv takes a signature that gpg makes with a key."""
+    text, keyring = folder / "text", folder / "keyring"
+    text.write_text("text\n")
+    name = file.name.removesuffix(".gpg")
+    run("gpg", "--batch", "--yes", "--output", keyring, "--export", name)
+    run("gpg", "--batch", "--yes", "--digest-algo", "SHA512", "-u", name, "--output", f"{text}.sig", "-b", text)
+    return bool(re.search(r"^[0-9A-F]{40}$", run("sqv", "--keyring", keyring, f"{text}.sig", text, check=False), re.M))
+
+
+@pytest.mark.skipif(not shutil.which("sqv"), reason="needs sqv")
+def test_lint_agrees_with_sqv(gnupg: Callable[..., Path], tmp_path: Path) -> None:
+    weak = ("--cert-digest-algo", "SHA1", "--weak-digest", "MD5")
+    made = {
+        "": gnupg("ed25519"),
+        "RSA of 1024 bits is too short": gnupg("rsa1024"),
+        "its user id or a subkey is bound to it by a SHA-1 signature": gnupg("rsa3072", *weak),
+    }
+    for reason, file in made.items():
+        (key,) = keys.read_keys(file.read_bytes())
+        assert [fault.reason for fault in keys.lint(key)] == ([reason] if reason else [])
+        assert judge(file, tmp_path) == (not reason)
+
+
+def test_lint_tells_what_ends_soon(gnupg: Callable[..., Path]) -> None:
+    def find(file: Path) -> list[tuple[str, str]]:
+        (key,) = keys.read_keys(file.read_bytes())
+        return [(fault.reason, fault.when) for fault in keys.lint(key)]
+
+    assert find(gnupg("rsa2048")) == [("RSA of 2048 bits is refused", "2030-02-01")]
+    (soon,) = find(gnupg("ed25519", expires="30d"))
+    assert soon[0] == "it expires"
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", soon[1])
+    assert find(gnupg("ed25519", usage="cert")) == [("it cannot sign", "now")]
+    assert find(gnupg("ed25519", expires="5y")) == []
+
+
+def test_a_rotation_locks_nobody_out(
+    root: Path, issue: Issue, builds: Builds, client: Callable[[str], Client], tmp_path: Path
+) -> None:
+    home = tmp_path / "keys"
+    old = keys.create(home, OWNER)
+    choice = KeyChoice(home=home)
+    site = Site(root=root, identity=IDENTITY, choice=choice)
+    early = client(issue(builds(1), choice=choice).sources[0].read_text())
+    early.update()
+    new = keys.rotate(home, OWNER)
+    publication = refresh(site)
+    assert publication.key.fingerprints == (new.fingerprint, old.fingerprint)
+    signed = run("gpgv", "--keyring", publication.keyring, root / "dists/bookworm/InRelease")
+    assert signed.count("Good signature") == 2
+    early.update()
+    late = client(publication.sources[0].read_text())
+    late.update()
+    assert issue(builds(1), choice=choice).unchanged == (BOOKWORM,)
+    assert [fault for key in keys.list_keys(home) for fault in keys.lint(key)] == []
+    assert keys.retire(home, old.fingerprint[-16:]).fingerprint == old.fingerprint
+    publication = issue(builds(1), choice=choice)
+    assert publication.written == (BOOKWORM,)
+    late.update()
+    assert early.refuses()
+    assert [key.fingerprint for key in keys.read_keys(publication.keyring.read_bytes())] == [new.fingerprint]
+
+
+def test_what_cannot_be_done_with_keys_is_said(tmp_path: Path) -> None:
+    home = tmp_path / "keys"
+    with pytest.raises(RepositoryError, match="there is no key to rotate"):
+        keys.rotate(home, OWNER)
+    with pytest.raises(RepositoryError, match="there is no key yet"):
+        keys.export(home, armored=True)
+    key = keys.create(home, OWNER, "5y")
+    assert isinstance(key, Key)
+    assert key.expires is not None
+    with pytest.raises(RepositoryError, match="there is a signing key already"):
+        keys.create(home, OWNER)
+    with pytest.raises(RepositoryError, match="is the only key that signs"):
+        keys.retire(home, key.fingerprint)
+    with pytest.raises(RepositoryError, match="ABCD is not one of the keys that sign"):
+        keys.retire(home, "ABCD")
+    assert keys.list_keys(home) == (key,)
+
+
+def test_a_key_is_imported_only_when_it_can_sign_and_apt_takes_it(gnupg: Callable[..., Path], tmp_path: Path) -> None:
+    home = tmp_path / "keys"
+    (tmp_path / "junk").write_text("junk")
+    for file, message in (
+        (gnupg("rsa1024"), "apt refuses the key in .*: RSA of 1024 bits is too short"),
+        (gnupg("ed25519", passphrase="secret"), "cannot sign here"),
+        (tmp_path / "junk", "gpg cannot import"),
+    ):
+        with pytest.raises(RepositoryError, match=message):
+            keys.import_key(home, file)
+        assert not home.exists()
+    good = gnupg("ed25519")
+    key = keys.import_key(home, good)
+    assert keys.list_keys(home) == (key,)
+    assert find_active(home) == [key.fingerprint]
+
+
+def test_the_keyring_package_brings_the_keys_of_a_rotation(
+    root: Path, issue: Issue, client: Callable[[str], Client], tmp_path: Path
+) -> None:
+    choice = KeyChoice(home=tmp_path / "keys")
+    keys.create(choice.home, OWNER)
+
+    def publish_keyring(folder: Path) -> Path:
+        folder.mkdir()
+        signer = find_key(choice, owner=OWNER)
+        upload = make_keyring(
+            root, folder, name="ha-archive-keyring", suite=BOOKWORM, identity=IDENTITY, choice=choice, key=signer
+        )
+        issue(upload, choice=choice)
+        return upload.files[0]
+
+    first = publish_keyring(tmp_path / "1")
+    assert publish_keyring(tmp_path / "2").is_relative_to(root)
+    time.sleep(1.1)
+    keys.rotate(choice.home, OWNER)
+    second = publish_keyring(tmp_path / "3")
+    machine = client((root / "ha-stack.sources").read_text())
+    machine.update()
+    version = second.name.split("_")[1]
+    assert machine.candidate("ha-archive-keyring") == version
+    assert run("dpkg", "--compare-versions", version, "gt", first.name.split("_")[1]) == ""
+    run("dpkg-deb", "-x", second, tmp_path / "node")
+    keyring = tmp_path / "node/usr/share/keyrings/ha-archive-keyring.gpg"
+    assert [key.fingerprint for key in keys.read_keys(keyring.read_bytes())] == find_active(choice.home)
+    assert run("lintian", "--allow-root", "--fail-on", "error,warning,info", "--display-info", second) == ""
+
+
+def test_the_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    monkeypatch.setenv("HAPKG_KEYS", str(tmp_path / "keys"))
+
+    def call(*words: str) -> bytes:
+        app(["key", *words], standalone_mode=False)
+        return capfdbinary.readouterr().out
+
+    call("create", "--expires", "5y")
+    call("rotate")
+    old, new = json.loads(call("list", "--json"))
+    assert (old["state"], new["state"], new["expires"]) == ("signs", "signs", "never")
+    call("retire", old["fingerprint"])
+    assert [row["state"] for row in json.loads(call("list", "--json"))] == ["retired", "signs"]
+    assert [key.fingerprint for key in keys.read_keys(call("export"))] == [new["fingerprint"]]
+    assert call("export", "--armor").startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----")
+    assert json.loads(call("lint", "--json")) == []
+    with pytest.raises(UsageError, match="does not exist"):
+        call("import", str(tmp_path / "none"))
