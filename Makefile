@@ -6,10 +6,11 @@ PYTHON ?= python3
 VENV = .venv
 HAPKG = $(VENV)/bin/hapkg
 
-# Real programs only; hapkg doctor names the ones that are missing.
+# Real programs only; hapkg doctor names the ones that are missing. The last line is for tests: other readers of a repository.
 APT_PACKAGES = apt-utils autoconf automake binutils build-essential debhelper debian-archive-keyring devscripts \
-    dpkg-dev fakeroot git gnupg iproute2 libtool lintian mercurial mmdebstrap openssh-client pkgconf procps python3-venv sbuild schroot sudo uidmap \
-    util-linux xz-utils
+    dpkg-dev fakeroot git gnupg iproute2 libtool lintian mercurial mmdebstrap openssh-client pkgconf procps \
+    python3-venv sbuild schroot sudo uidmap util-linux xz-utils \
+    aptly debmirror reprepro sqv
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: setup stack test unit lint acceptance clean
@@ -31,7 +32,7 @@ stack: setup
 	$(HAPKG) publish --repo ./apt --suite $(SUITE)
 
 test: setup
-	$(VENV)/bin/pytest tests/unit tests/test_repository.py tests/chroot
+	$(VENV)/bin/pytest tests/unit $(sort $(wildcard tests/test_*.py)) tests/chroot
 
 unit: setup
 	$(VENV)/bin/pytest tests/unit

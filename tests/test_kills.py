@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-
-import pytest
 
 from hapkg.control import Suite
 from hapkg.history import list_snapshots
@@ -24,10 +21,6 @@ from tests.packages import BOOKWORM, IDENTITY, Builds, Client, fork, serve
 KILLS = int(os.environ.get("HAPKG_KILLS", "12"))
 """benchmarks/README.md runs 200."""
 TESTING = Suite("bookworm-testing")
-
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("apt-ftparchive", "apt-get", "gpg"))), reason="needs apt-utils and gnupg"
-)
 
 
 def make_acts(site: Site, stacks: Builds, number: int) -> tuple[Callable[[], object], ...]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
-
-import pytest
 
 from hapkg.control import SourceName
 from hapkg.page import write_page
@@ -17,9 +14,6 @@ from hapkg.picture import draw
 from hapkg.repository import Upload
 from tests.packages import BOOKWORM, IDENTITY, OWN, Builds, Issue, make_deb
 
-repository = pytest.mark.skipif(
-    not all(map(shutil.which, ("apt-ftparchive", "apt-get", "gpg"))), reason="needs apt-utils and gnupg"
-)
 VOID = {"meta", "br", "link", "img"}
 
 
@@ -48,7 +42,6 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-@repository
 def test_the_page_tells_what_is_there_and_how_to_use_it(root: Path, issue: Issue, builds: Builds) -> None:
     issue(builds(1))
     publication = issue(builds(2))
@@ -70,7 +63,6 @@ def test_the_page_tells_what_is_there_and_how_to_use_it(root: Path, issue: Issue
     assert (root / "index.html").stat().st_mtime_ns == before
 
 
-@repository
 def test_markup_in_a_package_stays_text(root: Path, issue: Issue, tmp_path: Path) -> None:
     deb = make_deb(tmp_path, "ha-evil", "1", Description="<script>alert(1)</script> & <b>more</b>\n x")
     issue(Upload(suite=BOOKWORM, source=SourceName("ha-evil"), files=(deb,)))

@@ -82,9 +82,16 @@ def test_no_distribution_package_of_the_stack_comes_with_it(node: Node) -> None:
 
 
 def test_nothing_lies_outside_declared_places(node: Node) -> None:
-    listing = node.run("dpkg-query -W -f '${Package}\\n' 'ha-*' | xargs dpkg -L").stdout.split()
+    installed = "dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' 'ha-*' | sed -n 's/^ii *//p'"
+    listing = node.run(f"{installed} | xargs dpkg -L").stdout.split()
     files = {path for path in listing if not (node.root / path[1:]).is_dir()}
-    places = ("/opt/ha/", "/usr/share/doc/ha-", "/usr/share/lintian/overrides/ha-", "/etc/init.d/")
+    places = (
+        "/opt/ha/",
+        "/usr/share/doc/ha-",
+        "/usr/share/lintian/overrides/ha-",
+        "/etc/init.d/",
+        "/usr/lib/udev/rules.d/",
+    )
     more = ("/lib/systemd/system/", "/usr/lib/systemd/system/", "/usr/lib/sysusers.d/ha-", "/usr/lib/tmpfiles.d/ha-")
     assert sorted(path for path in files if not path.startswith(places + more)) == []
     assert [path for path in files if path.endswith(".la") or "__pycache__" in path] == []
