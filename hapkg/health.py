@@ -4,7 +4,7 @@
   documentation);
 * every ELF file finds its private libraries by RUNPATH;
 * what it needs of the stack's libraries, linked or loaded by name (dlopen), is the stack's and comes with its package;
-* no libtool archive, byte code, setuid or world-writable file.
+* no libtool archive, byte code, setuid or world-writable file, and none that names the folder of the build.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hapkg import command
+from hapkg.chroot import BUILD_FOLDER
 from hapkg.control import parse_relation_names, read_deb_control
 from hapkg.errors import BuildError
 from hapkg.recipe import Package, Recipe
@@ -47,6 +48,7 @@ class _Surroundings:
     """What the files of a package are judged by."""
 
     prefix: str
+    build_folder: str
     libraries: Mapping[str, str]
     """File names of the stack's libraries, and the package of each."""
     depends: frozenset[str]
@@ -79,6 +81,7 @@ def check_packages(recipe: Recipe, folder: Path, prefix: str, stack_debs: Sequen
             control = read_deb_control(deb)
             surroundings = _Surroundings(
                 prefix=prefix,
+                build_folder=f"{BUILD_FOLDER}/{recipe.source}",
                 libraries=libraries,
                 depends=frozenset({name, *_read_names(control, "Pre-Depends"), *_read_names(control, "Depends")}),
                 recommends=frozenset(_read_names(control, "Recommends")),
@@ -120,10 +123,18 @@ def _check_package(package: Package, deb: Path, surroundings: _Surroundings) -> 
                     continue
                 for text in _check_member(package, member, path, surroundings.prefix):
                     yield Fault(package=package.package, path=path, text=text)
-                if member.isfile() and (content := archive.extractfile(member)) and content.read(4) == _ELF:
-                    content.seek(0)
+                if not member.isfile() or (stream_of := archive.extractfile(member)) is None:
+                    continue
+                content = stream_of.read()
+                if surroundings.build_folder.encode() in content:
+                    yield Fault(
+                        package=package.package,
+                        path=path,
+                        text=f"names {surroundings.build_folder}, where it was built",
+                    )
+                if content.startswith(_ELF):
                     file = Path(scratch) / "elf"
-                    file.write_bytes(content.read())
+                    file.write_bytes(content)
                     for text in _check_elf(file, surroundings):
                         yield Fault(package=package.package, path=path, text=text)
 

@@ -229,3 +229,8 @@ def test_a_package_may_use_its_own_libraries(tmp_path: Path, other: Path) -> Non
     names = {"bin/one": "linked-2", "bin/two": "loads-2", "lib/libother.so.2": "libother.so.2"}
     build(tmp_path, {f"opt/ha/{path}": (other / name).read_bytes() for path, name in names.items()})
     assert check(tmp_path) == ()
+
+
+def test_the_folder_of_the_build_is_named_nowhere(tmp_path: Path) -> None:
+    build(tmp_path, {"opt/ha/bin/one": "x\n/build/ha-one/src\n", "opt/ha/bin/two": "/build/elsewhere"})
+    assert check(tmp_path) == ("ha-one: /opt/ha/bin/one: names /build/ha-one, where it was built",)
