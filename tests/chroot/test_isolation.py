@@ -15,10 +15,11 @@ from tests.chroot.machine import SUITE, Hapkg
 from tests.chroot.miniature import Miniature, make_plain_source
 from tests.chroot.test_build import read_content
 
-# Each line of the report is NAME=VALUE. cron is a daemon that a build dependency brings.
+# Each line of the report is NAME=VALUE, without the folder of the build, which no packaged file may name. cron is a
+# daemon that a build dependency brings.
 PROBE = """\
 #!/bin/bash
-tell() { echo "$1=$2" >> report; }
+tell() { echo "$1=${2//\\/build\\//BUILD/}" >> report; }
 for name in PREFIX PKG_CONFIG_PATH LCRSODIR LDFLAGS CPPFLAGS CFLAGS CLUSTER_USER CLUSTER_GROUP PATH; do
     tell "$name" "${!name}"
 done
