@@ -10,7 +10,8 @@ from tests.acceptance.conftest import CHECKOUT, SUITE, Node, Stack, make_node
 
 PREFIX = "/opt/ha"
 PRIVATE_LIBRARY = re.compile(
-    r"lib(qb|knet|cpg|cfg|cmap|quorum|votequorum|sam|corosync_common|crm\w*|stonithd|pe_\w+|lrmd|dlm\w*)\.so"
+    r"lib(qb|knet|cpg|cfg|cmap|quorum|votequorum|sam|corosync_common|cib|crm\w*|stonithd?|pe_\w+|pacemaker|lrmd|dlm\w*"
+    r"|plumb\w*|pils)\.so"
 )
 
 
