@@ -336,7 +336,8 @@ def test_the_repository_holds_no_secret_key(root: Path, issue: Issue, builds: Bu
         if file.is_file():
             assert b"PRIVATE KEY" not in file.read_bytes(), file
             assert b"(private-key" not in file.read_bytes(), file
-    listing = run("gpg", "--batch", "--show-keys", "--with-colons", root / "hapkg-test-archive-keyring.gpg")
+    keyring = root / "hapkg-test-archive-keyring.gpg"
+    listing = run("gpg", "--batch", "--show-keys", "--with-colons", keyring, GNUPGHOME=str(tmp_path / "keys"))
     assert {line.split(":")[0] for line in listing.splitlines()} == {"pub", "fpr", "uid"}
 
 
