@@ -337,7 +337,10 @@ def test_the_repository_holds_no_secret_key(root: Path, issue: Issue, builds: Bu
             assert b"PRIVATE KEY" not in file.read_bytes(), file
             assert b"(private-key" not in file.read_bytes(), file
     keyring = root / "hapkg-test-archive-keyring.gpg"
-    listing = run("gpg", "--batch", "--show-keys", "--with-colons", keyring, GNUPGHOME=str(tmp_path / "keys"))
+    home = tmp_path / "reader"
+    home.mkdir(mode=0o700)
+    run("gpg", "--batch", "--list-keys", GNUPGHOME=str(home))  # in a new home it tells what it makes there
+    listing = run("gpg", "--batch", "--show-keys", "--with-colons", keyring, GNUPGHOME=str(home))
     assert {line.split(":")[0] for line in listing.splitlines()} == {"pub", "fpr", "uid"}
 
 
