@@ -74,8 +74,10 @@ def rotate(home: Path, owner: str, expires: str = "never") -> Key:
     """Make a second key: both sign until the old one is retired. Raises RepositoryError when there is none yet."""
     if not find_active(home):
         raise RepositoryError("there is no key to rotate", hint="make one: hapkg key create")
+    before = {key.fingerprint for key in list_keys(home)}
     _add(home, *generate(owner, expires), doing="make a key")
-    return list_keys(home)[-1]
+    (made,) = (key for key in list_keys(home) if key.fingerprint not in before)
+    return made
 
 
 def import_key(home: Path, file: Path) -> Key:

@@ -78,6 +78,7 @@ def render_debian(
         "cluster_user": settings.cluster_user,
         "cluster_group": settings.cluster_group,
         "maintainer": settings.maintainer,
+        "origin": settings.origin,
         "suite": suite,
         "version": version,
         "key": key,
