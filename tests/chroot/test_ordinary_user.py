@@ -59,7 +59,7 @@ def person(place: Path) -> Iterator[Hapkg]:
 
 def _copy_program(folder: Path) -> tuple[str, ...]:
     """hapkg where the person may read it, for the system's Python: this checkout may lie in a closed home."""
-    for packages in site.getsitepackages():
+    for packages in filter(os.path.isdir, site.getsitepackages()):
         shutil.copytree(packages, folder, ignore=shutil.ignore_patterns("*mypyc*", "mypy", "pip"), dirs_exist_ok=True)
     shutil.copytree(CHECKOUT / "hapkg", folder / "hapkg", dirs_exist_ok=True)
     return ("/usr/bin/python3", "-c", "from hapkg.cli import main; main()")

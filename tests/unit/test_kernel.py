@@ -190,7 +190,10 @@ def test_the_source_package_carries_what_module_assistant_wants() -> None:
     rules = files["modules/rules"]
     assert rules.startswith("#!/usr/bin/make -f\n")
     assert "PACKAGE := ha-one-modules\n" in rules
-    assert 'kbuild = $(MAKE) $(MAKE_OPT) -C $(KSRC) M=$(CURDIR)/one "CONFIG_ONE=m"\n' in rules
+    assert (
+        'kbuild = $(MAKE) $(MAKE_OPT) -C $(KSRC) M=$(CURDIR)/one KCFLAGS=-ffile-prefix-map=$(CURDIR)/= "CONFIG_ONE=m"\n'
+        in rules
+    )
     assert "'*/drivers/block/one'" in files["rules"]
     assert "3.0 (native)" in files["source/format"]
 
