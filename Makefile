@@ -32,7 +32,7 @@ stack: setup
 	$(HAPKG) publish --repo ./apt --suite $(SUITE)
 
 test: setup
-	$(VENV)/bin/pytest tests/unit $(sort $(wildcard tests/test_*.py)) tests/chroot
+	$(AS_ROOT) $(VENV)/bin/pytest tests/unit $(sort $(wildcard tests/test_*.py)) tests/chroot
 
 unit: setup
 	$(VENV)/bin/pytest tests/unit
@@ -41,7 +41,7 @@ lint: setup
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 
 acceptance: setup
-	HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/acceptance
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/acceptance
 
 clean:
 	$(HAPKG) clean

@@ -36,11 +36,6 @@ from tests.packages import (
 
 TESTING = Suite("bookworm-testing")
 
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("apt-ftparchive", "apt-get", "dpkg-source", "gpg"))),
-    reason="needs apt-utils, dpkg-dev and gnupg",
-)
-
 
 @pytest.fixture
 def site(root: Path, key: KeyChoice) -> Site:

@@ -47,12 +47,6 @@ from tests.packages import (
     take_snapshot,
 )
 
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("apt-ftparchive", "apt-get", "dpkg-source", "gpg"))),
-    reason="needs apt-utils, dpkg-dev and gnupg",
-)
-
-
 # What users get
 
 

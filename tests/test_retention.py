@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -23,11 +22,6 @@ from hapkg.repository import KeyChoice, Site, Upload, publish, rollback
 from hapkg.retention import decide_pruning, prune
 from hapkg.verify import verify
 from tests.packages import BOOKWORM, IDENTITY, Builds, Client, Issue, fork, make_deb, take_snapshot
-
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("apt-ftparchive", "apt-get", "dpkg-source", "gpg"))),
-    reason="needs apt-utils, dpkg-dev and gnupg",
-)
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.chroot.machine import wait_until
 
 # The first process of a machine: it adopts what daemons leave behind.
 INIT = "exec bash -c 'while sleep 1; do :; done'"
@@ -105,11 +106,3 @@ def start_machine(root: Path, switch: int, *, name: str, address: str) -> Iterat
         machine.plug()
         machine.run(f"ip link set lo up; ip address add {address} dev ring0; ip link set ring0 up; mkdir -p /run/lock")
         yield machine
-
-
-def wait_until(condition: Callable[[], bool], what: str, *, seconds: float, evidence: Callable[[], str] = str) -> None:
-    """Wait for something that takes time. Fails with its name, and the evidence, when it takes longer."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"no {what} after {seconds} s\n{evidence()}"
-        time.sleep(0.2)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.cluster import Machine, make_switch, start_machine, wait_until
+from tests.acceptance.cluster import Machine, make_switch, start_machine
 from tests.acceptance.conftest import Stack, make_node
+from tests.chroot.machine import wait_until
 
 FOLDER = "/opt/ha/etc/corosync"
 PATIENCE = 180
@@ -151,10 +152,8 @@ END
 def locate(node: Machine, resource: str) -> str:
     """The node that a resource runs on, as another one sees it; for a clone where it is promoted."""
     told = node.tell(f"crm_resource --resource {resource} --locate 2>&1")
-    lines = [line for line in told.splitlines() if "is running on:" in line]
-    lines = [line for line in lines if "Promoted" in line or "Unpromoted" not in line]
-    chosen = [line for line in lines if line.endswith("Promoted")] or lines
-    return chosen[0].partition("is running on: ")[2].split()[0] if chosen else ""
+    places = re.findall(r"is running on: (\S+)( Promoted)?", told)
+    return next((name for name, _ in sorted(places, key=lambda place: not place[1])), "")
 
 
 def is_at(node: Machine, resource: str, place: str) -> bool:

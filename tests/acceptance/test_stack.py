@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
+from itertools import pairwise
 from pathlib import Path
+
+from debian.deb822 import Deb822
 
 from tests.acceptance.conftest import CHECKOUT, SUITE, Node, Stack, make_node
 
@@ -13,6 +16,11 @@ PRIVATE_LIBRARY = re.compile(
     r"lib(qb|knet|cpg|cfg|cmap|quorum|votequorum|sam|corosync_common|cib|crm\w*|stonithd?|pe_\w+|pacemaker|lrmd|dlm\w*"
     r"|plumb\w*|pils)\.so"
 )
+DISTRIBUTION = re.compile(
+    r"(libqb(\d|-dev)|libknet|libnozzle|corosync|lib(corosync|cfg|cmap|cpg|quorum|votequorum|sam)\b|pacemaker|libcrm|libcib"
+    r"|cluster-glue|libstonith|libplumb|libpils|libdlm|dlm-|crmsh|resource-agents|fence-agents|booth|drbd-|gfs2-)"
+)
+"""Packages of the distribution that this stack stands in for."""
 
 
 def test_every_recipe_is_built(stack: Stack) -> None:
@@ -25,6 +33,30 @@ def test_lintian_finds_no_error(stack: Stack) -> None:
     for outcome in stack.outcomes:
         report = Path(outcome["log"]).with_name("lintian.txt").read_text()
         assert [line for line in report.splitlines() if line.startswith("E:")] == []
+
+
+def test_what_others_need_is_built_first(stack: Stack) -> None:
+    order = [outcome["source"] for outcome in stack.outcomes]
+    chain = ("ha-libqb", "ha-kronosnet", "ha-corosync", "ha-pacemaker")
+    before = [*pairwise(chain), ("ha-cluster-glue", "ha-pacemaker"), ("ha-resource-agents", "ha-pacemaker")]
+    before += [("ha-pacemaker", "ha-dlm"), *((name, "ha-stack") for name in order if name != "ha-stack")]
+    assert [pair for pair in before if order.index(pair[0]) > order.index(pair[1])] == []
+
+
+def test_no_configure_met_a_switch_it_does_not_know(stack: Stack) -> None:
+    for outcome in stack.outcomes:
+        log = Path(outcome["log"]).read_text("utf-8", "replace")
+        assert re.findall(r"^ *configure: WARNING: unrecognized options.*", log, re.MULTILINE) == []
+
+
+def test_every_build_was_free_of_the_distributions_stack(stack: Stack) -> None:
+    for outcome in stack.outcomes:
+        (file,) = Path(outcome["log"]).parent.glob("*.buildinfo")
+        with file.open() as lines:
+            installed = Deb822(lines).get_as_string("Installed-Build-Depends")
+        names = [line.split()[0] for line in installed.splitlines() if line.strip()]
+        assert len(names) > 100
+        assert [name for name in names if DISTRIBUTION.match(name)] == [], file
 
 
 def test_it_installs_from_file_with_signatures_checked(bare_node: Path, stack: Stack) -> None:
@@ -78,8 +110,7 @@ def test_no_loader_configuration_names_the_prefix(node: Node) -> None:
 
 def test_no_distribution_package_of_the_stack_comes_with_it(node: Node) -> None:
     names = node.run("dpkg-query -W -f '${Package}\\n'").stdout.split()
-    forbidden = re.compile(r"(libqb\d|libknet|libnozzle|corosync|libcorosync|pacemaker|libcrm|cluster-glue|libdlm)")
-    assert [name for name in names if forbidden.match(name)] == []
+    assert [name for name in names if DISTRIBUTION.match(name)] == []
 
 
 def test_nothing_lies_outside_declared_places(node: Node) -> None:

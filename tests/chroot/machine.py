@@ -182,11 +182,11 @@ class Hapkg:
         return folder
 
 
-def wait_until(condition: Callable[[], bool], what: str, *, seconds: float) -> None:
-    """Look ten times a second until something is true."""
+def wait_until(condition: Callable[[], bool], what: str, *, seconds: float, evidence: Callable[[], str] = str) -> None:
+    """Look ten times a second until something is true. Fails with what was waited for, and the evidence."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"after {seconds} s still no {what}"
+        assert time.monotonic() < end, f"after {seconds} s still no {what}\n{evidence()}"
         time.sleep(0.1)
 
 
