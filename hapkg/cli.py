@@ -17,8 +17,8 @@ from typing import Annotated, Any
 
 import typer
 
-from hapkg import __version__, key_commands, mirror, pipeline, repo_commands, repository, show, upkeep
-from hapkg import chroot as chroots
+from hapkg import __version__, chroot_commands, key_commands, pipeline, repo_commands, repository, show, upkeep
+from hapkg.chroot_commands import make_chroot
 from hapkg.config import Project, find_cache, find_keys, find_project
 from hapkg.control import SourceName, Suite
 from hapkg.doctor import diagnose
@@ -26,10 +26,23 @@ from hapkg.draft import draft
 from hapkg.errors import HapkgError, Interrupted, UsageError
 from hapkg.kernel import check_kernels, needs_chroot
 from hapkg.keyring import make_keyring
+from hapkg.options import (
+    JobsOption,
+    JsonOption,
+    KeepGoingOption,
+    KeyOption,
+    LintianOption,
+    MirrorOption,
+    NamesArgument,
+    RepoOption,
+    SuiteOption,
+    UrlOption,
+    WaitOption,
+)
 from hapkg.page import write_page
 from hapkg.pipeline import Outcome
 from hapkg.recipe import Recipe, find_recipe
-from hapkg.repo_commands import KeyOption, RepoOption, UrlOption, WaitOption, make_identity
+from hapkg.repo_commands import make_identity
 from hapkg.repository import KeyChoice
 from hapkg.signing import find_key
 from hapkg.store import Artifact, Store
@@ -54,18 +67,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Build the Linux HA stack from upstream source as Debian packages under /opt/ha, and publish them with apt.",
 )
-chroot_app = typer.Typer(no_args_is_help=True, help="Make, list, renew and remove the clean chroots that builds use.")
-app.add_typer(chroot_app, name="chroot")
+app.add_typer(chroot_commands.app, name="chroot")
 app.add_typer(repo_commands.app, name="repo")
 app.add_typer(key_commands.app, name="key")
-
-SuiteOption = Annotated[str | None, typer.Option("--suite", "-s", help="Debian suite to build for.", metavar="SUITE")]
-MirrorOption = Annotated[str | None, typer.Option(help="Debian archive, instead of the host's own.", metavar="URL")]
-JobsOption = Annotated[
-    int | None, typer.Option("--jobs", "-j", min=1, help="Sources built at the same time [default: the cores].")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-NamesArgument = Annotated[list[str] | None, typer.Argument(help="Recipes or packages.", metavar="[NAME]...")]
 
 
 class Repository(StrEnum):
@@ -114,11 +118,9 @@ def build_all(
     context: typer.Context,
     suite: SuiteOption = None,
     jobs: JobsOption = None,
-    keep_going: Annotated[
-        bool, typer.Option("--keep-going", "-k", help="Build what does not need a failed one.")
-    ] = False,
+    keep_going: KeepGoingOption = False,
     mirror: MirrorOption = None,
-    lintian: Annotated[bool, typer.Option(help="Check the packages with lintian.")] = True,
+    lintian: LintianOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Build every recipe, each in a clean chroot, reusing what did not change."""
@@ -131,11 +133,9 @@ def build(
     names: Annotated[list[str], typer.Argument(help="Recipes or packages.", metavar="NAME...")],
     suite: SuiteOption = None,
     jobs: JobsOption = None,
-    keep_going: Annotated[
-        bool, typer.Option("--keep-going", "-k", help="Build what does not need a failed one.")
-    ] = False,
+    keep_going: KeepGoingOption = False,
     mirror: MirrorOption = None,
-    lintian: Annotated[bool, typer.Option(help="Check the packages with lintian.")] = True,
+    lintian: LintianOption = True,
     origin: Annotated[
         Repository | None, typer.Option(help="Build a snapshot from upstream's own repository instead of a release.")
     ] = None,
@@ -335,41 +335,6 @@ def clean(
     show.say(f"freed {show.size(freed)}")
 
 
-@chroot_app.command("create")
-def chroot_create(context: typer.Context, suite: SuiteOption = None, mirror: MirrorOption = None) -> None:
-    """Make the base chroot of a suite, unless there is one."""
-    _make_chroot(context.obj, suite, mirror, renew=False)
-
-
-@chroot_app.command("update")
-def chroot_update(context: typer.Context, suite: SuiteOption = None, mirror: MirrorOption = None) -> None:
-    """Make the base chroot of a suite anew, from today's archive."""
-    _make_chroot(context.obj, suite, mirror, renew=True)
-
-
-@chroot_app.command("list")
-def chroot_list(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List the base chroots."""
-    found = chroots.list_chroots(context.obj.store.root)
-    if as_json:
-        show.print_json([{"suite": c.suite, "name": c.name, "packages": c.packages, "digest": c.digest} for c in found])
-    else:
-        show.print_table(
-            ("suite", "schroot name", "packages", "digest"),
-            [(c.suite, c.name, str(c.packages), c.digest[:12]) for c in found],
-        )
-
-
-@chroot_app.command("rm")
-def chroot_remove(context: typer.Context, suite: Annotated[str, typer.Argument(metavar="SUITE")]) -> None:
-    """Remove the base chroot of a suite."""
-    name = context.obj.project.pick_suite(suite)
-    with context.obj.store.lock():
-        chroots.reclaim(context.obj.store.root)
-        chroots.remove_chroot(context.obj.store.root, name)
-    show.say(f"removed the chroot of {name}")
-
-
 def _open(context: typer.Context, suite: str | None) -> Workshop:
     return open_workshop(context.obj.project, context.obj.store, suite, None)
 
@@ -388,7 +353,7 @@ def _build(
     ref: str | None = None,
 ) -> None:
     if needs_chroot(context.project.settings, context.project.pick_suite(suite), context.store.root):
-        _make_chroot(context, suite, archive, renew=False)
+        make_chroot(context.store, context.project.pick_suite(suite), archive)
     workshop = replace(open_workshop(context.project, context.store, suite, archive), lintian=lintian)
     targets = _pick(workshop, names)
     check_kernels([workshop.recipes[name] for name in targets], workshop.suite, context.store.root, read_architecture())
@@ -411,18 +376,6 @@ def _build(
         show.print_error(error)
     if failed:
         raise typer.Exit(failed[0].exit_code)
-
-
-def _make_chroot(context: Context, suite: str | None, archive: str | None, *, renew: bool) -> None:
-    name = context.project.pick_suite(suite)
-    with context.store.lock():
-        context.store.reclaim()
-        chroots.reclaim(context.store.root)
-        made = None if renew else chroots.find_chroot(context.store.root, name)
-        if made is None:
-            show.say(f"making the base chroot of {name}")
-            made = pipeline.create_chroot(context.store, name, mirror.find_mirror(archive))
-    show.say(f"chroot {made.name}: {made.packages} packages, digest {made.digest[:12]}")
 
 
 def _pick(workshop: Workshop, names: Sequence[str] | None) -> list[SourceName]:

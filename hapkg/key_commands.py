@@ -13,7 +13,8 @@ from hapkg import keys, show
 from hapkg.config import find_keys
 from hapkg.errors import RepositoryError, UsageError
 from hapkg.keys import Key
-from hapkg.repo_commands import JsonOption, make_identity
+from hapkg.options import JsonOption
+from hapkg.repo_commands import make_identity
 from hapkg.signing import find_active, read_retired
 
 app = typer.Typer(no_args_is_help=True, help="Make, judge, rotate and retire the keys that sign the repository.")

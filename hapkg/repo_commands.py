@@ -13,19 +13,13 @@ from hapkg.control import Suite
 from hapkg.errors import IntegrityError, UsageError
 from hapkg.history import compare, find_missing, find_snapshot, list_snapshots, read_snapshot
 from hapkg.indexes import find_suites
+from hapkg.options import JsonOption, KeyOption, RepoOption, UrlOption, WaitOption
 from hapkg.page import write_page
 from hapkg.repository import Identity, KeyChoice, Site
 from hapkg.verify import verify
 
 app = typer.Typer(no_args_is_help=True, help="Show, compare, roll back, promote and verify what is published.")
 
-RepoOption = Annotated[Path | None, typer.Option("--repo", help="Repository folder [default: ./apt].", metavar="DIR")]
-KeyOption = Annotated[
-    str | None, typer.Option("--key", help="Sign with this key of your own GnuPG [default: hapkg's own].")
-]
-UrlOption = Annotated[str | None, typer.Option(help="Where nodes will reach the repository [default: file:].")]
-WaitOption = Annotated[float, typer.Option(help="Seconds to wait while another one publishes.", min=0)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 SuiteArgument = Annotated[str, typer.Argument(help="Published suite, bookworm or bookworm-testing.", metavar="SUITE")]
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.unit.samples import CHECKOUT
 
 LAYERS = (
-    ("errors", "picture"),
+    ("errors", "options", "picture"),
     ("command", "control", "version"),
     ("config", "disk", "mirror"),
     ("client", "signing", "store", "upstream"),
@@ -33,7 +33,7 @@ LAYERS = (
     ("build", "upkeep", "workshop"),
     ("pipeline",),
     ("doctor", "show"),
-    ("repo_commands",),
+    ("chroot_commands", "repo_commands"),
     ("key_commands",),
     ("cli",),
 )
@@ -44,10 +44,10 @@ LIBRARIES = {
     "pydantic": {"config", "lock", "recipe", "upstream"},
     "rich": {"show"},
     "sh": {"command"},
-    "typer": {"cli", "key_commands", "repo_commands"},
+    "typer": {"chroot_commands", "cli", "key_commands", "options", "repo_commands"},
 }
 """The modules that know each library."""
-SPEAKING = {"cli", "key_commands", "repo_commands", "show"}
+SPEAKING = {"chroot_commands", "cli", "key_commands", "repo_commands", "show"}
 """The modules that may print and decide how the program ends."""
 MODULES = {file.stem: file for file in (CHECKOUT / "hapkg").glob("*.py") if file.stem != "__init__"}
 RANKS = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
