@@ -1,19 +1,25 @@
 # make stack       set up, build everything, publish to ./apt, and say what to run on a node
 # make test        unit, golden and chroot tests
 # make acceptance  the real stack: build, publish, install, run
+# make conformance upstream's own test suites against the installed stack
+# make prove       the real stack on real kernels: two machines form a cluster and lose a node; prove-short: 25 minutes
+# make piuparts    what each published package leaves behind
 SUITE ?= bookworm
 PYTHON ?= python3
 VENV = .venv
 HAPKG = $(VENV)/bin/hapkg
 
-# Real programs only; hapkg doctor names the ones that are missing. The last line is for tests: other readers of a repository.
+# Real programs only; hapkg doctor names the ones that are missing. The last line is for tests: other readers of what hapkg writes.
 APT_PACKAGES = apt-utils autoconf automake binutils build-essential debhelper debian-archive-keyring devscripts \
-    dpkg-dev fakeroot git gnupg iproute2 libtool lintian mercurial mmdebstrap openssh-client pkgconf procps \
+    dpkg-dev fakeroot git gnupg iproute2 libtool lintian mercurial mmdebstrap openssh-client piuparts pkgconf procps \
     python3-venv sbuild schroot sudo uidmap util-linux xz-utils \
-    aptly debmirror reprepro sqv
+    aptly cpio debmirror openssh-server reprepro rsync sqv
+# Machines of hapkg prove, and nothing else.
+PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
+PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test unit lint acceptance clean
+.PHONY: setup stack test unit lint acceptance conformance prove prove-short prove-machines prove-setup prove-repo piuparts clean
 
 setup: $(VENV)/.done
 
@@ -42,6 +48,34 @@ lint: setup
 
 acceptance: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/acceptance
+
+conformance: setup
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/conformance
+
+prove: prove-repo
+	$(HAPKG) prove --repo $(PROVE_REPO) --suite $(SUITE)
+
+prove-short: prove-repo
+	$(HAPKG) prove --short --repo $(PROVE_REPO) --suite $(SUITE)
+
+# Machines alone: boot one, speak to it, kill it, look for what is left.
+prove-machines: prove-repo
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/machines
+
+prove-setup: setup
+	missing=$$(for p in $(PROVE_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	    $(AS_ROOT) apt-get update -q && \
+	    $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+
+# A repository of its own: the site of the proof is nobody's cluster.
+prove-repo: prove-setup
+	$(HAPKG) build-all --suite $(SUITE) --site hapkg/data/prove.site.toml
+	$(HAPKG) publish --repo $(PROVE_REPO) --suite $(SUITE) --site hapkg/data/prove.site.toml
+
+piuparts: setup
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/piuparts
 
 clean:
 	$(HAPKG) clean

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import shlex
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from hapkg import command
-from hapkg.chroot import BUILD_FOLDER, Chroot, Session, enter
-from hapkg.errors import BuildError, MachineError, ProcessError
+from hapkg.chroot import BUILD_FOLDER, JOBS, Chroot, Session
+from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, ProcessError
+from hapkg.layer import enter_layer, provide_layer
+from hapkg.phases import follow
+from hapkg.resolve import read_installed
 from hapkg.source import SourcePackage
 
 TAIL_LINES = 25
@@ -30,11 +35,15 @@ class BuildTask:
     source: str
     package: SourcePackage
     chroot: Chroot
+    cache: Path
+    packages: Mapping[str, str]
+    """Names and versions of what the archive gives to the build."""
     stack_debs: tuple[Path, ...]
     forbidden: tuple[str, ...]
     """Patterns of package names of the distribution that must not be in the chroot."""
     parallel: int
-    source_date_epoch: int
+    jobs: str = ""
+    """Name of the jobserver's fifo, if there is one."""
 
 
 def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str], None]) -> dict[str, float]:
@@ -42,24 +51,89 @@ def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str],
 
     Raises BuildError with the end of the log when the package does not build.
     """
-    seconds: dict[str, float] = {}
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("ab", buffering=0) as log, enter(task.chroot, task.source) as session:
-        phases: tuple[tuple[str, Callable[[], None]], ...] = (
-            ("dependencies", lambda: _install_dependencies(task, session, log)),
-            ("compile", lambda: _compile(task, session, log)),
-            ("collect", lambda: _collect(session, target)),
-        )
-        for name, act in phases:
-            report(name)
-            started = time.monotonic()
-            _write(log, f"=== {name}")
-            try:
-                act()
-            except ProcessError as error:
-                raise _describe_failure(task, name, log_path, error) from error
-            seconds[name] = round(time.monotonic() - started, 2)
-    return seconds
+    clock = _Clock(report)
+    with contextlib.ExitStack() as stack, log_path.open("ab", buffering=0) as log:
+        try:
+            clock.enter("dependencies", log)
+            session = stack.enter_context(enter_layer(task.cache, task.chroot, task.packages, task.source, log))
+            _install_dependencies(task, session, log)
+            clock.enter("unpack", log)
+            with _watch(log_path, clock):
+                _compile(task, session, log)
+            clock.enter("collect", log)
+            _collect(session, target)
+        except ProcessError as error:
+            raise _describe_failure(task, clock.phase, log_path, error) from error
+        return clock.stop()
+
+
+def make_layer(task: BuildTask, log_path: Path) -> None:
+    """Have the layer of build dependencies ready before the build has its turn."""
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("ab", buffering=0) as log:
+        try:
+            provide_layer(task.cache, task.chroot, task.packages, log)
+        except ProcessError as error:
+            raise _describe_failure(task, "layer", log_path, error) from error
+
+
+class _Clock:
+    """Tells and times the phases of one build."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self.phase = ""
+        self._report = report
+        self._since = time.monotonic()
+        self._seconds: dict[str, float] = {}
+
+    def enter(self, phase: str, log: IO[bytes] | None = None) -> None:
+        """The phase before ends, this one begins."""
+        self._settle()
+        self.phase = phase
+        self._report(phase)
+        if log is not None:
+            log.write(f"=== {phase}\n".encode())
+
+    def stop(self) -> dict[str, float]:
+        """The last phase ends: the seconds of all."""
+        self._settle()
+        return {phase: round(seconds, 2) for phase, seconds in self._seconds.items()}
+
+    def _settle(self) -> None:
+        now = time.monotonic()
+        if self.phase:
+            self._seconds[self.phase] = self._seconds.get(self.phase, 0.0) + now - self._since
+        self._since = now
+
+
+@contextlib.contextmanager
+def _watch(log_path: Path, clock: _Clock) -> Iterator[None]:
+    """Follow the phases inside dpkg-buildpackage by what dh writes into the log, from its end on."""
+    ended = threading.Event()
+
+    def look(stream: IO[bytes], rest: bytes) -> bytes:
+        *lines, rest = (rest + stream.read()).split(b"\n")
+        for phase in follow([line.decode("utf-8", "replace") for line in lines], clock.phase):
+            clock.enter(phase)
+        return rest
+
+    def watch() -> None:
+        rest = b""
+        with log_path.open("rb") as stream:
+            stream.seek(start)
+            while not ended.wait(0.1):
+                rest = look(stream, rest)
+            look(stream, rest)
+
+    start = log_path.stat().st_size
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def check_with_lintian(task: BuildTask, target: Path) -> None:
@@ -81,8 +155,7 @@ def check_with_lintian(task: BuildTask, target: Path) -> None:
 
 def _install_dependencies(task: BuildTask, session: Session, log: IO[bytes]) -> None:
     session.copy_in(task.package.files, BUILD_FOLDER)
-    session.add_local_packages(task.stack_debs, log=log)
-    session.install_build_depends(f"{BUILD_FOLDER}/{task.package.dsc.name}", log=log)
+    session.install_local(task.stack_debs, log=log)
     present = session.installed_packages()
     intruders = sorted({name for name in present for pattern in task.forbidden if fnmatch.fnmatch(name, pattern)})
     if intruders:
@@ -91,15 +164,27 @@ def _install_dependencies(task: BuildTask, session: Session, log: IO[bytes]) -> 
             details=["a build that sees both stacks may link against the wrong one"],
             hint="find the build dependency that pulls it in and replace it",
         )
+    stack = {deb.name.split("_")[0] for deb in task.stack_debs}
+    expected = {**read_installed(task.chroot), **task.packages}
+    found = {name: version for name, version in present.items() if name not in stack}
+    if found != expected:
+        names = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        raise BuildError(
+            f"{task.source}: the build chroot does not hold what its key says: {', '.join(names[:5])}",
+            details=[f"{name}: {found.get(name, 'absent')}, not {expected.get(name, 'absent')}" for name in names],
+            hint=f"run: hapkg chroot update --suite {task.chroot.suite}",
+        )
 
 
 def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
     tree = f"{BUILD_FOLDER}/{task.source}"  # a fixed path: some sources write it into what they build
+    jobs = f"export HAPKG_JOBS={JOBS}/{task.jobs}" if task.jobs else ""
     script = f"""set -e
         cd {BUILD_FOLDER}
         dpkg-source --no-check --extract {shlex.quote(task.package.dsc.name)} {shlex.quote(tree)}
         cd {shlex.quote(tree)}
         export DEB_BUILD_OPTIONS=parallel={task.parallel}
+        {jobs}
         dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary"""
     session.run(["sh", "-c", script], log=log)
 
@@ -109,7 +194,7 @@ def _collect(session: Session, target: Path) -> None:
     session.copy_out(listing, BUILD_FOLDER, target)
 
 
-def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: ProcessError) -> BuildError | MachineError:
+def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: ProcessError) -> HapkgError:
     tail = [line for line in log_path.read_text("utf-8", "replace").splitlines() if line.strip()][-TAIL_LINES:]
     text = "\n".join((*tail, *error.details))
     details = (*tail, f"log: {log_path}", f"again: hapkg build {task.source} --suite {task.chroot.suite}")
@@ -122,7 +207,13 @@ def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: Proces
             details=details,
             hint="remove the switch from recipe.toml, configure; upstream has dropped or renamed it",
         )
-    if phase == "dependencies" and "unmet dependencies" in text:
+    if phase in ("layer", "dependencies") and "Failed to fetch" in text:
+        return FetchError(
+            f"{task.source}: the archive does not deliver a build dependency",
+            details=details,
+            hint="check the network; if the archive has other versions now: hapkg chroot update",
+        )
+    if phase in ("layer", "dependencies"):
         return BuildError(
             f"{task.source}: a build dependency cannot be installed",
             details=details,
@@ -135,7 +226,3 @@ def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: Proces
         details=details,
         hint="the first error is further up in the log",
     )
-
-
-def _write(log: IO[bytes], line: str) -> None:
-    log.write(f"{line}\n".encode())

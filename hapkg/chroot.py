@@ -12,9 +12,10 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -31,7 +32,13 @@ BUILD_UID = 2952
 BUILD_FOLDER = "/build"
 LOCAL_REPOSITORY = "/srv/hapkg/stack"
 ARCHIVES = "/srv/hapkg/archives"
+JOBS = "/srv/hapkg/jobs"
+"""Where a build finds the fifos of the jobserver."""
+LAYER_MARK = "/srv/hapkg/layer-is-complete"
+"""What a session that becomes a layer leaves behind when all of it is there."""
 _ENTER = "/usr/libexec/hapkg-enter"
+_MAKE = "/usr/bin/make"
+_DEBIAN_MAKE = "/usr/libexec/hapkg/make"
 # What an ordinary user starts through sudo can neither be signalled by him nor asks the kernel to die with its parent.
 # So it dies as soon as the process $0, which is the user's own, has died.
 _WATCHED = """perl -e 'my ($holder, $watched) = @ARGV;
@@ -63,6 +70,15 @@ class Chroot:
     digest: str
     """sha256 over the names and versions of its packages: the part of a build's identity that the base is."""
     packages: int
+    index: str = ""
+    """sha256 over the archive's indexes in it: what apt resolves dependencies from."""
+    contents: str = ""
+    """sha256 over what hapkg put into it."""
+
+    @property
+    def root(self) -> Path:
+        """Its files."""
+        return self.folder / "root"
 
 
 class Session:
@@ -112,39 +128,40 @@ class Session:
             archive.seek(0)
             command.run(["tar", "-x", "--no-same-owner", "-C", str(target)], stdin=archive)
 
-    def install_build_depends(self, dsc: str, *, log: IO[bytes]) -> None:
-        """Install what a .dsc inside the chroot declares, from the archive and the session's local repository."""
+    def install(self, packages: Mapping[str, str], *, log: IO[bytes]) -> None:
+        """Install exactly these versions from the archive."""
         options = ["-o", f"Dir::Cache::Archives={ARCHIVES}", "-o", "APT::Get::Show-Versions=true"]
+        wanted = [f"{name}={version}" for name, version in packages.items()]
         with _archives_lock:  # sessions share downloaded packages; apt would refuse a second user of the folder
-            self.run(["apt-get", *options, "--download-only", "build-dep", dsc], user="root", network=True, log=log)
+            self.run(["apt-get", *options, "--download-only", "install", *wanted], user="root", network=True, log=log)
         unlocked = ["-o", "Debug::NoLocking=true"]  # everything is there: apt only reads the shared folder
-        self.run(["apt-get", *options, *unlocked, "build-dep", dsc], user="root", log=log)
+        self.run(["apt-get", *options, *unlocked, "install", *wanted], user="root", log=log)
 
-    def add_local_packages(self, debs: Sequence[Path], *, log: IO[bytes]) -> None:
-        """Offer these packages, and no other of the stack, to apt inside the session."""
-        if not debs:
-            return
-        self.copy_in(debs, LOCAL_REPOSITORY, user="root")
-        script = f"""set -e
-            cd {LOCAL_REPOSITORY}
-            dpkg-scanpackages --multiversion . > Packages
-            echo 'deb [trusted=yes] file:{LOCAL_REPOSITORY} ./' > /etc/apt/sources.list.d/hapkg-stack.list
-            apt-get update -o Dir::Etc::SourceList=sources.list.d/hapkg-stack.list -o Dir::Etc::SourceParts=- \\
-                -o APT::Get::List-Cleanup=false"""
-        self.run(["sh", "-c", script], user="root", log=log)
+    def install_local(self, debs: Sequence[Path], *, log: IO[bytes]) -> None:
+        """Install these packages of the stack, whose dependencies are there."""
+        if debs:
+            self.copy_in(debs, LOCAL_REPOSITORY, user="root")
+            names = [f"{LOCAL_REPOSITORY}/{deb.name}" for deb in debs]
+            self.run(["dpkg", "--install", *names], user="root", log=log)
 
-    def installed_packages(self) -> tuple[str, ...]:
-        """Names of the packages installed in the session."""
-        output = self.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n"]).output
-        return tuple(line.split()[1] for line in output.splitlines() if line.startswith("installed "))
+    def installed_packages(self) -> dict[str, str]:
+        """Names and versions of the packages installed in the session."""
+        output = self.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\n"]).output
+        lines = (line.split() for line in output.splitlines() if line.startswith("installed "))
+        return {name: version for _, name, version in lines}
 
 
 @contextlib.contextmanager
-def enter(chroot: Chroot, label: str) -> Iterator[Session]:
-    """A session of a chroot, ended whatever happens inside. The label keeps sessions of one chroot apart."""
+def enter(chroot: Chroot, label: str, options: Mapping[str, str] | None = None) -> Iterator[Session]:
+    """A session of a chroot, ended whatever happens inside. The label keeps sessions of one chroot apart.
+
+    options are those of data/hapkg-layers.sh.
+    """
     name = f"{chroot.name}-{label.replace('+', '_')}"  # schroot takes no plus, names of packages may have one
+    chosen = [f"--option=hapkg.{option}={value}" for option, value in (options or {}).items()]
+    argv = ["schroot", "--begin-session", "--chroot", f"chroot:{chroot.name}", "--session-name", name, *chosen]
     try:
-        command.run(["schroot", "--begin-session", "--chroot", f"chroot:{chroot.name}", "--session-name", name])
+        command.run(argv)
         yield Session(name)
     finally:
         end_session(name)
@@ -174,7 +191,7 @@ def reclaim(cache: Path) -> tuple[str, ...]:
     for name in left:
         end_session(name)
     for folder in (cache / "chroots").glob(".new-*"):
-        _remove_tree(folder)
+        remove_tree(folder)
     return left
 
 
@@ -190,7 +207,7 @@ def find_chroot(cache: Path, suite: Suite) -> Chroot | None:
         return None  # made by another machine's installation, or its configuration was removed by hand
     if data.get("contents") != _digest_contents():
         return None  # made by a hapkg that prepared its chroots differently
-    return Chroot(suite=suite, name=name, folder=folder, digest=data["digest"], packages=data["packages"])
+    return Chroot(suite=suite, name=name, folder=folder, **data)
 
 
 def list_chroots(cache: Path) -> tuple[Chroot, ...]:
@@ -208,28 +225,29 @@ def create_chroot(cache: Path, suite: Suite, mirror: Mirror | None, *, log: IO[b
         raise MachineError("the program mmdebstrap is not installed", hint="run: hapkg doctor")
     target = cache / "chroots" / suite
     new = target.parent / f".new-{suite}"
-    _remove_tree(new)
+    remove_tree(new)
     new.mkdir(parents=True)
     root = new / "root"
     try:
         with tempfile.TemporaryDirectory() as scratch:
             _run_mmdebstrap(root, suite, mirror, Path(scratch), log)
     except ProcessError as error:
-        _remove_tree(new)
+        remove_tree(new)
         raise ProcessError("mmdebstrap failed", details=error.details) from error
     status = (root / "var/lib/dpkg/status").read_text("utf-8")
     packages = sorted(f"{s['Package']}={s['Version']}:{s['Architecture']}" for s in read_stanzas(status))
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()
-    description = {"contents": _digest_contents(), "digest": digest, "packages": len(packages)}
+    index = _digest_index(root / "var/lib/apt/lists")
+    description = {"contents": _digest_contents(), "digest": digest, "index": index, "packages": len(packages)}
     (new / "chroot.json").write_text(json.dumps(description) + "\n", "utf-8")
-    make_archives(cache, suite)
+    make_folders(cache, suite)
     _write_configuration(cache, suite)
     if target.exists():
         old = target.parent / f".new-{suite}.old"
-        _remove_tree(old)
+        remove_tree(old)
         target.rename(old)
         new.rename(target)
-        _remove_tree(old)
+        remove_tree(old)
     else:
         new.rename(target)
     made = find_chroot(cache, suite)
@@ -238,30 +256,50 @@ def create_chroot(cache: Path, suite: Suite, mirror: Mirror | None, *, log: IO[b
     return made
 
 
-def make_archives(cache: Path, suite: Suite) -> None:
-    """Make the folder of downloaded packages that sessions of a suite mount."""
+def make_folders(cache: Path, suite: Suite) -> None:
+    """Make the folders that sessions of a suite mount: downloaded packages, and fifos for the build user to open."""
     (cache / "archives" / suite / "partial").mkdir(parents=True, exist_ok=True)
+    (cache / "layers").mkdir(exist_ok=True)
+    (cache / "jobs").mkdir(exist_ok=True)
+    (cache / "jobs").chmod(0o711)  # who does not know a fifo's name does not find it
 
 
 def remove_chroot(cache: Path, suite: Suite) -> None:
     """Remove the base chroot of a suite and its configuration."""
     name = _schroot_name(cache, suite)
-    files = [_CONFIGURATIONS / name, _PROFILES / f"{name}.fstab"]
+    files = [_CONFIGURATIONS / name, _PROFILES / f"{name}.fstab", _PROFILES / f"{name}.config"]
     command.run(command.privileged(["rm", "-f", "--", *map(str, files)]))
-    _remove_tree(cache / "chroots" / suite)
+    remove_tree(cache / "chroots" / suite)
+
+
+def _read_data(name: str) -> str:
+    return resources.files("hapkg").joinpath(f"data/{name}").read_text("utf-8")
 
 
 def _read_contents() -> dict[str, str]:
     """The files that hapkg puts into a base chroot."""
-    return {**_BASE_FILES, _ENTER: resources.files("hapkg").joinpath("data/hapkg-enter").read_text("utf-8")}
+    return {**_BASE_FILES, _ENTER: _read_data("hapkg-enter"), _MAKE: _read_data("hapkg-make")}
 
 
 def _digest_contents() -> str:
-    return hashlib.sha256(json.dumps([BUILD_UID, _read_contents()], sort_keys=True).encode()).hexdigest()
+    whole = [BUILD_UID, _read_contents(), _read_data("hapkg-layers.sh")]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_index(lists: Path) -> str:
+    """One digest of all the package lists that apt has."""
+    found = {}
+    for file in sorted(lists.glob("*_Packages*")):
+        with file.open("rb") as stream:
+            found[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def _run_mmdebstrap(root: Path, suite: Suite, mirror: Mirror | None, scratch: Path, log: IO[bytes]) -> None:
-    hooks: list[str] = []
+    divert = (
+        f"mkdir -p {Path(_DEBIAN_MAKE).parent} && dpkg-divert --quiet --local --rename --divert {_DEBIAN_MAKE} {_MAKE}"
+    )
+    hooks = [f"--customize-hook=chroot \"$1\" sh -c '{divert}'"]
     for number, (path, text) in enumerate(_read_contents().items()):
         staged = scratch / str(number)
         staged.write_text(text, "utf-8")
@@ -270,12 +308,12 @@ def _run_mmdebstrap(root: Path, suite: Suite, mirror: Mirror | None, scratch: Pa
         hooks.append(f'--customize-hook=chmod {"755" if text.startswith("#!") else "644"} "$1"{path}')
     account = f"useradd --uid {BUILD_UID} --user-group --no-create-home --home-dir /nonexistent {BUILD_USER}"
     hooks.append(f'--customize-hook=chroot "$1" {account}')
-    hooks.append(f'--customize-hook=mkdir -p "$1"{ARCHIVES} "$1"{BUILD_FOLDER}')
+    hooks.append(f'--customize-hook=mkdir -p "$1"{ARCHIVES} "$1"{JOBS} "$1"{BUILD_FOLDER}')
     options = [f'--aptopt={name} "{value}"' for name, value in read_apt_options().items()]
     sources = list(mirror.lines(suite)) if mirror else []
     argv = ["mmdebstrap", "--variant=buildd", "--mode=root", "--format=directory", "--skip=cleanup/apt/lists"]
     command.run(
-        _enclose([*argv, *options, *hooks, str(suite), str(root), *sources]),
+        enclose([*argv, *options, *hooks, str(suite), str(root), *sources]),
         log=log,
         environment={"TMPDIR": str(scratch)},
     )
@@ -285,7 +323,7 @@ def _run_mmdebstrap(root: Path, suite: Suite, mirror: Mirror | None, scratch: Pa
     command.run(command.privileged(["install", "-m", "755", str(policy), str(root / "usr/sbin/policy-rc.d")]))
 
 
-def _enclose(argv: Sequence[str]) -> list[str]:
+def enclose(argv: Sequence[str]) -> list[str]:
     """The same command as root, in process and mount namespaces that end with it: nothing of it outlives hapkg."""
     namespaces = ["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
     enclosed = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", *namespaces, "--", *argv]
@@ -304,6 +342,11 @@ description=hapkg build chroot of {suite}
 type=directory
 directory={cache}/chroots/{suite}/root
 union-type=overlay
+user-modifiable-keys=hapkg.layer,hapkg.save,hapkg.sweep
+hapkg.layer=
+hapkg.save=
+hapkg.sweep=
+setup.config=hapkg/{name}.config
 users={user}
 root-users={user}
 setup.fstab=hapkg/{name}.fstab
@@ -315,15 +358,21 @@ shell=/bin/sh
 /dev/pts /dev/pts none rw,bind 0 0
 tmpfs /dev/shm tmpfs mode=1777 0 0
 {cache}/archives/{suite} {ARCHIVES} none rw,bind 0 0
+{cache}/jobs {JOBS} none rw,bind 0 0
 """
+    settings = _read_data("hapkg-layers.sh").replace("@LAYERS@", f"{cache}/layers")
     files = {
         _PROFILES / "copyfiles": "/etc/resolv.conf\n",
         _PROFILES / "nssdatabases": "",
         _PROFILES / f"{name}.fstab": fstab,
+        _PROFILES / f"{name}.config": settings,
         _CONFIGURATIONS / name: configuration,
     }
-    if any(blank in str(cache) for blank in " \t\n"):
-        raise MachineError(f"the cache folder {cache} has a blank in its name", hint="choose another with --cache")
+    if re.search(r"[^A-Za-z0-9/._+@~-]", str(cache)):  # it stands in mount options, a shell script and a table
+        raise MachineError(
+            f"the cache folder {cache} has more than letters, digits and ._+@~- in its name",
+            hint="choose another with --cache",
+        )
     for path, text in files.items():
         with tempfile.NamedTemporaryFile("w", encoding="utf-8") as staged:
             staged.write(text)
@@ -340,6 +389,7 @@ def _cache_mark(cache: Path) -> str:
     return hashlib.sha256(str(cache.resolve()).encode()).hexdigest()[:8]
 
 
-def _remove_tree(folder: Path) -> None:
+def remove_tree(folder: Path) -> None:
+    """Remove a folder that holds files of root."""
     if folder.exists():
         command.run(command.privileged(["rm", "-rf", "--one-file-system", "--", str(folder)]), cleanup=True)

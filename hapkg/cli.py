@@ -7,9 +7,10 @@ import re
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -17,9 +18,21 @@ from typing import Annotated, Any
 
 import typer
 
-from hapkg import __version__, chroot_commands, key_commands, pipeline, repo_commands, repository, show, upkeep
+from hapkg import (
+    __version__,
+    chroot_commands,
+    disk,
+    key_commands,
+    pipeline,
+    prove_commands,
+    repo_commands,
+    repository,
+    show,
+    site_commands,
+    upkeep,
+)
 from hapkg.chroot_commands import make_chroot
-from hapkg.config import Project, find_cache, find_keys, find_project
+from hapkg.config import Project, find_cache, find_project
 from hapkg.control import SourceName, Suite
 from hapkg.doctor import diagnose
 from hapkg.draft import draft
@@ -35,17 +48,21 @@ from hapkg.options import (
     MirrorOption,
     NamesArgument,
     RepoOption,
+    SiteOption,
     SuiteOption,
+    UnsignedOption,
     UrlOption,
     WaitOption,
 )
 from hapkg.page import write_page
 from hapkg.pipeline import Outcome
 from hapkg.recipe import Recipe, find_recipe
-from hapkg.repo_commands import make_identity
-from hapkg.repository import KeyChoice
+from hapkg.remote import open_repository
+from hapkg.repo_commands import check_url, find_place, make_choice, make_identity
 from hapkg.signing import find_key
+from hapkg.site_package import name_package
 from hapkg.store import Artifact, Store
+from hapkg.times import Recorder, draw, pick_record
 from hapkg.workshop import (
     Workshop,
     collect_uploads,
@@ -70,6 +87,8 @@ app = typer.Typer(
 app.add_typer(chroot_commands.app, name="chroot")
 app.add_typer(repo_commands.app, name="repo")
 app.add_typer(key_commands.app, name="key")
+app.add_typer(site_commands.app, name="site")
+app.command()(prove_commands.prove)
 
 
 class Repository(StrEnum):
@@ -121,10 +140,14 @@ def build_all(
     keep_going: KeepGoingOption = False,
     mirror: MirrorOption = None,
     lintian: LintianOption = True,
+    site: SiteOption = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Build again what failed before with the same inputs.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Build every recipe, each in a clean chroot, reusing what did not change."""
-    _build(context.obj, None, suite, jobs, keep_going, mirror, lintian, as_json)
+    _build(context.obj, None, suite, jobs, keep_going, mirror, lintian, as_json, site=site, retry=retry)
 
 
 @app.command()
@@ -140,30 +163,54 @@ def build(
         Repository | None, typer.Option(help="Build a snapshot from upstream's own repository instead of a release.")
     ] = None,
     ref: Annotated[str | None, typer.Option(help="Tag, branch or commit of the snapshot [default: the tag].")] = None,
+    site: SiteOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build the named recipes and what they need."""
     if ref and not origin:
         raise UsageError("--ref needs --origin", hint="say --origin git or --origin hg")
-    _build(context.obj, names, suite, jobs, keep_going, mirror, lintian, as_json, origin=origin, ref=ref)
+    _build(context.obj, names, suite, jobs, keep_going, mirror, lintian, as_json, site=site, origin=origin, ref=ref)
 
 
 @app.command()
 def plan(
-    context: typer.Context, names: NamesArgument = None, suite: SuiteOption = None, as_json: JsonOption = False
+    context: typer.Context,
+    names: NamesArgument = None,
+    suite: SuiteOption = None,
+    site: SiteOption = None,
+    why: Annotated[bool, typer.Option("--why", help="Name every input that changed, old and new.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show what build-all would do, and why. Changes nothing."""
-    workshop = _open(context, suite)
+    """Show what build-all would do, and why. Builds nothing."""
+    workshop = _open(context, suite, site)
     steps = make_plan(workshop, _pick(workshop, names))
     if as_json:
-        show.print_json(
-            [{"source": s.source, "action": s.action, "version": s.version, "reason": s.reason} for s in steps]
-        )
+        show.print_json([show.describe_step(step) for step in steps])
+    elif why:
+        show.print_reasons(steps)
     else:
         show.print_table(
             ("source", "action", "version", "reason"),
             [(s.source, s.action, s.version or "?", s.reason) for s in steps],
         )
+
+
+@app.command()
+def times(
+    context: typer.Context,
+    run: Annotated[int, typer.Option("--run", min=1, help="Which run: 1 is the last one.")] = 1,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Draw the timeline into a file.", metavar="FILE")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where the time of a run went, by source and phase, and its critical path."""
+    record = pick_record(context.obj.store.root, run)
+    if svg:
+        disk.replace(svg, draw(record).encode())
+        show.say(f"wrote {svg}")
+    if as_json:
+        show.print_json(asdict(record))
+    else:
+        show.print_times(record)
 
 
 @app.command("list")
@@ -239,7 +286,9 @@ def publish(
         str | None, typer.Option(help="Publish as SUITE-POCKET; repo promote brings it to SUITE.", metavar="POCKET")
     ] = None,
     key: KeyOption = None,
+    unsigned: UnsignedOption = False,
     url: UrlOption = None,
+    site: SiteOption = None,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -252,12 +301,19 @@ def publish(
     suites = [suite] if suite else [name for name in project.settings.suites if name in built]
     if not suites:
         raise UsageError("nothing is built yet", hint="run: hapkg build-all")
-    uploads = [upload for name in suites for upload in collect_uploads(_open(context, name))]
-    root, choice = (repo or project.repository).absolute(), KeyChoice(home=find_keys(), name=key or "")
+    workshops = [_open(context, name, site) for name in suites]
+    uploads = [upload for workshop in workshops for upload in collect_uploads(workshop)]
+    for workshop in workshops:
+        _note_site(workshop)
+    place, choice = find_place(project, repo), make_choice(key, unsigned)
     identity = make_identity(project)
-    repository.check_key_folder(root, choice)
-    signer = find_key(choice, owner=identity.key_owner)
-    with tempfile.TemporaryDirectory(prefix="hapkg-keyring-") as scratch:
+    with (
+        open_repository(place, store.root, change=True, patience=wait) as root,
+        tempfile.TemporaryDirectory(prefix="hapkg-keyring-") as scratch,
+    ):
+        repository.check_choice(root, choice)
+        check_url(root, place, url)
+        signer = find_key(choice, owner=identity.key_owner)
         keyrings = [
             make_keyring(
                 root,
@@ -269,6 +325,7 @@ def publish(
                 key=signer,
             )
             for name in suites
+            if not unsigned
         ]
         publication = repository.publish(
             root,
@@ -279,9 +336,8 @@ def publish(
             pocket=pocket or "",
             patience=wait,
         )
-    publication = replace(publication, key=signer)
-    write_page(root, identity)
-    show.print_publication(publication, as_json=as_json)
+        write_page(root, identity)
+    show.print_publication(replace(publication, key=signer), as_json=as_json)
 
 
 @app.command()
@@ -335,8 +391,15 @@ def clean(
     show.say(f"freed {show.size(freed)}")
 
 
-def _open(context: typer.Context, suite: str | None) -> Workshop:
-    return open_workshop(context.obj.project, context.obj.store, suite, None)
+def _open(context: typer.Context, suite: str | None, site: Path | None = None) -> Workshop:
+    return open_workshop(context.obj.project, context.obj.store, suite, None, site)
+
+
+def _note_site(workshop: Workshop) -> None:
+    """Say what is easily missed: a site that was built, and is not published because nobody named its file."""
+    name = name_package(workshop.project)
+    if name not in workshop.recipes and name in _newest_builds(workshop):
+        show.say(f"note: {name} was built for {workshop.suite} and is not published: name its file with --site")
 
 
 def _build(
@@ -349,22 +412,33 @@ def _build(
     lintian: bool,
     as_json: bool,
     *,
+    site: Path | None = None,
     origin: Repository | None = None,
     ref: str | None = None,
+    retry: bool = False,
 ) -> None:
     if needs_chroot(context.project.settings, context.project.pick_suite(suite), context.store.root):
         make_chroot(context.store, context.project.pick_suite(suite), archive)
-    workshop = replace(open_workshop(context.project, context.store, suite, archive), lintian=lintian)
+    workshop = replace(open_workshop(context.project, context.store, suite, archive, site), lintian=lintian)
     targets = _pick(workshop, names)
     check_kernels([workshop.recipes[name] for name in targets], workshop.suite, context.store.root, read_architecture())
     outcomes: list[Outcome] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(context.store.lock())
+        for recipe in workshop.recipes.values():
+            for warning in recipe.site.warnings if recipe.site else ():
+                show.say(f"site: {warning}")
         if origin:
             workshop = take_snapshots(workshop, targets, origin, ref)
-        board = stack.enter_context(show.Board(make_plan(workshop, targets)))
-        for event in pipeline.run(workshop, targets, jobs=jobs or count_cores(), keep_going=keep_going):
+        steps = make_plan(workshop, targets, hasty=True)
+        board = stack.enter_context(show.Board(steps))
+        recorder = Recorder(time.monotonic(), workshop.suite, jobs or count_cores(), workshop.graph.needs)
+        stack.callback(recorder.save, context.store.root)
+        for event in pipeline.run(
+            workshop, targets, jobs=jobs or count_cores(), keep_going=keep_going, plan=steps, retry=bool(names) or retry
+        ):
             board.tell(event)
+            recorder.tell(event)
             if isinstance(event, Outcome):
                 outcomes.append(event)
     if as_json:

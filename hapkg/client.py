@@ -36,12 +36,29 @@ class Identity:
 
 
 def make_sources(uri: str, suite: Suite, armored_key: str) -> str:
-    """A .sources file (deb822) for one suite; the key is part of it, so that this one file is all a machine needs."""
+    """A .sources file (deb822) for one suite; the key is part of it, so that this one file is all a machine needs.
+
+    Without a key it says so, and makes apt take what anybody on the way may have changed.
+    """
+    if not armored_key:
+        return (
+            "# NOT SIGNED: whoever can change the repository, or what comes over the network, owns this machine.\n"
+            f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\nTrusted: yes\n"
+        )
     lines = ["Signed-By:", *(f" {line}" if line else " ." for line in armored_key.strip().splitlines())]
     return (
         "# For source packages add deb-src to Types; for debug symbols add debug to Components.\n"
         f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n" + "\n".join(lines) + "\n"
     )
+
+
+def find_url(root: Path) -> str:
+    """Where nodes reach the repository, by its .sources files; "" when that is nowhere but in a folder."""
+    for file in sorted(root.glob("*.sources")):
+        found = re.search(r"^URIs: (?!file:)(\S+)$", file.read_text("utf-8", "replace"), re.MULTILINE)
+        if found:
+            return found[1]
+    return ""
 
 
 def write_sources(root: Path, suites: Sequence[Suite], name: str, uri: str, armored_key: str) -> tuple[Path, ...]:

@@ -2,7 +2,7 @@
 
 Every process gets an environment made from nothing, no terminal, its own session, and dies with hapkg. Output goes to
 a file (a log, or a temporary one that is read back): `sh` is slow with callbacks and cuts its messages at 750 bytes.
-`sh` is imported here alone.
+`sh` is imported here alone, and only when the first one starts.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import shlex
 import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-
-import sh
+from typing import IO, Any, NoReturn
 
 from hapkg.errors import Interrupted, MachineError, ProcessError
 
@@ -96,26 +96,7 @@ def run(
     with contextlib.ExitStack() as stack:
         captured = stack.enter_context(tempfile.TemporaryFile()) if log is None else log
         null = stack.enter_context(Path(os.devnull).open("rb"))
-        try:
-            process = sh.Command(program)(
-                *argv[1:],
-                _bg=True,
-                _bg_exc=False,
-                _new_session=True,
-                _tty_out=False,
-                _in=stdin or null,
-                _out=stdout or captured,
-                _err=captured,
-                _env=make_environment(environment),
-                _cwd=str(cwd) if cwd else None,
-                _ok_code=list(range(-signal.NSIG, 256)),
-                _preexec_fn=_prepare_child,
-                _close_fds=True,
-            )
-        except OSError as error:
-            raise MachineError(f"{argv[0]} cannot be started: {error.strerror}") from error
-        except sh.ForkException as error:  # whatever failed in the child: a folder, an interpreter that is missing
-            raise MachineError(f"{argv[0]} cannot be started: {str(error).strip().splitlines()[-1].strip()}") from error
+        process = _start(program, argv, stdin or null, stdout or captured, captured, environment, cwd)
         status = _wait(process, cleanup=cleanup)
         output = ""
         if log is None:
@@ -132,12 +113,134 @@ def run(
     return result
 
 
+class Process:
+    """A running process that its caller does not wait for: a machine. It dies with hapkg, as every other one does.
+
+    The handle is the kernel's (pidfd), so that a number that another process got meanwhile is never meant.
+    Start it in a thread that lives on: the kernel takes the end of that thread for the end of hapkg.
+    """
+
+    def __init__(self, argv: Sequence[str], log: IO[bytes]) -> None:
+        check_stop()
+        program = find_program(argv[0])
+        if program is None:
+            raise MachineError(f"the program {argv[0]} is not installed", hint="run: hapkg doctor")
+        self.argv = tuple(argv)
+        with Path(os.devnull).open("rb") as null:
+            self._process = _start(program, argv, null, log, log, None)
+        self._handle = os.pidfd_open(self._process.pid)
+        self._lock = threading.Lock()
+        with _running_lock:
+            _running[self._process.pid] = self._process
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; one that ended and was not waited for does not."""
+        with self._lock:
+            if self._handle < 0:
+                return False
+            if select.select([self._handle], [], [], 0)[0]:
+                self._forget()
+                return False
+            return True
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it still runs."""
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            if self._handle >= 0:
+                signal.pidfd_send_signal(self._handle, number)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ends within so many seconds."""
+        deadline = time.monotonic() + seconds
+        while self.alive:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def kill(self) -> None:
+        """End it at once, and return when it is gone."""
+        self.send(signal.SIGKILL)
+        self.wait(GRACE_SECONDS)
+
+    def _forget(self) -> None:
+        with _running_lock:
+            _running.pop(self._process.pid, None)
+        with contextlib.suppress(Exception):
+            self._process.wait(timeout=GRACE_SECONDS)
+        os.close(self._handle)
+        self._handle = -1
+
+
 def describe_status(status: int) -> str:
     """An exit status in words."""
     if status >= 0:
         return f"exit status {status}"
     named = -status in set(signal.Signals)
     return f"signal {signal.Signals(-status).name if named else -status}"
+
+
+class Conversation:
+    """A running program that is asked and answers, a line at a time."""
+
+    def __init__(self, process: Any, asked: IO[bytes], answers: IO[bytes], errors: IO[bytes]) -> None:
+        self._process, self._asked, self._answers, self._errors = process, asked, answers, errors
+
+    def tell(self, line: str) -> None:
+        """Write one line. Raises ProcessError when the program has ended."""
+        try:
+            self._asked.write(line.encode() + b"\n")
+            self._asked.flush()
+        except OSError:
+            self._fail()
+
+    def hear(self) -> str:
+        """The next line that the program writes. Raises ProcessError when it has ended."""
+        check_stop()
+        line = self._answers.readline()
+        if not line.endswith(b"\n"):
+            self._fail()
+        return line.decode("utf-8", "replace").rstrip("\n")
+
+    def _fail(self) -> NoReturn:
+        check_stop()
+        with contextlib.suppress(Exception):  # what it says of its end comes before its end
+            self._process.wait(timeout=1)
+        self._errors.seek(0)
+        said = self._errors.read().decode("utf-8", "replace").splitlines()
+        raise ProcessError("the program ended before its work was done", details=said[-12:])
+
+
+@contextlib.contextmanager
+def converse(argv: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Iterator[Conversation]:
+    """Run one process for as long as the caller talks to it; then its input ends, and it has a time to end as well."""
+    check_stop()
+    program = find_program(argv[0])
+    if program is None:
+        raise MachineError(f"the program {argv[0]} is not installed", hint="run: hapkg doctor")
+    with contextlib.ExitStack() as stack:
+        errors = stack.enter_context(tempfile.TemporaryFile())
+        (their_input, our_output), (our_input, their_output) = os.pipe(), os.pipe()
+        asked = stack.enter_context(os.fdopen(our_output, "wb"))
+        answers = stack.enter_context(os.fdopen(our_input, "rb"))
+        with os.fdopen(their_input, "rb") as theirs, os.fdopen(their_output, "wb") as back:
+            process = _start(program, argv, theirs, back, errors, environment)
+        with _running_lock:
+            _running[process.pid] = process
+        try:
+            yield Conversation(process, asked, answers, errors)
+        finally:
+            with contextlib.suppress(OSError):
+                asked.close()
+            with contextlib.suppress(Exception):
+                process.wait(timeout=GRACE_SECONDS)
+            if process.is_alive():
+                _signal_group(process, signal.SIGKILL)
+                with contextlib.suppress(Exception):
+                    process.wait()
+            with _running_lock:
+                _running.pop(process.pid, None)
 
 
 def stop_all() -> None:
@@ -164,6 +267,39 @@ def _prepare_child() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for number in (signal.SIGHUP, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
+
+
+def _start(
+    program: str,
+    argv: Sequence[str],
+    stdin: IO[bytes],
+    stdout: IO[bytes],
+    stderr: IO[bytes],
+    environment: Mapping[str, str] | None,
+    cwd: Path | None = None,
+) -> Any:
+    import sh  # noqa: PLC0415 - a tenth of a second
+
+    try:
+        return sh.Command(program)(
+            *argv[1:],
+            _bg=True,
+            _bg_exc=False,
+            _new_session=True,
+            _tty_out=False,
+            _in=stdin,
+            _out=stdout,
+            _err=stderr,
+            _env=make_environment(environment),
+            _cwd=str(cwd) if cwd else None,
+            _ok_code=list(range(-signal.NSIG, 256)),
+            _preexec_fn=_prepare_child,
+            _close_fds=True,
+        )
+    except OSError as error:
+        raise MachineError(f"{argv[0]} cannot be started: {error.strerror}") from error
+    except sh.ForkException as error:  # whatever failed in the child: a folder, an interpreter that is missing
+        raise MachineError(f"{argv[0]} cannot be started: {str(error).strip().splitlines()[-1].strip()}") from error
 
 
 def _wait(process: Any, *, cleanup: bool) -> int:
@@ -195,8 +331,13 @@ def _end(processes: Sequence[Any]) -> None:
 
 
 def _kill_all(processes: Sequence[Any]) -> None:
+    """Kill what is left. A group whose leader has ended keeps its id while it has members; once it has none, the id may
+    be a stranger's, who then leads it."""
     for process in processes:
-        _signal_group(process, signal.SIGKILL)
+        with _running_lock:
+            known = _running.get(process.pid) is process
+        if known or not Path(f"/proc/{process.pid}").exists():
+            _signal_group(process, signal.SIGKILL)
 
 
 def _signal_group(process: Any, number: signal.Signals) -> None:

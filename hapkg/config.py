@@ -46,6 +46,12 @@ def _is_kernel(value: str) -> str:
     return value
 
 
+def _is_folder(value: str) -> str:
+    if ":" in value.partition("/")[0]:
+        raise ValueError(f"{value!r} must be a folder; a repository elsewhere is named with --repo")
+    return value
+
+
 Kernel = Annotated[str, AfterValidator(_is_kernel)]
 
 
@@ -89,7 +95,7 @@ class Settings(Table):
     maintainer: Annotated[str, Field(pattern=r"^[^<>]+ <[^<>@\s]+@[^<>@\s]+>$"), AfterValidator(check_line)]
     kernels: dict[KnownSuite, Annotated[tuple[Kernel, ...], Field(strict=False)]] = {}
     """By suite, the kernels that module packages are built for; DEFAULT_KERNEL is the one that the suite installs."""
-    repository: Line = "apt"
+    repository: Annotated[Line, AfterValidator(_is_folder)] = "apt"
     origin: Line = "hapkg"
     label: Line = "Linux HA stack"
     valid_days: Annotated[int, Field(ge=0)] = 0

@@ -9,11 +9,14 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hapkg.errors import BusyError
+
+_WAITING = 16
+"""Files that are waited for at the same time."""
 
 
 def sync(path: Path) -> None:
@@ -25,10 +28,27 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_all(paths: Iterable[Path]) -> None:
+    """The same for many at once: waiting side by side, they share the disk's commits."""
+    work_on_all(sync, list(paths))
+
+
+def work_on_all(act: Callable[[Path], None], paths: Sequence[Path]) -> None:
+    """Do something to many files, side by side."""
+    if len(paths) < 3:
+        for path in paths:
+            act(path)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - it brings logging, and is not always needed
+
+    with ThreadPoolExecutor(max_workers=_WAITING) as pool:
+        for _ in pool.map(act, paths):
+            pass
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder with its parents where they are missing, whatever the umask says."""
-    for changed in _add_folder(folder):
-        sync(changed)
+    sync_all(_add_folder(folder))
 
 
 def settle(file: Path) -> None:
@@ -51,14 +71,23 @@ def copy(source: Path, target: Path) -> None:
     settle(target)
 
 
+def copy_all(copies: Mapping[Path, Path]) -> None:
+    """copy() for many: sources by target."""
+    changed: set[Path] = set()
+    for target, source in copies.items():
+        changed |= _add_folder(target.parent)
+        shutil.copyfile(source, target)
+        target.chmod(0o644)
+    sync_all((*copies, *changed))
+
+
 def move(moves: Mapping[Path, Path]) -> None:
     """Rename files or folders, each at once, within one file system; then wait for the disk, once for each folder."""
     changed: set[Path] = set()
     for source, target in moves.items():
         changed |= {target.parent, *_add_folder(target.parent)}
         source.replace(target)
-    for folder in changed:
-        sync(folder)
+    sync_all(changed)
 
 
 def _add_folder(folder: Path) -> set[Path]:
@@ -98,10 +127,10 @@ def make_scratch(folder: Path, prefix: str) -> Path:
 
 
 @contextlib.contextmanager
-def lock(file: Path, *, work: str, seconds: float = 0) -> Iterator[None]:
-    """Do some work alone; the file names the process that does, its host, and since when.
+def lock(file: Path, *, what: str, hint: str, seconds: float = 0) -> Iterator[None]:
+    """Be the only one who works on something; the file names the process that does, its host, and since when.
 
-    Raises BusyError when another one still does it after so many seconds. The kernel drops the lock with its process,
+    Raises BusyError when another one still does after so many seconds. The kernel drops the lock with its process,
     however that ends.
     """
     deadline = time.monotonic() + seconds
@@ -114,9 +143,7 @@ def lock(file: Path, *, work: str, seconds: float = 0) -> Iterator[None]:
                 if time.monotonic() >= deadline:
                     opened.seek(0)
                     holder = opened.read().strip() or "unknown"
-                    raise BusyError(
-                        f"another {work} is running: process {holder}", hint="wait until it has ended"
-                    ) from None
+                    raise BusyError(f"{what} is in use by process {holder}", hint=hint) from None
             time.sleep(0.05)
         opened.truncate(0)
         opened.write(f"{os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n")

@@ -21,6 +21,13 @@ PROGRAMS = {
     "tar": "tar",
     "xz": "xz-utils",
 }
+PROVE_PROGRAMS = {
+    "mke2fs": "e2fsprogs",
+    "nc": "netcat-openbsd",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+}
+"""What prove needs besides, and nothing else does."""
 NEEDED_BYTES = 5 << 30
 
 
@@ -36,7 +43,14 @@ class Finding:
 
 def diagnose(cache: Path) -> tuple[Finding, ...]:
     """Look at everything a build needs from its host. Changes nothing."""
-    return (*_check_programs(), _check_privilege(), _check_overlay(), _check_space(cache), _check_archive())
+    return (
+        *_check_programs(),
+        *_check_machines(),
+        _check_privilege(),
+        _check_overlay(),
+        _check_space(cache),
+        _check_archive(),
+    )
 
 
 def _check_programs() -> list[Finding]:
@@ -48,6 +62,14 @@ def _check_programs() -> list[Finding]:
             Finding(check=f"program {program}", ok=bool(path), found=path or "not installed", remedy=remedy)
         )
     return findings
+
+
+def _check_machines() -> list[Finding]:
+    """Programs that only prove needs: what is missing is told, and no fault of the host."""
+    missing = {program: package for program, package in PROVE_PROGRAMS.items() if not command.find_program(program)}
+    found = f"without {', '.join(missing)}: prove cannot run, everything else can" if missing else "all there"
+    remedy = f"apt-get install {' '.join(missing.values())}" if missing else ""
+    return [Finding(check="programs of prove", ok=True, found=found, remedy=remedy)]
 
 
 def _check_privilege() -> Finding:

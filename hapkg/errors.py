@@ -99,6 +99,18 @@ class ProcessError(HapkgError):
     exit_code = 13
 
 
+class SiteError(HapkgError):
+    """The site file is wrong, or the programs of the stack refuse what follows from it."""
+
+    exit_code = 14
+
+
+class ProofError(HapkgError):
+    """A step of the proof failed: the stack does not do what it must, or a machine of the proof did not answer."""
+
+    exit_code = 15
+
+
 class Interrupted(HapkgError):  # noqa: N818 - an end that was asked for, not an error of anything
     """Ctrl-C, or a request to stop."""
 

@@ -25,6 +25,7 @@ from hapkg.indexes import (
     Package,
     Pool,
     PublishedSource,
+    find_newest,
     find_suites,
     name_by_hash,
     read_digests,
@@ -80,7 +81,7 @@ def list_snapshots(root: Path, suite: Suite) -> tuple[Snapshot, ...]:
     while found and found[-1].indexes != now:
         found.pop()
     if not found and now:
-        made = (root / "dists" / suite / "InRelease").stat().st_mtime
+        made = find_newest(root, suite).stat().st_mtime
         found = [make_snapshot(suite, 1, "publish", (), now, datetime.fromtimestamp(made, UTC))]
     return tuple(found)
 
@@ -214,7 +215,7 @@ def _describe(package: Package) -> str:
 
 
 def _read_indexes(root: Path, suite: Suite) -> dict[str, str]:
-    return read_digests(read_release(root / "dists" / suite / "InRelease"))
+    return read_digests(read_release(find_newest(root, suite)))
 
 
 def _find_folder(root: Path, suite: Suite) -> Path:

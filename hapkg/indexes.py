@@ -6,16 +6,18 @@ import contextlib
 import gzip
 import hashlib
 import lzma
+import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cmp_to_key
+from functools import cache, cmp_to_key, lru_cache
 from pathlib import Path
 from typing import IO
 
 from hapkg.command import run
 from hapkg.control import BinaryName, SourceName, Suite, compare_versions, parse_pins, split_stanzas
+from hapkg.disk import work_on_all
 from hapkg.errors import ProcessError, RepositoryError
 
 COMPONENTS = ("main", "debug")
@@ -33,6 +35,7 @@ Tree "{suite}" {{ Sections "{components}"; Architectures "{architectures} source
 """
 
 
+_NEWEST = ("InRelease", "Release")
 _BINARY_FOLDER = re.compile(r"/binary-([^/]+)/")
 
 
@@ -115,16 +118,22 @@ class Pool:
 
 def find_suites(root: Path) -> tuple[Suite, ...]:
     """The suites that are published below root."""
-    return tuple(sorted(Suite(file.parent.name) for file in root.glob("dists/*/InRelease")))
+    return tuple(sorted({Suite(file.parent.name) for name in _NEWEST for file in root.glob(f"dists/*/{name}")}))
+
+
+def find_newest(root: Path, suite: Suite) -> Path:
+    """The file that says what a suite is: InRelease, or Release where nothing is signed."""
+    found = (root / "dists" / suite / name for name in _NEWEST)
+    return next((file for file in found if file.is_file()), root / "dists" / suite / _NEWEST[0])
 
 
 def read_pool(root: Path, suite: Suite) -> Pool:
     """What the suite offers now; an empty Pool when it was never published. Needs no lock.
 
-    Only what InRelease leads to counts: other files may be those of a publish that is running, or was killed.
+    Only what find_newest() leads to counts: other files may be those of a publish that is running, or was killed.
     Raises RepositoryError when an index is missing or is not what InRelease says.
     """
-    return read_state(root, suite, read_digests(read_release(root / "dists" / suite / "InRelease")))
+    return read_state(root, suite, read_digests(read_release(find_newest(root, suite))))
 
 
 def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
@@ -140,11 +149,11 @@ def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
     for path in digests:
         if not path.endswith(("/Packages", "/Sources")):
             continue
-        for stanza in split_stanzas(_read_index(folder, path, digests)):
-            package = Package(fields=stanza)
-            for pool_path, (_, pool_digest) in package.files.items():
-                files[Path(pool_path).name] = PoolFile(path=pool_path, digest=pool_digest)
-            packages.setdefault(" ".join(package.files), package)
+        for package in _parse(_read_index(folder, path, digests)):
+            stanza, entries = package.fields, _read_entries(package.fields)
+            for pool_path, (_, pool_digest) in entries.items():
+                files[pool_path.rpartition("/")[2]] = PoolFile(path=pool_path, digest=pool_digest)
+            packages.setdefault(" ".join(entries), package)
             if "Filename" in stanza:
                 binaries.setdefault(BinaryName(package.name), set()).add(package.version)
             else:
@@ -160,6 +169,12 @@ def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
         packages=tuple(packages.values()),
         architectures=tuple(sorted({match[1] for path in digests if (match := _BINARY_FOLDER.search(path))})),
     )
+
+
+@lru_cache(maxsize=8)  # one publish reads the same index several times
+def _parse(text: str) -> tuple[Package, ...]:
+    """The packages of an index."""
+    return tuple(Package(fields=stanza) for stanza in split_stanzas(text))
 
 
 def read_release(file: Path) -> Mapping[str, str]:
@@ -216,10 +231,13 @@ def make_indexes(
             details=(*(faults if len(faults) > 1 else ()), *messages),
             hint="build the source package again",
         )
-    for file in find_indexes(staging, suite):
-        content = file.read_bytes()
-        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(content, mtime=0))
-        file.with_name(f"{file.name}.xz").write_bytes(lzma.compress(content, preset=2))
+    work_on_all(_compress, find_indexes(staging, suite))
+
+
+def _compress(file: Path) -> None:
+    content = file.read_bytes()
+    file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(content, 6, mtime=0))
+    file.with_name(f"{file.name}.xz").write_bytes(lzma.compress(content, preset=2))
 
 
 def find_indexes(root: Path, suite: Suite) -> list[Path]:
@@ -251,10 +269,10 @@ def make_release(staging: Path, suite: Suite, fields: Mapping[str, str]) -> byte
     return file.read_bytes()
 
 
-def find_architectures(paths: Iterable[str]) -> set[str]:
-    """The architectures of .deb files by their names, and the one of this machine; "all" is none."""
+def find_architectures(paths: Iterable[str], known: Collection[str] = ()) -> set[str]:
+    """The architectures of .deb files by their names, without "all"; and this machine's, unless some are known."""
     found = {path.removesuffix(".deb").rpartition("_")[2] for path in paths if path.endswith(".deb")}
-    return (found | {_find_own_architecture()}) - {"all"}
+    return (found | (set() if known else {_find_own_architecture()})) - {"all"}
 
 
 @cache
@@ -284,25 +302,27 @@ def _find_faults(staging: Path, suite: Suite, paths: Sequence[str], new: Mapping
     for file in find_indexes(staging, suite):
         if file.name not in ("Packages", "Sources"):
             continue
-        for stanza in split_stanzas(file.read_text("utf-8")):
+        for stanza in (package.fields for package in _parse(file.read_text("utf-8"))):
             found = _read_entries(stanza)
-            entries |= found
+            entries.update(found)
             version = stanza["Version"].partition(":")[2] or stanza["Version"]
             stem = f"{stanza['Package']}_{version}"
             right = f"{stem}_{stanza['Architecture']}.deb" if "Filename" in stanza else f"{stem}.dsc"
-            if right not in {Path(path).name for path in found}:
+            if not any(path.endswith(f"/{right}") for path in found):
                 path = next(iter(found))
                 faults[path] = f"{Path(path).name} should be called {right} by what is in it"
     for path in paths:
-        name = Path(path).name
-        if not (staging / path).is_file():
+        name = path.rpartition("/")[2]
+        try:
+            actual = os.stat(f"{staging}/{path}").st_size  # noqa: PTH116 - of every package, at every publish
+        except FileNotFoundError:
             faults[path] = f"{path} is missing from the pool"
-        elif path not in entries:
+            continue
+        if path not in entries:
             faults[path] = f"{name} is not a package that apt-ftparchive can read"
         else:
             size, digest = entries[path]
-            wrong = int(size) != (staging / path).stat().st_size
-            if wrong or (path in new and digest != compute_digest(staging / path)):
+            if int(size) != actual or (path in new and digest != compute_digest(staging / path)):
                 faults[path] = f"{name} is not the file that its index or .dsc describes"
     faults |= {path: f"{path} is named by a .dsc and missing" for path in entries.keys() - set(paths)}
     return [faults[path] for path in sorted(faults)]

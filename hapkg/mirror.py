@@ -14,6 +14,7 @@ from hapkg.control import Suite, read_stanzas
 SUITES = ("bookworm", "bullseye", "buster", "trixie", "forky", "sid", "stable", "testing", "unstable", "oldstable")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _ENTRY = re.compile(r"\s*deb\s+(?:\[[^\]]*\])?(.*)")
+_ORIGIN = re.compile(r"^Origin:(.*)$", re.MULTILINE)
 _OFF = ("no", "false", "without", "off", "disable", "0")
 _CARRIED_OPTIONS = (
     "Acquire::Check-Valid-Until",
@@ -40,14 +41,20 @@ class Mirror:
         return tuple(entries)
 
 
-def find_mirror(option: str | None, host: Path = Path("/etc/apt")) -> Mirror | None:
-    """The mirror to use, or None where only mmdebstrap's default is left. host is the host's apt configuration."""
+def find_mirror(
+    option: str | None, host: Path = Path("/etc/apt"), lists: Path = Path("/var/lib/apt/lists")
+) -> Mirror | None:
+    """The mirror to use, or None where only mmdebstrap's default is left.
+
+    host is the host's apt configuration, lists what apt fetched by it: an archive that says there that it is not
+    Debian's own, whatever its suites are called, is passed over.
+    """
     if option:
         return Mirror(uri=option.rstrip("/") + "/", security=None)
     uri = security = None
     for address, suite in _read_entries(host):
         name = suite.partition("-")[0].partition("/")[0]
-        if name not in SUITES:
+        if name not in SUITES or _read_origin(lists, address, suite) not in ("", "Debian"):
             continue
         if suite.endswith(("-security", "/updates")):
             security = security or address
@@ -65,6 +72,17 @@ def read_apt_options() -> dict[str, str]:
         if name in _CARRIED_OPTIONS and value not in ('"";', ""):
             options[name] = value.strip('";')
     return options
+
+
+def _read_origin(lists: Path, address: str, suite: str) -> str:
+    """The field Origin of a suite's Release file, as apt fetched it last; "" when it never did."""
+    place = address.partition(":")[2].removeprefix("//").rstrip("/")
+    stem = f"{place}/dists/{suite}".replace("_", "%5f").replace("/", "_")
+    for name in ("InRelease", "Release"):
+        with contextlib.suppress(OSError):
+            found = _ORIGIN.search((lists / f"{stem}_{name}").read_text("utf-8", "replace"))
+            return found[1].strip() if found else "unknown"
+    return ""
 
 
 def _read_entries(folder: Path) -> Iterator[tuple[str, str]]:

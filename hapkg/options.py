@@ -16,9 +16,22 @@ KeepGoingOption = Annotated[bool, typer.Option("--keep-going", "-k", help="Build
 LintianOption = Annotated[bool, typer.Option(help="Check the packages with lintian.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 NamesArgument = Annotated[list[str] | None, typer.Argument(help="Recipes or packages.", metavar="[NAME]...")]
-RepoOption = Annotated[Path | None, typer.Option("--repo", help="Repository folder [default: ./apt].", metavar="DIR")]
+RepoOption = Annotated[
+    str | None,
+    typer.Option(
+        "--repo", help="Folder, USER@HOST:FOLDER or s3://BUCKET/PREFIX [default: ./apt].", metavar="REPOSITORY"
+    ),
+]
 KeyOption = Annotated[
     str | None, typer.Option("--key", help="Sign with this key of your own GnuPG [default: hapkg's own].")
 ]
-UrlOption = Annotated[str | None, typer.Option(help="Where nodes will reach the repository [default: file:].")]
+UnsignedOption = Annotated[
+    bool, typer.Option("--unsigned", help="Sign nothing: for tests alone, nodes are at the mercy of the network.")
+]
+UrlOption = Annotated[
+    str | None, typer.Option(help="Where nodes will reach the repository [default: as before, else file:].")
+]
+SiteOption = Annotated[
+    Path | None, typer.Option("--site", help="Site file [default: the checkout's site.toml, if any].", metavar="FILE")
+]
 WaitOption = Annotated[float, typer.Option(help="Seconds to wait while another one publishes.", min=0)]

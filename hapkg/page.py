@@ -53,7 +53,7 @@ class Section:
 def write_page(root: Path, identity: Identity) -> Path:
     """Write index.html for what the repository offers now, at once. Raises MachineError when that cannot be written."""
     keyring = root / f"{identity.keyring}.gpg"
-    keys: tuple[Key, ...] = read_keys(keyring.read_bytes())
+    keys: tuple[Key, ...] = read_keys(keyring.read_bytes()) if keyring.is_file() else ()
     sections = [_make_section(root, suite, identity) for suite in find_suites(root)]
     page = root / "index.html"
     text = render_page(

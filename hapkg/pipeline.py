@@ -1,40 +1,37 @@
-"""Running a plan: several sources at a time, each as soon as what it needs is finished.
+"""Running a plan: each source starts the moment that what it needs can be installed, the longest way first.
 
-The engine never prints: it yields events, and the caller shows them.
+A source has three stages, see making.py. Only the middle one, compile, is limited to so many at once by --jobs; the
+others overlap with it. The engine never prints: it yields events, and the caller shows them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import queue
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from hapkg import chroot as chroots
-from hapkg import command
-from hapkg.build import BuildTask, build, check_with_lintian
+from hapkg import command, layer, making
 from hapkg.chroot import Chroot
-from hapkg.control import BinaryName, SourceName, Suite, parse_relation_names, read_deb_control
-from hapkg.errors import HapkgError, Interrupted, MachineError
-from hapkg.health import check_packages
-from hapkg.lock import check_entry, make_entry, write_lock
+from hapkg.control import SourceName, Suite
+from hapkg.errors import HapkgError, Interrupted
+from hapkg.jobserver import Jobserver
+from hapkg.lock import make_entry, write_lock
+from hapkg.making import Making, classify
 from hapkg.mirror import Mirror
-from hapkg.origin import Tarball, fetch, fetch_patch
+from hapkg.origin import fetch, fetch_patch
 from hapkg.plan import Action, Step
-from hapkg.recipe import Recipe, Style
-from hapkg.source import make_source_package, unpack
-from hapkg.store import TARBALLS, Artifact, Store, file_digest
-from hapkg.template import DebianFolder
-from hapkg.workshop import Workshop, collect_inputs, decide_step, read_architecture, render
-
-_STORED_SUFFIXES = (".deb", ".changes", ".buildinfo", ".dsc", ".txt", *TARBALLS)
+from hapkg.schedule import measure_paths
+from hapkg.source import unpack
+from hapkg.store import Artifact, Store
+from hapkg.workshop import Workshop, count_cores
 
 
 class Ending(StrEnum):
@@ -58,6 +55,10 @@ class Outcome:
     log: Path | None = None
     artifact: Artifact | None = None
     error: HapkgError | None = None
+    fault: str | None = None
+    """Whose a failure is: recipe, machine or network."""
+    at: float = 0.0
+    """When, on the monotonic clock."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,57 +67,229 @@ class Progress:
 
     source: str
     phase: str
+    at: float = 0.0
+    """When, on the monotonic clock."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Done:
+    """A stage of a source ended."""
+
+    making: Making
+    stage: str
+    future: Future[bool | None]
+
+
+_Event = Progress | _Done
 
 
 def run(
-    workshop: Workshop, targets: Sequence[SourceName], *, jobs: int, keep_going: bool
+    workshop: Workshop,
+    targets: Sequence[SourceName],
+    *,
+    jobs: int,
+    keep_going: bool,
+    plan: Sequence[Step] = (),
+    retry: bool = False,
 ) -> Iterator[Progress | Outcome]:
     """Build the targets and all they need, at most jobs at a time. The caller holds the store's lock.
 
-    Every source of the plan ends in exactly one Outcome. Closing the iterator ends running builds and their sessions.
+    plan is what was decided under the same lock: what it reuses is reused. retry builds what failed before with the
+    same inputs. Every source of the plan ends in exactly one Outcome. Closing the iterator ends running builds and
+    their sessions.
     """
     workshop.store.reclaim()
     chroots.reclaim(workshop.store.root)
+    if plan and all(step.action is Action.REUSE for step in plan):
+        yield from (_reuse(workshop, step) for step in plan)
+        return
+    layer.sweep(workshop.store.root)
     base = chroots.find_chroot(workshop.store.root, workshop.suite)
     if base is None:
-        yield Progress(source=f"chroot {workshop.suite}", phase="create")
+        yield Progress(source=f"chroot {workshop.suite}", phase="create", at=time.monotonic())
         base = create_chroot(workshop.store, workshop.suite, workshop.mirror)
-    builds = workshop.store.list_builds()
-    order = list(workshop.graph.closure(targets))
-    finished: dict[SourceName, Artifact] = {}
-    lost: dict[SourceName, SourceName] = {}
-    running: dict[Future[Outcome], SourceName] = {}
-    events: queue.Queue[Progress | Future[Outcome]] = queue.Queue()
-    stopping = False
-    with _pool(jobs, workshop.store) as pool:
-        while order or running:
-            for name in list(order):
-                needs = workshop.graph.needs[name]
-                culprit = next((lost.get(need, need) for need in needs if need in lost), None)
-                if culprit is not None or stopping:
-                    order.remove(name)
-                    lost[name] = culprit or name
-                    reason = f"needs {culprit}, which failed" if culprit else "stopped after a failure"
-                    yield Outcome(source=name, ending=Ending.SKIPPED, version=None, reason=reason, seconds=0.0)
-                elif len(running) < jobs and all(need in finished for need in needs):
-                    order.remove(name)
-                    future = pool.submit(_process, workshop, name, base, builds, dict(finished), events)
-                    running[future] = name
-                    future.add_done_callback(events.put)
-            if not running:
-                continue
-            event = events.get()
-            if isinstance(event, Progress):
-                yield event
-                continue
-            name = running.pop(event)
-            outcome = event.result()
-            if outcome.artifact is not None:
-                finished[name] = outcome.artifact
-            else:
-                lost[name] = name
-                stopping = stopping or not keep_going
-            yield outcome
+    chroots.make_folders(workshop.store.root, workshop.suite)
+    with (
+        _pool(2 * jobs + 2, workshop.store) as pool,
+        Jobserver(workshop.store.root / "jobs", count_cores()) as jobserver,
+    ):
+        yield from _Run(workshop, targets, base, pool, jobserver, jobs, keep_going=keep_going, retry=retry).work()
+    layer.prune_layers(workshop.store.root)
+    layer.sweep(workshop.store.root)
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(
+        self,
+        workshop: Workshop,
+        targets: Sequence[SourceName],
+        base: Chroot,
+        pool: ThreadPoolExecutor,
+        jobserver: Jobserver,
+        jobs: int,
+        *,
+        keep_going: bool,
+        retry: bool,
+    ) -> None:
+        self.workshop = workshop
+        self.base = base
+        self.pool = pool
+        self.jobserver = jobserver
+        self.jobs = jobs
+        self.keep_going = keep_going
+        self.named = set(targets) if retry else set()
+        self.builds = workshop.store.list_builds()
+        names = workshop.graph.closure(targets)
+        newest = {build.source: build for build in self.builds if build.suite == workshop.suite}
+        seconds = {name: sum(newest[name].seconds.values()) for name in names if name in newest}
+        rest = measure_paths(workshop.graph, names, seconds)
+        self.waiting = sorted(names, key=lambda name: (-rest[name], name))
+        self.rank = {name: number for number, name in enumerate(self.waiting)}
+        self.ready: list[Making] = []
+        self.stages: dict[str, int] = {"prepare": 0, "compile": 0, "finish": 0}
+        self.usable: dict[SourceName, Artifact] = {}
+        """What others may use: compiled, though perhaps not finished."""
+        self.lost: dict[SourceName, SourceName] = {}
+        """Sources that will not be there, and the failed one that is to blame."""
+        self.started: dict[SourceName, float] = {}
+        self.stopping = False
+        self.events: queue.Queue[_Event] = queue.Queue()
+
+    def work(self) -> Iterator[Progress | Outcome]:
+        """Run to the end."""
+        while self.waiting or self.ready or any(self.stages.values()):
+            yield from self._skip()
+            self._start()
+            if any(self.stages.values()):
+                event = self.events.get()
+                if isinstance(event, Progress):
+                    yield event
+                else:
+                    self.stages[event.stage] -= 1
+                    yield from self._settle(event)
+
+    def _skip(self) -> Iterator[Outcome]:
+        """What cannot be built any more. Repeated: a skipped source takes those along that need it."""
+        while True:
+            gone = [name for name in self.waiting if self.stopping or self._find_culprit(name)]
+            for name in gone:
+                culprit = self._find_culprit(name)
+                self.waiting.remove(name)
+                self.lost[name] = culprit or name
+                yield self._end_skipped(name, culprit)
+            for made in [made for made in self.ready if self.stopping]:
+                self.ready.remove(made)
+                yield self._end_skipped(made.recipe.name, None)
+            if not gone:
+                return
+
+    def _find_culprit(self, name: SourceName) -> SourceName | None:
+        return next((self.lost[need] for need in self.workshop.graph.needs[name] if need in self.lost), None)
+
+    def _end_skipped(self, name: SourceName, culprit: SourceName | None) -> Outcome:
+        reason = f"needs {culprit}, which failed" if culprit else "stopped after a failure"
+        return Outcome(
+            source=name, ending=Ending.SKIPPED, version=None, reason=reason, seconds=0.0, at=time.monotonic()
+        )
+
+    def _start(self) -> None:
+        """Start what can be started."""
+        for name in list(self.waiting):
+            needs = self.workshop.graph.needs[name]
+            if self.stages["prepare"] < self.jobs and all(need in self.usable for need in needs):
+                self.waiting.remove(name)
+                self.started[name] = time.monotonic()
+                made = Making(
+                    workshop=self.workshop,
+                    recipe=self.workshop.recipes[name],
+                    base=self.base,
+                    finished={need: self.usable[need] for need in needs},
+                    report=self._make_report(name),
+                    retry=name in self.named,
+                )
+                self._submit(made, "prepare", partial(making.prepare, made, self.builds))
+        self.ready.sort(key=lambda made: self.rank[made.recipe.name])
+        while self.ready and self.stages["compile"] < self.jobs:
+            made = self.ready.pop(0)
+            self._submit(made, "compile", partial(making.compile_source, made, self.jobserver))
+
+    def _make_report(self, name: SourceName) -> Callable[[str], None]:
+        return lambda phase: self.events.put(Progress(source=name, phase=phase, at=time.monotonic()))
+
+    def _submit(self, made: Making, stage: str, act: Callable[[], bool | None]) -> None:
+        self.stages[stage] += 1
+        future = self.pool.submit(act)
+        future.add_done_callback(lambda future: self.events.put(_Done(making=made, stage=stage, future=future)))
+
+    def _settle(self, done: _Done) -> Iterator[Progress | Outcome]:
+        """Take a source on after one of its stages. Foreseen failures become its outcome."""
+        made, name = done.making, done.making.recipe.name
+        try:
+            reused = done.future.result()
+        except Interrupted:
+            raise
+        except (HapkgError, OSError) as cause:
+            yield self._fail(made, cause)
+            return
+        if done.stage == "prepare" and not reused:
+            yield Progress(source=name, phase="wait", at=time.monotonic())
+            self.ready.append(made)
+            return
+        if made.artifact is None or made.step is None:
+            raise AssertionError("a stage that did not fail has its artifact")
+        if done.stage == "compile":
+            self.usable[name] = made.artifact
+            self._submit(made, "finish", partial(making.finish, made))
+            return
+        self.usable.setdefault(name, made.artifact)
+        yield Outcome(
+            source=name,
+            ending=Ending.REUSED if reused else Ending.BUILT,
+            version=made.version,
+            reason=made.step.reason,
+            seconds=time.monotonic() - self.started[name],
+            log=made.artifact.log,
+            artifact=made.artifact,
+            at=time.monotonic(),
+        )
+
+    def _fail(self, made: Making, cause: HapkgError | OSError) -> Outcome:
+        name = made.recipe.name
+        error = making.describe(made, cause)
+        self.lost[name] = name
+        self.usable.pop(name, None)
+        self.stopping = self.stopping or not self.keep_going
+        return Outcome(
+            source=name,
+            ending=Ending.FAILED,
+            version=made.version,
+            reason=error.brief,
+            seconds=time.monotonic() - self.started[name],
+            log=made.log,
+            error=error,
+            fault=classify(error),
+            at=time.monotonic(),
+        )
+
+
+def _reuse(workshop: Workshop, step: Step) -> Outcome:
+    if step.artifact is None:
+        raise AssertionError("what is reused has its build")
+    started = time.monotonic()
+    workshop.store.verify(step.artifact, quick=True)
+    workshop.store.touch(step.artifact)
+    return Outcome(
+        source=step.source,
+        ending=Ending.REUSED,
+        version=step.version,
+        reason=step.reason,
+        seconds=time.monotonic() - started,
+        log=step.artifact.log,
+        artifact=step.artifact,
+        at=time.monotonic(),
+    )
 
 
 def create_chroot(store: Store, suite: Suite, mirror: Mirror | None) -> Chroot:
@@ -137,9 +310,9 @@ def create_chroot(store: Store, suite: Suite, mirror: Mirror | None) -> Chroot:
 
 
 @contextlib.contextmanager
-def _pool(jobs: int, store: Store) -> Iterator[ThreadPoolExecutor]:
+def _pool(workers: int, store: Store) -> Iterator[ThreadPoolExecutor]:
     """Workers that leave nothing behind: on any early end their processes and sessions are ended first."""
-    pool = ThreadPoolExecutor(max_workers=jobs)
+    pool = ThreadPoolExecutor(max_workers=workers)
     try:
         yield pool
     except BaseException:
@@ -150,166 +323,6 @@ def _pool(jobs: int, store: Store) -> Iterator[ThreadPoolExecutor]:
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         command.reset()
-
-
-def _process(
-    workshop: Workshop,
-    name: SourceName,
-    base: Chroot,
-    builds: Sequence[Artifact],
-    finished: Mapping[SourceName, Artifact],
-    events: queue.Queue[Progress | Future[Outcome]],
-) -> Outcome:
-    """Take one source from its recipe to the store. Foreseen failures become part of the outcome."""
-    started = time.monotonic()
-    recipe = workshop.recipes[name]
-    log = workshop.store.failure_log(workshop.suite, name)
-    version: str | None = None
-    try:
-        step = decide_step(workshop, recipe, base.digest, builds, finished)
-        version = step.version
-        if step.action is Action.REUSE and step.artifact is not None:
-            workshop.store.verify(step.artifact)
-            workshop.store.touch(step.artifact)
-            return Outcome(
-                source=name,
-                ending=Ending.REUSED,
-                version=version,
-                reason=step.reason,
-                seconds=time.monotonic() - started,
-                log=step.artifact.log,
-                artifact=step.artifact,
-            )
-        shutil.rmtree(log.parent, ignore_errors=True)
-        log.parent.mkdir(parents=True)
-        artifact = _build(workshop, recipe, step, base, finished, log, lambda phase: events.put(_progress(name, phase)))
-    except Interrupted:
-        raise
-    except (HapkgError, OSError) as cause:
-        error = cause if isinstance(cause, HapkgError) else _describe_machine(name, cause)
-        shutil.rmtree(workshop.store.work / name, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            log.parent.mkdir(parents=True, exist_ok=True)
-            if f"log: {log}" not in error.details:  # an error that quotes the log adds nothing to it
-                with log.open("a", encoding="utf-8") as file:
-                    file.writelines(f"{line}\n" for line in (f"error: {error.brief}", *error.details))
-        return Outcome(
-            source=name,
-            ending=Ending.FAILED,
-            version=version,
-            reason=error.brief,
-            seconds=time.monotonic() - started,
-            log=log,
-            error=error,
-        )
-    shutil.rmtree(log.parent, ignore_errors=True)
-    return Outcome(
-        source=name,
-        ending=Ending.BUILT,
-        version=version,
-        reason=step.reason,
-        seconds=time.monotonic() - started,
-        log=artifact.log,
-        artifact=artifact,
-    )
-
-
-def _describe_machine(source: SourceName, cause: OSError) -> MachineError:
-    """What the machine refused; copying a folder lists its refusals in one error without a number."""
-    lines = [why for *_, why in cause.args[0]] if isinstance(cause, shutil.Error) else [str(cause)]
-    if cause.errno in (errno.ENOSPC, errno.EDQUOT) or any(os.strerror(errno.ENOSPC) in line for line in lines):
-        return MachineError(f"{source}: the disk is full", details=lines[:3], hint="free some space: hapkg clean")
-    return MachineError(f"{source}: the state folder cannot be used", details=lines[:3], hint="run: hapkg doctor")
-
-
-def _progress(source: str, phase: str) -> Progress:
-    return Progress(source=source, phase=phase)
-
-
-def _build(
-    workshop: Workshop,
-    recipe: Recipe,
-    step: Step,
-    base: Chroot,
-    finished: Mapping[SourceName, Artifact],
-    log: Path,
-    report: Callable[[str], None],
-) -> Artifact:
-    if step.version is None or step.key is None:
-        raise AssertionError("a step that runs has its version and key")
-    work = workshop.store.work / recipe.name
-    shutil.rmtree(work, ignore_errors=True)
-    made = work / "made"
-    made.mkdir(parents=True)
-    started = time.monotonic()
-    tarball: Tarball | None = None
-    if not recipe.native:
-        report("fetch")
-        tarball = workshop.snapshots.get(recipe.name) or fetch(recipe, workshop.store.root, workshop.mirror)
-        with log.open("a", encoding="utf-8") as file:
-            file.writelines(f"origin: {note}\n" for note in (*tarball.notes, tarball.origin))
-    remote = {
-        patch.name: fetch_patch(recipe, patch, workshop.store.root, workshop.mirror) for patch in recipe.remote_patches
-    }
-    fetched = time.monotonic()
-    report("source")
-    debian = render(workshop, recipe, step.version, step.key, finished)
-    patches = {f"patches/{name}": content for name, content in remote.items()}
-    debian = DebianFolder(files={**debian.files, **patches})
-    package = make_source_package(
-        recipe,
-        debian,
-        tarball,
-        version=step.version,
-        target=work / "source",
-        inspect=lambda tree: _check_lock(workshop, recipe, tarball, tree),
-    )
-    packaged = time.monotonic()
-    needs = workshop.graph.needs[recipe.name] if recipe.style is not Style.META else ()
-    task = BuildTask(
-        source=recipe.name,
-        package=package,
-        chroot=base,
-        stack_debs=_find_stack_debs(workshop, recipe, [finished[need] for need in needs]),
-        forbidden=tuple(pattern for other in workshop.recipes.values() for pattern in other.shadows),
-        parallel=workshop.parallel,
-        source_date_epoch=recipe.source_date_epoch,
-    )
-    seconds = build(task, made, log, report)
-    report("check")
-    checking = time.monotonic()
-    check_packages(recipe, made, workshop.project.settings.prefix, task.stack_debs)
-    if workshop.lintian:
-        check_with_lintian(task, made)
-    checked = time.monotonic()
-    for path in (*package.files, log):
-        shutil.copyfile(path, made / path.name)
-    artifact = Artifact(
-        key=step.key,
-        source=recipe.name,
-        version=step.version,
-        suite=workshop.suite,
-        architecture=read_architecture(),
-        inputs=collect_inputs(workshop, recipe, base.digest, read_architecture(), finished),
-        origin=tarball.origin if tarball else "written by hapkg",
-        files={file.name: file_digest(file) for file in sorted(made.iterdir()) if file.name.endswith(_STORED_SUFFIXES)},
-        seconds={
-            "fetch": round(fetched - started, 2),
-            "source": round(packaged - fetched, 2),
-            **seconds,
-            "check": round(checked - checking, 2),
-        },
-        folder=made,
-    )
-    stored = workshop.store.add_build(artifact, made)
-    shutil.rmtree(work, ignore_errors=True)
-    return stored
-
-
-def _check_lock(workshop: Workshop, recipe: Recipe, tarball: Tarball | None, tree: Path) -> None:
-    """Refuse a source that is not what the suite's lock says. A snapshot was asked for by name: it is never locked."""
-    if workshop.lock is not None and tarball is not None and recipe.name not in workshop.snapshots:
-        check_entry(workshop.lock, recipe.name, make_entry(recipe, tarball, tree))
 
 
 def make_lock(workshop: Workshop, names: Sequence[SourceName]) -> Path:
@@ -333,24 +346,3 @@ def make_lock(workshop: Workshop, names: Sequence[SourceName]) -> Path:
         entries[name] = make_entry(recipe, tarball, tree)
         shutil.rmtree(tree)
     return write_lock(workshop.project.root, workshop.suite, entries)
-
-
-def _find_stack_debs(workshop: Workshop, recipe: Recipe, artifacts: Sequence[Artifact]) -> tuple[Path, ...]:
-    """The packages of the stack that a build may see: what it names, and what those need at run time."""
-    offered: dict[BinaryName, tuple[Path, Mapping[str, str]]] = {}
-    for artifact in artifacts:
-        for deb in artifact.paths(".deb"):
-            name = BinaryName(deb.name.split("_")[0])
-            if name in workshop.graph.providers:
-                offered[name] = (deb, read_deb_control(deb))
-    wanted: dict[BinaryName, Path] = {}
-    stack = [name for name in recipe.needs if name in offered]
-    while stack:
-        name = stack.pop()
-        if name in wanted:
-            continue
-        deb, control = offered[name]
-        wanted[name] = deb
-        relations = parse_relation_names(", ".join(filter(None, (control.get("Depends"), control.get("Pre-Depends")))))
-        stack.extend(other for alternatives in relations for other in alternatives if other in offered)
-    return tuple(wanted[name] for name in sorted(wanted))

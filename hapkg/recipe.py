@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from hapkg.config import Line, Project, Table, check_line, parse_table, read_toml
 from hapkg.control import BinaryName, SourceName, is_relation, parse_relation_names
 from hapkg.errors import RecipeError, UsageError, did_you_mean
+from hapkg.site import Site
 from hapkg.upstream import (
     Origin,
     PackageName,
@@ -39,6 +40,8 @@ class Style(StrEnum):
     KERNEL_MODULE = "kernel-module"
     KERNEL_PACKAGE = "kernel-package"
     """Of hapkg's own making: a kernel-module's package for one kernel, see kernel.py."""
+    SITE = "site"
+    """Of hapkg's own making: the package of a site file, see site_package.py."""
 
 
 def _relation(value: str) -> str:
@@ -139,6 +142,7 @@ class Package(Table):
     """Patterns below the prefix."""
     outside_prefix: Paths = ()
     """Patterns below / of files that must lie outside the prefix: units, init scripts, configuration of the system."""
+    pre_depends: Relations = ()
     depends: Relations = ()
     recommends: Relations = ()
     suggests: Relations = ()
@@ -196,6 +200,8 @@ class Recipe(Table):
     """Names in patches/series, in order."""
     kernel: str = Field(default="", exclude=True)
     """The kernel that a kernel-package is for."""
+    site: Site | None = Field(default=None, exclude=True)
+    """The cluster that a site's package is for."""
 
     @property
     def name(self) -> SourceName:
@@ -205,7 +211,7 @@ class Recipe(Table):
     @property
     def native(self) -> bool:
         """Whether there is no tarball of upstream: debian/ is the whole source."""
-        return self.style in (Style.META, Style.KERNEL_MODULE, Style.KERNEL_PACKAGE)
+        return self.style in (Style.META, Style.KERNEL_MODULE, Style.KERNEL_PACKAGE, Style.SITE)
 
     @property
     def needs(self) -> tuple[BinaryName, ...]:
@@ -236,6 +242,8 @@ class Recipe(Table):
     def _describes_its_module(self) -> Self:
         if self.style is Style.KERNEL_PACKAGE:
             raise ValueError("hapkg makes kernel-packages by itself: name the kernel in pyproject.toml, kernels")
+        if (self.style is Style.SITE) != (self.site is not None):
+            raise ValueError("hapkg makes the package of a site by itself: name the site file with --site")
         if (self.style is Style.KERNEL_MODULE) != (self.module is not None):
             raise ValueError("style kernel-module and the table [module] go together")
         if self.module and len(self.packages) != 1:
@@ -283,7 +291,7 @@ def read_recipe(folder: Path, *, package_prefix: str) -> Recipe:
     """The recipe in one folder. Raises RecipeError naming file, key and remedy."""
     file = folder / RECIPE_FILE
     table = read_toml(file, RecipeError)
-    for hidden in ("folder", "patches", "kernel"):
+    for hidden in ("folder", "patches", "kernel", "site"):
         if hidden in table:
             raise RecipeError(f"{file}: unknown key {hidden}", hint="patches are listed in patches/series")
     table["folder"] = folder

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hapkg import repository, retention, show
+from hapkg.client import find_url
 from hapkg.config import Project, find_keys
 from hapkg.control import Suite
 from hapkg.errors import IntegrityError, UsageError
 from hapkg.history import compare, find_missing, find_snapshot, list_snapshots, read_snapshot
 from hapkg.indexes import find_suites
-from hapkg.options import JsonOption, KeyOption, RepoOption, UrlOption, WaitOption
+from hapkg.options import JsonOption, KeyOption, RepoOption, UnsignedOption, UrlOption, WaitOption
 from hapkg.page import write_page
+from hapkg.place import Place, parse_place
+from hapkg.remote import open_repository
 from hapkg.repository import Identity, KeyChoice, Site
-from hapkg.verify import verify
+from hapkg.verify import is_unsigned, verify
 
 app = typer.Typer(no_args_is_help=True, help="Show, compare, roll back, promote and verify what is published.")
 
@@ -128,14 +133,15 @@ def rollback(
     number: Annotated[int, typer.Argument(help="Snapshot that the suite becomes again.")],
     repo: RepoOption = None,
     key: KeyOption = None,
+    unsigned: UnsignedOption = False,
     url: UrlOption = None,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Make a suite what it was in a snapshot: at once, without building. Nothing is lost: that is a snapshot, too."""
-    site = open_site(context, repo, key, url, wait)
-    publication = repository.rollback(site, Suite(suite), number)
-    write_page(site.root, site.identity)
+    with open_site(context, repo, make_choice(key, unsigned), url, wait) as site:
+        publication = repository.rollback(site, Suite(suite), number)
+        write_page(site.root, site.identity)
     show.print_publication(publication, as_json=as_json)
 
 
@@ -147,14 +153,15 @@ def promote(
     snapshot: Annotated[int | None, typer.Option(help="Snapshot to take [default: what FROM is now].")] = None,
     repo: RepoOption = None,
     key: KeyOption = None,
+    unsigned: UnsignedOption = False,
     url: UrlOption = None,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Publish what one suite offers in another one too: the same files, at once, without building."""
-    site = open_site(context, repo, key, url, wait)
-    publication = repository.promote(site, Suite(source), Suite(target), snapshot)
-    write_page(site.root, site.identity)
+    with open_site(context, repo, make_choice(key, unsigned), url, wait) as site:
+        publication = repository.promote(site, Suite(source), Suite(target), snapshot)
+        write_page(site.root, site.identity)
     show.print_publication(publication, as_json=as_json)
 
 
@@ -163,14 +170,15 @@ def refresh(
     context: typer.Context,
     repo: RepoOption = None,
     key: KeyOption = None,
+    unsigned: UnsignedOption = False,
     url: UrlOption = None,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Sign every suite anew with a later Valid-Until: for a timer, when valid-days is set."""
-    site = open_site(context, repo, key, url, wait)
-    publication = repository.refresh(site)
-    write_page(site.root, site.identity)
+    with open_site(context, repo, make_choice(key, unsigned), url, wait) as site:
+        publication = repository.refresh(site)
+        write_page(site.root, site.identity)
     show.print_publication(publication, as_json=as_json)
 
 
@@ -185,36 +193,37 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     repo: RepoOption = None,
     key: KeyOption = None,
+    unsigned: UnsignedOption = False,
     url: UrlOption = None,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Remove old versions. What a kept package pins with an exact version stays, whatever its age."""
-    site = open_site(context, repo, key, url, wait)
-    if dry_run:
-        pruning = retention.decide_pruning(site.root, keep=keep, days=days)
-    else:
-        _, pruning = retention.prune(site, keep=keep, days=days)
-        write_page(site.root, site.identity)
-    if as_json:
-        show.print_json(
-            {
-                "files": pruning.files,
-                "releases": [" ".join(release) for release in pruning.releases],
-                "snapshots": [f"{snapshot.suite} {snapshot.number}" for snapshot in pruning.snapshots],
-            }
-        )
-        return
-    for source, version in pruning.releases:
-        typer.echo(f"{source} {version}")
-    for snapshot in pruning.snapshots:
-        show.say(
-            f"snapshot {snapshot.number} of {snapshot.suite} is forgotten"
-            if not dry_run
-            else f"snapshot {snapshot.number} of {snapshot.suite} would be forgotten"
-        )
-    total = show.size(sum(pruning.files.values()))
-    show.say(f"{len(pruning.files)} files, {total}: " + ("would be removed" if dry_run else "removed"))
+    with open_site(context, repo, make_choice(key, unsigned), url, wait, change=not dry_run) as site:
+        if dry_run:
+            pruning = retention.decide_pruning(site.root, keep=keep, days=days)
+        else:
+            _, pruning = retention.prune(site, keep=keep, days=days)
+            write_page(site.root, site.identity)
+        if as_json:
+            show.print_json(
+                {
+                    "files": pruning.files,
+                    "releases": [" ".join(release) for release in pruning.releases],
+                    "snapshots": [f"{snapshot.suite} {snapshot.number}" for snapshot in pruning.snapshots],
+                }
+            )
+            return
+        for source, version in pruning.releases:
+            typer.echo(f"{source} {version}")
+        for snapshot in pruning.snapshots:
+            show.say(
+                f"snapshot {snapshot.number} of {snapshot.suite} is forgotten"
+                if not dry_run
+                else f"snapshot {snapshot.number} of {snapshot.suite} would be forgotten"
+            )
+        total = show.size(sum(pruning.files.values()))
+        show.say(f"{len(pruning.files)} files, {total}: " + ("would be removed" if dry_run else "removed"))
 
 
 @app.command("verify")
@@ -227,6 +236,8 @@ def verify_repository(context: typer.Context, repo: RepoOption = None, as_json: 
     else:
         for line in report.surplus:
             show.say(f"not published: {line}")
+        if is_unsigned(root):
+            show.say("WARNING: nothing is signed")
         show.say(f"checked {report.checked} files of {', '.join(find_suites(root))}")
     if report.faults:
         raise IntegrityError(
@@ -236,28 +247,58 @@ def verify_repository(context: typer.Context, repo: RepoOption = None, as_json: 
         )
 
 
-def open_site(context: typer.Context, repo: Path | None, key: str | None, url: str | None, wait: float = 0) -> Site:
+@contextmanager
+def open_site(
+    context: typer.Context, repo: str | None, choice: KeyChoice, url: str | None, wait: float, *, change: bool = True
+) -> Iterator[Site]:
     """The repository that the options name, to be changed. Raises UsageError when there is none."""
     project: Project = context.obj.project
-    return Site(
-        root=find_root(context, repo),
-        identity=make_identity(project),
-        choice=KeyChoice(home=find_keys(), name=key or ""),
-        url=url or "",
-        patience=wait,
-    )
+    with open_root(context, repo, change=change, wait=wait) as root:
+        yield Site(
+            root=root,
+            identity=make_identity(project),
+            choice=choice,
+            url=url or "",
+            patience=wait,
+        )
+
+
+def make_choice(key: str | None, unsigned: bool) -> KeyChoice:
+    """What the options say of signing."""
+    if key and unsigned:
+        raise UsageError("--key and --unsigned contradict each other", hint="drop one of them")
+    return KeyChoice(home=find_keys(), name=key or "", unsigned=unsigned)
 
 
 def make_identity(project: Project) -> Identity:
     """Who publishes, by the project's settings."""
+    settings = project.settings
     return Identity(
-        origin=project.settings.origin, label=project.settings.label, maintainer=project.settings.maintainer
+        origin=settings.origin, label=settings.label, maintainer=settings.maintainer, valid_days=settings.valid_days
     )
 
 
-def find_root(context: typer.Context, repo: Path | None) -> Path:
-    """The repository that the options name. Raises UsageError when there is none."""
-    root = (repo or context.obj.project.repository).absolute()
-    if not find_suites(root):
-        raise UsageError(f"{root} is not a published repository", hint=f"run: hapkg publish --repo {root}")
-    return Path(root)
+def find_place(project: Project, repo: str | None) -> Place:
+    """The repository that --repo names, or the project's own."""
+    return parse_place(repo, Path.cwd()) if repo else project.repository
+
+
+def find_root(context: typer.Context, repo: str | None) -> Path:
+    """The repository that the options name, as a folder to look at. Raises UsageError when there is none."""
+    return context.with_resource(open_root(context, repo))
+
+
+def check_url(root: Path, place: Place, url: str | None) -> None:
+    """Raise UsageError when nobody said how nodes reach a repository that is not on this machine."""
+    if not isinstance(place, Path) and not (url or find_url(root)):
+        raise UsageError(f"how nodes reach {place} is not known", hint="say it once: --url https://HOST/FOLDER/")
+
+
+@contextmanager
+def open_root(context: typer.Context, repo: str | None, *, change: bool = False, wait: float = 0) -> Iterator[Path]:
+    """The repository that the options name, as a folder. Raises UsageError when there is none."""
+    place = find_place(context.obj.project, repo)
+    with open_repository(place, context.obj.store.root, change=change, patience=wait) as root:
+        if not find_suites(root):
+            raise UsageError(f"{place} is not a published repository", hint=f"run: hapkg publish --repo {place}")
+        yield root

@@ -22,20 +22,22 @@ from pathlib import Path
 from urllib.parse import quote
 
 from hapkg import disk, history
-from hapkg.client import Identity, make_sources, write_sources
+from hapkg.client import Identity, find_url, make_sources, write_sources
 from hapkg.control import Suite
 from hapkg.errors import MachineError, RepositoryError
 from hapkg.history import Snapshot, find_snapshot, read_snapshot
 from hapkg.indexes import (
     Pool,
+    compute_digest,
     find_suites,
     name_by_hash,
     read_digests,
     read_pool,
     read_release,
 )
-from hapkg.signing import KeyChoice, SigningKey, export_key, find_key
-from hapkg.staging import stage
+from hapkg.place import PATIENCE
+from hapkg.signing import KeyChoice, SigningKey, export_key, find_key, identify_keys, strip_armor
+from hapkg.staging import note_signatures, stage
 from hapkg.upload import NOTHING, Arrival, Upload, bring, sort_files
 
 __all__ = ["Identity", "KeyChoice", "Pool", "Publication", "Upload", "make_sources", "publish", "read_pool"]
@@ -57,6 +59,8 @@ class Publication:
     keyring: Path
     sources: tuple[Path, ...]
     """The .sources files, the one to recommend first."""
+    url: str = ""
+    """Where nodes reach the repository; "" in its folder alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +71,7 @@ class Site:
     identity: Identity
     choice: KeyChoice
     url: str = ""
-    """Where users will find the repository; without it the .sources files point at root itself (file:)."""
+    """Where users will find the repository; "": where they did until now, or else in root itself (file:)."""
     patience: float = 0
     """Seconds to wait for another one who publishes."""
 
@@ -102,8 +106,7 @@ def publish(
     """Add the uploads to the repository at root, which is made when missing; write only what changes.
 
     Every suite that is published already is brought up to date too, with the identity and the key given. url is where
-    users will find the repository; without it the .sources files point at root itself (file:). With a pocket, what was
-    built for SUITE is published as SUITE-POCKET.
+    users will find the repository, see Site. With a pocket, what was built for SUITE is published as SUITE-POCKET.
 
     Raises RepositoryError when an upload contradicts the pool or itself, when there is nothing to publish, or when the
     secret key lies inside the repository; BusyError while another publish runs for longer than patience, in seconds;
@@ -123,7 +126,7 @@ def publish(
         return Change(act="publish", states=states, arrival=arrival)
 
     site = Site(root=root.absolute(), identity=identity, choice=key, url=url, patience=patience)
-    check_key_folder(site.root, site.choice)
+    check_choice(site.root, site.choice)
     with _blaming_the_disk(site.root), bring(site.root, uploads) as brought:
         return change(site, decide)
 
@@ -177,10 +180,10 @@ def refresh(site: Site) -> Publication:
 def change(site: Site, decide: Callable[[], Change]) -> Publication:
     """Publish what decide gives; it is asked with the lock held, after the remains of a killed publish are gone."""
     root = site.root
-    check_key_folder(site.root, site.choice)
+    check_choice(site.root, site.choice)
     with _blaming_the_disk(root):
         disk.make_folder(root / _PRIVATE)
-        with disk.lock(root / _PRIVATE / "lock", work=f"publish into {root}", seconds=site.patience):
+        with disk.lock(root / _PRIVATE / "lock", what=f"the repository {root}", hint=PATIENCE, seconds=site.patience):
             _clear(root)
             try:
                 return _publish(site, decide())
@@ -188,8 +191,15 @@ def change(site: Site, decide: Callable[[], Change]) -> Publication:
                 _clear(root)
 
 
-def check_key_folder(root: Path, choice: KeyChoice) -> None:
-    """Raise RepositoryError when the secret key lies, or would lie, inside the repository."""
+def check_choice(root: Path, choice: KeyChoice) -> None:
+    """Raise RepositoryError when the secret key lies, or would lie, inside the repository, or none may be missing."""
+    if choice.unsigned:
+        if signed := sorted(root.glob("dists/*/InRelease")):
+            raise RepositoryError(
+                f"suite {signed[0].parent.name} of {root} is signed, and would not be any more",
+                hint="every node would refuse it; publish what is not signed into another repository",
+            )
+        return
     if choice.folder.is_relative_to(root.resolve()):
         raise RepositoryError(
             f"the secret key would lie inside the repository: {choice.folder}",
@@ -221,13 +231,14 @@ def _publish(site: Site, change: Change) -> Publication:
     changed = stage(root, states, arrival.new, identity=identity, key=key, renew=change.renew)
     if changed or arrival.new:
         _put_in_place(root, changed, arrival.new, act=change.act, keys=key.fingerprints)
+    if key.fingerprints:
+        for suite in changed:
+            note_signatures(root, suite, key)
     _remove(root, change)
     keyring = root / f"{identity.keyring}.gpg"
-    armored = export_key(key, armored=True)
-    disk.replace(keyring, export_key(key, armored=False))
-    disk.replace(keyring.with_suffix(".asc"), armored)
+    armored = _export(root, keyring, key) if key.fingerprints else b""
     suites = tuple(sorted(states))
-    uri = site.url or f"file:{quote(str(root))}"
+    url = site.url or find_url(root)
     return Publication(
         added=tuple(arrival.new),
         present=arrival.present,
@@ -235,8 +246,26 @@ def _publish(site: Site, change: Change) -> Publication:
         unchanged=tuple(suite for suite in suites if suite not in changed),
         key=key,
         keyring=keyring,
-        sources=write_sources(root, suites, identity.name, uri, armored.decode()),
+        sources=write_sources(root, suites, identity.name, url or f"file:{quote(str(root))}", armored.decode()),
+        url=url,
     )
+
+
+def _export(root: Path, keyring: Path, key: SigningKey) -> bytes:
+    """Bring the public key up to date in the repository, without asking gpg for one that did not change; its text."""
+    text, note = keyring.with_suffix(".asc"), root / _PRIVATE / "signed" / ".keyring"
+    before = note.read_text("utf-8") if note.is_file() else ""
+    state = identify_keys(key)
+    if not (state and before == _note_keyring(state, keyring, text)):
+        armored = export_key(key, armored=True)
+        disk.replace(keyring, strip_armor(armored))
+        disk.replace(text, armored)
+        disk.replace(note, _note_keyring(state, keyring, text).encode())
+    return text.read_bytes()
+
+
+def _note_keyring(state: str, keyring: Path, text: Path) -> str:
+    return " ".join((state, *(compute_digest(file) for file in (keyring, text) if file.is_file())))
 
 
 def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, act: str, keys: tuple[str, ...]) -> None:
@@ -257,7 +286,8 @@ def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, ac
         disk.move({source / path: target / path for path in digests})
         history.add_snapshot(root, suite, act, keys, digests)
         for name in ("Release", "Release.gpg", "InRelease"):
-            disk.move({source / name: target / name})
+            if (source / name).exists():
+                disk.move({source / name: target / name})
         history.drop_generations(root, suite)
     shutil.rmtree(root / _PRIVATE / "cache", ignore_errors=True)
     if (staging / "cache").is_dir():

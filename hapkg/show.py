@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError
@@ -18,6 +20,7 @@ from hapkg.plan import Action, Step
 from hapkg.recipe import Recipe
 from hapkg.repository import Publication
 from hapkg.store import Artifact
+from hapkg.times import Record, order_phases
 from hapkg.upstream import RemotePatch
 
 if TYPE_CHECKING:
@@ -69,6 +72,52 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     print_table(("package", "version", "outcome", "time", "log", "reason"), rows)
 
 
+def print_reasons(steps: Sequence[Step]) -> None:
+    """For each source, what happens and why, with every input that changed, old and new."""
+    for step in steps:
+        print(f"{step.source}: {step.action} {step.version or ''}".rstrip() + f" - {step.reason}")  # noqa: T201
+        for change in step.changes:
+            print(f"  {change.name}: {_shorten(change.old)} -> {_shorten(change.new)}")  # noqa: T201
+
+
+def describe_step(step: Step) -> dict[str, Any]:
+    """A step for scripts."""
+    return {
+        "source": step.source,
+        "action": step.action,
+        "version": step.version,
+        "reason": step.reason,
+        "changes": [{"input": change.name, "old": change.old, "new": change.new} for change in step.changes],
+    }
+
+
+def print_times(record: Record) -> None:
+    """The table of a run, its critical path, and what that path's time was spent on."""
+    rows = sorted((times for times in record.sources if times.spans), key=lambda times: times.spans[0].start)
+    phases = order_phases([span.phase for times in rows for span in times.spans])
+    head = ("source", "ending", "start", "end", *phases)
+    print_table(
+        head,
+        [
+            (
+                times.source,
+                times.ending,
+                f"{times.spans[0].start:.0f}",
+                f"{times.end:.0f}",
+                *(f"{sums[phase]:.1f}" if phase in sums else "-" for phase in phases),
+            )
+            for times in rows
+            for sums in [times.sum()]
+        ],
+    )
+    path = " -> ".join(times.source for times in record.find_critical_path())
+    print(f"\nwall time: {duration(record.seconds)}, jobs: {record.jobs}")  # noqa: T201
+    print(f"critical path: {path or 'none'}")  # noqa: T201
+    shares = sorted(record.break_down().items(), key=lambda share: -share[1])
+    told = [f"{phase} {seconds:.0f} s ({100 * seconds / max(record.seconds, 0.01):.0f} %)" for phase, seconds in shares]
+    print(f"on it: {', '.join(told)}")  # noqa: T201
+
+
 def print_publication(publication: Publication, *, as_json: bool) -> None:
     """What a publish did, and how a node uses it."""
     if as_json:
@@ -80,6 +129,7 @@ def print_publication(publication: Publication, *, as_json: bool) -> None:
                 "fingerprint": publication.key.fingerprint,
                 "keyring": str(publication.keyring),
                 "sources": [str(path) for path in publication.sources],
+                "url": publication.url,
             }
         )
         return
@@ -89,9 +139,17 @@ def print_publication(publication: Publication, *, as_json: bool) -> None:
         say(f"published {suite}")
     for suite in publication.unchanged:
         say(f"{suite} is unchanged")
-    say(f"signed by {publication.key.fingerprint}" + (" (made just now)" if publication.key.made else ""))
+    if publication.key.fingerprint:
+        say(f"signed by {publication.key.fingerprint}" + (" (made just now)" if publication.key.made else ""))
+    else:
+        say("WARNING: nothing is signed; apt takes it with Trusted: yes alone, and so does whoever sits between")
     say("on a node, as root:")
-    print(f"install -m 644 {publication.sources[0]} /etc/apt/sources.list.d/")  # noqa: T201
+    file = publication.sources[0]
+    if publication.url.startswith("http"):
+        address = f"{publication.url.rstrip('/')}/{quote(file.name)}"
+        print(f"/usr/lib/apt/apt-helper download-file {address} /etc/apt/sources.list.d/{file.name}")  # noqa: T201
+    else:
+        print(f"install -m 644 {file} /etc/apt/sources.list.d/")  # noqa: T201
     print("apt update && apt install ha-stack")  # noqa: T201
 
 
@@ -140,6 +198,7 @@ def describe_outcome(outcome: Outcome) -> dict[str, Any]:
         "outcome": outcome.ending,
         "reason": outcome.reason,
         "seconds": round(outcome.seconds, 1),
+        "fault": outcome.fault,
         "log": str(outcome.log) if outcome.log else None,
         "phases": dict(outcome.artifact.seconds) if outcome.artifact else {},
         "packages": [path.name for path in outcome.artifact.paths(".deb")] if outcome.artifact else [],
@@ -213,6 +272,13 @@ class Board:
             elapsed = seconds if seconds is not None else time.monotonic() - started if started else None
             table.add_row(name, versions.get(name, ""), state, duration(elapsed) if elapsed else "", style=colour)
         return table
+
+
+def _shorten(value: str | None) -> str:
+    """A value of an input: digests are told by their first figures."""
+    if value is None:
+        return "none"
+    return " ".join(word[:12] if re.fullmatch("[0-9a-f]{40,64}", word) else word for word in value.split()) or "empty"
 
 
 def _paint(text: str, code: str) -> str:

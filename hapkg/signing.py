@@ -8,7 +8,9 @@ the user's own gpg home, with the user's own agent, which is not hapkg's to end.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import os
 import shlex
 import shutil
@@ -35,6 +37,8 @@ class KeyChoice:
     """The gpg home of hapkg's own key; the key is made there on first use. Unused when a name is given."""
     name: str = ""
     """Fingerprint or e-mail address of one of the user's keys, or "" for hapkg's own."""
+    unsigned: bool = False
+    """Sign nothing at all: only because somebody said so."""
 
     @property
     def folder(self) -> Path:
@@ -60,7 +64,11 @@ class SigningKey:
     @property
     def fingerprints(self) -> tuple[str, ...]:
         """All keys that sign, the newest first."""
-        return (self.fingerprint, *self.others)
+        return (self.fingerprint, *self.others) if self.fingerprint else ()
+
+
+UNSIGNED = SigningKey(home=None, fingerprint="")
+"""No key."""
 
 
 def find_key(choice: KeyChoice, *, owner: str) -> SigningKey:
@@ -68,6 +76,8 @@ def find_key(choice: KeyChoice, *, owner: str) -> SigningKey:
 
     Raises RepositoryError when the user has no such key, several, or one that cannot sign.
     """
+    if choice.unsigned:
+        return UNSIGNED
     if choice.name:
         return _find_named_key(choice.name)
     made = False
@@ -131,10 +141,31 @@ def export_key(key: SigningKey, *, armored: bool) -> bytes:
     )
 
 
+def strip_armor(armored: bytes) -> bytes:
+    """The data inside the text form of RFC 9580, section 6.2."""
+    body = armored.decode("ascii").partition("\n\n")[2].partition("\n-----END")[0]
+    return base64.b64decode("".join(line for line in body.splitlines() if not line.startswith("=")))
+
+
+def identify_keys(key: SigningKey) -> str:
+    """What changes whenever the public keys that sign do; "" when only gpg can tell."""
+    if key.home is None or not (key.home / "pubring.kbx").is_file():
+        return ""
+    return f"{','.join(key.fingerprints)} {hashlib.sha256((key.home / 'pubring.kbx').read_bytes()).hexdigest()}"
+
+
 def sign(key: SigningKey, file: Path) -> tuple[bytes, bytes]:
     """The file signed: its text with the signature around it (InRelease), and the signature alone (Release.gpg)."""
     users = [word for fingerprint in key.fingerprints for word in ("--local-user", fingerprint)]
     options = ("--yes", "--digest-algo", "SHA512", *users)
+    if key.home is not None:
+        with _open_home(key.home) as short:  # one agent for both
+            gpg = shlex.join(["gpg", "--homedir", str(short), *_GPG, *options])
+            script = (
+                f'{gpg} --output "$1/clear" --clearsign "$2" && {gpg} --output "$1/detached" --armor --detach-sign "$2"'
+            )
+            _command_agent(short, "sh", "-c", script, "sign", str(short), str(file), doing="sign")
+            return (short / "clear").read_bytes(), (short / "detached").read_bytes()
     clear = run_gpg(key.home, *options, "--clearsign", "--output", "-", str(file), doing="sign", secret=True)
     detached = run_gpg(
         key.home, *options, "--armor", "--detach-sign", "--output", "-", str(file), doing="sign", secret=True
@@ -241,12 +272,16 @@ def run_gpg(home: Path | None, *arguments: str, doing: str, secret: bool = False
 
 def _run_with_agent(home: Path, *arguments: str, doing: str) -> bytes:
     """gpg as the command of an agent: an agent started so ends with its command, soon, even if hapkg is killed."""
+    return _command_agent(home, "gpg", "--homedir", str(home), *_GPG, *arguments, doing=doing)
+
+
+def _command_agent(home: Path, *argv: str, doing: str) -> bytes:
+    ended = '"$@"; status=$?; gpgconf --homedir "$0" --kill gpg-agent >&2; exit $status'
     try:
-        agent = ("gpg-agent", "--homedir", str(home), "--daemon", "--")
-        return _capture([*agent, "gpg", "--homedir", str(home), *_GPG, *arguments], doing=doing)
+        agent = ("gpg-agent", "--homedir", str(home), "--daemon", "--", "sh", "-c", ended, str(home))
+        return _capture([*agent, *argv], doing=doing)
     finally:
         gpgconf = ("gpgconf", "--homedir", str(home))
-        run([*gpgconf, "--kill", "gpg-agent"], check=False, cleanup=True)
         if Path(f"/run/user/{os.getuid()}/gnupg").is_dir():  # there gpg keeps sockets when it can
             run([*gpgconf, "--remove-socketdir"], check=False, cleanup=True)
 

@@ -17,6 +17,7 @@ from hapkg.indexes import (
     COMPONENTS,
     compute_digest,
     find_architectures,
+    find_newest,
     make_indexes,
     make_release,
     name_by_hash,
@@ -46,19 +47,23 @@ def stage(
     staging = root / _PRIVATE / "staging"
     cache = root / _PRIVATE / "cache"
     disk.make_folder(staging)
-    for file in cache.glob("*.db"):  # work on copies: a database cut short by a kill is never seen again
-        disk.copy(file, staging / "cache" / file.name)
+    # work on copies: a database cut short by a kill is never seen again
+    disk.copy_all({staging / "cache" / file.name: file for file in cache.glob("*.db")})
+    incoming = f"{root / INCOMING}/"
     for path, file in new.items():
-        (staging / path).parent.mkdir(parents=True, exist_ok=True)
-        if file.is_relative_to(root / INCOMING):
+        if str(file).startswith(incoming):
+            (staging / path).parent.mkdir(parents=True, exist_ok=True)
             file.replace(staging / path)
-        else:
-            disk.copy(file, staging / path)
+    disk.copy_all({staging / path: file for path, file in new.items() if not str(file).startswith(incoming)})
     changed = []
-    _link_pool(root / "pool", staging / "pool")
+    if (root / "pool").is_dir():
+        if (staging / "pool").is_dir():
+            _link_pool(str(root / "pool"), str(staging / "pool"))
+        else:
+            (staging / "pool").symlink_to(root / "pool")
     for suite, paths in sorted(states.items()):
-        known = read_release(root / "dists" / suite / "InRelease").get("Architectures", "").split()
-        architectures = sorted({*known, *find_architectures(paths)})
+        known = read_release(find_newest(root, suite)).get("Architectures", "").split()
+        architectures = sorted({*known, *find_architectures(paths, known)})
         fields = {
             "Origin": identity.origin,
             "Label": identity.label,
@@ -76,31 +81,31 @@ def stage(
             continue
         _check_clock(root, suite, release)
         folder = staging / "dists" / suite
-        for path, digest in read_digests(read_release(staging / f"Release-{suite}")).items():
-            disk.copy(folder / path, folder / name_by_hash(path, digest))
-            disk.settle(folder / path)
-        signed, signature = sign(key, staging / f"Release-{suite}")
-        for name, content in (("Release", release), ("Release.gpg", signature), ("InRelease", signed)):
-            disk.write(folder / name, content)
-        disk.make_newer(folder / "InRelease", root / "dists" / suite / "InRelease")
+        digests = read_digests(read_release(staging / f"Release-{suite}"))
+        disk.copy_all({folder / name_by_hash(path, digest): folder / path for path, digest in digests.items()})
+        for path in digests:
+            (folder / path).chmod(0o644)
+        disk.sync_all(folder / path for path in digests)
+        disk.write(folder / "Release", release)
+        if key.fingerprints:
+            signed, signature = sign(key, staging / f"Release-{suite}")
+            disk.write(folder / "Release.gpg", signature)
+            disk.write(folder / "InRelease", signed)
+        disk.make_newer(find_newest(staging, suite), find_newest(root, suite))
         changed.append(suite)
     return tuple(changed)
 
 
-def _link_pool(pool: Path, staged: Path) -> None:
+def _link_pool(pool: str, staged: str) -> None:
     """Let the staged pool lead to all that is published, by few links: whole folders where nothing new lies in them."""
-    if not pool.is_dir():
-        return
-    if not staged.is_dir():
-        disk.make_folder(staged.parent)
-        staged.symlink_to(pool)
-        return
+    with os.scandir(staged) as entries:
+        there = {entry.name: entry.is_dir() for entry in entries}
     with os.scandir(pool) as entries:
         for entry in entries:
-            if not os.path.lexists(staged / entry.name):
-                (staged / entry.name).symlink_to(entry.path)
-            elif entry.is_dir():
-                _link_pool(Path(entry.path), staged / entry.name)
+            if entry.name not in there:
+                os.symlink(entry.path, f"{staged}/{entry.name}")  # noqa: PTH211 - there are thousands
+            elif there[entry.name]:
+                _link_pool(entry.path, f"{staged}/{entry.name}")
 
 
 def _is_same(
@@ -128,19 +133,35 @@ def _is_current(root: Path, suite: Suite, release: bytes, key: SigningKey, valid
 def _is_complete(root: Path, suite: Suite, key: SigningKey, valid_days: int) -> bool:
     """Whether all that the suite's Release file names is there, and signed by this key for long enough."""
     folder = root / "dists" / suite
-    if read_release(folder / "InRelease") != read_release(folder / "Release"):
+    release = read_release(folder / "Release")
+    if read_release(find_newest(root, suite)) != release or _ends_soon(folder / "Release", valid_days):
         return False
     try:
-        for path, digest in read_digests(read_release(folder / "Release")).items():
+        for path, digest in read_digests(release).items():
             if compute_digest(folder / path) != digest or compute_digest(folder / name_by_hash(path, digest)) != digest:
                 return False
     except FileNotFoundError:
         return False
-    return (
-        not _ends_soon(folder / "Release", valid_days)
-        and has_signed(key, folder / "InRelease")
-        and has_signed(key, folder / "Release.gpg", folder / "Release")
-    )
+    if not key.fingerprints or is_noted(root, suite, key):
+        return True
+    return has_signed(key, folder / "InRelease") and has_signed(key, folder / "Release.gpg", folder / "Release")
+
+
+def note_signatures(root: Path, suite: Suite, key: SigningKey) -> None:
+    """Write down that hapkg made the signatures of a suite, so that the next publish needs no gpg to believe them."""
+    disk.replace(root / _PRIVATE / "signed" / suite, _describe_signatures(root, suite, key))
+
+
+def is_noted(root: Path, suite: Suite, key: SigningKey) -> bool:
+    """Whether the signatures of a suite are, to the last byte, those that hapkg made with this key."""
+    file = root / _PRIVATE / "signed" / suite
+    return file.is_file() and file.read_bytes() == _describe_signatures(root, suite, key)
+
+
+def _describe_signatures(root: Path, suite: Suite, key: SigningKey) -> bytes:
+    folder = root / "dists" / suite
+    lines = [f"{compute_digest(folder / name)}  {name}" for name in ("Release", "Release.gpg", "InRelease")]
+    return "\n".join((*key.fingerprints, *lines, "")).encode()
 
 
 def _drop_dates(release: bytes) -> bytes:
@@ -155,7 +176,7 @@ def _ends_soon(release: Path, valid_days: int) -> bool:
 
 def _check_clock(root: Path, suite: Suite, release: bytes) -> None:
     """apt ignores, without a word, an InRelease that is older than the one it has."""
-    before = read_release(root / "dists" / suite / "InRelease").get("Date")
+    before = read_release(find_newest(root, suite)).get("Date")
     now = next(line[6:] for line in release.decode().splitlines() if line.startswith("Date: "))
     if before and parsedate_to_datetime(now) < parsedate_to_datetime(before):
         raise MachineError(

@@ -4,6 +4,10 @@ lock                        held by the one process that changes state
 sources/sha256/<digest>     upstream files by content (written by origin)
 chroots/<suite>/            base chroots (written by chroot)
 archives/<suite>/           Debian packages that builds installed
+layers/<key>/               build dependencies, installed (written by layer)
+resolved/<question>.json    apt's answers (written by resolve)
+runs/<time>.json            when each source of a run was in which phase (written by times)
+jobs/                       fifos of running builds (written by jobserver)
 builds/<key>/               finished builds: artifact.json, packages, log
 failed/<suite>/<source>/    the last failure of a source: build.log
 work/                       scratch, emptied at every start
@@ -16,8 +20,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +52,10 @@ class Artifact:
     seconds: Mapping[str, float]
     """Duration of each phase."""
     folder: Path
-
-    @property
-    def digest(self) -> str:
-        """sha256 over the names and digests of its binary packages: what a build that uses it depends on."""
-        debs = {name: digest for name, digest in self.files.items() if name.endswith(".deb")}
-        return hashlib.sha256(json.dumps(debs, sort_keys=True).encode()).hexdigest()
+    packages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What each binary package is to its users: "digest" of its content, and what it "depends" on."""
+    stamps: Mapping[str, Sequence[int]] = field(default_factory=dict, compare=False)
+    """Size and time of each file in the store, by which a file is found to be untouched."""
 
     def paths(self, *suffixes: str) -> tuple[Path, ...]:
         """Paths of its files with one of these endings, by name."""
@@ -86,7 +88,9 @@ class Store:
         with contextlib.ExitStack() as stack:
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(disk.lock(self.root / "lock", work=f"hapkg on {self.root}"))
+                stack.enter_context(
+                    disk.lock(self.root / "lock", what=f"the state folder {self.root}", hint="wait until it has ended")
+                )
             except OSError as cause:
                 raise MachineError(
                     f"the state folder {self.root} cannot be used: {cause.strerror}", hint="choose another with --cache"
@@ -120,7 +124,8 @@ class Store:
         new = target.parent / f".new-{artifact.key}"
         shutil.rmtree(new, ignore_errors=True)
         shutil.copytree(made, new)
-        table = asdict(artifact)
+        stamps = {name: _read_stamp(new / name) for name in artifact.files}
+        table = asdict(replace(artifact, stamps=stamps))
         del table["folder"]
         (new / _DESCRIPTION).write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", "utf-8")
         for file in new.iterdir():
@@ -143,15 +148,28 @@ class Store:
         artifact.folder.rename(doomed)
         shutil.rmtree(doomed)
 
-    def verify(self, artifact: Artifact) -> None:
-        """Check every file of a build against its digest. Raises IntegrityError."""
+    def verify(self, artifact: Artifact, *, quick: bool = False) -> None:
+        """Check every file of a build against its digest. Raises IntegrityError.
+
+        quick reads only files whose size or time is not what it was when they were stored.
+        """
         for name, digest in artifact.files.items():
             file = artifact.folder / name
+            if quick and name in artifact.stamps and _read_stamp(file) == tuple(artifact.stamps[name]):
+                continue
             if not file.is_file() or file_digest(file) != digest:
                 raise IntegrityError(
                     f"{file} is not what the build of {artifact.source} made",
                     hint=f"run: hapkg clean {artifact.source}",
                 )
+
+
+def _read_stamp(file: Path) -> tuple[int, int]:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return (-1, 0)
+    return (found.st_size, found.st_mtime_ns)
 
 
 def file_digest(file: Path) -> str:
@@ -168,6 +186,6 @@ def _read_artifact(folder: Path) -> Artifact | None:
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return None
     words = (artifact.source, artifact.version, artifact.suite, artifact.architecture, artifact.origin)
-    tables = (artifact.inputs, artifact.files, artifact.seconds)
+    tables = (artifact.inputs, artifact.files, artifact.seconds, artifact.packages, artifact.stamps)
     sound = all(isinstance(word, str) for word in words) and all(isinstance(table, dict) for table in tables)
     return artifact if sound and artifact.key == folder.name else None

@@ -24,8 +24,12 @@ from hapkg.config import Settings
 from hapkg.control import BinaryName, Suite, fold_description
 from hapkg.errors import RecipeError
 from hapkg.recipe import Recipe
+from hapkg.site import Logging, Site
+from hapkg.site_facts import describe_site
 
 _LICENSES = "licenses"
+_BYTE_CODE = "__pycache__"
+"""What Python leaves beside modules that tests import."""
 _EXECUTABLE_MARK = b"#!"
 _PLAIN_DOLLAR = re.compile(r"\$(?![A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})")
 
@@ -85,6 +89,8 @@ def render_debian(
         "versions": versions,
         "licenses": sorted({*licenses, "GPL-3+"}),
     }
+    site_files = render_site(recipe.site, settings, templates) if recipe.site else {}
+    values["site_files"] = sorted(site_files)
     files: dict[str, bytes] = {}
     for path, source in sorted(sources.items()):
         if source.suffix != ".j2":
@@ -96,6 +102,8 @@ def render_debian(
                 files.setdefault(f"{package.package}.{path.removeprefix('package.')}", rendered)
         else:
             files[path] = _render(environment, source, values)
+    if recipe.site:
+        files.update({f"root{path}": content for path, content in site_files.items()})
     for name in recipe.patches:
         files[f"patches/{name}"] = (recipe.folder / "patches" / name).read_bytes()
     if recipe.series:
@@ -103,12 +111,42 @@ def render_debian(
     return DebianFolder(files={path: content for path, content in files.items() if content.strip()})
 
 
-def render_page(values: Mapping[str, Any]) -> str:
-    """The page of a repository, from hapkg's own template: markup, so that every value is escaped."""
+def render_site(site: Site, settings: Settings, templates: Path) -> dict[str, bytes]:
+    """The files of a site on each of its nodes, by absolute path: the same bytes for all of them.
+
+    Raises RecipeError when a template is wrong.
+    """
+    etc, environment = f"{settings.prefix}/etc", _make_environment(templates)
+    base = {"site": site, "prefix": settings.prefix, "package": f"{settings.package_prefix}stack-site"}
+    wanted: dict[str, tuple[str, dict[str, Any]]] = {
+        f"{etc}/corosync/corosync.conf": ("corosync.conf", {}),
+        f"{etc}/ha-stack/cluster.crm": ("cluster.crm", {}),
+    }
+    if site.uses_dlm:
+        wanted[f"{etc}/dlm/dlm.conf"] = ("dlm.conf", {})
+    for resource in site.drbd:
+        members = site.find_members(resource)
+        wanted[f"{etc}/drbd.d/{resource.name}.res"] = ("drbd.res", {"resource": resource, "members": members})
+    default = Logging()
+    if (site.logging.facility, site.logging.file) != (default.facility, default.file):
+        wanted["/etc/rsyslog.d/ha-stack-site.conf"] = ("rsyslog.conf", {})
+    if site.logging.file != default.file:
+        wanted["/etc/logrotate.d/ha-stack-site"] = ("logrotate", {})
+    files = {
+        path: _render(environment, templates / "site-files" / f"{name}.j2", {**base, **more}).rstrip() + b"\n"
+        for path, (name, more) in sorted(wanted.items())
+    }
+    digests = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
+    facts = json.dumps({**describe_site(site), "files": digests}, indent=2)
+    return {**files, f"{etc}/ha-stack/site.json": f"{facts}\n".encode()}
+
+
+def render_page(values: Mapping[str, Any], name: str = "index.html.j2") -> str:
+    """A page, by default of a repository, from hapkg's own template: markup, so that every value is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hapkg", "data"), undefined=jinja2.StrictUndefined, autoescape=True
     )
-    return environment.get_template("index.html.j2").render(values)
+    return environment.get_template(name).render(values)
 
 
 def _find_templates(*folders: Path) -> dict[str, Path]:
@@ -117,7 +155,7 @@ def _find_templates(*folders: Path) -> dict[str, Path]:
     for folder in folders:
         for file in sorted(folder.rglob("*")):
             path = file.relative_to(folder)
-            if file.is_file() and path.parts[0] != _LICENSES:
+            if file.is_file() and path.parts[0] != _LICENSES and path.parent.name != _BYTE_CODE:
                 found.setdefault(str(path).removesuffix(".j2"), file)
     return found
 
@@ -135,6 +173,9 @@ def _make_environment(templates: Path) -> jinja2.Environment:
     environment.filters["fold_description"] = fold_description
     environment.filters["rfc5322"] = format_datetime
     environment.filters["make_word"] = make_word
+    environment.filters["crm_value"] = lambda value: str(value).lower() if isinstance(value, bool) else value
+    environment.filters["drbd_value"] = lambda value: ("yes" if value else "no") if isinstance(value, bool) else value
+    environment.filters["drbd_address"] = lambda address: f"ipv6 [{address}]" if ":" in address else address
     return environment
 
 

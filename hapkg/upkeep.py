@@ -33,7 +33,7 @@ def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int
         for folder in folders:
             shutil.rmtree(store.root / folder, ignore_errors=True)
         for chroot in chroots.list_chroots(store.root):
-            chroots.make_archives(store.root, chroot.suite)
+            chroots.make_folders(store.root, chroot.suite)
     return max(0, before - _measure(store.root))
 
 

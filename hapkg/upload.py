@@ -54,16 +54,18 @@ def bring(root: Path, uploads: Sequence[Upload]) -> Iterator[tuple[Upload, ...]]
     folder = disk.make_scratch(root / INCOMING, f"{socket.gethostname()}-")
     try:
         brought = []
+        copies: dict[Path, Path] = {}
         for number, upload in enumerate(uploads):
             files = []
             for file in find_package_files(upload):
                 files.append(file)
                 if not (root / _make_pool_path(upload, file.name)).exists():
                     files[-1] = folder / file.name
-                    if files[-1].exists():  # two uploads that may contradict each other
+                    if files[-1] in copies:  # two uploads that may contradict each other
                         files[-1] = folder / str(number) / file.name
-                    disk.copy(file, files[-1])
+                    copies[files[-1]] = file
             brought.append(Upload(suite=upload.suite, source=upload.source, files=tuple(files)))
+        disk.copy_all(copies)
         yield tuple(brought)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -86,7 +88,7 @@ def sort_files(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> 
             path = places.get((upload.suite, file.name)) or _make_pool_path(upload, file.name)
             existing = new.get(path, root / path)
             found = existing.exists()
-            expected = compute_digest(existing) if found else published.get(path) or removed.get(path)
+            expected = published.get(path) or (compute_digest(existing) if found else removed.get(path))
             wanted.setdefault(upload.suite, set()).add(path)
             if expected is not None and expected != compute_digest(file):
                 clashes.append((file.name, upload.source, (f"published: {existing}", f"built: {file}")))

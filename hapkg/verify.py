@@ -8,7 +8,7 @@ from pathlib import Path
 from hapkg.control import Suite
 from hapkg.errors import RepositoryError
 from hapkg.history import find_missing, list_snapshots, read_removed, read_snapshot
-from hapkg.indexes import compute_digest, find_suites, name_by_hash, read_digests, read_pool, read_release
+from hapkg.indexes import compute_digest, find_newest, find_suites, name_by_hash, read_digests, read_pool, read_release
 from hapkg.signing import check_signature
 
 
@@ -48,17 +48,25 @@ def verify(root: Path) -> Report:
     )
 
 
+def is_unsigned(root: Path) -> bool:
+    """Whether a repository was never signed: it has neither a key nor a signature."""
+    return not any(next(root.glob(kind), None) for kind in ("*-archive-keyring.gpg", "dists/*/InRelease"))
+
+
 def _find_faults(root: Path, suite: Suite) -> list[str]:
     """Faults of the signatures and indexes of a suite."""
     folder = root / "dists" / suite
     faults = []
     keyrings = sorted(root.glob("*-archive-keyring.gpg"))
+    newest = find_newest(root, suite)
     for files in (("InRelease",), ("Release.gpg", "Release")):
-        if not any(check_signature(keyring, *(folder / name for name in files)) for keyring in keyrings):
+        if not is_unsigned(root) and not any(
+            check_signature(keyring, *(folder / name for name in files)) for keyring in keyrings
+        ):
             faults.append(f"dists/{suite}/{files[0]} carries no good signature of the repository's own key")
-    if read_release(folder / "InRelease") != read_release(folder / "Release"):
+    if read_release(newest) != read_release(folder / "Release"):
         faults.append(f"dists/{suite}/Release is not what InRelease says")
-    for path, digest in read_digests(read_release(folder / "InRelease")).items():
+    for path, digest in read_digests(read_release(newest)).items():
         for name in (path, name_by_hash(path, digest)):
             if not (folder / name).is_file() or compute_digest(folder / name) != digest:
                 faults.append(f"dists/{suite}/{name} is missing, or is not what InRelease says")

@@ -9,21 +9,26 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from hapkg import chroot as chroots
 from hapkg import command
+from hapkg.chroot import Chroot
 from hapkg.config import Project
 from hapkg.control import BinaryName, SourceName, Suite
-from hapkg.errors import RepositoryError
+from hapkg.errors import BuildError, RepositoryError
 from hapkg.graph import Graph, make_graph
 from hapkg.history import read_held
 from hapkg.kernel import add_packages
 from hapkg.lock import Lock, read_lock
 from hapkg.mirror import Mirror, find_mirror
 from hapkg.origin import Tarball, fetch_commit
-from hapkg.plan import PLACEHOLDER, Release, Step, decide, defer, make_inputs
-from hapkg.recipe import Recipe, read_recipes
+from hapkg.plan import PLACEHOLDER, Action, Release, Step, decide, defer, find_visible, make_inputs
+from hapkg.recipe import Recipe, Style, read_recipes
 from hapkg.repository import Upload
+from hapkg.resolve import choose_relations, read_relations, recall, resolve
+from hapkg.site import SITE_FILE, read_site
+from hapkg.site_package import add_site
 from hapkg.store import TARBALLS, Artifact, Store
 from hapkg.template import DebianFolder, render_debian
 from hapkg.vcs import Commit, find_commit
@@ -51,10 +56,14 @@ class Workshop:
     """Sources that are built from a commit of upstream's repository; recipes holds their recipe for that commit."""
 
 
-def open_workshop(project: Project, store: Store, suite: str | None, mirror: str | None) -> Workshop:
-    """Read recipes, graph and published versions. suite and mirror are what the command line says."""
+def open_workshop(
+    project: Project, store: Store, suite: str | None, mirror: str | None, site: Path | None = None
+) -> Workshop:
+    """Read recipes, graph and published versions. suite, mirror and site are what the command line says."""
     chosen = project.pick_suite(suite)
     recipes = add_packages(read_recipes(project), project.settings, chosen, store.root, read_architecture())
+    if file := find_site(project, site):
+        recipes = add_site(recipes, project, read_site(file))
     published = read_held(project.repository, chosen)
     return Workshop(
         project=project,
@@ -71,6 +80,12 @@ def open_workshop(project: Project, store: Store, suite: str | None, mirror: str
         parallel=count_cores(),
         lock=read_lock(project.root, chosen),
     )
+
+
+def find_site(project: Project, named: Path | None) -> Path | None:
+    """The site file: the named one, or site.toml of the checkout, if there is one."""
+    default = project.root / SITE_FILE
+    return named or (default if default.exists() else None)
 
 
 def take_snapshots(workshop: Workshop, names: Sequence[SourceName], kind: str, ref: str | None) -> Workshop:
@@ -93,8 +108,11 @@ def make_snapshot_recipe(recipe: Recipe, commit: Commit, ref: str | None) -> Rec
     return recipe.model_copy(update={"version": version, "date": commit.date, "upstream": upstream, "origins": ()})
 
 
-def make_plan(workshop: Workshop, targets: Sequence[SourceName]) -> tuple[Step, ...]:
-    """The steps for the targets and all they need, in build order. Reads the store, changes nothing."""
+def make_plan(workshop: Workshop, targets: Sequence[SourceName], *, hasty: bool = False) -> tuple[Step, ...]:
+    """The steps for the targets and all they need, in build order. Reads the store, changes nothing.
+
+    A hasty plan leaves open what apt was not asked before.
+    """
     base = chroots.find_chroot(workshop.store.root, workshop.suite)
     builds = workshop.store.list_builds()
     finished: dict[SourceName, Artifact] = {}
@@ -103,16 +121,59 @@ def make_plan(workshop: Workshop, targets: Sequence[SourceName]) -> tuple[Step, 
         recipe = workshop.recipes[name]
         waiting = [need for need in workshop.graph.needs[name] if need not in finished]
         if waiting:
-            step = defer(recipe, waiting)
+            step = _defer(workshop, recipe, waiting, base, builds)
         else:
-            digest = base.digest if base else "none yet"
-            step = decide_step(workshop, recipe, digest, builds, finished)
+            step = _try_step(workshop, recipe, base, builds, finished, hasty=hasty)
             if base is None:
                 step = replace(step, reason=f"no base chroot of {workshop.suite} yet")
         if step.artifact is not None:
             finished[name] = step.artifact
         steps.append(step)
     return tuple(steps)
+
+
+def _try_step(
+    workshop: Workshop,
+    recipe: Recipe,
+    base: Chroot | None,
+    builds: Sequence[Artifact],
+    finished: Mapping[SourceName, Artifact],
+    *,
+    hasty: bool,
+) -> Step:
+    """The step of a source; one whose dependencies the archive lacks will fail when it is built."""
+    try:
+        if hasty and base and recall(base, find_relations(workshop, recipe, finished), workshop.store.root) is None:
+            reason = "its build dependencies are not resolved yet"
+            return Step(source=recipe.name, action=Action.MAYBE, reason=reason, version=None, key=None)
+        return decide_step(workshop, recipe, base, builds, finished)
+    except BuildError as error:
+        return Step(source=recipe.name, action=Action.BUILD, reason=error.brief, version=None, key=None)
+
+
+def _defer(
+    workshop: Workshop,
+    recipe: Recipe,
+    waiting: Sequence[SourceName],
+    base: Chroot | None,
+    builds: Sequence[Artifact],
+) -> Step:
+    """The step of a source that waits. One that pins versions is built whenever one of its sources is."""
+    own = [build for build in builds if build.source == recipe.name and build.suite == workshop.suite]
+    known: dict[str, object] | None = None
+    if base is not None and own and not any(package.stack for package in recipe.packages):
+        debian = render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, {})
+        known = make_inputs(
+            recipe,
+            debian,
+            suite=workshop.suite,
+            architecture=read_architecture(),
+            chroot_digest=base.digest,
+            depends={},
+            stack={},
+        )
+        del known["depends"], known["stack"]
+    return defer(recipe, waiting, own[-1] if own else None, known)
 
 
 def collect_uploads(workshop: Workshop) -> tuple[Upload, ...]:
@@ -140,32 +201,59 @@ def collect_uploads(workshop: Workshop) -> tuple[Upload, ...]:
 def decide_step(
     workshop: Workshop,
     recipe: Recipe,
-    chroot_digest: str,
+    base: Chroot | None,
     builds: Sequence[Artifact],
     finished: Mapping[SourceName, Artifact],
 ) -> Step:
-    architecture = read_architecture()
-    inputs = collect_inputs(workshop, recipe, chroot_digest, architecture, finished)
+    """The step of a source whose needs are all finished. Raises BuildError when the archive lacks a dependency."""
+    inputs = collect_inputs(workshop, recipe, base, finished)
     return decide(recipe, inputs, suite=workshop.suite, builds=builds, published=workshop.published)
 
 
 def collect_inputs(
-    workshop: Workshop,
-    recipe: Recipe,
-    chroot_digest: str,
-    architecture: str,
-    finished: Mapping[SourceName, Artifact],
+    workshop: Workshop, recipe: Recipe, base: Chroot | None, finished: Mapping[SourceName, Artifact]
 ) -> dict[str, object]:
+    """All that decides what a build of this recipe gives."""
     debian = render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, finished)
-    needs = workshop.graph.needs[recipe.name]
+    visible = find_stack(workshop, recipe, finished)
+    relations = find_relations(workshop, recipe, finished, debian)
     return make_inputs(
         recipe,
         debian,
         suite=workshop.suite,
-        architecture=architecture,
-        chroot_digest=chroot_digest,
-        stack={need: finished[need].digest for need in needs},
+        architecture=read_architecture(),
+        chroot_digest=base.digest if base else "none yet",
+        depends=resolve(base, relations, workshop.store.root, source=recipe.source) if base else {},
+        stack={name: package["digest"] for name, package in visible.items()},
     )
+
+
+def find_relations(
+    workshop: Workshop,
+    recipe: Recipe,
+    finished: Mapping[SourceName, Artifact],
+    debian: DebianFolder | None = None,
+) -> tuple[str, ...]:
+    """What the archive must give to a build: its own build dependencies, and what the stack's packages need."""
+    debian = debian or render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, finished)
+    visible = find_stack(workshop, recipe, finished)
+    fields = [*read_relations(debian.files["control"].decode()), *(package["depends"] for package in visible.values())]
+    return choose_relations(fields, workshop.graph.providers)
+
+
+def find_stack(
+    workshop: Workshop, recipe: Recipe, finished: Mapping[SourceName, Artifact]
+) -> dict[BinaryName, Mapping[str, str]]:
+    """The packages of the stack that a build sees, and what each is to it. A meta-package only names versions."""
+    if recipe.style is Style.META:
+        return {}
+    offered = {
+        BinaryName(name): package
+        for need in workshop.graph.needs[recipe.name]
+        for name, package in finished[need].packages.items()
+        if name in workshop.graph.providers
+    }
+    return {name: offered[name] for name in find_visible(recipe.needs, offered)}
 
 
 def render(

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -183,12 +183,12 @@ def test_a_repository_without_history_gets_one(root: Path, issue: Issue, stacks:
 
 
 def test_a_lock_waits_as_long_as_it_is_told(tmp_path: Path) -> None:
-    with disk.lock(tmp_path / "lock", work="work"):
+    with disk.lock(tmp_path / "lock", what="work", hint=""):
         begun = time.monotonic()
-        with pytest.raises(BusyError), disk.lock(tmp_path / "lock", work="work", seconds=0.3):
+        with pytest.raises(BusyError), disk.lock(tmp_path / "lock", what="work", hint="", seconds=0.3):
             pass
         assert 0.3 <= time.monotonic() - begun < 5
-    with disk.lock(tmp_path / "lock", work="work"):
+    with disk.lock(tmp_path / "lock", what="work", hint=""):
         pass
 
 
@@ -197,14 +197,14 @@ def test_packages_are_copied_before_the_lock_is_taken(
 ) -> None:
     issue(stacks(1))
     copied: list[Path] = []
-    copy = disk.copy
+    copy_all = disk.copy_all
 
-    def record(source: Path, target: Path) -> None:
-        copied.append(target)
-        copy(source, target)
+    def record(copies: Mapping[Path, Path]) -> None:
+        copied.extend(copies)
+        copy_all(copies)
 
-    monkeypatch.setattr(disk, "copy", record)
-    with disk.lock(root / ".hapkg/lock", work="work"), pytest.raises(BusyError):
+    monkeypatch.setattr(disk, "copy_all", record)
+    with disk.lock(root / ".hapkg/lock", what="work", hint=""), pytest.raises(BusyError):
         issue(stacks(2))
     assert [path.name for path in copied] == ["ha-stack_1.2-2+ha12.0_all.deb"]
     assert list((root / ".hapkg/incoming").iterdir()) == []

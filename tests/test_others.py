@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hapkg.mirror import find_mirror
 from hapkg.signing import KeyChoice, find_active
-from tests.packages import OWN, Builds, Issue, read_index, run, serve
+from tests.packages import OWN, TRIXIE, Builds, Issue, read_index, run, serve
 
 
 @pytest.fixture
@@ -98,3 +101,20 @@ def test_apt_ftparchive_without_our_caches_says_the_same(root: Path, tmp_path: P
             return stanza["Filename"]
 
         assert sorted(mine, key=order) == sorted(theirs, key=order) != []
+
+
+@pytest.mark.usefixtures("url")
+def test_apt_of_trixie_reads_it_without_a_warning(root: Path, tmp_path: Path) -> None:
+    mirror = find_mirror(None)
+    chroot = tmp_path / "trixie"
+    options = ("--quiet", "--mode=root", "--variant=apt", f"--architectures={OWN}")
+    run("mmdebstrap", *options, "trixie", chroot, *(mirror.lines(TRIXIE)[:1] if mirror else ()))
+    (chroot / "etc/apt/sources.list").unlink()
+    shutil.copytree(root, chroot / "srv/apt")
+    text = (root / "ha-stack.sources").read_text()
+    sources = re.sub("URIs: .*", "URIs: file:/srv/apt", text).replace("Types: deb", "Types: deb deb-src")
+    (chroot / "etc/apt/sources.list.d/ha.sources").write_text(sources)
+    assert (chroot / "usr/bin/sqv").is_file()
+    output = run("chroot", chroot, "apt-get", "update", "--audit", "-o", "APT::Update::Error-Mode=any")
+    assert not re.search(r"^(W|E|N|A|Err|Audit|Warning|Notice)\b", output, re.MULTILINE | re.IGNORECASE), output
+    assert "Inst ha-stack (1.2-2+ha12.0 " in run("chroot", chroot, "apt-get", "install", "--simulate", "ha-stack")

@@ -680,7 +680,7 @@ def test_a_second_publisher_is_told_who_is_at_work_and_a_dead_one_holds_nobody_u
         deadline = time.monotonic() + 10
         while not (lock.is_file() and lock.read_text()) and time.monotonic() < deadline:
             time.sleep(0.01)
-        with pytest.raises(BusyError, match=f"another publish into .* is running: process {pid} on .* since 20.*Z$"):
+        with pytest.raises(BusyError, match=f"the repository .* is in use by process {pid} on .* since 20.*Z$"):
             issue(builds(1))
     finally:
         os.kill(pid, signal.SIGKILL)
@@ -747,3 +747,10 @@ def test_an_index_that_is_not_the_signed_one_is_an_error(root: Path, issue: Issu
         read_pool(root, BOOKWORM)
     with pytest.raises(RepositoryError, match="is missing, or is not the one that InRelease names"):
         issue(builds(2))
+
+
+def test_the_address_that_nodes_know_stays_until_another_one_is_given(issue: Issue, builds: Builds) -> None:
+    assert "URIs: file:/" in issue(builds(1)).sources[0].read_text()
+    assert "URIs: https://one.example/\n" in issue(builds(1), url="https://one.example/").sources[0].read_text()
+    assert "URIs: https://one.example/\n" in issue(builds(2)).sources[0].read_text()
+    assert "URIs: https://two.example/\n" in issue(url="https://two.example/").sources[0].read_text()

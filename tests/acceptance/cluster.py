@@ -45,8 +45,8 @@ class Machine:
         return self.run(script, check=False).stdout
 
     def find(self, program: str) -> str:
-        """Pids of a program on the machine."""
-        return self.tell(f"pidof {program}").strip()
+        """Pid of a daemon on the machine. The oldest: pacemaker-based, for one, forks to write its file."""
+        return (self.tell(f"pidof {program}").split() or [""])[-1]
 
     def unplug(self) -> None:
         """Cut the cable between machine and switch."""

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ import pytest
 
 from hapkg.control import Suite
 from hapkg.mirror import find_mirror, read_apt_options
+from tests.acceptance.formation import Cluster, form_cluster
 
 CHECKOUT = Path(__file__).parents[2]
 HAPKG = Path(sys.executable).with_name("hapkg")
+SITE = Path(__file__).with_name("site.toml")
 SUITE = os.environ.get("HAPKG_SUITE", "bookworm")
 
 
@@ -86,9 +89,9 @@ def _hapkg(*arguments: str) -> str:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """build-all and publish, then the repository over HTTP on loopback."""
-    outcomes = json.loads(_hapkg("build-all", "--suite", SUITE, "--json"))
+    outcomes = json.loads(_hapkg("build-all", "--suite", SUITE, "--site", str(SITE), "--json"))
     repository = CHECKOUT / "apt"
-    _hapkg("publish", "--repo", str(repository), "--suite", SUITE)
+    _hapkg("publish", "--repo", str(repository), "--suite", SUITE, "--site", str(SITE))
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(repository))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -130,6 +133,19 @@ def make_node(bare: Path, stack: Stack, url: str | None) -> Iterator[Node]:
         yield node
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def cluster(bare_node: Path, stack: Stack) -> Iterator[Cluster]:
+    """Two nodes in a cluster, and a machine that has the stack and no site. Tests leave it whole."""
+    with contextlib.ExitStack() as scope:
+        # By file:, so that what a test publishes later reaches a machine whose network has nobody else in it.
+        nodes = [scope.enter_context(make_node(bare_node, stack, None)) for _ in range(3)]
+        wanted = ("ha-stack ha-stack-site", "ha-stack ha-stack-site", "ha-stack")
+        script = "apt-get update && apt-get install -y rsyslog iproute2 "
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda pair: pair[0].run(script + pair[1]), zip(nodes, wanted, strict=True)))
+        yield scope.enter_context(form_cluster([node.root for node in nodes]))
 
 
 @pytest.fixture(scope="session")

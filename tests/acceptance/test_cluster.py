@@ -1,96 +1,11 @@
-"""Two nodes that install the published stack form a cluster, and stay one through what happens to clusters."""
+"""What a cluster of two nodes does through what happens to clusters."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 
-import pytest
-
-from tests.acceptance.cluster import Machine, make_switch, start_machine
-from tests.acceptance.conftest import Stack, make_node
-from tests.chroot.machine import wait_until
-
-FOLDER = "/opt/ha/etc/corosync"
-PATIENCE = 180
-"""Seconds. A cluster waits for its own timeouts, here on a machine that may be busy."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cluster:
-    """Two nodes of one cluster and a machine that is none of its."""
-
-    one: Machine
-    two: Machine
-    stranger: Machine
-
-    @property
-    def nodes(self) -> tuple[Machine, Machine]:
-        """Its members."""
-        return self.one, self.two
-
-    def is_whole(self) -> bool:
-        """Whether both nodes see both online, under one designated controller."""
-        return all(
-            re.search(r"Online: \[ fiesta-ha1 fiesta-ha2 \]", (text := node.tell("crm_mon -1")))
-            and "partition with quorum" in text
-            for node in self.nodes
-        )
-
-    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for something that the cluster does. Fails with what both nodes see, and the first one's log."""
-        wait_until(condition, what, seconds=PATIENCE, evidence=self.describe)
-
-    def wait_until_whole(self) -> None:
-        """Wait until both nodes are online."""
-        self.wait_until(self.is_whole, "cluster of two nodes")
-
-    def describe(self) -> str:
-        """What there is to look at when something does not happen."""
-        seen = [node.tell("crm_mon -1 --inactive --failcounts --operations; crm configure show") for node in self.nodes]
-        log = [node.tell("grep -vE ' (info|debug)' /opt/ha/var/log/pacemaker/pacemaker.log") for node in self.nodes]
-        return "\n".join((*seen, *(text[-6000:] for text in log)))
-
-
-def start(machine: Machine) -> None:
-    """Start the cluster's services as an administrator does."""
-    machine.run("service corosync start")
-    machine.run("service pacemaker start")
-
-
-@pytest.fixture(scope="module")
-def cluster(bare_node: Path, stack: Stack) -> Iterator[Cluster]:
-    """The how-to's two nodes, installed, configured and started."""
-    with contextlib.ExitStack() as scope:
-        roots = [scope.enter_context(make_node(bare_node, stack, stack.url)) for _ in range(3)]
-        with ThreadPoolExecutor(2) as pool:
-            script = "apt-get update && apt-get install -y ha-stack rsyslog iproute2"
-            list(pool.map(lambda node: node.run(script), roots))
-        switch = scope.enter_context(make_switch())
-        names = ("fiesta-ha1", "fiesta-ha2", "stranger")
-        one, two, stranger = (
-            scope.enter_context(start_machine(node.root, switch, name=name, address=f"192.168.132.{11 + number}/24"))
-            for number, (node, name) in enumerate(zip(roots, names, strict=True))
-        )
-        cluster = Cluster(one=one, two=two, stranger=stranger)
-        one.run(f"cp {FOLDER}/corosync.conf.example {FOLDER}/corosync.conf; corosync-keygen -l")
-        for name in ("corosync.conf", "authkey"):
-            file = two.root / FOLDER[1:] / name
-            file.write_bytes((one.root / FOLDER[1:] / name).read_bytes())
-            file.chmod(0o400)
-        for node in cluster.nodes:
-            node.run("rsyslogd")  # the package has a unit, no init script
-            start(node)
-        cluster.wait_until_whole()
-        one.run("crm configure property stonith-enabled=false")  # no node of this test has a power switch
-        yield cluster
-        for node in cluster.nodes:
-            node.run("service pacemaker stop; service corosync stop", check=False)
+from tests.acceptance.formation import FOLDER, Cluster, is_at, locate
 
 
 def test_both_nodes_have_quorum(cluster: Cluster) -> None:
@@ -136,33 +51,7 @@ def test_pacemaker_refuses_to_start_without_corosync(cluster: Cluster) -> None:
     cluster.stranger.run(f"rm {FOLDER}/corosync.conf")
 
 
-RESOURCES = """
-crm configure <<END
-primitive state ocf:pacemaker:Stateful op monitor role=Promoted interval=10s op monitor role=Unpromoted interval=11s
-clone state-clone state meta promotable=true promoted-max=1 clone-max=2 notify=true interleave=true
-primitive follower ocf:pacemaker:Dummy op monitor interval=10s
-colocation follower-with-state inf: follower state-clone:Promoted
-order state-then-follower Mandatory: state-clone:promote follower:start
-property no-quorum-policy=freeze
-commit
-END
-"""
-
-
-def locate(node: Machine, resource: str) -> str:
-    """The node that a resource runs on, as another one sees it; for a clone where it is promoted."""
-    told = node.tell(f"crm_resource --resource {resource} --locate 2>&1")
-    places = re.findall(r"is running on: (\S+)( Promoted)?", told)
-    return next((name for name, _ in sorted(places, key=lambda place: not place[1])), "")
-
-
-def is_at(node: Machine, resource: str, place: str) -> bool:
-    """Whether a resource runs on a node, as another one sees it."""
-    return locate(node, resource) == place
-
-
 def test_a_promoted_resource_and_its_follower_move_together(cluster: Cluster) -> None:
-    cluster.one.run(RESOURCES)
     cluster.wait_until(lambda: locate(cluster.one, "follower") != "", "follower")
     here = locate(cluster.one, "follower")
     assert locate(cluster.one, "state-clone") == here
@@ -187,6 +76,7 @@ def test_an_upgrade_touches_no_daemon_resource_or_file_of_the_site(cluster: Clus
     assert cluster.one.run(files).stdout == sums
     assert cluster.is_whole()
     assert locate(cluster.two, "follower") == place
+    assert re.search("corosync, pacemakerd.* run from before an upgrade", cluster.one.tell("ha-stack check"))
 
 
 def test_a_node_in_its_cluster_is_not_removed(cluster: Cluster) -> None:
@@ -194,7 +84,8 @@ def test_a_node_in_its_cluster_is_not_removed(cluster: Cluster) -> None:
     assert done.returncode != 0
     assert "stop the cluster on this node first" in done.stdout
     assert cluster.is_whole()
-    assert cluster.two.run("dpkg-query -W -f '${db:Status-Status}' ha-stack").stdout == "installed"
+    packages = "ha-stack ha-stack-site"  # the site's goes before the one that it needs
+    assert cluster.two.run(f"dpkg-query -W -f '${{db:Status-Status}} ' {packages}").stdout == "installed installed "
 
 
 def test_the_services_go_on_when_a_node_loses_corosync(cluster: Cluster) -> None:

@@ -63,8 +63,9 @@ def test_independent_recipes_build_at_the_same_time(built: Built) -> None:
 
 def test_what_needs_another_source_waits_for_it(built: Built) -> None:
     told = built.run.stderr.splitlines()
-    end = next(index for index, line in enumerate(told) if line.startswith("ha-one: built"))
-    assert [line for line in told[:end] if line.startswith(("ha-two", "ha-stack"))] == []
+    end = told.index("ha-one: check")  # what others may use is whole when its rules are kept; lintian takes its time
+    early = {line.partition(": ")[2] for line in told[:end] if line.startswith(("ha-two", "ha-stack"))}
+    assert early <= {"fetch", "source", "layer", "wait"}, "what needs no other source is done meanwhile"
 
 
 def test_dependencies_come_from_what_a_program_links(built: Built) -> None:
@@ -102,7 +103,7 @@ def test_the_log_tells_every_phase_and_command(built: Built) -> None:
     log = Path(built.run.outcomes["ha-one"]["log"]).read_text()
     assert [line for line in log.splitlines() if line.startswith("=== ")] == [
         "=== dependencies",
-        "=== compile",
+        "=== unpack",
         "=== collect",
     ]
     assert "PASS: one-test" in log

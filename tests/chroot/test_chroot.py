@@ -23,6 +23,7 @@ def test_schroot_is_told_of_it_in_files_of_our_name_alone(hapkg: Hapkg) -> None:
     ]
     assert sorted(files) == [
         Path("/etc/schroot/chroot.d", hapkg.chroot),
+        Path("/etc/schroot/hapkg", f"{hapkg.chroot}.config"),
         Path("/etc/schroot/hapkg", f"{hapkg.chroot}.fstab"),
     ]
 

@@ -9,9 +9,13 @@ from tests.chroot.miniature import Miniature, make_plain_source
 
 # Each is a small file system in a mount namespace of its own, which is gone with its last process.
 PLACES = {
-    # where sessions write: the dependencies do not fit
+    # where sessions write: what the build makes does not fit
     "chroot": """
         mount -t tmpfs -o size=20m tmpfs /var/lib/schroot/union/overlay
+    """,
+    # where layers are made: the dependencies do not fit
+    "layers": """
+        mount -t tmpfs -o size=2m tmpfs "$HAPKG_CACHE/layers"
     """,
     # the state folder with everything but the base chroot: the downloaded packages do not fit
     "cache": f"""
@@ -32,7 +36,7 @@ PLACES = {
 
 @pytest.mark.parametrize("where", PLACES)
 def test_a_full_disk_is_one_clear_error(hapkg: Hapkg, project: Miniature, where: str) -> None:
-    project.add("large", make_plain_source())
+    project.add("large", make_plain_source(build=["head -c 40000000 /dev/zero > large"]))
     within = ("unshare", "--mount", "sh", "-ec", f'{PLACES[where]}\nexec "$@"', "sh")
     done = hapkg.on(project.root).run("build", "large", "--no-lintian", within=within)
     assert done.status == 9, done.stderr

@@ -103,7 +103,7 @@ def test_a_failed_build_is_not_in_the_store(broken: Done, hapkg: Hapkg) -> None:
 
 def test_an_undeclared_build_dependency_is_not_there_though_it_is_built(broken: Done) -> None:
     complaint = find(broken, "ha-two")
-    assert complaint.brief == "ha-two fails in phase compile with exit status 2"
+    assert complaint.brief == "ha-two fails in phase configure with exit status 2"
     assert any("Package requirements (one >= 1.0) were not met" in line for line in complaint.details)
     assert complaint.details[-1] == f"again: hapkg build ha-two --suite {SUITE}"
 

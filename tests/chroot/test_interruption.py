@@ -50,7 +50,7 @@ def test_a_second_hapkg_is_refused_and_ctrl_c_ends_the_first_with_all_its_builds
 
 
 def test_sigterm_while_dependencies_are_installed_ends_apt_too(hapkg: Hapkg, project: Miniature) -> None:
-    project.add("early", make_plain_source())
+    project.add("early", make_plain_source(), build_depends=["libglib2.0-dev"])  # no layer of other tests has it
     running = hapkg.on(project.root).start("build", "early", "--no-lintian")
     log = hapkg.cache / "failed" / SUITE / "ha-early" / "build.log"
     wait_until(lambda: log.exists() and "Setting up" in log.read_text(), "package set up", seconds=300)

@@ -269,3 +269,35 @@ def test_a_process_dies_with_hapkg(tmp_path: Path, number: signal.Signals) -> No
         hapkg.send_signal(number)
         hapkg.wait(SOON)
     assert wait_until(lambda: not is_alive(pid))
+
+
+def test_a_conversation_is_lines_both_ways_and_ends_with_its_input() -> None:
+    with command.converse(["sh", "-c", 'while read -r line; do echo "<$line>"; done']) as program:
+        program.tell("one  two")
+        assert program.hear() == "<one  two>"
+        program.tell("three")
+        assert program.hear() == "<three>"
+
+
+def test_a_conversation_with_a_program_that_ended_quotes_its_last_words() -> None:
+    with pytest.raises(ProcessError) as caught, command.converse(["sh", "-c", "echo why >&2; exit 3"]) as program:
+        program.hear()
+    assert caught.value.details == ("why",)
+
+
+def test_stopping_ends_a_conversation() -> None:
+    try:
+        with pytest.raises(Interrupted), command.converse(["sh", "-c", "echo begun; exec sleep 60"]) as program:
+            assert program.hear() == "begun"
+            command.stop_all()
+            program.hear()
+    finally:
+        command.reset()
+
+
+def test_the_last_kill_spares_a_stranger_who_got_the_number_of_a_process_that_ended() -> None:
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
+        command._kill_all([stranger])
+        time.sleep(0.05)
+        assert stranger.poll() is None
+        stranger.kill()

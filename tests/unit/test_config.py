@@ -152,3 +152,11 @@ def test_keys_live_outside_the_state_folder(tmp_path: Path, monkeypatch: pytest.
     assert find_keys() == Path("/xdg/hapkg/keys")
     monkeypatch.setenv("HAPKG_KEYS", "/named")
     assert find_keys() == Path("/named")
+
+
+def test_the_repository_of_a_project_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.hapkg]\nmaintainer = "a <a@b.invalid>"\nrepository = "s3://packages/apt"\n'
+    )
+    with pytest.raises(ConfigError, match="must be a folder; a repository elsewhere is named with --repo"):
+        find_project(tmp_path)

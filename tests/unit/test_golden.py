@@ -19,6 +19,8 @@ from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.graph import make_graph
 from hapkg.plan import choose_version
 from hapkg.recipe import Recipe, read_recipes
+from hapkg.site import read_site
+from hapkg.site_package import add_site
 from hapkg.template import DebianFolder, render_debian
 from tests.unit.samples import CHECKOUT
 
@@ -26,6 +28,7 @@ GOLDEN = Path(__file__).with_name("golden")
 BOOKWORM = Suite("bookworm")
 NAMES = sorted(f"ha-{file.parent.name}" for file in (CHECKOUT / "recipes").glob("*/recipe.toml"))
 PROJECT = find_project(CHECKOUT)
+SITE = "ha-stack-site"
 
 
 @functools.cache
@@ -35,6 +38,15 @@ def read_all() -> dict[SourceName, Recipe]:
 
 def version_of(recipe: Recipe) -> str:
     return choose_version(recipe, BOOKWORM, "a key", [])
+
+
+@functools.cache
+def render_example() -> DebianFolder:
+    """The debian/ folder of the example's site."""
+    recipe = add_site({}, PROJECT, read_site(CHECKOUT / "docs/site.example.toml"))[SourceName(SITE)]
+    return render_debian(
+        recipe, PROJECT.settings, PROJECT.templates, suite=BOOKWORM, version="1+ha12.1", key="0" * 64, versions={}
+    )
 
 
 @functools.cache
@@ -65,17 +77,26 @@ def _rewrite(pytestconfig: pytest.Config) -> None:
         shutil.rmtree(GOLDEN, ignore_errors=True)
         for name in NAMES:
             render(name).write(GOLDEN / name)
+        render_example().write(GOLDEN / SITE)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_packaging_is_what_it_was(name: str) -> None:
-    made, golden = dict(render(name).files), read_golden(GOLDEN / name)
+    compare(render(name), name)
+
+
+def test_the_example_of_a_site_is_what_it_was() -> None:
+    compare(render_example(), SITE)
+
+
+def compare(folder: DebianFolder, name: str) -> None:
+    made, golden = dict(folder.files), read_golden(GOLDEN / name)
     changed = sorted(path for path in made.keys() | golden.keys() if made.get(path) != golden.get(path))
     assert not changed, f"if this is meant: pytest tests/unit/test_golden.py --golden, then git diff ({changed})"
 
 
 def test_every_golden_folder_has_its_recipe() -> None:
-    assert sorted(folder.name for folder in GOLDEN.iterdir()) == NAMES
+    assert sorted(folder.name for folder in GOLDEN.iterdir()) == sorted([*NAMES, SITE])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,13 +15,14 @@ from tests.unit.samples import CHECKOUT
 
 LAYERS = (
     ("errors", "options", "picture"),
-    ("command", "control", "version"),
-    ("config", "disk", "mirror"),
-    ("client", "signing", "store", "upstream"),
-    ("keys", "recipe"),
+    ("command", "control", "place", "version"),
+    ("config", "content", "disk", "jobserver", "mirror", "phases"),
+    ("bucket", "client", "rsync", "signing", "store", "upstream"),
+    ("keys", "remote", "site"),
+    ("recipe", "site_facts"),
     ("automake", "graph", "indexes", "signature", "template"),
-    ("vcs",),
-    ("archive", "history", "plan"),
+    ("schedule", "vcs"),
+    ("archive", "history", "plan", "site_package"),
     ("upload",),
     ("keyring", "page", "staging"),
     ("origin", "repository"),
@@ -29,25 +30,45 @@ LAYERS = (
     ("identity",),
     ("draft",),
     ("chroot",),
-    ("health", "kernel"),
+    ("acks", "guest_agent", "guest_service", "initrd", "monitor"),
+    ("guest_image",),
+    ("guest",),
+    ("proof",),
+    ("looks", "proof_report", "prove"),
+    ("formation", "writing"),
+    ("changes", "losses"),
+    ("story",),
+    ("health", "kernel", "layer", "resolve"),
     ("build", "upkeep", "workshop"),
+    ("making", "site_check"),
     ("pipeline",),
-    ("doctor", "show"),
-    ("chroot_commands", "repo_commands"),
+    ("doctor", "times"),
+    ("show",),
+    ("chroot_commands", "prove_commands", "repo_commands", "site_commands"),
     ("key_commands",),
     ("cli",),
 )
 """From the lowest to the highest: a module imports from lower layers alone, never from its own."""
 LIBRARIES = {
+    "boto3": {"bucket"},
+    "botocore": {"bucket"},
     "debian": {"control"},
     "jinja2": {"template"},
-    "pydantic": {"config", "lock", "recipe", "upstream"},
+    "pydantic": {"config", "lock", "recipe", "site", "upstream"},
     "rich": {"show"},
     "sh": {"command"},
-    "typer": {"chroot_commands", "cli", "key_commands", "options", "repo_commands"},
+    "typer": {
+        "chroot_commands",
+        "cli",
+        "key_commands",
+        "options",
+        "prove_commands",
+        "repo_commands",
+        "site_commands",
+    },
 }
 """The modules that know each library."""
-SPEAKING = {"chroot_commands", "cli", "key_commands", "repo_commands", "show"}
+SPEAKING = {"chroot_commands", "cli", "key_commands", "prove_commands", "repo_commands", "show", "site_commands"}
 """The modules that may print and decide how the program ends."""
 MODULES = {file.stem: file for file in (CHECKOUT / "hapkg").glob("*.py") if file.stem != "__init__"}
 RANKS = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

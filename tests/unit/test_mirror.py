@@ -132,3 +132,22 @@ Acquire::https::Proxy "";
         "Acquire::http::Proxy": "http://proxy.example.org:3128",
     }
     assert [argv[:2] for argv in asked] == [["apt-config", "dump"]]
+
+
+@pytest.mark.parametrize("name", ["InRelease", "Release"])
+def test_an_archive_that_says_it_is_not_debians_is_passed_over(tmp_path: Path, name: str) -> None:
+    other = "http://apt.example.org/some_thing/debian"
+    host = write_host(
+        tmp_path,
+        {
+            "sources.list.d/a.list": f"deb {other} bookworm main\n",
+            "sources.list.d/b.list": f"deb {DEBIAN} bookworm main\ndeb {SECURITY} bookworm-security main\n",
+        },
+    )
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    assert find_mirror(None, host, lists) == Mirror(uri=other, security=SECURITY)
+    fetched = lists / f"apt.example.org_some%5fthing_debian_dists_bookworm_{name}"
+    fetched.write_text("Hash: SHA256\n\nOrigin: Some Thing\nSuite: bookworm\n")
+    (lists / f"deb.example.org_debian_dists_bookworm_{name}").write_text("Origin: Debian\n")
+    assert find_mirror(None, host, lists) == BOTH

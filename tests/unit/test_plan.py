@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,15 @@ from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.plan import (
     PLACEHOLDER,
     Action,
+    Change,
     Release,
     Step,
     choose_version,
     decide,
     defer,
-    explain_change,
+    explain_changes,
+    find_changes,
+    find_visible,
     make_inputs,
     make_key,
 )
@@ -45,7 +47,7 @@ ONE = SourceName("ha-one")
 RECIPE = make_recipe_from(AUTOTOOLS)
 DEBIAN = DebianFolder(files={"rules": b"#!/usr/bin/make -f\n", "control": b"Source: ha-one\n"})
 GOLDEN_INPUTS = {
-    "format": 1,
+    "format": 2,
     "suite": "bookworm",
     "architecture": "amd64",
     "chroot": "c" * 64,
@@ -55,9 +57,15 @@ GOLDEN_INPUTS = {
         "rules": "2d7d14424883f3f5186659c2a6cba151b9401c41e49dc9cfcbc17011d5605cd5",
         "control": "2bef947e6b55a2d599d9f3edece5f973be7c21ca1c55245c2ad8f2a053d0b58d",
     },
-    "stack": {"ha-two": "2" * 64},
+    "depends": {"zlib1g-dev": "1:1.2"},
+    "stack": {"ha-two-dev": "2" * 64},
 }
-GOLDEN_KEY = "bbab9daf875e2e2fd0b361815cbcbeddbf976dd3c979d21cc4519977390f5c56"
+GOLDEN_KEY = "e5a95d3687be1711f87c69f1aa84ce8d340d18895ea505390ba980d19f13964e"
+
+
+def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What differs, in words."""
+    return explain_changes(find_changes(old, new))
 
 
 def make(**changes: Any) -> dict[str, Any]:
@@ -66,7 +74,8 @@ def make(**changes: Any) -> dict[str, Any]:
         "suite": BOOKWORM,
         "architecture": "amd64",
         "chroot_digest": "c" * 64,
-        "stack": {"ha-two": "2" * 64},
+        "depends": {"zlib1g-dev": "1:1.2"},
+        "stack": {"ha-two-dev": "2" * 64},
         **changes,
     }
     return make_inputs(arguments.pop("recipe", RECIPE), arguments.pop("debian", DEBIAN), **arguments)
@@ -89,7 +98,7 @@ def make_artifact(
     )
 
 
-def inputs_of(checkout: Path, stack: Mapping[SourceName, str] | None = None) -> dict[str, Any]:
+def inputs_of(checkout: Path, stack: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Inputs of the recipe one in a checkout, as a run computes them."""
     recipe = read_recipe(checkout / "recipes" / "one", package_prefix="ha-")
     debian = render_debian(
@@ -101,7 +110,7 @@ def inputs_of(checkout: Path, stack: Mapping[SourceName, str] | None = None) -> 
         key=PLACEHOLDER,
         versions={},
     )
-    arguments = {"suite": BOOKWORM, "architecture": "amd64", "chroot_digest": "c"}
+    arguments = {"suite": BOOKWORM, "architecture": "amd64", "chroot_digest": "c", "depends": {}}
     return make_inputs(recipe, debian, **arguments, stack=stack or {})  # type: ignore[arg-type]
 
 
@@ -139,15 +148,17 @@ def test_origins_with_the_same_bytes_are_one_source() -> None:
         ({"debian": DebianFolder(files={**DEBIAN.files, "rules": b"x"})}, "debian/rules changed"),
         ({"debian": DebianFolder(files={**DEBIAN.files, "new": b"x"})}, "debian/new is new"),
         ({"debian": DebianFolder(files={"rules": DEBIAN.files["rules"]})}, "debian/control is gone"),
-        ({"stack": {"ha-two": "3" * 64}}, "ha-two changed"),
-        ({"stack": {}}, "ha-two is gone"),
-        ({"stack": {"ha-two": "2" * 64, "ha-three": "3" * 64}}, "ha-three is new"),
+        ({"depends": {"zlib1g-dev": "1:1.3"}}, "zlib1g-dev changed"),
+        ({"depends": {"zlib1g-dev": "1:1.2", "m4": "1"}}, "m4 is new"),
+        ({"stack": {"ha-two-dev": "3" * 64}}, "ha-two-dev changed"),
+        ({"stack": {}}, "ha-two-dev is gone"),
+        ({"stack": {"ha-two-dev": "2" * 64, "ha-three": "3" * 64}}, "ha-three is new"),
     ],
 )
 def test_whatever_changes_a_build_changes_its_key_and_is_named(changes: dict[str, Any], reason: str) -> None:
     inputs = make(**changes)
     assert make_key(inputs) != GOLDEN_KEY
-    assert explain_change(GOLDEN_INPUTS, inputs) == reason
+    assert explain(GOLDEN_INPUTS, inputs) == reason
     step = decide(RECIPE, inputs, suite=BOOKWORM, builds=[make_artifact(GOLDEN_INPUTS, "1.2-1+ha12.1")], published=[])
     assert (step.action, step.reason, step.key) == (Action.BUILD, reason, make_key(inputs))
 
@@ -159,9 +170,9 @@ def test_another_suite_is_another_key() -> None:
 def test_a_long_explanation_is_cut() -> None:
     debian = DebianFolder(files=dict.fromkeys("abc", b"x"))
     text = "the architecture changed; debian/a is new; debian/b is new; debian/c is new; and 2 more"
-    assert explain_change(GOLDEN_INPUTS, make(architecture="arm64", debian=debian)) == text
-    assert explain_change({**GOLDEN_INPUTS, "format": 0}, GOLDEN_INPUTS) == "hapkg builds differently now"
-    assert explain_change(GOLDEN_INPUTS, GOLDEN_INPUTS) == "the finished build is gone"
+    assert explain(GOLDEN_INPUTS, make(architecture="arm64", debian=debian)) == text
+    assert explain({**GOLDEN_INPUTS, "format": 0}, GOLDEN_INPUTS) == "hapkg builds differently now"
+    assert explain(GOLDEN_INPUTS, GOLDEN_INPUTS) == "the finished build is gone"
 
 
 def test_neither_time_nor_place_of_a_checkout_is_an_input(checkout: Path, tmp_path: Path) -> None:
@@ -190,12 +201,12 @@ def test_a_changed_file_of_a_checkout_is_named(checkout: Path, file: str, reason
     path.parent.mkdir(exist_ok=True)
     with path.open("a") as opened:
         opened.write("# more\n")
-    assert explain_change(before, inputs_of(checkout)) == reason
+    assert explain(before, inputs_of(checkout)) == reason
 
 
 def test_a_build_with_other_bytes_in_the_stack_is_named(checkout: Path) -> None:
-    old, new = (inputs_of(checkout, {SourceName("ha-two"): digest}) for digest in ("2", "3"))
-    assert explain_change(old, new) == "ha-two changed"
+    old, new = (inputs_of(checkout, {"ha-two": digest}) for digest in ("2", "3"))
+    assert explain(old, new) == "ha-two changed"
 
 
 def test_a_finished_build_is_used_again() -> None:
@@ -209,13 +220,21 @@ def test_a_finished_build_is_used_again() -> None:
         version="1.2-1+ha12.7",
         key=GOLDEN_KEY,
         artifact=artifact,
+        inputs=GOLDEN_INPUTS,
     )
 
 
 def test_a_first_build_is_number_one_in_its_suite() -> None:
     other = make_artifact(make(suite=TRIXIE), "1.2-1+ha13.4", TRIXIE)
     step = decide(RECIPE, GOLDEN_INPUTS, suite=BOOKWORM, builds=[other], published=[])
-    assert step == Step(source=ONE, action=Action.BUILD, reason="not built yet", version="1.2-1+ha12.1", key=GOLDEN_KEY)
+    assert step == Step(
+        source=ONE,
+        action=Action.BUILD,
+        reason="not built yet",
+        version="1.2-1+ha12.1",
+        key=GOLDEN_KEY,
+        inputs=GOLDEN_INPUTS,
+    )
 
 
 def test_a_change_is_explained_against_the_newest_build() -> None:
@@ -272,13 +291,52 @@ def test_a_source_that_waits_has_neither_version_nor_key() -> None:
     )
 
 
-def test_the_digest_of_a_build_is_of_its_binary_packages() -> None:
-    artifact = make_artifact(GOLDEN_INPUTS, "1.2-1+ha12.1")
-    debs = {"ha-one_1_amd64.deb": "1" * 64, "ha-one-dev_1_amd64.deb": "2" * 64}
-    with_log = replace(artifact, files={**debs, "ha-one_1_amd64.buildinfo": "3" * 64})
-    same = replace(artifact, files={"x.buildinfo": "4" * 64, **dict(reversed(debs.items()))})
-    assert with_log.digest == same.digest
-    assert replace(artifact, files={**debs, "ha-one_1_amd64.deb": "0" * 64}).digest != same.digest
+def test_a_source_that_waits_may_be_reused_unless_something_else_changed() -> None:
+    last = make_artifact(GOLDEN_INPUTS, "1.2-1+ha12.1")
+    known = {name: value for name, value in GOLDEN_INPUTS.items() if name not in ("depends", "stack")}
+    waiting = [SourceName("ha-two")]
+    step = defer(RECIPE, waiting, last, known)
+    assert (step.action, step.changes) == (Action.MAYBE, ())
+    assert step.reason == "needs ha-two, built first: reused if they come out the same"
+    step = defer(RECIPE, waiting, last, {**known, "upstream": "1.3"})
+    assert (step.action, step.reason) == (
+        Action.BUILD,
+        "upstream version 1.2 became 1.3; needs ha-two, built first",
+    )
+    assert defer(RECIPE, waiting, last).action is Action.BUILD
+
+
+def test_every_change_is_named_with_old_and_new() -> None:
+    inputs = make(
+        recipe=make_recipe_from(change(AUTOTOOLS, "origins.0.sha256", "0" * 64)),
+        depends={"m4": "1", "zlib1g-dev": "1:1.3"},
+        stack={},
+    )
+    step = decide(RECIPE, inputs, suite=BOOKWORM, builds=[make_artifact(GOLDEN_INPUTS, "1.2-1+ha12.1")], published=[])
+    assert step.changes == (
+        Change(name="source", old=DIGEST, new="0" * 64),
+        Change(name="m4", old=None, new="1"),
+        Change(name="zlib1g-dev", old="1:1.2", new="1:1.3"),
+        Change(name="ha-two-dev", old="2" * 64, new=None),
+    )
+
+
+def test_a_build_sees_what_it_names_and_what_that_needs_at_run_time() -> None:
+    offered = {
+        BinaryName("ha-two-dev"): {"digest": "1", "depends": "ha-two (= 1), libc6 (>= 2)"},
+        BinaryName("ha-two"): {"digest": "2", "depends": "ha-three | elsewhere"},
+        BinaryName("ha-three"): {"digest": "3", "depends": ""},
+        BinaryName("ha-two-doc"): {"digest": "4", "depends": ""},
+    }
+    named = [BinaryName("ha-two-dev"), BinaryName("m4")]
+    assert find_visible(named, offered) == ("ha-three", "ha-two", "ha-two-dev")
+
+
+def test_a_comment_in_a_recipe_is_no_input(checkout: Path) -> None:
+    before = inputs_of(checkout)
+    recipe = checkout / "recipes" / "one" / "recipe.toml"
+    recipe.write_text("# A remark.\n" + recipe.read_text() + "\n# Another.\n")
+    assert inputs_of(checkout) == before
 
 
 def test_versions_of_the_stack_are_no_input_of_a_recipe_that_pins_none(checkout: Path) -> None:

@@ -41,7 +41,7 @@ URL = "string should match pattern '^(https?|file)://[!-~]+$'"
 URL_PATCH = {"type": "url", "name": "x.patch", "url": "https://example.org/x", "sha256": DIGEST}
 PACKAGE_KEYS = (
     "architecture, breaks, conflicts, depends, description, files, lintian-overrides, outside-prefix, package, "
-    "provides, recommends, replaces, section, stack, suggests, synopsis"
+    "pre-depends, provides, recommends, replaces, section, stack, suggests, synopsis"
 )
 
 

@@ -66,6 +66,7 @@ WHOLE: dict[str, Any] = {
             **PACKAGE,
             "section": "net",
             "files": ["bin/*"],
+            "pre-depends": ["e1 (>= 1)"],
             "depends": ["ha-two (= ${binary:Version})", "a1 | b1"],
             "recommends": ["r1"],
             "suggests": ["s1"],
@@ -131,6 +132,7 @@ def test_control_has_every_field_of_the_recipe() -> None:
             "Package": "ha-one",
             "Architecture": "any",
             "Section": "net",
+            "Pre-Depends": "\n e1 (>= 1),",
             "Depends": "\n ha-two (= ${binary:Version}),\n a1 | b1,\n ${shlibs:Depends},\n ${misc:Depends},",
             "Recommends": "\n r1,",
             "Suggests": "\n s1,",
@@ -236,6 +238,7 @@ def test_what_renders_to_nothing_is_left_out() -> None:
         "copyright",
         "exports.sh",
         "ha-one.lintian-overrides",
+        "ha-one.preinst",
         "rules",
         "source/format",
         "source/lintian-overrides",
@@ -402,7 +405,7 @@ PLACES = [
     "packages.0.synopsis",
     "packages.0.description",
     "packages.0.files.0",
-    *(f"packages.0.{field}.0" for field in ("depends", "recommends", "conflicts", "provides", "breaks")),
+    *(f"packages.0.{field}.0" for field in ("pre-depends", "depends", "recommends", "conflicts", "provides", "breaks")),
 ]
 plain = st.lists(
     st.sampled_from(["a1", "b", " ", "(>= 1)", "[", "]", "%", "'", '"', "é", "1", "-", "${a:b}"]), max_size=3

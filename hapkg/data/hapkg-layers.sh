@@ -1,0 +1,52 @@
+# Written by hapkg; schroot's setup scripts read it, as root, at every step of a session of this chroot.
+#
+# hapkg.layer=KEY   the session sees the layer KEY between the base and what it writes itself
+# hapkg.save=KEY    what the session writes becomes the layer KEY when it ends, if it left the mark behind
+# hapkg.sweep=yes   layers that hapkg has put aside are removed
+#
+# Layers hold files of root, so all that is done to them is done here: whoever may enter the chroot needs no other right.
+layers=@LAYERS@
+mark=srv/hapkg/layer-is-complete
+
+for hapkg_key in "${HAPKG_LAYER-}" "${HAPKG_SAVE-}"; do
+    case $hapkg_key in
+        *[!0-9a-f]*) echo "error: hapkg: $hapkg_key is no layer" >&2; exit 1 ;;
+    esac
+done
+
+# Names, kinds, modes, owners, sizes and times of all that is in a layer: what a crash or a hand changes.
+hapkg_list() {
+    ( cd "$1" && find . -type d -printf 'd %m %U %G %P\n' -o -printf '%y %m %U %G %s %T@ %l %P\n' ) | LC_ALL=C sort | sha256sum
+}
+
+if [ -n "${HAPKG_SAVE-}" ]; then
+    CHROOT_UNION_OVERLAY_DIRECTORY=$layers/.new-$HAPKG_SAVE
+fi
+if [ "$STAGE" = setup-start ] && [ -n "${HAPKG_LAYER-}${HAPKG_SAVE-}" ] && [ "${0##*/}" = 10mount ]; then
+    hapkg_lower=$CHROOT_UNION_UNDERLAY_DIRECTORY
+    if [ -n "${HAPKG_LAYER-}" ]; then
+        hapkg_lower=$layers/$HAPKG_LAYER/root:$hapkg_lower
+        if [ "$(hapkg_list "$layers/$HAPKG_LAYER/root")" != "$(cat "$layers/$HAPKG_LAYER/listing")" ]; then
+            echo "error: hapkg: the layer $HAPKG_LAYER is damaged" >&2
+            exit 1
+        fi
+    fi
+    mkdir -p "$CHROOT_UNION_OVERLAY_DIRECTORY/root" "$CHROOT_UNION_OVERLAY_DIRECTORY/work"
+    CHROOT_UNION_MOUNT_OPTIONS="lowerdir=$hapkg_lower,upperdir=$CHROOT_UNION_OVERLAY_DIRECTORY/root,workdir=$CHROOT_UNION_OVERLAY_DIRECTORY/work"
+fi
+if [ "$STAGE" = setup-start ] && [ -n "${HAPKG_SWEEP-}" ] && [ "${0##*/}" = 10mount ]; then
+    rm -rf --one-file-system -- "$layers"/.old-*
+fi
+# The last script of an ending session: everything is unmounted, and the overlay still there.
+if [ "$STAGE" = setup-stop ] && [ -n "${HAPKG_SAVE-}" ] && [ "${0##*/}" = 05union ] \
+    && [ -e "$CHROOT_UNION_OVERLAY_DIRECTORY/root/$mark" ]; then
+    rm "$CHROOT_UNION_OVERLAY_DIRECTORY/root/$mark"
+    rm -rf "$CHROOT_UNION_OVERLAY_DIRECTORY/work"
+    hapkg_list "$CHROOT_UNION_OVERLAY_DIRECTORY/root" > "$CHROOT_UNION_OVERLAY_DIRECTORY/listing"
+    du -sk "$CHROOT_UNION_OVERLAY_DIRECTORY/root" | cut -f 1 > "$CHROOT_UNION_OVERLAY_DIRECTORY/size"
+    chmod 755 "$CHROOT_UNION_OVERLAY_DIRECTORY"
+    sync -f "$CHROOT_UNION_OVERLAY_DIRECTORY/listing"
+    rm -rf --one-file-system -- "$layers/$HAPKG_SAVE"
+    mv -T -- "$CHROOT_UNION_OVERLAY_DIRECTORY" "$layers/$HAPKG_SAVE"
+    sync "$layers"
+fi

@@ -1,0 +1,163 @@
+"""Build dependencies, installed once: layers of files that sessions see between the base chroot and their own writes.
+
+A layer is the overlay of a session in which a set of packages, each in one version, was installed over the base. Its
+key is the hash of both. It is made under another name and renamed when it is whole and on the disk; every session that
+uses it compares it with the listing that was made then. Root's part of this is data/hapkg-layers.sh.
+
+layers/<key>/         root's: the files, their listing, their size
+layers/<key>.json     ours: what is in it; its time is that of the last use
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from hapkg import chroot as chroots
+from hapkg import disk
+from hapkg.chroot import LAYER_MARK, Chroot, Session, enter
+from hapkg.errors import MachineError, ProcessError
+
+DAYS = 30
+"""How long a layer stays that nothing uses."""
+MOST_BYTES = 12 << 30
+"""What all layers may take together."""
+
+_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A finished layer."""
+
+    key: str
+    packages: Mapping[str, str]
+    bytes: int
+    used: float
+    """When it was used last, in seconds since 1970."""
+
+
+def make_layer_key(base: Chroot, packages: Mapping[str, str]) -> str:
+    """The key of these packages over this base."""
+    whole = json.dumps([base.suite, base.digest, base.contents, dict(packages)], sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def find_layer(cache: Path, key: str) -> Layer | None:
+    """The finished layer with this key, or None."""
+    note = cache / "layers" / f"{key}.json"
+    try:
+        table = json.loads(note.read_text("utf-8"))
+        if not (cache / "layers" / key / "listing").is_file():
+            return None
+        return Layer(key=key, packages=table["packages"], bytes=table["bytes"], used=note.stat().st_mtime)
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def list_layers(cache: Path) -> tuple[Layer, ...]:
+    """All finished layers, the one used last at the end."""
+    found = (find_layer(cache, note.stem) for note in (cache / "layers").glob("[!.]*.json"))
+    return tuple(sorted((layer for layer in found if layer is not None), key=lambda layer: layer.used))
+
+
+def provide_layer(cache: Path, base: Chroot, packages: Mapping[str, str], log: IO[bytes]) -> str:
+    """The key of the layer with these packages, which is made when there is none; "" for no packages at all."""
+    if not packages:
+        return ""
+    key = make_layer_key(base, packages)
+    with _locks[key]:
+        if find_layer(cache, key) is None:
+            _make(cache, base, packages, key, log)
+        os.utime(cache / "layers" / f"{key}.json")
+    return key
+
+
+@contextlib.contextmanager
+def enter_layer(
+    cache: Path, base: Chroot, packages: Mapping[str, str], label: str, log: IO[bytes]
+) -> Iterator[Session]:
+    """A session that sees the base and these packages. A layer that is not as it was made is made anew."""
+    with contextlib.ExitStack() as stack:
+        for attempt in (1, 2):
+            key = provide_layer(cache, base, packages, log)
+            try:
+                session = stack.enter_context(enter(base, label, {"layer": key} if key else None))
+                break
+            except ProcessError as error:
+                if attempt == 2 or not any("is damaged" in line for line in error.details):
+                    raise
+                log.write(f"the layer {key} is not as it was made: making it anew\n".encode())
+                put_aside(cache, key)
+        yield session
+
+
+def put_aside(cache: Path, key: str) -> None:
+    """Forget a layer: renamed first, so that half of one is never seen. sweep() removes it."""
+    folder = cache / "layers"
+    (folder / f"{key}.json").unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        (folder / key).rename(folder / f".old-{key}-{time.time_ns()}")
+
+
+def prune_layers(
+    cache: Path, *, keep: Collection[str] = (), days: float = DAYS, most_bytes: int = MOST_BYTES
+) -> tuple[str, ...]:
+    """Put aside layers that were not used for so many days, then the oldest beyond so many bytes."""
+    layers = list_layers(cache)
+    total = sum(layer.bytes for layer in layers)
+    gone: list[str] = []
+    for layer in layers:
+        if layer.key not in keep and (layer.used < time.time() - days * 86400 or total > most_bytes):
+            put_aside(cache, layer.key)
+            total -= layer.bytes
+            gone.append(layer.key)
+    return tuple(gone)
+
+
+def sweep(cache: Path) -> None:
+    """Remove what was put aside and what a crash left half made. The caller holds the cache's lock."""
+    folder = cache / "layers"
+    for left in folder.glob(".new-*"):
+        left.rename(folder / f".old-{time.time_ns()}")
+    known = {layer.key for layer in list_layers(cache)}
+    for found in folder.glob("[!.]*"):
+        if found.stem not in known:  # one of its two halves is missing
+            put_aside(cache, found.stem)
+    if not any(folder.glob(".old-*")):
+        return
+    base = next(iter(chroots.list_chroots(cache)), None)
+    if base is not None:
+        with enter(base, "sweep", {"sweep": "yes"}):
+            pass
+    else:
+        for left in folder.glob(".old-*"):
+            chroots.remove_tree(left)
+
+
+def _make(cache: Path, base: Chroot, packages: Mapping[str, str], key: str, log: IO[bytes]) -> None:
+    folder = cache / "layers"
+    chroots.make_folders(cache, base.suite)
+    put_aside(cache, key)
+    with enter(base, f"layer-{key[:16]}", {"save": key}) as session:
+        session.install(packages, log=log)
+        # Times and lists that the next session makes itself; what it would find of them is as good as nothing.
+        tidy = "rm -f /var/cache/apt/*.bin /var/log/dpkg.log /var/log/apt/*.log /var/log/alternatives.log"
+        session.run(["sh", "-c", f"{tidy} && mkdir -p {Path(LAYER_MARK).parent} && touch {LAYER_MARK}"], user="root")
+    try:
+        size = int((folder / key / "size").read_text("utf-8")) * 1024
+    except (FileNotFoundError, ValueError):
+        raise MachineError(
+            f"the layer {key[:12]} of build dependencies vanished while it was made", hint="run: hapkg doctor"
+        ) from None
+    note = {"base": base.digest, "suite": base.suite, "packages": dict(packages), "bytes": size}
+    disk.replace(folder / f"{key}.json", json.dumps(note, indent=1, sort_keys=True).encode() + b"\n")

@@ -1,0 +1,139 @@
+"""keygen and bootstrap: the cluster's key, and what pacemaker runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from hastack import cluster
+from hastack.site import AUTHKEY, CRM, read_crm, read_site
+from hastack.system import REFUSED, Problem, need, run, say, sync_folder
+
+_SLOW = 1200.0
+"""Seconds. crm asks every agent of the configuration for its parameters, which takes a slow machine minutes."""
+_SECTIONS = ("crm_config", "resources", "constraints", "rsc_defaults", "op_defaults", "tags", "fencing-topology")
+
+
+def make_key() -> None:
+    """Make the cluster's key, once. Raises Problem when there is one: another would lock this node out."""
+    site = read_site()
+    if not site.crypto:
+        raise Problem(
+            "this cluster encrypts nothing and needs no key", "its corosync.conf says crypto_hash: none", REFUSED
+        )
+    if AUTHKEY.exists():
+        raise Problem(f"{AUTHKEY} exists, and is never replaced", _describe_copies(), REFUSED)
+    new = AUTHKEY.with_name(f".{AUTHKEY.name}.new")
+    new.unlink(missing_ok=True)
+    try:
+        need(run("corosync-keygen", "-l", "-k", str(new)), "corosync-keygen failed")
+        new.chmod(0o400)
+        descriptor = os.open(new, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+        try:
+            os.link(new, AUTHKEY)  # unlike a rename it never takes the place of another key
+        except FileExistsError as cause:
+            raise Problem(f"{AUTHKEY} was made meanwhile, and is kept", code=REFUSED) from cause
+        sync_folder(AUTHKEY.parent)
+    finally:
+        new.unlink(missing_ok=True)
+    say(f"made {AUTHKEY}, for root alone")
+    say(_describe_copies())
+
+
+def _describe_copies() -> str:
+    lines = [
+        f"    scp -p {AUTHKEY} root@{node.addresses[0]}:{AUTHKEY}" for node in read_site().others if node.addresses
+    ]
+    return "\n".join(["every other node needs the same key:", *lines]) if lines else "no other node needs it"
+
+
+def load_configuration(*, force: bool) -> None:
+    """Load what the site runs into the running cluster. A second time there is nothing to do.
+
+    Raises Problem when the cluster is not whole, or when something that runs would change and nobody said force.
+    """
+    site = read_site()
+    wanted = read_crm()
+    state = cluster.read_state()
+    if not state.quorate or not state.controller:
+        raise Problem(
+            "the cluster has no quorum", "start corosync and pacemaker on the other nodes: ha-stack status", REFUSED
+        )
+    absent = [node.name for node in site.nodes if not ((member := state.find(node.name)) and member.online)]
+    if absent:
+        raise Problem(
+            f"not all nodes are online: {', '.join(absent)}", "what is loaded now would start without them", REFUSED
+        )
+    before, after = _try_out()
+    added, changed = compare(before, after)
+    if not added and not changed:
+        say(f"nothing to do: the cluster runs what {CRM} says")
+        return
+    if changed and not force:
+        raise Problem(
+            f"this would change what the cluster has: {', '.join(changed)}",
+            "look at crm configure show; --force loads it anyway",
+            REFUSED,
+        )
+    said = run("crm", "--display", "plain", "configure", "load", "update", str(CRM), timeout=_SLOW)
+    need(said, "crm refuses the configuration")
+    for line in said.output.splitlines():
+        say(line)
+    need(run("crm_verify", "--live-check", "--verbose"), "crm_verify refuses what the cluster has now")
+    if compare(_read_cib(), after) != ((), ()):
+        raise Problem("the cluster did not take all of it", "crm configure show tells what it has")
+    say(f"loaded {len(wanted.splitlines())} lines: {', '.join((*added, *changed))}")
+    if site.drbd:
+        say("DRBD and file systems need their devices made once; /opt/ha/etc/ha-stack/site.json, prepare, lists how")
+
+
+def _try_out() -> tuple[str, str]:
+    """The cluster's configuration, and what would become of it, as XML. Changes nothing."""
+    before = _read_cib()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "cib.xml"
+        file.write_text(before, "utf-8")
+        extra = {"CIB_file": str(file)}
+        argv = ("crm", "--display", "plain", "--force", "configure", "load", "update", str(CRM))
+        done = run(*argv, extra=extra, timeout=_SLOW)
+        lines = [line for line in done.output.splitlines() if line.strip()]
+        errors = [line for line in lines if "ERROR" in line]
+        if done.status or errors:
+            reason = (errors or lines[-1:] or [f"status {done.status}"])[0]
+            raise Problem(f"crm refuses {CRM}: {reason}", "hapkg site check finds it earlier")
+        need(run("crm_verify", "--xml-file", str(file)), "crm_verify refuses the configuration")
+        return before, file.read_text("utf-8")
+
+
+def _read_cib() -> str:
+    return need(run("cibadmin", "--query"), "the cluster's configuration cannot be read")
+
+
+def compare(before: str, after: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a configuration adds to another, and what it changes in it: names of objects."""
+    old, new = _list_objects(before), _list_objects(after)
+    added = tuple(sorted(name for name in new if name not in old))
+    return added, tuple(sorted(name for name, text in old.items() if name in new and new[name] != text))
+
+
+def _list_objects(cib: str) -> dict[str, str]:
+    """Resources, constraints and properties of a CIB by their names, as text that does not depend on layout."""
+    found: dict[str, str] = {}
+    configuration = ET.fromstring(cib).find("configuration")
+    for section in _SECTIONS:
+        part = configuration.find(section) if configuration is not None else None
+        for element in part if part is not None else ():
+            if section in ("crm_config", "rsc_defaults", "op_defaults"):
+                found.update(
+                    {f"{section} {pair.get('name')}": pair.get("value", "") for pair in element.iter("nvpair")}
+                )
+            else:
+                found[element.get("id", "?")] = ET.canonicalize(ET.tostring(element, "unicode"), strip_text=True)
+    with contextlib.suppress(KeyError):  # pacemaker writes it itself
+        del found["crm_config last-lrm-refresh"]
+    return found

@@ -1,0 +1,150 @@
+"""The command line of ha-stack."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from hastack import bootstrap, check, cluster, upgrade
+from hastack.site import FACTS, read_site
+from hastack.system import FAILED, USAGE, Problem, find, find_outdated, find_pids, list_versions, run, say
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; what it ends with."""
+    options = _parse(argv)
+    if os.geteuid() != 0:
+        print("ha-stack: only root can ask the cluster: sudo ha-stack", file=sys.stderr)
+        return USAGE
+    try:
+        return int(options.command(options))
+    except Problem as problem:
+        print(f"ha-stack: {problem.brief}", file=sys.stderr)
+        if problem.hint:
+            print(problem.hint, file=sys.stderr)
+        return problem.code
+    except KeyboardInterrupt:
+        print("ha-stack: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return FAILED
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ha-stack", description="Look after this node of a cluster. See ha-stack(8).")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, action: object, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(command=action)
+        return command
+
+    for name, action, text in (
+        ("check", _check, "Look at what this node needs, and say how to mend what is missing."),
+        ("status", _status, "Show quorum, nodes, resources, DRBD, DLM and versions."),
+    ):
+        add(name, action, text).add_argument("--json", action="store_true", help="machine-readable output")
+    add("keygen", _make_key, "Make the cluster's key, once, and say how to copy it.")
+    loading = add("bootstrap", _load, "Load what the site's package says the cluster runs.")
+    loading.add_argument("--force", action="store_true", help="also change what the cluster has")
+    upgrading = add("upgrade-node", _upgrade, "Upgrade this node while the others serve; resumes what was interrupted.")
+    upgrading.add_argument("--to", default="", metavar="VERSION", help="version of ha-stack [default: the newest]")
+    upgrading.add_argument("--dry-run", action="store_true", help="say what would be done")
+    upgrading.add_argument("--abort", action="store_true", help="give up an interrupted upgrade; the node serves again")
+    return parser.parse_args(argv)
+
+
+def _check(options: argparse.Namespace) -> int:
+    findings = check.check_node()
+    if options.json:
+        say(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        width = max(len(finding.check) for finding in findings)
+        for finding in findings:
+            say(f"{finding.level:<4}  {finding.check:<{width}}  {finding.found}")
+            if finding.remedy and finding.level != check.OK:
+                say(f"{'':<{width + 6}}  -> {finding.remedy}")
+    return FAILED if any(finding.level == check.FAIL for finding in findings) else 0
+
+
+def _make_key(_: argparse.Namespace) -> int:
+    bootstrap.make_key()
+    return 0
+
+
+def _load(options: argparse.Namespace) -> int:
+    bootstrap.load_configuration(force=options.force)
+    return 0
+
+
+def _upgrade(options: argparse.Namespace) -> int:
+    upgrade.upgrade_node(dry_run=options.dry_run, abort=options.abort, version=options.to)
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    site = read_site()
+    facts: dict[str, object] = {"cluster": site.cluster, "versions": list_versions(), "running": cluster.is_running()}
+    running = cluster.is_running()
+    state = None
+    if running:
+        try:
+            state = cluster.read_state()
+        except Problem as problem:  # what else there is to see is seen all the same
+            facts["problem"] = problem.brief
+    if state is not None:
+        facts |= {
+            "quorate": state.quorate,
+            "controller": state.controller,
+            "nodes": {member.name: member.describe() for member in state.members},
+            "resources": [f"{r.id}: {r.role} {' '.join(r.nodes)}".strip() for r in state.resources],
+            "failures": list(state.failures),
+        }
+    if site.drbd and find("drbdadm"):
+        facts["drbd"] = run("drbdadm", "status").output.strip().splitlines()
+    if "dlm" in site.modules and find_pids("dlm_controld"):
+        facts["dlm"] = run("dlm_tool", "ls").output.strip().splitlines()
+    mounted = {line.split()[1] for line in Path("/proc/mounts").read_text("utf-8", "replace").splitlines()}
+    facts["mounts"] = {mount: mount in mounted for mount in site.mounts}
+    facts["outdated"] = list(find_outdated())
+    if (journal := upgrade.read_journal()) is not None:
+        facts["upgrade"] = upgrade.describe(journal)
+    if options.json:
+        say(json.dumps(facts, indent=2))
+        return 0
+    say(f"cluster     {site.cluster} ({FACTS if site.packaged else 'corosync.conf'})")
+    say(f"ha-stack    {list_versions().get('ha-stack', 'not installed')}")
+    if not running:
+        say("corosync    does not run on this node")
+    for name in (
+        "problem",
+        "quorate",
+        "controller",
+        "nodes",
+        "resources",
+        "failures",
+        "drbd",
+        "dlm",
+        "mounts",
+        "outdated",
+        "upgrade",
+    ):
+        _show(name, facts.get(name))
+    return 0
+
+
+def _show(name: str, value: object) -> None:
+    if isinstance(value, dict):
+        value = [
+            f"{key}: {'yes' if state is True else 'no' if state is False else state}" for key, state in value.items()
+        ]
+    if isinstance(value, bool):
+        value = "yes" if value else "NO"
+    lines = value if isinstance(value, list) else [] if value is None else [str(value)]
+    for number, line in enumerate(lines):
+        say(f"{name if number == 0 else '':<12}{line}")

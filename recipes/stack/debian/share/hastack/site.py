@@ -1,0 +1,130 @@
+"""What cluster this node belongs to: from ha-stack-site, or read out of a corosync.conf that was made by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hastack.system import ETC, UNCONFIGURED, Problem
+
+CONFIGURATION = ETC / "corosync/corosync.conf"
+AUTHKEY = ETC / "corosync/authkey"
+FACTS = ETC / "ha-stack/site.json"
+CRM = ETC / "ha-stack/cluster.crm"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Node:
+    """A member."""
+
+    name: str
+    id: int
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the cluster is meant to be."""
+
+    cluster: str
+    nodes: tuple[Node, ...]
+    crypto: bool
+    modules: tuple[str, ...] = ()
+    udp_ports: tuple[int, ...] = ()
+    tcp_ports: tuple[int, ...] = ()
+    devices: tuple[str, ...] = ()
+    drbd: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
+    fencing: bool | None = None
+    """None: nobody says."""
+    warnings: tuple[str, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    """Path and sha256 of what the package brought."""
+    packaged: bool = False
+
+    def find_own(self) -> Node | None:
+        """The member that this machine is, by its name; as corosync does, also by what is before the first dot."""
+        name = os.uname().nodename
+        members = {node.name: node for node in self.nodes}
+        return members.get(name) or members.get(name.partition(".")[0])
+
+    @property
+    def others(self) -> tuple[Node, ...]:
+        """The members that this machine is not."""
+        own = self.find_own()
+        return tuple(node for node in self.nodes if node != own)
+
+
+def read_site() -> Site:
+    """The site of this node. Raises Problem when it is not configured, or when its files cannot be read."""
+    try:
+        if FACTS.is_file():
+            return parse_facts(json.loads(FACTS.read_text("utf-8")))
+        if CONFIGURATION.is_file():
+            return parse_corosync(CONFIGURATION.read_text("utf-8"))
+    except (OSError, ValueError, KeyError, TypeError) as cause:
+        raise Problem(
+            f"{FACTS if FACTS.is_file() else CONFIGURATION} cannot be read: {cause!r}",
+            "apt install --reinstall ha-stack-site brings it back",
+        ) from cause
+    raise Problem(
+        f"this node is not configured: there is no {CONFIGURATION}",
+        f"install ha-stack-site, or start from {CONFIGURATION}.example",
+        UNCONFIGURED,
+    )
+
+
+def parse_facts(facts: dict[str, Any]) -> Site:
+    """The site in site.json of ha-stack-site. Raises ValueError for a format that this program does not know."""
+    if facts["format"] != FORMAT:
+        raise ValueError(f"format {facts['format']} is not known; ha-stack and ha-stack-site are of different times")
+    lists = ("modules", "udp_ports", "tcp_ports", "devices", "drbd", "mounts", "warnings")
+    return Site(
+        cluster=facts["cluster"],
+        nodes=tuple(Node(node["name"], node["id"], tuple(node["addresses"])) for node in facts["nodes"]),
+        crypto=facts["crypto"],
+        fencing=facts["fencing"],
+        files=tuple(sorted(facts["files"].items())),
+        packaged=True,
+        **{name: tuple(facts.get(name, ())) for name in lists},
+    )
+
+
+def parse_corosync(text: str) -> Site:
+    """As much of a site as corosync.conf tells."""
+    nodes: list[Node] = []
+    totem: dict[str, str] = {}
+    table: dict[str, str] = {}
+    path: list[str] = []
+    for line in (line.strip() for line in text.splitlines()):
+        if line.endswith("{") and not line.startswith("#"):
+            path.append(line[:-1].strip())
+            table = {} if path[-1] == "node" else table
+        elif line == "}" and path:
+            if path == ["nodelist", "node"]:
+                addresses = tuple(value for key, value in sorted(table.items()) if re.fullmatch(r"ring\d_addr", key))
+                name = table.get("name") or (addresses[0] if addresses else "?")
+                nodes.append(Node(name, int(table.get("nodeid", 0)), addresses))
+            path.pop()
+        elif ":" in line and not line.startswith("#"):
+            key, _, value = (part.strip() for part in line.partition(":"))
+            if path == ["totem"]:
+                totem[key] = value
+            elif path == ["nodelist", "node"]:
+                table[key] = value
+    crypto = totem.get("crypto_hash", "none") != "none" or totem.get("secauth") == "on"
+    return Site(cluster=totem.get("cluster_name", "?"), nodes=tuple(nodes), crypto=crypto, udp_ports=(5405,))
+
+
+def read_crm() -> str:
+    """What pacemaker is to run. Raises Problem without ha-stack-site."""
+    if not FACTS.is_file() or not CRM.is_file():
+        raise Problem(
+            "there is nothing to load: ha-stack-site is not installed", "apt install ha-stack-site", UNCONFIGURED
+        )
+    return Path(CRM).read_text("utf-8")

@@ -1,0 +1,1 @@
+"""The node's command. Python's standard library is all it needs."""

@@ -1,0 +1,325 @@
+"""check: what a node needs to be a good member, what of it is missing, and what mends that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import socket
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hastack import clock, cluster, upgrade
+from hastack.site import AUTHKEY, CONFIGURATION, Site, read_site
+from hastack.system import DAEMONS, SYSTEMD, Problem, find_outdated, find_pids, list_versions, run
+
+OK, WARN, FAIL = "ok", "warn", "FAIL"
+_KEY_BYTES = 128
+"""Corosync takes no shorter key."""
+_APART = 1.0
+"""Seconds that clocks may differ; with more, what happened first cannot be told from logs."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    level: str
+    found: str
+    remedy: str = ""
+
+
+def check_node() -> list[Finding]:
+    """Everything about this node. Raises Problem when it is not configured at all."""
+    site = read_site()
+    findings = [*_check_membership(site), *_check_key(site), *_check_files(site), *_check_kernel(site)]
+    findings += [*_check_ports(site), *_check_clock(), *_compare_clocks(site), *_check_packages()]
+    findings += _check_cluster(site) if cluster.is_running() else [Finding("cluster", OK, "does not run on this node")]
+    findings += [Finding("site", WARN, text) for text in site.warnings]
+    try:
+        if (journal := upgrade.read_journal()) is not None:
+            findings.append(Finding("upgrade", WARN, upgrade.describe(journal)))
+    except Problem as problem:  # no reason to keep the rest back
+        findings.append(Finding("upgrade", FAIL, problem.brief, problem.hint))
+    return findings
+
+
+def _check_membership(site: Site) -> Iterator[Finding]:
+    name, own = os.uname().nodename, site.find_own()
+    if own is None:
+        known = ", ".join(node.name for node in site.nodes)
+        yield Finding(
+            "name",
+            FAIL,
+            f"{name} is no node of {site.cluster}: {known}",
+            f"hostnamectl hostname NODE, or name it in {CONFIGURATION}",
+        )
+        return
+    yield Finding("name", OK, f"{name} is node {own.id} of {site.cluster}")
+    have = parse_addresses(run("ip", "-json", "address", "show").output)
+    for address in own.addresses:
+        if address in have:
+            yield Finding("address", OK, f"{address} is this node's")
+        else:
+            yield Finding(
+                "address",
+                FAIL,
+                f"no interface has {address}",
+                f"ip address add {address}/24 dev INTERFACE, for good in /etc/network/interfaces",
+            )
+    for node in site.nodes:
+        yield _check_resolution(node.name, node.addresses)
+
+
+def parse_addresses(text: str) -> frozenset[str]:
+    """Addresses in what `ip -json address` prints."""
+    try:
+        return frozenset(info["local"] for link in json.loads(text) for info in link["addr_info"] if "local" in info)
+    except (ValueError, KeyError, TypeError):
+        return frozenset()
+
+
+def _check_resolution(name: str, addresses: tuple[str, ...]) -> Finding:
+    line = f"add to /etc/hosts: {addresses[0]} {name}" if addresses else ""
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
+    except OSError:
+        return Finding("resolution", WARN, f"{name} does not resolve", line)
+    if found & set(addresses):
+        return Finding("resolution", OK, f"{name} is {', '.join(sorted(found & set(addresses)))}")
+    return Finding("resolution", WARN, f"{name} resolves to {', '.join(sorted(found))}, not to its ring", line)
+
+
+def _check_key(site: Site) -> Iterator[Finding]:
+    if not site.crypto:
+        return
+    try:
+        status = AUTHKEY.stat()
+    except FileNotFoundError:
+        yield Finding(
+            "authkey", FAIL, f"{AUTHKEY} is missing", "ha-stack keygen on one node, then copy it to the others"
+        )
+        return
+    mode = stat.S_IMODE(status.st_mode)
+    if status.st_uid != 0 or mode & 0o377:
+        yield Finding(
+            "authkey",
+            FAIL,
+            f"{AUTHKEY} is {mode:04o} of user {status.st_uid}",
+            f"chown root: {AUTHKEY}; chmod 0400 {AUTHKEY}",
+        )
+    elif status.st_size < _KEY_BYTES:
+        yield Finding(
+            "authkey", FAIL, f"{AUTHKEY} has {status.st_size} bytes", "copy it again from a node where it is whole"
+        )
+    else:
+        yield Finding("authkey", OK, f"{status.st_size} bytes, for root alone")
+
+
+def _check_files(site: Site) -> Iterator[Finding]:
+    if not site.packaged:
+        yield Finding("configuration", OK, f"{CONFIGURATION}, made by hand")
+        return
+    remedy = (
+        "apt install --reinstall -o Dpkg::Options::=--force-confmiss -o Dpkg::Options::=--force-confnew ha-stack-site"
+    )
+    wrong = []
+    for path, digest in site.files:
+        try:
+            content = Path(path).read_bytes()
+        except OSError:
+            wrong.append(f"{path} is missing")
+            continue
+        if hashlib.sha256(content).hexdigest() != digest:
+            wrong.append(f"{path} was changed")
+    for text in wrong:
+        yield Finding("configuration", FAIL, text, remedy)
+    if not wrong:
+        yield Finding("configuration", OK, f"{len(site.files)} files as ha-stack-site brought them")
+
+
+def _check_kernel(site: Site) -> Iterator[Finding]:
+    release = os.uname().release
+    for module in site.modules:
+        if Path(f"/sys/module/{module}").is_dir():
+            yield Finding("module", OK, f"{module} is loaded")
+        elif run("modprobe", "--dry-run", "--quiet", module).status == 0:
+            yield Finding("module", OK, f"{module} can be loaded")
+        else:
+            yield Finding(
+                "module",
+                FAIL,
+                f"kernel {release} has no {module}",
+                "apt install linux-image-amd64; Debian's cloud kernel has none",
+            )
+    if "dlm" in site.modules:
+        mounts = Path("/proc/mounts").read_text("utf-8", "replace")
+        if re.search(r" /sys/kernel/config configfs ", mounts):
+            yield Finding("configfs", OK, "mounted")
+        else:
+            yield Finding(
+                "configfs", WARN, "not mounted", "modprobe configfs && mount -t configfs none /sys/kernel/config"
+            )
+    for device in site.devices:
+        if Path(device).is_block_device():
+            yield Finding("device", OK, device)
+        else:
+            remedy = (
+                "lvcreate --name {1} --size SIZE {0}".format(*device.split("/")[2:4]) if device.count("/") == 3 else ""
+            )
+            yield Finding("device", FAIL, f"{device} is missing", remedy)
+
+
+def _check_ports(site: Site) -> Iterator[Finding]:
+    own = {str(pid) for daemon in DAEMONS for pid in find_pids(daemon)}
+    for kind, ports in (("udp", site.udp_ports), ("tcp", site.tcp_ports)):
+        users = parse_sockets(run("ss", "-H", "-l", "-n", "-p", f"--{kind}").output)
+        for port in ports:
+            strangers = sorted(name for name, pid in users.get(port, ()) if pid not in own)
+            if strangers:
+                yield Finding(
+                    "port",
+                    FAIL,
+                    f"{kind} {port} is used by {', '.join(strangers)}",
+                    f"move {strangers[0]} to another port",
+                )
+            else:
+                yield Finding("port", OK, f"{kind} {port} is free for the cluster")
+
+
+def parse_sockets(text: str) -> dict[int, list[tuple[str, str]]]:
+    """Who listens on each port, by what `ss -Hlnp` prints: names and pids. Sockets of the kernel have none."""
+    found: dict[int, list[tuple[str, str]]] = {}
+    for line in text.splitlines():
+        fields = line.split(None, 5)
+        if len(fields) >= 4 and (port := fields[3].rpartition(":")[2]).isdigit():
+            found.setdefault(int(port), []).extend(re.findall(r'\("([^"]+)",pid=(\d+)', line))
+    return found
+
+
+def _check_clock() -> Iterator[Finding]:
+    remedy = "apt install chrony"
+    tracking = run("chronyc", "-c", "tracking")
+    if tracking.status == 0:
+        state = (tracking.output.strip().split(",") or ["?"])[-1]
+        yield Finding("clock", WARN if state == "Not synchronised" else OK, f"chrony: {state}")
+        return
+    if SYSTEMD.is_dir():
+        told = run("timedatectl", "show", "--property=NTPSynchronized", "--value").output.strip()
+        if told == "yes":
+            yield Finding("clock", OK, "synchronised")
+            return
+    yield Finding("clock", WARN, "nothing says that it is synchronised; logs of nodes cannot be compared", remedy)
+
+
+def _compare_clocks(site: Site) -> Iterator[Finding]:
+    for node in site.others:
+        found = [apart for address in node.addresses if (apart := clock.ask(address)) is not None]
+        if not found:  # it is down, or a firewall keeps the question away: other lines tell the first
+            yield Finding("clock", OK, f"{node.name} does not tell its time")
+        elif abs(found[0]) > _APART:
+            remedy = "apt install chrony on both"
+            yield Finding("clock", WARN, f"{node.name} is {abs(found[0]):.1f} s {_name_side(found[0])}", remedy)
+        else:
+            yield Finding("clock", OK, f"{node.name} has the same time, {abs(found[0]) * 1000:.0f} ms apart")
+
+
+def _name_side(seconds: float) -> str:
+    return "ahead" if seconds > 0 else "behind"
+
+
+def _check_packages() -> Iterator[Finding]:
+    versions = list_versions()
+    if "ha-stack" not in versions:
+        yield Finding("packages", FAIL, "ha-stack is not installed", "apt install ha-stack")
+        return
+    audit = run("dpkg", "--audit").output.strip()
+    if audit:
+        yield Finding(
+            "packages", FAIL, "dpkg has not finished: " + audit.splitlines()[-1].strip(), "dpkg --configure -a"
+        )
+    else:
+        yield Finding("packages", OK, f"ha-stack {versions['ha-stack']} and what it pins")
+    outdated = find_outdated()
+    if outdated:
+        yield Finding(
+            "daemons", WARN, f"{', '.join(outdated)} run from before an upgrade", "ha-stack upgrade-node, node by node"
+        )
+
+
+def make_report(site: Site, versions: Mapping[str, str]) -> str:
+    """What the other nodes compare with their own: version and configuration, short."""
+    files = [Path(path) for path, _ in site.files] or [CONFIGURATION]
+    content = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files if file.is_file())
+    return f"{versions.get('ha-stack', 'none')} {hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def tell_report(site: Site) -> str:
+    """Tell the other nodes what this one has, and return it. Raises Problem when they cannot be told."""
+    report = make_report(site, list_versions())
+    cluster.publish(cluster.REPORT, report)
+    return report
+
+
+def compare_reports(own: str, reports: Mapping[str, str], others: tuple[str, ...]) -> list[Finding]:
+    """Whether the other nodes have the same versions and configuration, by what they told last."""
+    findings = []
+    for node in others:
+        told = reports.get(node, "")
+        version, _, digest = told.partition(" ")
+        if not told:
+            findings.append(Finding("same", WARN, f"{node} has not told its versions yet", f"ha-stack check on {node}"))
+        elif version != own.partition(" ")[0]:
+            findings.append(
+                Finding("same", WARN, f"{node} has ha-stack {version}", "ha-stack upgrade-node on the older one")
+            )
+        elif digest != own.partition(" ")[2]:
+            findings.append(
+                Finding("same", FAIL, f"{node} has another configuration", "install the same ha-stack-site on both")
+            )
+        else:
+            findings.append(Finding("same", OK, f"{node} has the same versions and configuration"))
+    return findings
+
+
+def _check_cluster(site: Site) -> Iterator[Finding]:
+    try:
+        state = cluster.read_state()
+    except Problem as problem:
+        yield Finding("cluster", FAIL, problem.brief, problem.hint)
+        return
+    yield Finding("quorum", *((OK, "quorate") if state.quorate else (FAIL, "none", "start the other nodes")))
+    for member in state.members:
+        yield Finding("node", OK if member.serves else WARN, f"{member.name}: {member.describe()}")
+    for failure in state.failures:
+        yield Finding("failure", WARN, failure, "mend its cause, then crm resource cleanup")
+    yield judge_fencing(state, wanted=site.fencing)
+    try:
+        own = tell_report(site)
+    except Problem as problem:
+        yield Finding("same", WARN, problem.brief, problem.hint)
+        return
+    others = tuple(node.name for node in site.others)
+    yield from compare_reports(own, cluster.read_published(cluster.REPORT), others)
+
+
+def judge_fencing(state: cluster.State, *, wanted: bool | None) -> Finding:
+    """Whether a lost node would be switched off. Wanted is what the site says; None where nobody does."""
+    devices = [resource for resource in state.resources if resource.fences]
+    if not state.fencing:
+        text = "off: a lost node is never switched off"
+        if wanted:
+            return Finding("fencing", FAIL, text, "ha-stack bootstrap, or crm configure property stonith-enabled=true")
+        return Finding("fencing", WARN, text, "[[fencing.devices]] in the site file")
+    if not devices:
+        remedy = "ha-stack bootstrap loads the site's; without one, crm configure primitive NAME stonith:AGENT"
+        return Finding("fencing", FAIL, "on, but there is no device: no resource starts", remedy)
+    idle = sorted(device.id for device in devices if not device.nodes)
+    if idle:
+        remedy = f"crm_mon -1 -f tells why, then crm resource cleanup {idle[0]}"
+        return Finding("fencing", WARN, f"{', '.join(idle)} runs nowhere", remedy)
+    return Finding("fencing", OK, f"by {', '.join(sorted({device.id for device in devices}))}")
