@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -232,10 +233,14 @@ def verify_repository(context: typer.Context, repo: RepoOption = None, as_json: 
     root = find_root(context, repo)
     report = verify(root)
     if as_json:
-        show.print_json({"checked": report.checked, "faults": report.faults, "surplus": report.surplus})
+        show.print_json(asdict(report))
     else:
         for line in report.surplus:
             show.say(f"not published: {line}")
+        for line in report.unfinished:
+            show.say(f"unfinished: {line}")
+        if report.unfinished:
+            show.say("a publish runs, or was killed; apt reads the state before it, and the next publish ends it")
         if is_unsigned(root):
             show.say("WARNING: nothing is signed")
         show.say(f"checked {report.checked} files of {', '.join(find_suites(root))}")

@@ -9,6 +9,7 @@ from hapkg.control import Suite
 from hapkg.errors import RepositoryError
 from hapkg.history import find_missing, list_snapshots, read_removed, read_snapshot
 from hapkg.indexes import compute_digest, find_newest, find_suites, name_by_hash, read_digests, read_pool, read_release
+from hapkg.place import JOURNAL
 from hapkg.signing import check_signature
 
 
@@ -19,15 +20,23 @@ class Report:
     checked: int
     faults: tuple[str, ...]
     surplus: tuple[str, ...]
+    unfinished: tuple[str, ...] = ()
+    """What a publish that runs, or was killed, left between two states: a sentence each. apt reads around it."""
 
 
 def verify(root: Path) -> Report:
     """Check everything that the repository's own keyring vouches for, down to the last byte of its packages."""
     faults: list[str] = []
+    unfinished: list[str] = []
+    between = (root / JOURNAL).is_file()
     known: dict[str, str] = {}
     removed = read_removed(root)
     for suite in find_suites(root):
+        if between and not is_unsigned(root) and not (root / "dists" / suite / "InRelease").is_file():
+            unfinished.append(f"dists/{suite} is not published yet")
+            continue
         faults += _find_faults(root, suite)
+        (unfinished if between else faults).extend(_find_differences(root, suite))
         try:
             known |= {file.path: file.digest for file in read_pool(root, suite).files.values()}
             for snapshot in list_snapshots(root, suite)[:-1]:
@@ -44,7 +53,10 @@ def verify(root: Path) -> Report:
             faults.append(f"{path} is not what its index says")
     present = {str(file.relative_to(root)) for file in (root / "pool").rglob("*") if file.is_file()}
     return Report(
-        checked=len(known), faults=tuple(dict.fromkeys(faults)), surplus=tuple(sorted(present - known.keys()))
+        checked=len(known),
+        faults=tuple(dict.fromkeys(faults)),
+        surplus=tuple(sorted(present - known.keys())),
+        unfinished=tuple(unfinished),
     )
 
 
@@ -54,20 +66,33 @@ def is_unsigned(root: Path) -> bool:
 
 
 def _find_faults(root: Path, suite: Suite) -> list[str]:
-    """Faults of the signatures and indexes of a suite."""
+    """Faults of what apt reads: the newest Release file, and the indexes that it names by hash."""
     folder = root / "dists" / suite
-    faults = []
-    keyrings = sorted(root.glob("*-archive-keyring.gpg"))
-    newest = find_newest(root, suite)
-    for files in (("InRelease",), ("Release.gpg", "Release")):
-        if not is_unsigned(root) and not any(
-            check_signature(keyring, *(folder / name for name in files)) for keyring in keyrings
-        ):
-            faults.append(f"dists/{suite}/{files[0]} carries no good signature of the repository's own key")
-    if read_release(newest) != read_release(folder / "Release"):
-        faults.append(f"dists/{suite}/Release is not what InRelease says")
-    for path, digest in read_digests(read_release(newest)).items():
-        for name in (path, name_by_hash(path, digest)):
-            if not (folder / name).is_file() or compute_digest(folder / name) != digest:
-                faults.append(f"dists/{suite}/{name} is missing, or is not what InRelease says")
+    faults = [] if is_unsigned(root) else _find_bad_signatures(root, suite, "InRelease")
+    for path, digest in read_digests(read_release(find_newest(root, suite))).items():
+        faults += _find_other_bytes(folder, name_by_hash(path, digest), digest)
     return faults
+
+
+def _find_differences(root: Path, suite: Suite) -> list[str]:
+    """What has plain names, for readers other than apt, and is not what apt reads. A publish replaces it before."""
+    folder, release = root / "dists" / suite, read_release(find_newest(root, suite))
+    faults = [] if is_unsigned(root) else _find_bad_signatures(root, suite, "Release.gpg", "Release")
+    if release != read_release(folder / "Release"):
+        faults.append(f"dists/{suite}/Release is not what InRelease says")
+    for path, digest in read_digests(release).items():
+        faults += _find_other_bytes(folder, path, digest)
+    return faults
+
+
+def _find_bad_signatures(root: Path, suite: Suite, *names: str) -> list[str]:
+    files = [root / "dists" / suite / name for name in names]
+    if any(check_signature(keyring, *files) for keyring in sorted(root.glob("*-archive-keyring.gpg"))):
+        return []
+    return [f"dists/{suite}/{names[0]} carries no good signature of the repository's own key"]
+
+
+def _find_other_bytes(folder: Path, name: str, digest: str) -> list[str]:
+    if (folder / name).is_file() and compute_digest(folder / name) == digest:
+        return []
+    return [f"dists/{folder.name}/{name} is missing, or is not what InRelease says"]

@@ -595,6 +595,29 @@ def test_earlier_generations_stay_readable_by_hash(
     assert len(kept) == (15 if days else 9 + 2)
 
 
+UNFINISHED = ("/Packages.gz 2", "/Release.gpg", "/InRelease")
+"""Where plain names are already those of the state that is to be."""
+
+
+def test_a_first_publish_that_is_killed_before_its_last_rename_has_published_nothing(
+    root: Path, issue: Issue, stacks: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.replace
+
+    def step(source: Path, target: Path) -> Path:
+        if target.name == "InRelease":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rename(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", step)
+        os.waitpid(fork(partial(issue, stacks(1), pocket="testing")), 0)
+    assert (root / "dists/bookworm-testing/Release").is_file()
+    issue(stacks(1))
+    report = verify(root)
+    assert (report.faults, report.unfinished, report.surplus) == ((), (), ())
+
+
 def test_a_kill_at_any_rename_leaves_a_repository_that_apt_can_use(
     root: Path, issue: Issue, stacks: Builds, client: Callable[[str], Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -622,9 +645,13 @@ def test_a_kill_at_any_rename_leaves_a_repository_that_apt_can_use(
             stop = ""
             published = number if point == "/cache" else published
             machine = machines[number % 2]
+            report = verify(root)
+            assert report.faults == (), point
+            assert bool(report.unfinished) == (point in UNFINISHED), point
             assert not machine.refuses(), point
             assert machine.candidate("ha-stack") == f"1.2-{published}+ha12.0", point
             assert issue(stacks(published)).added == ()
+            assert verify(root).unfinished == (), point
             taken = root / f"pool/bookworm/main/h/ha-stack/ha-stack_1.2-{number}+ha12.0_all.deb"
             assert taken.exists() == (number == published), point
             if point == "/journal":
