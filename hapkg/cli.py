@@ -50,6 +50,7 @@ from hapkg.options import (
     RepoOption,
     SiteOption,
     SuiteOption,
+    TestsOption,
     UnsignedOption,
     UrlOption,
     WaitOption,
@@ -140,6 +141,7 @@ def build_all(
     keep_going: KeepGoingOption = False,
     mirror: MirrorOption = None,
     lintian: LintianOption = True,
+    tests: TestsOption = True,
     site: SiteOption = None,
     retry: Annotated[
         bool, typer.Option("--retry", help="Build again what failed before with the same inputs.")
@@ -147,7 +149,7 @@ def build_all(
     as_json: JsonOption = False,
 ) -> None:
     """Build every recipe, each in a clean chroot, reusing what did not change."""
-    _build(context.obj, None, suite, jobs, keep_going, mirror, lintian, as_json, site=site, retry=retry)
+    _build(context.obj, None, suite, jobs, keep_going, mirror, lintian, as_json, tests=tests, site=site, retry=retry)
 
 
 @app.command()
@@ -159,6 +161,7 @@ def build(
     keep_going: KeepGoingOption = False,
     mirror: MirrorOption = None,
     lintian: LintianOption = True,
+    tests: TestsOption = True,
     origin: Annotated[
         Repository | None, typer.Option(help="Build a snapshot from upstream's own repository instead of a release.")
     ] = None,
@@ -169,7 +172,20 @@ def build(
     """Build the named recipes and what they need."""
     if ref and not origin:
         raise UsageError("--ref needs --origin", hint="say --origin git or --origin hg")
-    _build(context.obj, names, suite, jobs, keep_going, mirror, lintian, as_json, site=site, origin=origin, ref=ref)
+    _build(
+        context.obj,
+        names,
+        suite,
+        jobs,
+        keep_going,
+        mirror,
+        lintian,
+        as_json,
+        tests=tests,
+        site=site,
+        origin=origin,
+        ref=ref,
+    )
 
 
 @app.command()
@@ -412,6 +428,7 @@ def _build(
     lintian: bool,
     as_json: bool,
     *,
+    tests: bool = True,
     site: Path | None = None,
     origin: Repository | None = None,
     ref: str | None = None,
@@ -419,7 +436,9 @@ def _build(
 ) -> None:
     if needs_chroot(context.project.settings, context.project.pick_suite(suite), context.store.root):
         make_chroot(context.store, context.project.pick_suite(suite), archive)
-    workshop = replace(open_workshop(context.project, context.store, suite, archive, site), lintian=lintian)
+    workshop = replace(
+        open_workshop(context.project, context.store, suite, archive, site), lintian=lintian, tests=tests
+    )
     targets = _pick(workshop, names)
     check_kernels([workshop.recipes[name] for name in targets], workshop.suite, context.store.root, read_architecture())
     outcomes: list[Outcome] = []

@@ -101,6 +101,7 @@ def prepare(making: Making, builds: Sequence[Artifact]) -> bool:
         stack_debs=tuple(_find_debs(visible, making.finished)),
         forbidden=tuple(pattern for other in workshop.recipes.values() for pattern in other.shadows),
         parallel=workshop.parallel,
+        tests=workshop.tests,
     )
     _time(making, "layer", lambda: make_layer(making.task, making.log) if making.task else None)
     return False

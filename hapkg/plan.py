@@ -81,14 +81,16 @@ def make_inputs(
     chroot_digest: str,
     depends: Mapping[str, str],
     stack: Mapping[BinaryName, str],
+    tests: bool = True,
 ) -> dict[str, Any]:
     """All that decides what a build gives.
 
     debian is rendered with PLACEHOLDER; depends maps packages of the archive to versions, stack those of the stack to
-    digests of their content.
+    digests of their content. A build whose tests were left out is another one than the same with its tests.
     """
     files = {path: hashlib.sha256(content).hexdigest() for path, content in debian.files.items()}
     return {
+        **({} if tests or not recipe.tests else {"tests": "left out"}),
         "format": KEY_FORMAT,
         "suite": suite,
         "architecture": architecture,
@@ -198,7 +200,7 @@ def defer(
 def find_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
     """Which inputs differ between two builds: single values first, then files, packages and packages of the stack."""
     changes: list[Change] = []
-    for name in ("format", "suite", "architecture", "chroot", "source", "upstream"):
+    for name in ("format", "tests", "suite", "architecture", "chroot", "source", "upstream"):
         before, after = old.get(name), new.get(name)
         if before != after:
             changes.append(Change(name=name, old=_show(before), new=_show(after)))
@@ -223,7 +225,9 @@ def explain_changes(changes: Sequence[Change]) -> str:
     told = []
     for change in changes:
         verb = "is new" if change.old is None else "is gone" if change.new is None else "changed"
-        if change.name == "upstream":
+        if change.name == "tests":
+            told.append("its tests were left out before" if change.new is None else "its tests are left out")
+        elif change.name == "upstream":
             told.append(f"upstream version {change.old} became {change.new}")
         else:
             told.append(words.get(change.name, f"{change.name} {verb}"))

@@ -50,6 +50,8 @@ class Workshop:
     parallel: int = 1
     """What make may run at once inside one build."""
     lintian: bool = True
+    tests: bool = True
+    """Whether upstream's tests run."""
     lock: Lock | None = None
     """What the suite's sources must be, when that is locked."""
     snapshots: Mapping[SourceName, Tarball] = field(default_factory=dict)
@@ -171,6 +173,7 @@ def _defer(
             chroot_digest=base.digest,
             depends={},
             stack={},
+            tests=workshop.tests,
         )
         del known["depends"], known["stack"]
     return defer(recipe, waiting, own[-1] if own else None, known)
@@ -205,9 +208,17 @@ def decide_step(
     builds: Sequence[Artifact],
     finished: Mapping[SourceName, Artifact],
 ) -> Step:
-    """The step of a source whose needs are all finished. Raises BuildError when the archive lacks a dependency."""
+    """The step of a source whose needs are all finished. Raises BuildError when the archive lacks a dependency.
+
+    Where tests are left out, a build that passed them is as good.
+    """
     inputs = collect_inputs(workshop, recipe, base, finished)
-    return decide(recipe, inputs, suite=workshop.suite, builds=builds, published=workshop.published)
+    step = decide(recipe, inputs, suite=workshop.suite, builds=builds, published=workshop.published)
+    if step.action is Action.BUILD and "tests" in inputs:
+        tested_inputs = {name: value for name, value in inputs.items() if name != "tests"}
+        tested = decide(recipe, tested_inputs, suite=workshop.suite, builds=builds, published=workshop.published)
+        return tested if tested.action is Action.REUSE else step
+    return step
 
 
 def collect_inputs(
@@ -225,6 +236,7 @@ def collect_inputs(
         chroot_digest=base.digest if base else "none yet",
         depends=resolve(base, relations, workshop.store.root, source=recipe.source) if base else {},
         stack={name: package["digest"] for name, package in visible.items()},
+        tests=workshop.tests,
     )
 
 

@@ -79,8 +79,10 @@ def root(tmp_path: Path) -> Path:
 def issue(root: Path, key: KeyChoice) -> Callable[..., Publication]:
     """publish() into root with the usual identity and key."""
 
-    def issue(*uploads: Upload, identity: Identity = IDENTITY, choice: KeyChoice = key, url: str = "") -> Publication:
-        return publish(root, uploads, identity=identity, key=choice, url=url)
+    def issue(
+        *uploads: Upload, identity: Identity = IDENTITY, choice: KeyChoice = key, url: str = "", pocket: str = ""
+    ) -> Publication:
+        return publish(root, uploads, identity=identity, key=choice, url=url, pocket=pocket)
 
     return issue
 

@@ -29,6 +29,7 @@ from hapkg.errors import BusyError, MachineError, RepositoryError
 from hapkg.indexes import Pool, PublishedSource
 from hapkg.repository import Upload, make_sources, read_pool
 from hapkg.signing import KeyChoice
+from hapkg.verify import verify
 from tests.packages import (
     BOOKWORM,
     IDENTITY,
@@ -595,7 +596,7 @@ def test_earlier_generations_stay_readable_by_hash(
     assert len(kept) == (15 if days else 9 + 2)
 
 
-UNFINISHED = ("/Packages.gz 2", "/Release.gpg", "/InRelease")
+UNFINISHED = ("/snapshots/", "/Packages.gz 2", "/Release.gpg", "/InRelease")
 """Where plain names are already those of the state that is to be."""
 
 

@@ -123,6 +123,17 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_build_without_tests_is_another_one_and_says_so() -> None:
+    tested, untested = make(), make(tests=False)
+    assert untested == {**tested, "tests": "left out"}
+    step = decide(RECIPE, tested, suite=BOOKWORM, builds=[make_artifact(untested, "1.2-1+ha12.1")], published=[])
+    assert (step.action, step.reason) == (Action.BUILD, "its tests were left out before")
+    step = decide(RECIPE, untested, suite=BOOKWORM, builds=[make_artifact(tested, "1.2-1+ha12.1")], published=[])
+    assert (step.action, step.reason) == (Action.BUILD, "its tests are left out")
+    without = RECIPE.model_copy(update={"tests": False, "tests_off_reason": "there are none"})
+    assert make(recipe=without, tests=False) == make(recipe=without)
+
+
 def test_a_key_is_the_digest_of_its_inputs() -> None:
     assert make() == GOLDEN_INPUTS
     assert make_key(GOLDEN_INPUTS) == GOLDEN_KEY
