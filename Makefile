@@ -4,6 +4,7 @@
 # make conformance upstream's own test suites against the installed stack
 # make prove       the real stack on real kernels: two machines form a cluster and lose a node; prove-short: 25 minutes
 # make piuparts    what each published package leaves behind
+# make bench       builds against bare builds and sbuild, publishing against aptly, planning: an hour on a quiet machine
 SUITE ?= bookworm
 PYTHON ?= python3
 VENV = .venv
@@ -19,7 +20,7 @@ PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test unit lint acceptance conformance prove prove-short prove-machines prove-setup prove-repo piuparts clean
+.PHONY: setup stack test unit lint acceptance conformance prove prove-short prove-machines prove-setup prove-repo piuparts bench clean
 
 setup: $(VENV)/.done
 
@@ -76,6 +77,11 @@ prove-repo: prove-setup
 
 piuparts: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/piuparts
+
+bench: setup
+	$(AS_ROOT) $(VENV)/bin/python benchmarks/build.py --suite $(SUITE)
+	$(VENV)/bin/python benchmarks/plan.py
+	$(VENV)/bin/python benchmarks/publish.py
 
 clean:
 	$(HAPKG) clean
