@@ -130,7 +130,8 @@ def take_stock(scene: Scene) -> None:
     """After a failure: what each machine that still answers knows of the cluster, in the result folder."""
     script = (
         "crm_mon -1 -rf; cat /proc/drbd; dlm_tool ls; dlm_tool status; stonith_admin --history '*'; mount | grep gfs2;"
-        "crm configure show; dmesg | grep -E 'drbd|dlm: ' | tail -60; dmesg | tail -60; tail -100 /var/log/corosync.log;"
+        "crm configure show; dmesg | grep -E 'drbd|dlm: ' | tail -60; dmesg | tail -60;"
+        "tail -100 /var/log/corosync.log;"
         "journalctl -b --no-pager -t crm-fence-peer.sh -t crm-unfence-peer.sh | tail -40;"
         "tail -200 /opt/ha/var/log/pacemaker/pacemaker.log"
     )
