@@ -73,7 +73,7 @@ def check_commit(recipe: Recipe, tarball: Path) -> None:
 
     A tarball of a release page names none: nothing to compare.
     """
-    expected = recipe.upstream.commit if recipe.upstream else None
+    expected = recipe.upstream.git_commit if recipe.upstream else None
     if expected is None:
         return
     try:
