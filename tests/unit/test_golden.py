@@ -129,7 +129,6 @@ def test_changelogs_are_read_by_others(tmp_path: Path) -> None:
 
 WITHOUT_COMMIT = {
     "ha-corosync": "it is known, and enters debian/control: with the next change that builds the source anew",
-    "ha-corosync-qdevice": "the same",
 }
 
 
