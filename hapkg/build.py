@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import re
 import shlex
 import shutil
 import tempfile
@@ -47,8 +48,18 @@ class BuildTask:
     tests: bool = True
 
 
-def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str], None]) -> dict[str, float]:
-    """Build into the folder target, which must exist. Returns the seconds of each phase; report is told each.
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What is known of a build that ended well, beside its packages."""
+
+    seconds: Mapping[str, float]
+    """Of each phase."""
+    libraries: Mapping[str, frozenset[str]]
+    """File names of all libraries that were installed when it ended, and the packages of each."""
+
+
+def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str], None]) -> Built:
+    """Build into the folder target, which must exist; report is told each phase.
 
     Raises BuildError with the end of the log when the package does not build.
     """
@@ -64,9 +75,10 @@ def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str],
                 _compile(task, session, log)
             clock.enter("collect", log)
             _collect(session, target)
+            libraries = _list_libraries(session)
         except ProcessError as error:
             raise _describe_failure(task, clock.phase, log_path, error) from error
-        return clock.stop()
+        return Built(seconds=clock.stop(), libraries=libraries)
 
 
 def make_layer(task: BuildTask, log_path: Path) -> None:
@@ -194,6 +206,17 @@ def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
 def _collect(session: Session, target: Path) -> None:
     listing = session.run(["sh", "-c", f"cd {BUILD_FOLDER} && ls -1 *.deb *.changes *.buildinfo"]).output.split()
     session.copy_out(listing, BUILD_FOLDER, target)
+
+
+def _list_libraries(session: Session) -> dict[str, frozenset[str]]:
+    """dpkg's own list, the stack's packages included: lines such as "libc6:amd64: /lib/x86_64-linux-gnu/libc.so.6"."""
+    owners: dict[str, set[str]] = {}
+    for line in session.run(["dpkg-query", "--search", "*.so*"]).output.splitlines():
+        packages, _, path = line.partition(": ")
+        name = path.rpartition("/")[2]
+        if re.search(r"\.so(\.|$)", name) and not packages.startswith("diversion by "):
+            owners.setdefault(name, set()).update(word.partition(":")[0] for word in packages.split(", "))
+    return {name: frozenset(found) for name, found in owners.items()}
 
 
 def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: ProcessError) -> HapkgError:

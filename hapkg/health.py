@@ -3,8 +3,9 @@
 * nothing, not even an empty folder, lies outside the prefix but what the recipe declares (and a package's own
   documentation);
 * every ELF file finds its private libraries by RUNPATH;
-* what it needs of the stack's libraries, linked or loaded by name (dlopen), is the stack's and comes with its package;
-* no libtool archive, byte code, setuid or world-writable file, and none that names the folder of the build.
+* what it needs of libraries, linked or loaded by name (dlopen), comes with its package; what is the stack's, in the
+  stack's version;
+* no libtool archive, byte code, setuid file, nothing world-writable, and nothing that names the folder of the build.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from hapkg.errors import BuildError
 from hapkg.recipe import Package, Recipe
 
 _ELF = b"\x7fELF"
-_SONAME = re.compile(rb"(?<=\0)lib[A-Za-z0-9_+-]+\.so(?:\.[0-9]+)*(?=\0)")
+_LOADED = re.compile(rb"(?<=\0)(?P<folder>/[A-Za-z0-9_+./-]*/)?(?P<name>lib[A-Za-z0-9_+-]+\.so(?:\.[0-9]+)*)(?=\0)")
+_LOADS = re.compile(r" (dlm?open|lt_dlopen\w*|g_module_open\w*)(@|$)", re.MULTILINE)
+"""An ELF file that asks for one of these opens libraries by name, by libc, libltdl or GLib."""
 _NEEDED = re.compile(r"\(NEEDED\) .*\[(\S+)\]")
 _OWN_NAME = re.compile(r"\(SONAME\) .*\[(\S+)\]")
 _RUNPATH = re.compile(r"\((?P<tag>RUNPATH|RPATH)\).*\[(?P<path>[^\]]*)\]")
@@ -51,9 +54,15 @@ class _Surroundings:
     build_folder: str
     libraries: Mapping[str, str]
     """File names of the stack's libraries, and the package of each."""
+    system: Mapping[str, frozenset[str]]
+    """File names of all libraries that the build saw, and the packages that have them."""
     depends: frozenset[str]
     """The package itself and what is installed with it always."""
     recommends: frozenset[str]
+
+    def knows(self, soname: str) -> bool:
+        """Whether anybody has a library, in this version or, of the stack, in another."""
+        return soname in self.libraries or soname in self.system or self.find_release(soname) is not None
 
     def find_release(self, soname: str) -> str | None:
         """Another version of a library that the stack has, if it has one."""
@@ -61,10 +70,18 @@ class _Surroundings:
         return next((name for name in sorted(self.libraries) if name.startswith(f"{stem}.so.")), None)
 
 
-def check_packages(recipe: Recipe, folder: Path, prefix: str, stack_debs: Sequence[Path] = ()) -> None:
+def check_packages(
+    recipe: Recipe,
+    folder: Path,
+    prefix: str,
+    stack_debs: Sequence[Path] = (),
+    *,
+    system: Mapping[str, frozenset[str]],
+) -> None:
     """Check the .debs of one build in a folder. Raises BuildError that names every fault.
 
-    stack_debs are the stack's packages that the build could see.
+    stack_debs are the stack's packages that the build could see; system has the file names of all libraries that were
+    installed when it ended, and the packages of each.
     """
     faults: list[Fault] = []
     debs = sorted(folder.glob("*.deb"))
@@ -83,6 +100,7 @@ def check_packages(recipe: Recipe, folder: Path, prefix: str, stack_debs: Sequen
                 prefix=prefix,
                 build_folder=f"{BUILD_FOLDER}/{recipe.source}",
                 libraries=libraries,
+                system=system,
                 depends=frozenset({name, *_read_names(control, "Pre-Depends"), *_read_names(control, "Depends")}),
                 recommends=frozenset(_read_names(control, "Recommends")),
             )
@@ -119,9 +137,11 @@ def _check_package(package: Package, deb: Path, surroundings: _Surroundings) -> 
             members = {member.name.removeprefix("."): member for member in archive}
             filled = {str(folder) for path in members for folder in PurePosixPath(path).parents}
             for path, member in members.items():
+                if member.isdir() and member.mode & stat.S_IWOTH:
+                    yield Fault(package=package.package, path=path or "/", text="is a folder writable by everybody")
                 if path in filled or not path:
                     continue
-                for text in _check_member(package, member, path, surroundings.prefix):
+                for text in _check_member(package, member, path, surroundings):
                     yield Fault(package=package.package, path=path, text=text)
                 if not member.isfile() or (stream_of := archive.extractfile(member)) is None:
                     continue
@@ -139,7 +159,8 @@ def _check_package(package: Package, deb: Path, surroundings: _Surroundings) -> 
                         yield Fault(package=package.package, path=path, text=text)
 
 
-def _check_member(package: Package, member: tarfile.TarInfo, path: str, prefix: str) -> Iterator[str]:
+def _check_member(package: Package, member: tarfile.TarInfo, path: str, surroundings: _Surroundings) -> Iterator[str]:
+    prefix = surroundings.prefix
     own = (f"/usr/share/doc/{package.package}/*", f"/usr/share/lintian/overrides/{package.package}")
     allowed = (f"{prefix}/*", *own, *(f"/{pattern}" for pattern in package.outside_prefix))
     if not any(fnmatch.fnmatch(path, pattern) for pattern in allowed):
@@ -152,6 +173,8 @@ def _check_member(package: Package, member: tarfile.TarInfo, path: str, prefix: 
         yield "is setuid or setgid"
     if member.isfile() and member.mode & stat.S_IWOTH:
         yield "is writable by everybody"
+    if member.issym() and surroundings.build_folder in member.linkname:
+        yield f"is a link to {member.linkname}, where it was built"
 
 
 def _check_elf(file: Path, surroundings: _Surroundings) -> Iterator[str]:
@@ -161,7 +184,8 @@ def _check_elf(file: Path, surroundings: _Surroundings) -> Iterator[str]:
         yield "cannot be read by readelf"
         return
     needed = set(_NEEDED.findall(dynamic))
-    if not needed:
+    loads = _LOADS.search(dynamic) is not None
+    if not needed and not loads:
         return  # static, or a relocatable object: it loads nothing
     wanted = f"{surroundings.prefix}/lib"
     found = _RUNPATH.search(dynamic)
@@ -171,18 +195,33 @@ def _check_elf(file: Path, surroundings: _Surroundings) -> Iterator[str]:
         yield f"has {found['tag']} {found['path']} instead of RUNPATH {wanted}"
     for soname in sorted(needed):
         yield from _check_library(soname, "is linked to", surroundings, surroundings.depends)
-    if re.search(r" dlopen(@|$)", dynamic, re.MULTILINE):
+        if not surroundings.knows(soname):
+            yield f"is linked to {soname}, which no package has that the build could see"
+    if loads:
         # The linker and dpkg-shlibdeps do not see what a program asks for by name while it runs.
-        names = {name.decode() for name in _SONAME.findall(file.read_bytes())}
-        for soname in sorted(names - needed - set(_OWN_NAME.findall(dynamic))):
+        known = needed | set(_OWN_NAME.findall(dynamic))
+        yield from _check_loaded(file.read_bytes(), known, surroundings)
+
+
+def _check_loaded(content: bytes, known: set[str], surroundings: _Surroundings) -> Iterator[str]:
+    """What is wrong with the names of libraries in a file that loads some; known are those it is linked to."""
+    found = {((match["folder"] or b"").decode(), match["name"].decode()) for match in _LOADED.finditer(content)}
+    own = f"{surroundings.prefix}/lib/"
+    for folder, soname in sorted(found):
+        if folder not in ("", own):
+            if soname in surroundings.libraries:
+                yield f"loads {folder}{soname} instead of {own}{soname}"
+        elif soname not in known:
             yield from _check_library(soname, "loads", surroundings, surroundings.depends | surroundings.recommends)
+            if folder == own and soname not in surroundings.libraries and not surroundings.find_release(soname):
+                yield f"loads {folder}{soname}, which no package of the stack has"
 
 
 def _check_library(soname: str, verb: str, surroundings: _Surroundings, present: frozenset[str]) -> Iterator[str]:
-    """What is wrong with the use of a library, if it is one of the stack's."""
+    """What is wrong with the use of a library, if a package is known that has it."""
     owner = surroundings.libraries.get(soname)
-    if owner is None:
-        if (other := surroundings.find_release(soname)) is not None:
-            yield f"{verb} {soname}, but the stack has {other}"
-    elif owner not in present:
-        yield f"{verb} {soname} of {owner}, which its package neither depends on nor recommends"
+    owners = frozenset({owner}) if owner else surroundings.system.get(soname, frozenset())
+    if owner is None and (other := surroundings.find_release(soname)) is not None:
+        yield f"{verb} {soname}, but the stack has {other}"
+    elif owners and not owners & present:
+        yield f"{verb} {soname} of {' or '.join(sorted(owners))}, which its package neither depends on nor recommends"

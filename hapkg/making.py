@@ -114,8 +114,10 @@ def compile_source(making: Making, jobserver: Jobserver) -> None:
         raise AssertionError("prepare() comes first")
     made = making.work / "made"
     with jobserver.join() as fifo:
-        making.seconds |= build(replace(task, jobs=fifo), made, making.log, making.report)
-    _time(making, "check", lambda: check_packages(recipe, made, workshop.project.settings.prefix, task.stack_debs))
+        built = build(replace(task, jobs=fifo), made, making.log, making.report)
+    making.seconds |= built.seconds
+    prefix = workshop.project.settings.prefix
+    _time(making, "check", lambda: check_packages(recipe, made, prefix, task.stack_debs, system=built.libraries))
     debs = {BinaryName(deb.name.split("_")[0]): deb for deb in sorted(made.glob("*.deb")) if "-dbgsym_" not in deb.name}
     contents = {name: read_content(deb) for name, deb in debs.items()}
     making.artifact = Artifact(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from hapkg.config import Line, Project, Table, check_line, parse_table, read_toml
 from hapkg.control import BinaryName, SourceName, is_relation, parse_relation_names
+from hapkg.dep3 import PatchHeader, read_header
 from hapkg.errors import RecipeError, UsageError, did_you_mean
 from hapkg.site import Site
 from hapkg.upstream import (
@@ -119,6 +121,19 @@ class LintianOverride(Table):
     reason: Line
 
 
+@dataclass(frozen=True, kw_only=True)
+class OwnPatch:
+    """A patch in the recipe's folder."""
+
+    name: str
+    header: PatchHeader
+
+    @property
+    def fixes(self) -> tuple[str, ...]:
+        """CVE ids, as a fetched patch has them."""
+        return self.header.fixes
+
+
 class Module(Table):
     """A module of the kernel's own source (style kernel-module)."""
 
@@ -187,6 +202,8 @@ class Recipe(Table):
     tests_parallel: bool = True
     """False for tests that share a file."""
     tests_off_reason: Annotated[Line, AfterValidator(_remark)] | None = None
+    tests_left_out: Lines = ()
+    """Where upstream's tests run, but not all of them: which do not, and why."""
     not_installed: Paths = ()
     """What upstream installs and no package carries."""
     module: Module | None = None
@@ -196,8 +213,8 @@ class Recipe(Table):
     packages: Annotated[tuple[Package, ...], Field(strict=False, min_length=1)]
 
     folder: Path = Field(exclude=True)
-    patches: Annotated[tuple[str, ...], Field(strict=False, exclude=True)] = ()
-    """Names in patches/series, in order."""
+    patches: Annotated[tuple[OwnPatch, ...], Field(strict=False, exclude=True)] = ()
+    """Those of patches/series, in order."""
     kernel: str = Field(default="", exclude=True)
     """The kernel that a kernel-package is for."""
     site: Site | None = Field(default=None, exclude=True)
@@ -224,13 +241,14 @@ class Recipe(Table):
     @property
     def series(self) -> tuple[str, ...]:
         """Names of all patches in the order in which they are applied."""
-        return (*(patch.name for patch in self.remote_patches), *self.patches)
+        return (*(patch.name for patch in (*self.remote_patches, *self.patches)),)
 
     @property
     def pins(self) -> tuple[str, ...]:
         """Digests and commits that decide what the source is."""
         digests = {pinned.sha256 for pinned in (*self.origins, *self.remote_patches) if hasattr(pinned, "sha256")}
-        commits = {self.upstream.commit for origin in self.origins if origin.type in ("git", "hg") and self.upstream}
+        kinds = {origin.type for origin in self.origins if isinstance(origin, RepositoryOrigin)}
+        commits = {getattr(self.upstream, f"{kind}_commit", None) for kind in kinds}
         return tuple(sorted(digests | {commit for commit in commits if commit}))
 
     @property
@@ -264,6 +282,8 @@ class Recipe(Table):
             raise ValueError("stack is for style meta; others name their run-time needs in depends")
         if self.tests == (self.tests_off_reason is not None):
             raise ValueError("tests = false and tests-off-reason go together")
+        if self.tests_left_out and not self.tests:
+            raise ValueError("tests-left-out is for tests that run; where none do, tests-off-reason says why")
         return self
 
     @model_validator(mode="after")
@@ -277,7 +297,7 @@ class Recipe(Table):
             raise ValueError(f"style {self.style} needs [upstream] and at least one [[origins]]")
         kinds = {origin.type for origin in self.origins if isinstance(origin, RepositoryOrigin)}
         for kind in sorted(kinds):
-            if self.upstream and (self.upstream.commit is None or getattr(self.upstream, kind) is None):
+            if getattr(self.upstream, kind) is None or getattr(self.upstream, f"{kind}_commit") is None:
                 raise ValueError(f"an origin of type {kind} needs {kind} and commit in [upstream]")
         policy = self.signature.policy if self.signature else SignaturePolicy.PINNED_ONLY
         if policy is not SignaturePolicy.PINNED_ONLY:
@@ -334,8 +354,8 @@ def find_recipe(recipes: dict[SourceName, Recipe], word: str, package_prefix: st
     raise UsageError(f"there is no recipe {word}", hint=did_you_mean(word, known) or "hapkg list shows them")
 
 
-def _read_series(folder: Path) -> tuple[str, ...]:
-    """Patch names of patches/series; every one must exist and start with a DEP-3 header."""
+def _read_series(folder: Path) -> tuple[OwnPatch, ...]:
+    """The patches of patches/series; every one must exist and start with a DEP-3 header."""
     series = folder / "patches" / "series"
     if not series.exists():
         return ()
@@ -344,6 +364,7 @@ def _read_series(folder: Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as cause:
         raise RecipeError(f"{series} cannot be read: {cause}", hint="it is a text file with one name a line") from cause
     names = tuple(name for name in lines if name)
+    found: list[OwnPatch] = []
     for name in names:
         if not _PATCH_NAME.match(name):
             raise RecipeError(
@@ -355,10 +376,10 @@ def _read_series(folder: Path) -> tuple[str, ...]:
         patch = series.parent / name
         if not patch.is_file():
             raise RecipeError(f"{series}: patch {name} does not exist", hint="add the file, or remove the line")
-        header = patch.read_text("utf-8", "replace").split("\n--- ", 1)[0]
-        fields = {line.split(":")[0].lower() for line in header.splitlines() if re.match(r"[A-Za-z-]+:", line)}
-        if not fields & {"description", "subject"} or not fields & {"origin", "author", "from"}:
+        header = read_header(patch.read_text("utf-8", "replace"))
+        if header is None:
             raise RecipeError(
                 f"{patch}: no DEP-3 header", hint="start the patch with Description: and Author: (or Origin:) lines"
             )
-    return names
+        found.append(OwnPatch(name=name, header=header))
+    return tuple(found)

@@ -17,7 +17,7 @@ from hapkg.errors import HapkgError
 from hapkg.origin import describe_origin
 from hapkg.pipeline import Ending, Outcome, Progress
 from hapkg.plan import Action, Step
-from hapkg.recipe import Recipe
+from hapkg.recipe import OwnPatch, Recipe
 from hapkg.repository import Publication
 from hapkg.store import Artifact
 from hapkg.times import Record, order_phases
@@ -59,7 +59,7 @@ def print_facts(facts: Mapping[str, Any]) -> None:
         if isinstance(value, list):
             print(f"{name}:" + ("" if value else " none"))  # noqa: T201
             for item in value:
-                print(f"  {item}")  # noqa: T201
+                print(f"  {_tell_item(item)}")  # noqa: T201
         else:
             print(f"{name}: {'none' if value is None else value}")  # noqa: T201
 
@@ -165,16 +165,15 @@ def describe_recipe(chosen: Recipe, needs: Sequence[SourceName], last: Artifact 
         "version": f"{chosen.version}, revision {chosen.revision}",
         "style": str(chosen.style),
         "homepage": chosen.homepage,
-        "upstream": " ".join(filter(None, (chosen.upstream.address, chosen.upstream.tag, chosen.upstream.commit)))
-        if chosen.upstream
-        else None,
+        "upstream": list(chosen.upstream.homes) if chosen.upstream else None,
         "origins": [describe_origin(origin) for origin in chosen.origins],
         "signature": _describe_signature(chosen),
-        "patches": [*map(_describe_patch, chosen.remote_patches), *chosen.patches],
+        "patches": [*map(_describe_remote, chosen.remote_patches), *map(_describe_own, chosen.patches)],
         "build-depends": list(chosen.build_depends),
         "needs": list(needs),
         "packages": [f"{package.package}: {package.synopsis}" for package in chosen.packages],
         "tests": "run at build time" if chosen.tests else f"off: {chosen.tests_off_reason}",
+        "tests left out": list(chosen.tests_left_out),
         "last build": f"{last.version} ({last.origin})" if last else None,
         "files": [str(path) for path in last.paths(".deb", ".dsc")] if last else [],
     }
@@ -185,9 +184,29 @@ def _describe_signature(recipe: Recipe) -> str | None:
     return f"{signature.policy}, keys in {signature.keys}" if signature and signature.keys else None
 
 
-def _describe_patch(patch: RemotePatch) -> str:
-    fixes = f" fixes {', '.join(patch.fixes)}" if patch.fixes else ""
-    return f"{patch.name}:{fixes} ({describe_origin(patch)})"
+def _describe_remote(patch: RemotePatch) -> dict[str, Any]:
+    return {"name": patch.name, "origin": describe_origin(patch), "fixes": list(patch.fixes)}
+
+
+def _describe_own(patch: OwnPatch) -> dict[str, Any]:
+    header = patch.header
+    return {
+        "name": patch.name,
+        "description": header.description,
+        "author": header.author,
+        "origin": header.origin,
+        "forwarded": header.forwarded,
+        "fixes": list(header.fixes),
+    }
+
+
+def _tell_item(item: object) -> str:
+    """One line of a list: text, or what is known of something that has a name."""
+    if not isinstance(item, dict):
+        return str(item)
+    known = {key: ", ".join(value) if isinstance(value, list) else value for key, value in item.items() if value}
+    name = known.pop("name")
+    return f"{name}: " + "; ".join(f"{key} {value}" for key, value in known.items())
 
 
 def describe_outcome(outcome: Outcome) -> dict[str, Any]:

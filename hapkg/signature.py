@@ -21,7 +21,8 @@ from hapkg.recipe import Recipe
 from hapkg.upstream import SignaturePolicy
 
 _VALID = re.compile(r"^\[GNUPG:\] VALIDSIG (?:\S+ ){9}([0-9A-F]{40})$", re.MULTILINE)
-_REVOKED = re.compile(r"^\[GNUPG:\] REVKEYSIG ", re.MULTILINE)
+_WITHDRAWN = re.compile(r"^\[GNUPG:\] (?:REVKEYSIG|EXPKEYSIG|EXPSIG) ", re.MULTILINE)
+"""A key that is revoked or expired, a signature that is expired: gpg calls them valid all the same."""
 _SSH = re.compile(r'^Good "git" signature for (\S+) with \S+ key (SHA256:\S+)$', re.MULTILINE)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _GPG = ("--batch", "--no-tty", "--no-auto-key-retrieve", "--trust-model", "always", "--weak-digest", "SHA1")
@@ -73,7 +74,7 @@ def check_commit(recipe: Recipe, tarball: Path) -> None:
 
     A tarball of a release page names none: nothing to compare.
     """
-    expected = recipe.upstream.commit if recipe.upstream else None
+    expected = recipe.upstream.git_commit if recipe.upstream else None
     if expected is None:
         return
     try:
@@ -108,7 +109,7 @@ def _key_ring(recipe: Recipe) -> Iterator[str]:
 
 def _read_signer(recipe: Recipe, output: str, status: int, fault: str) -> str:
     signer = _VALID.search(output)
-    if status != 0 or signer is None or _REVOKED.search(output):
+    if status != 0 or signer is None or _WITHDRAWN.search(output):
         raise _refuse(recipe, fault, [line for line in output.splitlines() if not line.startswith("[GNUPG:]")])
     return signer[1]
 

@@ -117,6 +117,6 @@ def _describe_failure(recipe: Recipe, error: ProcessError) -> SourceError:
         f"{recipe.source}: patch {patch.name} does not apply to version {recipe.version}",
         details=error.details,
         hint=f"refresh {patch}, or remove it from series if upstream has taken it"
-        if patch.name in recipe.patches
+        if patch.name in [own.name for own in recipe.patches]
         else "pin the patch for this version in recipe.toml, [[remote-patches]], or remove it",
     )

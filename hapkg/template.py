@@ -104,8 +104,8 @@ def render_debian(
             files[path] = _render(environment, source, values)
     if recipe.site:
         files.update({f"root{path}": content for path, content in site_files.items()})
-    for name in recipe.patches:
-        files[f"patches/{name}"] = (recipe.folder / "patches" / name).read_bytes()
+    for patch in recipe.patches:
+        files[f"patches/{patch.name}"] = (recipe.folder / "patches" / patch.name).read_bytes()
     if recipe.series:
         files["patches/series"] = "".join(f"{name}\n" for name in recipe.series).encode()
     return DebianFolder(files={path: content for path, content in files.items() if content.strip()})

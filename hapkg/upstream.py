@@ -35,26 +35,52 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 DebianVersion = Annotated[str, Field(pattern=r"^([0-9]+:)?[0-9][A-Za-z0-9.+~-]*$")]
 Url = Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$"), AfterValidator(check_address)]
 Repository = Annotated[str, Field(pattern=r"^(https|file)://[!-~]+$"), AfterValidator(check_address)]
+HgRepository = Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$"), AfterValidator(check_address)]
+"""Mercurial's older homes speak no https: there the commit alone decides what may be delivered."""
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._~-]*$")]
 
 
 class Upstream(Table):
-    """Where the code truly lives."""
+    """Where the code truly lives. Where a project moved, git is its home today and hg the one of this version."""
 
     git: Repository | None = None
-    hg: Repository | None = None
+    hg: HgRepository | None = None
     tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$")]
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    """Of hg where there is one, else of git."""
 
     @property
     def address(self) -> str:
         """The repository's address, git's where there are both."""
         return self.git or self.hg or ""
 
+    @property
+    def git_commit(self) -> str | None:
+        """The commit, if it is one of the git repository."""
+        return None if self.hg else self.commit
+
+    @property
+    def hg_commit(self) -> str | None:
+        """The commit, if it is one of the Mercurial repository."""
+        return self.commit if self.hg else None
+
+    @property
+    def address_commit(self) -> str | None:
+        """The commit, if the repository at the address has it."""
+        return self.git_commit if self.git else self.hg_commit
+
+    @property
+    def homes(self) -> tuple[str, ...]:
+        """Each repository with its tag, and the commit where it is known there."""
+        known = (("git", self.git, self.git_commit), ("hg", self.hg, self.hg_commit))
+        return tuple(" ".join(filter(None, (kind, url, self.tag, commit))) for kind, url, commit in known if url)
+
     @model_validator(mode="after")
     def _names_a_repository(self) -> Self:
         if not self.address:
             raise ValueError("needs git or hg, the address of upstream's repository")
+        if self.hg and self.hg.startswith("http:") and not self.commit:
+            raise ValueError("hg by http needs commit, or anybody between could deliver what he likes; or use https")
         return self
 
 

@@ -46,12 +46,17 @@ def find_commit(recipe: Recipe, kind: str, ref: str | None, cache: Path) -> Comm
     if upstream is None or url is None:
         raise UsageError(f"{recipe.source} names no {kind} repository", hint="recipe.toml, [upstream]")
     wanted = ref or upstream.tag
+    if url.startswith("http:") and wanted != upstream.tag and not _is_commit(wanted):
+        raise UsageError(
+            f"{url} is not protected: a branch of it may be anything", hint="name a whole commit with --ref"
+        )
     mirror = cache / "sources" / kind / hashlib.sha256(url.encode()).hexdigest()[:16]
     find = _find_git_commit if kind == "git" else _find_hg_commit
     commit, date = find(mirror, url, wanted)
-    if wanted == upstream.tag and upstream.commit not in (None, commit):
+    expected = upstream.git_commit if kind == "git" else upstream.hg_commit
+    if wanted == upstream.tag and expected not in (None, commit):
         raise IntegrityError(
-            f"{recipe.source}: tag {upstream.tag} is commit {commit}, the recipe says {upstream.commit}",
+            f"{recipe.source}: tag {upstream.tag} is commit {commit}, the recipe says {expected}",
             hint="upstream moved the tag: look at both commits before changing recipe.toml, [upstream] commit",
         )
     signer = check_tag(recipe, mirror, wanted) if kind == "git" and wanted == upstream.tag else ""
@@ -126,7 +131,7 @@ def _mirror(mirror: Path, url: str, *, clone: list[str], update: list[str]) -> N
 def archive_commit(recipe: Recipe, commit: Commit, cache: Path) -> Path:
     """The commit's tree as a .tar.gz with one top folder; the same bytes whenever it is made.
 
-    Raises SourceError for a tree with submodules.
+    Raises SourceError for a tree with submodules or subrepositories.
     """
     target = cache / "sources" / commit.kind / "archives" / f"{recipe.source}-{recipe.version}-{commit.id}.tar.gz"
     if target.exists():
@@ -137,7 +142,10 @@ def archive_commit(recipe: Recipe, commit: Commit, cache: Path) -> Path:
         _refuse_submodules(recipe, commit.mirror, commit.id)
         argv = ["git", "-C", mirror, "-c", "tar.umask=0022", "archive", "--format=tar", f"--prefix={prefix}", commit.id]
     else:
-        argv = ["hg", "-R", mirror, "archive", "--rev", commit.id, "--type", "tar", "--prefix", prefix, "-"]
+        _refuse_subrepositories(recipe, commit.mirror, commit.id)
+        # Without the note about the commit, which counts from the newest tag and so changes with the next one.
+        archive = ["archive", "--config", "ui.archivemeta=no", "--rev", commit.id, "--type", "tar", "--prefix", prefix]
+        argv = ["hg", "-R", mirror, *archive, "-"]
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".archive-") as scratch:
         plain = Path(scratch) / "tar"
@@ -158,4 +166,15 @@ def _refuse_submodules(recipe: Recipe, mirror: Path, commit: str) -> None:
         raise SourceError(
             f"{recipe.source}: the tree has submodules, which git archive leaves empty: {', '.join(modules)}",
             hint="use upstream's release tarball, or a recipe of its own for each submodule",
+        )
+
+
+def _refuse_subrepositories(recipe: Recipe, mirror: Path, commit: str) -> None:
+    argv = ["hg", "-R", str(mirror), "cat", "--rev", commit, "path:.hgsub"]
+    listing = command.run(argv, check=False, environment={"HGPLAIN": "1"})
+    if listing.status == 0:
+        names = [line.partition("=")[0].strip() for line in listing.output.splitlines() if "=" in line]
+        raise SourceError(
+            f"{recipe.source}: the tree has subrepositories, which hg archive leaves out: {', '.join(names)}",
+            hint="use upstream's release tarball, or a recipe of its own for each subrepository",
         )

@@ -103,8 +103,9 @@ def take_snapshots(workshop: Workshop, names: Sequence[SourceName], kind: str, r
 
 def make_snapshot_recipe(recipe: Recipe, commit: Commit, ref: str | None) -> Recipe:
     """The recipe of a commit: a snapshot version, the commit's date, the commit itself as its upstream."""
+    home = {"git": None, "hg": None, commit.kind: commit.url}
     upstream = recipe.upstream and recipe.upstream.model_copy(
-        update={"tag": ref or recipe.upstream.tag, "commit": commit.id}
+        update={**home, "tag": ref or recipe.upstream.tag, "commit": commit.id}
     )
     version = make_snapshot(recipe.version, f"{commit.date:%Y%m%d%H%M%S}", commit.id)
     return recipe.model_copy(update={"version": version, "date": commit.date, "upstream": upstream, "origins": ()})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from debian.deb822 import Deb822
 
-from tests.acceptance.conftest import CHECKOUT, SUITE, Node, Stack, make_node
+from tests.acceptance.conftest import CHECKOUT, Node, Stack, make_node
 
 PREFIX = "/opt/ha"
 PRIVATE_LIBRARY = re.compile(
@@ -72,14 +72,6 @@ def test_a_tampered_repository_is_refused(bare_node: Path, stack: Stack) -> None
         release = node.root / "srv/apt/dists" / stack.suite / "InRelease"
         release.write_text(release.read_text().replace("Origin: hapkg", "Origin: other"))
         assert node.run("apt-get update", check=False).returncode != 0
-
-
-def test_corosync_is_newer_than_the_distribution(node: Node) -> None:
-    ours = re.search(r"version '([0-9.]+)'", node.run(f"{PREFIX}/sbin/corosync -v").stdout)
-    theirs = re.search(r"Candidate: ([0-9.]+)", node.run("apt-cache policy corosync").stdout)
-    assert ours and theirs
-    relation = "gt" if SUITE == "bookworm" else "ge"
-    subprocess.run(["dpkg", "--compare-versions", ours[1], relation, theirs[1]], check=True)
 
 
 def test_every_elf_file_has_the_runpath(node: Node) -> None:

@@ -140,6 +140,7 @@ class Miniature:
     ) -> None:
         """Write the tarball and the recipe of a source; without packages it has one, with all that it installs."""
         version = keys.pop("version", "1.0")
+        upstream = keys.pop("upstream", {"git": f"https://upstream.invalid/{name}.git", "tag": f"v{version}"})
         tarball = self.root / "upstream" / f"{name}-{version}.tar.gz"
         tarball.parent.mkdir(exist_ok=True)
         tarball.write_bytes(_make_tarball(f"{name}-{version}", files))
@@ -151,7 +152,7 @@ class Miniature:
         }
         made = packages or [make_package(name, ["share/plain"])]
         tables = {
-            "upstream": {"git": f"https://upstream.invalid/{name}.git", "tag": f"v{version}"},
+            "upstream": upstream,
             "origins": [origin],
             "copyright": [{"copyright": ["2024 The miniature's authors"], "license": "GPL-2+"}],
             "packages": made,

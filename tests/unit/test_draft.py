@@ -697,7 +697,7 @@ def refuse(project: Project, origin: str, error: type[HapkgError], text: str, na
         ("https:///one.tar.gz", "is not a complete address"),
         ("https://example.org/o ne.tar.gz", r"origins\[1\].url: string should match"),
         ("http://example.org/one.git", "upstream.git: string should match pattern"),
-        ("hg+http://example.org/one", "upstream.hg: string should match pattern"),
+        ("hg+http://example.org/one", "upstream: hg by http needs commit"),
     ],
 )
 def test_origins_that_cannot_be(project: Project, origin: str, text: str) -> None:

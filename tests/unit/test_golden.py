@@ -127,6 +127,11 @@ def test_changelogs_are_read_by_others(tmp_path: Path) -> None:
     assert subprocess.run(argv, check=True, capture_output=True, cwd=tmp_path).stdout == f"{NAMES[0]}\n".encode()
 
 
+def test_every_upstream_names_the_commit_of_its_version() -> None:
+    without = {recipe.name for recipe in read_all().values() if recipe.upstream and not recipe.upstream.commit}
+    assert without == set()
+
+
 def test_the_recipes_make_one_graph() -> None:
     graph = make_graph(read_all(), package_prefix=PROJECT.settings.package_prefix)
     assert sorted(graph.order) == NAMES

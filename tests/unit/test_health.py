@@ -15,6 +15,7 @@ from tests.unit.samples import AUTOTOOLS, change, make_recipe_from
 
 PREFIX = "/opt/ha"
 RECIPE = make_recipe_from(AUTOTOOLS)
+SYSTEM = {"libc.so.6": frozenset({"libc6"}), "libdistant.so.3": frozenset({"libdistant3", "libdistant3t64"})}
 GOOD = {"opt/ha/share/one/file": "x", "usr/share/doc/ha-one/copyright": "x", "usr/share/lintian/overrides/ha-one": "x"}
 
 
@@ -23,7 +24,7 @@ def build(
     files: Mapping[str, str | bytes | int | None],
     name: str = "ha-one",
     links: Callable[[Path], None] = lambda tree: None,
-    fields: str = "",
+    fields: str = "Depends: libc6\n",
 ) -> Path:
     """A .deb of these files: content, a mode for content that does not matter, or None for an empty folder."""
     tree = folder / "tree"
@@ -53,7 +54,7 @@ def build(
 def check(folder: Path, recipe: Recipe = RECIPE, stack_debs: Sequence[Path] = ()) -> tuple[str, ...]:
     """What is wrong with the packages that were built."""
     try:
-        check_packages(recipe, folder / "made", PREFIX, stack_debs)
+        check_packages(recipe, folder / "made", PREFIX, stack_debs, system=SYSTEM)
     except BuildError as error:
         assert (error.exit_code, error.brief) == (
             10,
@@ -206,15 +207,15 @@ UNDECLARED = "libother.so.2 of ha-other, which its package neither depends on no
     ("program", "fields", "fault"),
     [
         ("linked-2", "Depends: libc6, ha-other (>= 1)\n", None),
-        ("linked-2", "Pre-Depends: ha-other\n", None),
-        ("linked-2", "Recommends: ha-other\n", f"is linked to {UNDECLARED}"),
-        ("linked-2", "", f"is linked to {UNDECLARED}"),
-        ("linked-1", "Depends: ha-other\n", f"is linked to libother.so.1, {OLD}"),
-        ("loads-2", "Depends: ha-other\n", None),
-        ("loads-2", "Recommends: ha-other\n", None),
-        ("loads-2", "Suggests: ha-other\n", f"loads {UNDECLARED}"),
-        ("loads-1", "Depends: ha-other\n", f"loads libother.so.1, {OLD}"),
-        ("says", "", None),
+        ("linked-2", "Pre-Depends: libc6, ha-other\n", None),
+        ("linked-2", "Depends: libc6\nRecommends: ha-other\n", f"is linked to {UNDECLARED}"),
+        ("linked-2", "Depends: libc6\n", f"is linked to {UNDECLARED}"),
+        ("linked-1", "Depends: libc6, ha-other\n", f"is linked to libother.so.1, {OLD}"),
+        ("loads-2", "Depends: libc6, ha-other\n", None),
+        ("loads-2", "Depends: libc6\nRecommends: ha-other\n", None),
+        ("loads-2", "Depends: libc6\nSuggests: ha-other\n", f"loads {UNDECLARED}"),
+        ("loads-1", "Depends: libc6, ha-other\n", f"loads libother.so.1, {OLD}"),
+        ("says", "Depends: libc6\n", None),
     ],
 )
 def test_libraries_of_the_stack_come_with_what_uses_them(
@@ -223,6 +224,111 @@ def test_libraries_of_the_stack_come_with_what_uses_them(
     build(tmp_path, {"opt/ha/bin/one": (other / program).read_bytes()}, fields=fields)
     expected = (f"ha-one: /opt/ha/bin/one: {fault}",) if fault else ()
     assert check(tmp_path, stack_debs=[other / "made/ha-other_1_all.deb"]) == expected
+
+
+@pytest.fixture(scope="module")
+def distant(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Programs that are linked to a library of the distribution, or load it by name."""
+    folder = tmp_path_factory.mktemp("distant")
+    runpath = ["-Wl,-rpath,/opt/ha/lib", "-Wl,--enable-new-dtags"]
+    name = "libdistant.so.3"
+    (folder / "distant.c").write_text("int distant(void) { return 0; }\n")
+    argv = ["gcc", "-shared", "-fPIC", "distant.c", "-o", name, f"-Wl,-soname,{name}"]
+    subprocess.run(argv, check=True, cwd=folder)
+    (folder / "linked.c").write_text("int distant(void);\nint main(void) { return distant(); }\n")
+    subprocess.run(["gcc", "linked.c", name, "-o", "linked", *runpath], check=True, cwd=folder)
+    (folder / "loads.c").write_text(f'#include <dlfcn.h>\nint main(void) {{ return !dlopen("{name}", RTLD_NOW); }}\n')
+    subprocess.run(["gcc", "loads.c", "-o", "loads", *runpath], check=True, cwd=folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("program", "fields", "fault"),
+    [
+        ("linked", "Depends: libc6, libdistant3\n", None),
+        ("linked", "Depends: libc6, libnear | libdistant3t64\n", None),
+        ("linked", "Depends: libc6\nRecommends: libdistant3\n", "is linked to"),
+        ("linked", "Depends: libc6, libdistant3-dev\n", "is linked to"),
+        ("loads", "Depends: libc6\nRecommends: libdistant3t64\n", None),
+        ("loads", "Depends: libc6\nSuggests: libdistant3\n", "loads"),
+    ],
+)
+def test_libraries_of_the_distribution_come_with_what_uses_them(
+    tmp_path: Path, distant: Path, program: str, fields: str, fault: str | None
+) -> None:
+    build(tmp_path, {"opt/ha/bin/one": (distant / program).read_bytes()}, fields=fields)
+    text = "libdistant.so.3 of libdistant3 or libdistant3t64, which its package neither depends on nor recommends"
+    assert check(tmp_path) == ((f"ha-one: /opt/ha/bin/one: {fault} {text}",) if fault else ())
+
+
+def test_a_library_that_nobody_has_is_a_fault(tmp_path: Path, programs: dict[str, bytes], other: Path) -> None:
+    build(tmp_path / "a", {"opt/ha/bin/one": programs["good"]}, fields="")
+    text = "libc.so.6 of libc6, which its package neither depends on nor recommends"
+    assert check(tmp_path / "a") == (f"ha-one: /opt/ha/bin/one: is linked to {text}",)
+    build(tmp_path / "b", {"opt/ha/bin/one": (other / "linked-1").read_bytes()})
+    text = "is linked to libother.so.1, which no package has that the build could see"
+    assert check(tmp_path / "b") == (f"ha-one: /opt/ha/bin/one: {text}",)
+
+
+CALLS = ["dlopen", "dlmopen", "lt_dlopen", "lt_dlopenext", "lt_dlopenadvise", "g_module_open", "g_module_open_full"]
+
+
+def load(folder: Path, call: str, name: str) -> bytes:
+    """A library that calls something with a name; who has the call is of no interest."""
+    (folder / "plug.c").write_text(f'void *{call}(const char *);\nvoid *plug(void) {{ return {call}("{name}"); }}\n')
+    argv = ["gcc", "-shared", "-fPIC", "-fno-builtin", "plug.c", "-o", "plug.so", "-Wl,-rpath,/opt/ha/lib"]
+    subprocess.run([*argv, "-Wl,--enable-new-dtags"], check=True, cwd=folder)
+    return (folder / "plug.so").read_bytes()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_whoever_opens_a_library_by_name_needs_its_package(tmp_path: Path, other: Path, call: str) -> None:
+    build(tmp_path, {"opt/ha/lib/plug.so": load(tmp_path, call, "libother.so.2")})
+    assert check(tmp_path, stack_debs=[other / "made/ha-other_1_all.deb"]) == (
+        f"ha-one: /opt/ha/lib/plug.so: loads {UNDECLARED}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "fault"),
+    [
+        ("/opt/ha/lib/libother.so.2", "Depends: libc6, ha-other\n", None),
+        ("/opt/ha/lib/libother.so.2", "Depends: libc6\n", f"loads {UNDECLARED}"),
+        ("/opt/ha/lib/libother.so.1", "Depends: libc6, ha-other\n", f"loads libother.so.1, {OLD}"),
+        (
+            "/opt/ha/lib/libno.so.1",
+            "Depends: libc6\n",
+            "loads /opt/ha/lib/libno.so.1, which no package of the stack has",
+        ),
+        (
+            "/usr/lib/libother.so.2",
+            "Depends: libc6, ha-other\n",
+            "loads /usr/lib/libother.so.2 instead of /opt/ha/lib/libother.so.2",
+        ),
+        ("/usr/lib/libfar.so.2", "Depends: libc6\n", None),
+    ],
+)
+def test_a_library_may_be_named_by_its_path(
+    tmp_path: Path, other: Path, name: str, fields: str, fault: str | None
+) -> None:
+    build(tmp_path, {"opt/ha/lib/plug.so": load(tmp_path, "dlopen", name)}, fields=fields)
+    expected = (f"ha-one: /opt/ha/lib/plug.so: {fault}",) if fault else ()
+    assert check(tmp_path, stack_debs=[other / "made/ha-other_1_all.deb"]) == expected
+
+
+def test_a_folder_that_everybody_may_write_to_is_a_fault_empty_or_not(tmp_path: Path) -> None:
+    def open_up(tree: Path) -> None:
+        for name in ("share", "var"):
+            (tree / "opt/ha" / name).chmod(0o1777)
+
+    build(tmp_path, {"opt/ha/share/file": "x", "opt/ha/var": None}, links=open_up)
+    text = "is a folder writable by everybody"
+    assert sorted(check(tmp_path)) == [f"ha-one: /opt/ha/{name}: {text}" for name in ("share", "var")]
+
+
+def test_no_link_leads_to_the_folder_of_the_build(tmp_path: Path) -> None:
+    build(tmp_path, GOOD, links=lambda tree: (tree / "opt/ha/share/link").symlink_to("/build/ha-one/src/file"))
+    assert check(tmp_path) == ("ha-one: /opt/ha/share/link: is a link to /build/ha-one/src/file, where it was built",)
 
 
 def test_a_package_may_use_its_own_libraries(tmp_path: Path, other: Path) -> None:

@@ -15,7 +15,7 @@ from tests.unit.samples import CHECKOUT
 
 LAYERS = (
     ("errors", "options", "picture"),
-    ("command", "control", "place", "version"),
+    ("command", "control", "dep3", "place", "version"),
     ("config", "content", "disk", "jobserver", "mirror", "phases"),
     ("bucket", "client", "rsync", "signing", "store", "upstream"),
     ("keys", "remote", "site"),

@@ -108,6 +108,31 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
         check_entry(lock, SourceName("ha-two"), make_entry())
 
 
+def test_another_signer_and_another_patch_are_errors(tmp_path: Path) -> None:
+    patched = {**ENTRY, "signer": "A" * 40, "patches": {"fix-1.patch": "c" * 64}}
+    lock = Lock(file=tmp_path / "bookworm.toml", sources={ONE: LockedSource.model_validate(patched)})
+    check_entry(lock, ONE, LockedSource.model_validate(patched))
+    for key, value in (
+        ("signer", "B" * 40),
+        ("signer", ""),
+        ("patches", {"fix-1.patch": "d" * 64}),
+        ("patches", {"fix-2.patch": "c" * 64}),
+        ("patches", {}),
+    ):
+        with pytest.raises(IntegrityError) as caught:
+            check_entry(lock, ONE, LockedSource.model_validate({**patched, key: value}))
+        assert caught.value.details == (f"{key}: locked {patched[key]}, found {value}",)
+
+
+def test_a_repositorys_tarball_may_be_packed_differently_but_not_signed_by_another(tmp_path: Path) -> None:
+    locked = make_entry(origin="git https://one.example.org/one.git 5f", signer="A" * 40)
+    lock = Lock(file=tmp_path / "bookworm.toml", sources={ONE: locked})
+    check_entry(lock, ONE, locked.model_copy(update={"sha256": "e" * 64}))
+    with pytest.raises(IntegrityError) as caught:
+        check_entry(lock, ONE, locked.model_copy(update={"sha256": "e" * 64, "signer": ""}))
+    assert caught.value.details == (f"signer: locked {'A' * 40}, found ",)
+
+
 @pytest.mark.parametrize("text", ["[ha-one", "[ha-one]\nversion = 1", "ha-one = 3", '[ha-one]\nsha256 = "short"'])
 def test_a_damaged_lock_is_named_and_stays(tmp_path: Path, text: str) -> None:
     file = lock_file(tmp_path, SUITE)

@@ -65,7 +65,7 @@ def test_a_recipe_is_read_whole(tmp_path: Path) -> None:
     }
     recipe = make_recipe(tmp_path, table, {"series": "# first\n\nhello.patch # why\n", "hello.patch": PATCH})
     assert (recipe.name, recipe.version, recipe.revision, recipe.style) == ("ha-one", "1.2", 1, Style.AUTOTOOLS)
-    assert (recipe.date, recipe.source_date_epoch, recipe.patches) == (DATE, EPOCH, ("hello.patch",))
+    assert (recipe.date, recipe.source_date_epoch, recipe.series) == (DATE, EPOCH, ("hello.patch",))
     assert recipe.needs == ("pkgconf", "zlib1g-dev", "a1", "b1")
     assert [package.name for package in recipe.packages] == ["ha-one"]
     url = "https://example.org/one-1.2.tar.gz"
@@ -191,6 +191,13 @@ def test_a_broken_rule_is_named_with_file_key_and_remedy(
 ) -> None:
     error = refuse(tmp_path, change(AUTOTOOLS, path, value))
     assert (error.brief, error.details, error.hint) == (f"{tmp_path}/one/recipe.toml: {brief}", (), hint)
+
+
+def test_what_of_the_tests_is_left_out_is_said_where_tests_run(tmp_path: Path) -> None:
+    left_out = {"tests-left-out": ["slow: it takes an hour"]}
+    assert make_recipe(tmp_path, {**AUTOTOOLS, **left_out}).tests_left_out == ("slow: it takes an hour",)
+    off = {**AUTOTOOLS, **left_out, "tests": False, "tests-off-reason": "too slow"}
+    assert "tests-left-out is for tests that run" in refuse(tmp_path, off).brief
 
 
 @pytest.mark.parametrize("path", ["origins", "upstream"])

@@ -147,6 +147,39 @@ def test_a_revoked_key_vouches_for_nothing(tmp_path: Path, tarball: Path, homes:
         fetch(recipe, tmp_path / "cache", None)
 
 
+PAST = ("--faked-system-time", "20240101T000000")
+OUTLIVED = r"one\.asc is not a good signature of the tarball"
+
+
+def make_old(home: Path, parent: Path, tarball: Path, *, key: str, signature: str) -> tuple[Signer, Recipe]:
+    """A tarball that was signed years ago, by a key and in a signature of these lifetimes."""
+    signer = Signer(home)
+    home.mkdir(mode=0o700)
+    who = "Test Person <test@example.org>"
+    signer.gpg(*PAST, "--passphrase", "", "--quick-generate-key", who, "ed25519", "sign", key)
+    folder = parent / "one"
+    folder.mkdir()
+    signer.export(folder / "keys.asc")
+    output = ("--armor", "--output", str(folder / "one.asc"))
+    signer.gpg(*PAST, "--default-sig-expire", signature, *output, "--detach-sign", str(tarball))
+    return signer, make_recipe(parent, tarball, signature=PGP)
+
+
+def test_an_expired_key_vouches_for_nothing(tmp_path: Path, tarball: Path, homes: Path) -> None:
+    signer, recipe = make_old(homes / "d", tmp_path, tarball, key="30d", signature="0")
+    with pytest.raises(IntegrityError, match=OUTLIVED):
+        fetch(recipe, tmp_path / "cache", None)
+    signer.gpg("--passphrase", "", "--quick-set-expire", signer.fingerprint, "0")
+    signer.export(recipe.folder / "keys.asc")
+    assert fetch(recipe, tmp_path / "cache", None).signer == signer.fingerprint, "its owner prolonged it"
+
+
+def test_an_expired_signature_is_refused(tmp_path: Path, tarball: Path, homes: Path) -> None:
+    _, recipe = make_old(homes / "e", tmp_path, tarball, key="never", signature="30d")
+    with pytest.raises(IntegrityError, match=OUTLIVED):
+        fetch(recipe, tmp_path / "cache", None)
+
+
 def test_a_file_without_keys_is_the_recipes_fault(tmp_path: Path, tarball: Path, upstream: Signer) -> None:
     recipe = make_signed(tmp_path, tarball, upstream)
     (recipe.folder / "keys.asc").write_text("hello")

@@ -153,9 +153,36 @@ def test_mercurial_works_the_same(tmp_path: Path, hg: Path) -> None:
     assert [content for name, content in tree.items() if name.endswith("/file")] == [b"1"]
 
 
-def test_a_tag_that_moved_is_refused(tmp_path: Path, git: Path) -> None:
+def test_the_same_node_gives_the_same_bytes_whatever_is_tagged_later(tmp_path: Path, hg: Path) -> None:
+    recipe = make_recipe(tmp_path, hg=hg)
+    node = run("hg", "-R", str(hg), "log", "-r", "tip", "-T", "{node}")
+    first = check_out(recipe, "hg", node, tmp_path / "a")
+    run("hg", "-R", str(hg), "tag", "v1.1", "-r", node, "-u", "one", "-d", "1714979289 0")
+    second = check_out(recipe, "hg", node, tmp_path / "b")
+    assert first.tarball.path != second.tarball.path
+    assert first.tarball.sha256 == second.tarball.sha256
+
+
+@pytest.mark.parametrize("kind", ["git", "hg"])
+def test_a_tag_that_moved_is_refused(tmp_path: Path, git: Path, hg: Path, kind: str) -> None:
+    recipe = make_recipe(tmp_path, commit="1" * 40, **{kind: git if kind == "git" else hg})
     with pytest.raises(IntegrityError, match=r"ha-one: tag v1.0 is commit [0-9a-f]{40}, the recipe says 1{40}"):
-        check_out(make_recipe(tmp_path, commit="1" * 40, git=git), "git", None, tmp_path / "cache")
+        check_out(recipe, kind, None, tmp_path / "cache")
+
+
+def test_where_both_homes_are_named_the_commit_is_of_mercurial(tmp_path: Path, git: Path, hg: Path) -> None:
+    node = run("hg", "-R", str(hg), "log", "-r", "v1.0", "-T", "{node}")
+    recipe = make_recipe(tmp_path, commit=node, git=git, hg=hg)
+    assert recipe.upstream is not None
+    assert recipe.upstream.homes == (f"git file://{git} v1.0", f"hg file://{hg} v1.0 {node}")
+    assert (recipe.upstream.address, recipe.upstream.address_commit) == (f"file://{git}", None)
+    found = check_out(recipe, "hg", None, tmp_path / "cache").recipe.upstream
+    assert found is not None
+    assert (found.homes, found.address_commit) == ((f"hg file://{hg} v1.0 {node}",), node)
+    commit = run("git", "-C", str(git), "rev-parse", "v1.0")
+    found = check_out(recipe, "git", None, tmp_path / "cache").recipe.upstream
+    assert found is not None
+    assert found.homes == (f"git file://{git} v1.0 {commit}",)
 
 
 def test_submodules_are_refused(tmp_path: Path, git: Path) -> None:
@@ -163,6 +190,31 @@ def test_submodules_are_refused(tmp_path: Path, git: Path) -> None:
     run("git", "-C", str(git), *WHO, "commit", "-qam", "submodule")
     with pytest.raises(SourceError, match="has submodules, which git archive leaves empty: inner"):
         check_out(make_recipe(tmp_path, git=git), "git", "main", tmp_path / "cache")
+
+
+def test_subrepositories_are_refused(tmp_path: Path, hg: Path) -> None:
+    run("hg", "init", str(hg / "inner"))
+    (hg / "inner/file").write_text("inner")
+    run("hg", "-R", str(hg / "inner"), "commit", "-qAm", "inner", "-u", "one")
+    (hg / ".hgsub").write_text("inner = inner\n")
+    run("hg", "-R", str(hg), "commit", "-qAm", "subrepository", "-u", "one")
+    recipe = make_recipe(tmp_path, hg=hg)
+    with pytest.raises(SourceError, match="has subrepositories, which hg archive leaves out: inner"):
+        check_out(recipe, "hg", "tip", tmp_path / "cache")
+    check_out(recipe, "hg", "v1.0", tmp_path / "cache")  # which had none
+
+
+def test_what_travels_unprotected_is_taken_by_its_commit_alone(tmp_path: Path, hg: Path) -> None:
+    recipe = make_recipe(tmp_path, commit="1" * 40, hg=hg)
+    assert recipe.upstream is not None
+    bare = recipe.upstream.model_copy(update={"hg": "http://one.example.org/hg"})
+    with pytest.raises(UsageError, match="a branch of it may be anything"):
+        find_commit(recipe.model_copy(update={"upstream": bare}), "hg", "default", tmp_path / "cache")
+    file = tmp_path / "one" / "recipe.toml"
+    text = file.read_text().replace(f"file://{hg}", "http://one.example.org/hg")
+    file.write_text(text.replace(f'commit = "{"1" * 40}"', ""))
+    with pytest.raises(RecipeError, match="hg by http needs commit"):
+        read_recipe(file.parent, package_prefix="ha-")
 
 
 @pytest.mark.parametrize(
