@@ -12,6 +12,7 @@ from hapkg.recipe import Recipe
 _PACKAGES = """
 autoconf-archive: AX_; pkgconf: PKG_
 -: -lc -ldl -lm -lnsl -lpthread -lresolv -lrt -lsocket -lutil -lcrypt -lasan -ltsan -lubsan
+-: dl.pc iconv.pc intl.pc openmp.pc threads.pc
 asciidoc: asciidoc a2x; asciidoctor: asciidoctor; bison: bison yacc AC_PROG_YACC; check: check.pc
 flex: flex lex AC_PROG_LEX AM_PROG_LEX; gettext: msgfmt AM_GNU_GETTEXT; groff: groff; help2man: help2man
 intltool: IT_PROG_INTLTOOL; python3: python3 AM_PATH_PYTHON; swig: swig; texinfo: makeinfo; xsltproc: xsltproc
@@ -58,8 +59,8 @@ _DEVELOPMENT = ("include", "lib/pkgconfig", "share/pkgconfig", "share/aclocal", 
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Installed:
-    """What the Makefile.am files install below the prefix."""
+class Installed:
+    """What the Makefile.am files, or those of meson, install below the prefix."""
 
     places: dict[str, set[str]] = field(default_factory=dict)
     """Folder to names in it; "" is a name that is not known."""
@@ -96,9 +97,6 @@ def find_words(files: Mapping[str, str], configure: str) -> dict[str, bool]:
     words.update(dict.fromkeys([*macros, *(["AX_"] if archived else [])], False))
     if any(path.endswith(".am") and "_TEXINFOS" in text for path, text in files.items()):
         words["makeinfo"] = False
-    if not configure:
-        found = re.findall(r"\bdependency\s*\(\s*'([\w.+-]+)'", files.get("meson.build", ""))
-        words.update({f"{name}.pc": True for name in found})
     return words
 
 
@@ -174,9 +172,9 @@ def substitute(pattern: re.Pattern[str], text: str, values: Mapping[str, str]) -
     return text
 
 
-def read_makefiles(files: Mapping[str, str], configure: str, tarname: str) -> _Installed:
+def read_makefiles(files: Mapping[str, str], configure: str, tarname: str) -> Installed:
     """What the Makefile.am files install: those that configure.ac names, or all when it names none plainly."""
-    installed = _Installed()
+    installed = Installed()
     certain, lost, rules = set[str](), list[str](), list[str]()
     outputs = set(re.findall(r"(?<![\w./+-])[\w./+-]*Makefile\b", configure))
     shell = dict(re.findall(r"""(?<!\w)(\w+)=["']?(\$\{?\w*(?:dir|prefix)\b[\w./{}-]*)""", configure))
@@ -208,7 +206,7 @@ def read_makefiles(files: Mapping[str, str], configure: str, tarname: str) -> _I
     return installed
 
 
-def _enter(installed: _Installed, match: re.Match[str], item: str, known: Mapping[str, str]) -> str:
+def _enter(installed: Installed, match: re.Match[str], item: str, known: Mapping[str, str]) -> str:
     """Enter one item of a variable such as dist_man_MANS; the folder it goes to, or "" when that is not known."""
     owner, primary = match[1], match[2]
     below, _, name = item.rpartition("/")
@@ -247,7 +245,7 @@ def _read_variables(text: str) -> tuple[dict[str, str], set[str]]:
     return values, sure
 
 
-def split(installed: _Installed) -> tuple[list[str], list[str], list[str]]:
+def split(installed: Installed) -> tuple[list[str], list[str], list[str]]:
     """Patterns for the package, for its -dev package (none when there is none), and for not-installed."""
     places = installed.places
     versioned = sorted(name for name, has_version in installed.libraries.items() if has_version)

@@ -35,6 +35,7 @@ class Style(StrEnum):
 
     AUTOTOOLS = "autotools"
     MAKE = "make"
+    MESON = "meson"
     META = "meta"
     PYTHON = "python"
     KERNEL_MODULE = "kernel-module"

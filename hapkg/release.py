@@ -27,8 +27,8 @@ _FORMS = "a tarball ends in .tar.gz, .tar.xz or .tar.bz2; a repository in .git, 
 _MODES: dict[str, Literal["r:gz", "r:xz", "r:bz2"]] = {".gz": "r:gz", ".xz": "r:xz", ".bz2": "r:bz2"}
 NOWHERE = "https://upstream.invalid"
 _BUILD_FILES = re.compile(
-    r"configure\.(ac|in)|meson\.build|.*\.(am|pc\.in|spec|spec\.in)|(?!aclocal).*\.m4|\.tarball-version"
-    r"|(COPYING|LICEN[CS]E|README|VERSION).*",
+    r"configure\.(ac|in)|meson\.(build|options)|meson_options\.txt|.*\.(am|pc\.in|spec|spec\.in)"
+    r"|(?!aclocal).*\.m4|\.tarball-version|(COPYING|LICEN[CS]E|README|VERSION).*",
     re.IGNORECASE,
 )
 SOURCES = re.compile(r".*\.(c|cc|cpp|cxx|h|hh|hpp|hxx|l|y|py|pl|pm|sh|rs|go|java)")
