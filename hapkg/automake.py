@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from hapkg.control import SourceName
 from hapkg.recipe import Recipe
@@ -20,7 +21,8 @@ libaio-dev: -laio libaio.h; libblkid-dev: blkid.pc -lblkid; libbz2-dev: bzip2.pc
 libcap-dev: libcap.pc -lcap sys/capability.h; libcap-ng-dev: libcap-ng.pc -lcap-ng
 libcurl4-openssl-dev: libcurl.pc -lcurl; libdbus-1-dev: dbus-1.pc -ldbus-1; libdevmapper-dev: devmapper.pc -ldevmapper
 libedit-dev: libedit.pc -ledit; libevent-dev: libevent.pc -levent; libexpat1-dev: expat.pc -lexpat expat.h
-libglib2.0-dev: glib-2.0.pc gio-2.0.pc gio-unix-2.0.pc gobject-2.0.pc gthread-2.0.pc gmodule-2.0.pc
+libglib2.0-dev: glib-2.0.pc gio-2.0.pc gio-unix-2.0.pc gobject-2.0.pc gthread-2.0.pc gmodule-2.0.pc -lglib-2.0
+libgcrypt20-dev: libgcrypt.pc -lgcrypt gcrypt.h; libmhash-dev: -lmhash mhash.h; python3-dev: python3.pc python3-embed.pc
 libgnutls28-dev: gnutls.pc -lgnutls; libjansson-dev: jansson.pc -ljansson; libjson-c-dev: json-c.pc -ljson-c
 libltdl-dev: -lltdl ltdl.h; liblz4-dev: liblz4.pc -llz4; liblzma-dev: liblzma.pc -llzma lzma.h
 liblzo2-dev: lzo2.pc -llzo2; libmnl-dev: libmnl.pc -lmnl
@@ -100,6 +102,23 @@ def find_words(files: Mapping[str, str], configure: str) -> dict[str, bool]:
     return words
 
 
+def find_make_words(files: Mapping[str, str]) -> dict[str, bool]:
+    """What plain Makefiles ask for, as find_words() gives it."""
+    words: dict[str, bool] = {}
+    for path, text in files.items():
+        if not re.fullmatch(r"(.*/)?(GNUm|M)akefile", path):
+            continue
+        lines = re.sub(r"(?m)\\\n|^\s*#.*", " ", text)
+        words.update({name: False for name in re.findall(r"(?<=[\s=])-l[A-Za-z][\w.+-]*", lines) if name not in words})
+        for called in re.findall(r"(?:pkg-config|\$[({]PKG_?CONFIG[)}])(.*)", lines):
+            plain = re.sub(r"\$[({]\w+[)}]", " ", called)
+            _, option, named = re.split(r"[)`|;&]|\d?>\s*/", plain)[0].rpartition(" --")
+            modules = _read_modules(re.sub(r"^[\w-]+|[\"']", " ", named)) if option else []
+            words.update(dict.fromkeys(modules, True))
+            words["PKG_"] = False
+    return words
+
+
 def _read_modules(text: str) -> list[str]:
     """The pkg-config files of 'foo >= 1.2, bar'."""
     words = re.sub(r"[<>=!]+\s*\S+|,", " ", text).split()
@@ -123,14 +142,17 @@ def find_packages(words: Mapping[str, bool], recipes: Mapping[SourceName, Recipe
         for package, _, listed in [line.partition(": ")]
         for word in listed.split()
     }
-    found = {word: own.get(word.replace("_", "-")) or known.get(word, "") for word in words}
+    # Where one takes a whole folder, pacemaker.pc stands in for pacemaker-fencing.pc.
+    plain = {word: word.replace("_", "-") for word in words}
+    stems = {word: re.sub(r"-.*\.pc$", ".pc", text) for word, text in plain.items()}
+    found = {word: own.get(plain[word]) or known.get(word) or own.get(stems[word], "") for word in words}
     packages = sorted({package for package in found.values() if package} - {"-"})
     return packages, [word for word, telling in words.items() if telling and not found[word]]
 
 
 def _list_words(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """What a recipe's packages have, and which has it; names in shadows stand in where one takes a whole folder."""
-    stems = [re.sub(r"(\[0-9\])?\*$", "", pattern) for pattern in recipe.shadows]
+    stems = [re.sub(r"\d*(\[0-9\])?\*$", "", pattern) for pattern in recipe.shadows]
     for package in recipe.packages:
         for file in package.files:
             folder, _, base = file.rpartition("/")
@@ -140,10 +162,10 @@ def _list_words(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 yield f"-l{base[3:-3]}".replace("_", "-"), package.package
             elif folder in ("bin", "sbin") and "*" not in base:
                 yield base, package.package
-            elif file in ("lib/pkgconfig", "lib/pkgconfig/*.pc", "lib/lib*.so"):
-                yield from (
-                    (f"-l{s.removeprefix('lib')}" if "so" in file else f"{s}.pc", package.package) for s in stems
-                )
+            elif file in ("lib/pkgconfig", "lib/pkgconfig/*.pc"):
+                yield from ((f"{stem}.pc", package.package) for stem in stems)
+            else:
+                yield from ((f"-l{stem[3:]}", package.package) for stem in stems if fnmatchcase(f"lib/{stem}.so", file))
 
 
 def read_calls(text: str, macros: str) -> Iterator[list[str]]:

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hapkg import disk
-from hapkg.automake import find_packages, find_required, find_words, read_makefiles, split
+from hapkg.automake import find_make_words, find_packages, find_required, find_words, read_makefiles, split
 from hapkg.config import Project
 from hapkg.control import SourceName
 from hapkg.errors import MachineError, SourceError, UsageError
@@ -90,7 +90,8 @@ def _compose(project: Project, plain: str, release: Release, recipes: Mapping[So
     identity = identify(plain, release, meson)
     installed = meson.installed if style == Style.MESON else read_makefiles(files, identity.configure, identity.tarname)
     runtime, development, left = split(installed)
-    needs, unknown = find_packages({**find_words(files, identity.configure), **meson.words}, recipes)
+    make = find_make_words(files) if style == Style.MAKE else {}
+    needs, unknown = find_packages({**find_words(files, identity.configure), **make, **meson.words}, recipes)
     licenses, license_remark = find_licenses(files, plain, project.templates / "common" / "licenses", meson.license)
     holders, holders_remark = find_holders(files, f"{release.date.year} the authors of {identity.name}")
     synopsis, description = describe(files, identity, meson)

@@ -28,7 +28,8 @@ _LICENSES = (
     (r"Mozilla Public License,? v(ersion|\.)? ?2", "MPL-2.0"),
 )
 _GNU = re.compile(
-    r"(?:GNU )?(?P<kind>Lesser |Library |Affero )?General Public License.{0,160}?version (?P<number>\d(?:\.\d)?)"
+    r"(?:GNU )?(?P<kind>Lesser |Library |Affero )?General Public License"
+    r".{0,160}?\bv(?:ersion|\.)? ?(?P<number>\d(?:\.\d)?)"
     r"(?P<later>.{0,60}?(?:any|or) later)?"
     r"|\b(?P<short>A?L?GPL)[ -]?v?(?P<digits>\d(?:\.\d)?)(?P<plus>\+|[- ]or[- ](any )?later)?",
     re.IGNORECASE,
@@ -74,7 +75,9 @@ def identify(plain: str, release: Release, meson: Meson) -> _Identity:
     stated = [files.get(path, "").partition("\n")[0] for path in (".tarball-version", "VERSION")]
     labels = [re.sub(rf"^{name}[-_](?=v?\d)", "", release.label) for name in (".*?", ".*")]
     candidates = [version, stated[0], *labels, stated[1]] if release.kind == "tarball" else [read_tag(release.label)]
-    versions = [clean for word in candidates if (clean := _clean_version(word))]
+    told_versions = [clean for word in candidates if (clean := _clean_version(word))]
+    # A candidate's configure.ac often names the release that it will become.
+    versions = [word for word in told_versions if word.startswith(f"{told_versions[0]}~")] + told_versions
     if not versions:
         raise SourceError(f"{release.url} does not tell its version", hint="its one folder should be NAME-VERSION")
     git = _find_repository(release, {plain, name.lower(), tarname}) if release.kind == "tarball" else release.url
@@ -85,6 +88,9 @@ def identify(plain: str, release: Release, meson: Meson) -> _Identity:
         r"/(?:releases/download|archive(?:/refs/tags)?)/([A-Za-z0-9][\w.+-]*?)(?:\.tar\.\w+$|/)", release.url
     )
     guess = tag[1] if tag else "v" + versions[0].replace("~", "-")
+    archived = release.label.removeprefix(f"{plain}-")  # a forge names the folder of an archive NAME-TAG
+    if not tag and archived != release.label and archived[:1].isalpha() and read_tag(archived):
+        guess = archived
     return _Identity(
         name=name,
         tarname=tarname,
@@ -183,7 +189,7 @@ def find_holders(files: Mapping[str, str], nobody: str) -> tuple[list[str], str]
             name = re.sub(r"\b(Inc|Ltd|Corp|LLC|GmbH)\b.*", r"\1.", name)
             name = re.sub(r"\s*,(\s*,)+", ",", name)
             key = re.sub(r"\W", "", name.casefold())
-            if when and key and is_line(name) and len(name) < 80 and key != "freesoftwarefoundationinc":
+            if when and key and is_line(name) and len(name) < 80 and not key.startswith("freesoftware"):
                 told[key] += 1
                 names.setdefault(key, name)
                 years.setdefault(key, set()).update(when)

@@ -27,7 +27,7 @@ _FORMS = "a tarball ends in .tar.gz, .tar.xz or .tar.bz2; a repository in .git, 
 _MODES: dict[str, Literal["r:gz", "r:xz", "r:bz2"]] = {".gz": "r:gz", ".xz": "r:xz", ".bz2": "r:bz2"}
 NOWHERE = "https://upstream.invalid"
 _BUILD_FILES = re.compile(
-    r"configure\.(ac|in)|meson\.(build|options)|meson_options\.txt|.*\.(am|pc\.in|spec|spec\.in)"
+    r"configure\.(ac|in)|(GNU)?Makefile|meson\.(build|options)|meson_options\.txt|.*\.(am|pc\.in|spec|spec\.in)"
     r"|(?!aclocal).*\.m4|\.tarball-version|(COPYING|LICEN[CS]E|README|VERSION).*",
     re.IGNORECASE,
 )

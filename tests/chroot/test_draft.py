@@ -214,4 +214,4 @@ def test_an_option_that_meson_does_not_know_ends_the_build(hapkg: Hapkg, project
     recipe.write_text(recipe.read_text().replace("configure = [", 'configure = ["-Ddropped=true", '))
     run = program.run("build", "parley", "--json")
     assert run.endings == {"ha-parley": "failed"}
-    assert 'Unknown options: "dropped"' in (hapkg.folder(run.outcomes["ha-parley"]) / "build.log").read_text()
+    assert 'Unknown options: "dropped"' in Path(run.outcomes["ha-parley"]["log"]).read_text()

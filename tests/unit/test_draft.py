@@ -452,6 +452,8 @@ def test_versions_of_configure_ac(project: Project, init: str, version: str) -> 
     ("files", "top", "version"),
     [
         ({"configure.ac": "AC_INIT(one.c)\nAM_INIT_AUTOMAKE(one, 2.5)\n"}, "one", "2.5"),
+        ({"configure.ac": configure(init="[one], [2.5.0]")}, "one-2.5.0-rc1", "2.5.0~rc1"),
+        ({"configure.ac": configure(init="[one], [2.5]")}, "one-2.50~rc1", "2.5"),
         ({"configure.ac": "AC_INIT(one.c)\n", "VERSION": "2.6\n"}, "one", "2.6"),
         ({"configure.ac": "AC_INIT(one.c)\n", "VERSION": "2.6\n"}, "one-2-7.1", "2.7.1"),
         ({"configure.ac": "AC_INIT(one.c)\n"}, "one-v2.1.12-stable", "2.1.12"),
@@ -515,6 +517,8 @@ def test_pages_of_upstream(project: Project, init: str, files: dict[str, str], p
         ({"a.c": GPL_NOTICE.replace("General", "Lesser General").replace("version 2 ", "version 2.1 ")}, "LGPL-2.1+"),
         ({"a.c": "Licensed under the GNU General Public License version 2\n"}, "GPL-2"),
         ({"a.c": "GNU General Public License version 2 or later (GPLv2+)\n"}, "GPL-2+"),
+        ({"a.c": "* of the GNU General Public License v2 or (at your option) any later version.\n"}, "GPL-2+"),
+        ({"a.c": "* of the GNU General Public License v.2.\n"}, "GPL-2"),
         ({"a.c": "* This software licensed under LGPL-2.0+\n"}, "LGPL-2+"),
         ({"a.c": GPL_NOTICE, "b.c": GPL_NOTICE, "c.c": "LGPL-2.1+\n"}, "GPL-2+ and LGPL-2.1+"),
         ({"COPYING": "GNU GENERAL PUBLIC LICENSE\n Version 2, June 1991\n\n Copyright (C) 1989\n"}, "GPL-2"),
@@ -679,6 +683,43 @@ def test_what_is_installed(project: Project, makefile: str, runtime: list[str], 
     recipe = draft_from(project, {"configure.ac": configure(body), "Makefile.am": makefile})
     expected = {"ha-one": tuple(runtime), "ha-one-dev": tuple(development)}
     assert find_files(recipe) == {name: files for name, files in expected.items() if files}
+
+
+def test_dependencies_of_plain_makefiles(tmp_path: Path) -> None:
+    """What they ask pkg-config for and link to. Of pacemaker's whole folder the name before the hyphen tells."""
+    project = make_project(
+        tmp_path / "project", "libqb", "kronosnet", "corosync", "cluster-glue", "resource-agents", "pacemaker"
+    )
+    makefile = """\
+PKG_CONFIG ?= pkg-config
+FLAGS := --errors-to-stdout
+CS := $(shell $(PKG_CONFIG) $(FLAGS) --cflags --libs libcpg "libquorum >= 3.1.0")
+PCMK := $(shell ${PKG_CONFIG} --cflags pacemaker-fencing 2>/dev/null)
+OTHER = `pkg-config --libs gnomic` -lone
+# -lpam is not for us
+LDFLAGS += -L. -luuid \\
+\t-lpthread
+help:
+\t$(error "Failed to call pkg-config for zlib: $(CS)")
+"""
+    text = draft_text(project, make_tarball(tmp_path, {"Makefile": "all:\n", "src/Makefile": makefile}))
+    assert "# not known which package has: gnomic.pc\n" in text
+    recipe = read_recipe(project.recipes / "one", package_prefix="ha-")
+    assert recipe.build_depends == ("ha-corosync-dev", "ha-pacemaker-dev", "pkgconf", "uuid-dev")
+
+
+def test_libraries_of_a_recipe_that_names_its_folder(tmp_path: Path) -> None:
+    """The packages of the distribution that it stands in for have a number behind the library's name."""
+    project = make_project(tmp_path / "project", "cluster-glue")
+    tarball = make_tarball(tmp_path, {"configure.ac": configure("AC_CHECK_LIB([plumb], [f])")})
+    draft_text(project, tarball)
+    assert read_recipe(project.recipes / "one", package_prefix="ha-").build_depends == ("ha-cluster-glue-dev",)
+
+
+def test_the_folder_of_a_forges_archive_names_the_tag(project: Project) -> None:
+    recipe = draft_from(project, {"configure.ac": configure()}, top="one-One-1.2", name="x.tar.gz")
+    assert recipe.upstream is not None
+    assert recipe.upstream.tag == "One-1.2"
 
 
 def test_what_is_only_data_is_of_all_architectures(project: Project, tmp_path: Path) -> None:
