@@ -13,7 +13,7 @@ HAPKG = $(VENV)/bin/hapkg
 # Real programs only; hapkg doctor names the ones that are missing. The last line is for tests: other readers of what hapkg writes.
 APT_PACKAGES = apt-utils autoconf automake binutils build-essential debhelper debian-archive-keyring devscripts \
     dpkg-dev fakeroot git gnupg iproute2 libtool lintian mercurial mmdebstrap openssh-client piuparts pkgconf procps \
-    python3-venv sbuild schroot sudo uidmap util-linux xz-utils \
+    openssl python3-venv sbuild schroot sudo uidmap util-linux xz-utils \
     aptly cpio debmirror openssh-server reprepro rsync sqv
 # Machines of hapkg prove, and nothing else.
 PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd

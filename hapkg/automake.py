@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from hapkg.control import SourceName
 from hapkg.recipe import Recipe
@@ -12,6 +13,7 @@ from hapkg.recipe import Recipe
 _PACKAGES = """
 autoconf-archive: AX_; pkgconf: PKG_
 -: -lc -ldl -lm -lnsl -lpthread -lresolv -lrt -lsocket -lutil -lcrypt -lasan -ltsan -lubsan
+-: dl.pc iconv.pc intl.pc openmp.pc threads.pc
 asciidoc: asciidoc a2x; asciidoctor: asciidoctor; bison: bison yacc AC_PROG_YACC; check: check.pc
 flex: flex lex AC_PROG_LEX AM_PROG_LEX; gettext: msgfmt AM_GNU_GETTEXT; groff: groff; help2man: help2man
 intltool: IT_PROG_INTLTOOL; python3: python3 AM_PATH_PYTHON; swig: swig; texinfo: makeinfo; xsltproc: xsltproc
@@ -19,7 +21,8 @@ libaio-dev: -laio libaio.h; libblkid-dev: blkid.pc -lblkid; libbz2-dev: bzip2.pc
 libcap-dev: libcap.pc -lcap sys/capability.h; libcap-ng-dev: libcap-ng.pc -lcap-ng
 libcurl4-openssl-dev: libcurl.pc -lcurl; libdbus-1-dev: dbus-1.pc -ldbus-1; libdevmapper-dev: devmapper.pc -ldevmapper
 libedit-dev: libedit.pc -ledit; libevent-dev: libevent.pc -levent; libexpat1-dev: expat.pc -lexpat expat.h
-libglib2.0-dev: glib-2.0.pc gio-2.0.pc gio-unix-2.0.pc gobject-2.0.pc gthread-2.0.pc gmodule-2.0.pc
+libglib2.0-dev: glib-2.0.pc gio-2.0.pc gio-unix-2.0.pc gobject-2.0.pc gthread-2.0.pc gmodule-2.0.pc -lglib-2.0
+libgcrypt20-dev: libgcrypt.pc -lgcrypt gcrypt.h; libmhash-dev: -lmhash mhash.h; python3-dev: python3.pc python3-embed.pc
 libgnutls28-dev: gnutls.pc -lgnutls; libjansson-dev: jansson.pc -ljansson; libjson-c-dev: json-c.pc -ljson-c
 libltdl-dev: -lltdl ltdl.h; liblz4-dev: liblz4.pc -llz4; liblzma-dev: liblzma.pc -llzma lzma.h
 liblzo2-dev: lzo2.pc -llzo2; libmnl-dev: libmnl.pc -lmnl
@@ -58,8 +61,8 @@ _DEVELOPMENT = ("include", "lib/pkgconfig", "share/pkgconfig", "share/aclocal", 
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Installed:
-    """What the Makefile.am files install below the prefix."""
+class Installed:
+    """What the Makefile.am files, or those of meson, install below the prefix."""
 
     places: dict[str, set[str]] = field(default_factory=dict)
     """Folder to names in it; "" is a name that is not known."""
@@ -96,9 +99,23 @@ def find_words(files: Mapping[str, str], configure: str) -> dict[str, bool]:
     words.update(dict.fromkeys([*macros, *(["AX_"] if archived else [])], False))
     if any(path.endswith(".am") and "_TEXINFOS" in text for path, text in files.items()):
         words["makeinfo"] = False
-    if not configure:
-        found = re.findall(r"\bdependency\s*\(\s*'([\w.+-]+)'", files.get("meson.build", ""))
-        words.update({f"{name}.pc": True for name in found})
+    return words
+
+
+def find_make_words(files: Mapping[str, str]) -> dict[str, bool]:
+    """What plain Makefiles ask for, as find_words() gives it."""
+    words: dict[str, bool] = {}
+    for path, text in files.items():
+        if not re.fullmatch(r"(.*/)?(GNUm|M)akefile", path):
+            continue
+        lines = re.sub(r"(?m)\\\n|^\s*#.*", " ", text)
+        words.update({name: False for name in re.findall(r"(?<=[\s=])-l[A-Za-z][\w.+-]*", lines) if name not in words})
+        for called in re.findall(r"(?:pkg-config|\$[({]PKG_?CONFIG[)}])(.*)", lines):
+            plain = re.sub(r"\$[({]\w+[)}]", " ", called)
+            _, option, named = re.split(r"[)`|;&]|\d?>\s*/", plain)[0].rpartition(" --")
+            modules = _read_modules(re.sub(r"^[\w-]+|[\"']", " ", named)) if option else []
+            words.update(dict.fromkeys(modules, True))
+            words["PKG_"] = False
     return words
 
 
@@ -125,14 +142,17 @@ def find_packages(words: Mapping[str, bool], recipes: Mapping[SourceName, Recipe
         for package, _, listed in [line.partition(": ")]
         for word in listed.split()
     }
-    found = {word: own.get(word.replace("_", "-")) or known.get(word, "") for word in words}
+    # Where one takes a whole folder, pacemaker.pc stands in for pacemaker-fencing.pc.
+    plain = {word: word.replace("_", "-") for word in words}
+    stems = {word: re.sub(r"-.*\.pc$", ".pc", text) for word, text in plain.items()}
+    found = {word: own.get(plain[word]) or known.get(word) or own.get(stems[word], "") for word in words}
     packages = sorted({package for package in found.values() if package} - {"-"})
     return packages, [word for word, telling in words.items() if telling and not found[word]]
 
 
 def _list_words(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """What a recipe's packages have, and which has it; names in shadows stand in where one takes a whole folder."""
-    stems = [re.sub(r"(\[0-9\])?\*$", "", pattern) for pattern in recipe.shadows]
+    stems = [re.sub(r"\d*(\[0-9\])?\*$", "", pattern) for pattern in recipe.shadows]
     for package in recipe.packages:
         for file in package.files:
             folder, _, base = file.rpartition("/")
@@ -142,10 +162,10 @@ def _list_words(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 yield f"-l{base[3:-3]}".replace("_", "-"), package.package
             elif folder in ("bin", "sbin") and "*" not in base:
                 yield base, package.package
-            elif file in ("lib/pkgconfig", "lib/pkgconfig/*.pc", "lib/lib*.so"):
-                yield from (
-                    (f"-l{s.removeprefix('lib')}" if "so" in file else f"{s}.pc", package.package) for s in stems
-                )
+            elif file in ("lib/pkgconfig", "lib/pkgconfig/*.pc"):
+                yield from ((f"{stem}.pc", package.package) for stem in stems)
+            else:
+                yield from ((f"-l{stem[3:]}", package.package) for stem in stems if fnmatchcase(f"lib/{stem}.so", file))
 
 
 def read_calls(text: str, macros: str) -> Iterator[list[str]]:
@@ -174,9 +194,9 @@ def substitute(pattern: re.Pattern[str], text: str, values: Mapping[str, str]) -
     return text
 
 
-def read_makefiles(files: Mapping[str, str], configure: str, tarname: str) -> _Installed:
+def read_makefiles(files: Mapping[str, str], configure: str, tarname: str) -> Installed:
     """What the Makefile.am files install: those that configure.ac names, or all when it names none plainly."""
-    installed = _Installed()
+    installed = Installed()
     certain, lost, rules = set[str](), list[str](), list[str]()
     outputs = set(re.findall(r"(?<![\w./+-])[\w./+-]*Makefile\b", configure))
     shell = dict(re.findall(r"""(?<!\w)(\w+)=["']?(\$\{?\w*(?:dir|prefix)\b[\w./{}-]*)""", configure))
@@ -208,7 +228,7 @@ def read_makefiles(files: Mapping[str, str], configure: str, tarname: str) -> _I
     return installed
 
 
-def _enter(installed: _Installed, match: re.Match[str], item: str, known: Mapping[str, str]) -> str:
+def _enter(installed: Installed, match: re.Match[str], item: str, known: Mapping[str, str]) -> str:
     """Enter one item of a variable such as dist_man_MANS; the folder it goes to, or "" when that is not known."""
     owner, primary = match[1], match[2]
     below, _, name = item.rpartition("/")
@@ -247,7 +267,7 @@ def _read_variables(text: str) -> tuple[dict[str, str], set[str]]:
     return values, sure
 
 
-def split(installed: _Installed) -> tuple[list[str], list[str], list[str]]:
+def split(installed: Installed) -> tuple[list[str], list[str], list[str]]:
     """Patterns for the package, for its -dev package (none when there is none), and for not-installed."""
     places = installed.places
     versioned = sorted(name for name, has_version in installed.libraries.items() if has_version)

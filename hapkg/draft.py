@@ -12,15 +12,17 @@ import re
 import tempfile
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from hapkg import disk
-from hapkg.automake import find_packages, find_required, find_words, read_makefiles, split
+from hapkg.automake import find_make_words, find_packages, find_required, find_words, read_makefiles, split
 from hapkg.config import Project
 from hapkg.control import SourceName
 from hapkg.errors import MachineError, SourceError, UsageError
 from hapkg.identity import describe, find_holders, find_licenses, identify
+from hapkg.meson import Meson, read_meson
 from hapkg.recipe import RECIPE_FILE, Recipe, Style, read_recipe, read_recipes
 from hapkg.release import NOWHERE, Release, take
 
@@ -39,7 +41,6 @@ _BUILD_SYSTEMS = {
     "Makefile": "make",
 }
 """What builds a source that has one of these files at its top; the first one decides."""
-_STYLE_NEEDS = {"python": ["dh-python", "python3", "python3-setuptools"]}
 
 
 def draft(project: Project, name: str, origin: str, cache: Path) -> Path:
@@ -83,28 +84,36 @@ def _compose(project: Project, plain: str, release: Release, recipes: Mapping[So
     """The text of recipe.toml."""
     files, source, pinned = release.files, project.settings.package_prefix + plain, release.kind == "tarball"
     style = _find_style(project, release)
-    identity = identify(plain, release)
-    installed = read_makefiles(files, identity.configure, identity.tarname)
+    meson = read_meson(files)
+    if style != Style.MESON:
+        meson = replace(meson, words={}, required={}, subprojects=set(), both=False)  # another system builds it
+    identity = identify(plain, release, meson)
+    installed = meson.installed if style == Style.MESON else read_makefiles(files, identity.configure, identity.tarname)
     runtime, development, left = split(installed)
-    needs, unknown = find_packages(find_words(files, identity.configure), recipes)
-    licenses, license_remark = find_licenses(files, plain, project.templates / "common" / "licenses")
+    make = find_make_words(files) if style == Style.MAKE else {}
+    needs, unknown = find_packages({**find_words(files, identity.configure), **make, **meson.words}, recipes)
+    licenses, license_remark = find_licenses(files, plain, project.templates / "common" / "licenses", meson.license)
     holders, holders_remark = find_holders(files, f"{release.date.year} the authors of {identity.name}")
-    synopsis, description = describe(files, identity)
+    synopsis, description = describe(files, identity, meson)
     libtool = re.search(r"\b(LT_INIT|A[CM]_PROG_LIBTOOL)\b", identity.configure)
+    shared_alone = ["--disable-static"] if libtool else ["-Ddefault_library=shared"] if meson.both else []
     tables: list[tuple[str, dict[str, str | datetime | Sequence[str]]]] = [
         (
             "",
             {
                 "source": source,
                 "version": identity.version,
+                "#style": f"subprojects, which no build downloads: {', '.join(sorted(meson.subprojects))}"
+                if meson.subprojects
+                else "",
                 "style": style,
                 "date": release.date,
                 "section": "libs" if development else "",
                 "#homepage": "not known: put upstream's page here" if NOWHERE in identity.homepage else "",
                 "homepage": identity.homepage,
                 "#build-depends": f"not known which package has: {', '.join(unknown)}" if unknown else "",
-                "build-depends": sorted({*needs, *_STYLE_NEEDS.get(style, ())}),
-                "configure": ["--disable-static"] if libtool else [],
+                "build-depends": sorted({*needs, *_find_tools(style, meson)}),
+                "configure": shared_alone,
                 "not-installed": left,
             },
         ),
@@ -148,7 +157,7 @@ def _compose(project: Project, plain: str, release: Release, recipes: Mapping[So
         ),
     ]
     if development:
-        required, _ = find_packages(find_required(files), recipes)
+        required, _ = find_packages({**find_required(files), **meson.required}, recipes)
         short = textwrap.shorten(synopsis or identity.name, 60, placeholder="")
         table = {
             "package": f"{source}-dev",
@@ -160,6 +169,16 @@ def _compose(project: Project, plain: str, release: Release, recipes: Mapping[So
         }
         tables.append(("[[packages]]", {**table}))
     return "\n".join(_format(title, table) for title, table in tables)
+
+
+def _find_tools(style: str, meson: Meson) -> list[str]:
+    """The packages that build a style."""
+    if style == Style.PYTHON:
+        return ["dh-python", "python3", "python3-setuptools"]
+    if style == Style.MESON:
+        pkgconf = ["pkgconf"] if any(word.endswith(".pc") for word in meson.words) else []
+        return [f"meson (>= {meson.at_least})" if meson.at_least else "meson", *pkgconf]
+    return []
 
 
 def _format(title: str, table: Mapping[str, str | datetime | Sequence[str]]) -> str:

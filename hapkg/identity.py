@@ -12,6 +12,7 @@ from pathlib import Path
 from hapkg.automake import find_fields, read_calls, substitute
 from hapkg.control import is_line
 from hapkg.errors import SourceError
+from hapkg.meson import Meson
 from hapkg.release import NOWHERE, SOURCES, Release, read_tag
 from hapkg.version import is_upstream_version
 
@@ -27,7 +28,8 @@ _LICENSES = (
     (r"Mozilla Public License,? v(ersion|\.)? ?2", "MPL-2.0"),
 )
 _GNU = re.compile(
-    r"(?:GNU )?(?P<kind>Lesser |Library |Affero )?General Public License.{0,160}?version (?P<number>\d(?:\.\d)?)"
+    r"(?:GNU )?(?P<kind>Lesser |Library |Affero )?General Public License"
+    r".{0,160}?\bv(?:ersion|\.)? ?(?P<number>\d(?:\.\d)?)"
     r"(?P<later>.{0,60}?(?:any|or) later)?"
     r"|\b(?P<short>A?L?GPL)[ -]?v?(?P<digits>\d(?:\.\d)?)(?P<plus>\+|[- ]or[- ](any )?later)?",
     re.IGNORECASE,
@@ -57,7 +59,7 @@ class _Identity:
     """configure.ac without comments, its plain macros expanded."""
 
 
-def identify(plain: str, release: Release) -> _Identity:
+def identify(plain: str, release: Release, meson: Meson) -> _Identity:
     """Name, version and addresses. Raises SourceError when nothing tells the version."""
     files = release.files
     configure = re.sub(r"(?m)(\bdnl\b.*|^[ \t]*#.*)$", "", files.get("configure.ac") or files.get("configure.in", ""))
@@ -66,26 +68,29 @@ def identify(plain: str, release: Release) -> _Identity:
     macros = {call[0]: call[1] for call in calls if len(call) > 1 and len(call[1]) < 200}
     configure = substitute(re.compile(r"\b([A-Za-z_]\w*)"), configure, macros)
     told = next((call for call in read_calls(configure, "AC_INIT|AM_INIT_AUTOMAKE") if len(call) > 1), [])
-    pattern = r"\bproject\s*\(\s*'([^']+)'(?:[^)]*?\bversion\s*:\s*'([^']+)')?"
-    meson = re.search(pattern, files.get("meson.build", ""))
-    words = told or (list(meson.groups("")) if meson else [])
+    words = told or [meson.name, meson.version]
     name, version, _, tarname, site = [*(re.sub(r"[][]", "", word).strip() for word in words), *[""] * 5][:5]
     name = name if is_line(name) and len(name) < 40 else plain
     tarname = tarname or re.sub(r"[^a-z0-9_]+", "-", name.lower().removeprefix("gnu "))
     stated = [files.get(path, "").partition("\n")[0] for path in (".tarball-version", "VERSION")]
-    label = re.sub(r"^.*?[-_](?=v?\d)", "", release.label)
-    candidates = [version, stated[0], label, stated[1]] if release.kind == "tarball" else [read_tag(release.label)]
-    versions = [clean for word in candidates if (clean := _clean_version(word))]
+    labels = [re.sub(rf"^{name}[-_](?=v?\d)", "", release.label) for name in (".*?", ".*")]
+    candidates = [version, stated[0], *labels, stated[1]] if release.kind == "tarball" else [read_tag(release.label)]
+    told_versions = [clean for word in candidates if (clean := _clean_version(word))]
+    # A candidate's configure.ac often names the release that it will become.
+    versions = [word for word in told_versions if word.startswith(f"{told_versions[0]}~")] + told_versions
     if not versions:
         raise SourceError(f"{release.url} does not tell its version", hint="its one folder should be NAME-VERSION")
     git = _find_repository(release, {plain, name.lower(), tarname}) if release.kind == "tarball" else release.url
     host = re.match(r"https?://[^/]+", release.url)
-    pages = [site, *find_fields(files, "URL"), git.removesuffix(".git"), host[0] if host else ""]
+    pages = [site, *find_fields(files, "URL"), *meson.pages, git.removesuffix(".git"), host[0] if host else ""]
     homepage = next((page for page in pages if re.fullmatch(r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(/[!-~]*)?", page)), "")
     tag = re.search(
         r"/(?:releases/download|archive(?:/refs/tags)?)/([A-Za-z0-9][\w.+-]*?)(?:\.tar\.\w+$|/)", release.url
     )
     guess = tag[1] if tag else "v" + versions[0].replace("~", "-")
+    archived = release.label.removeprefix(f"{plain}-")  # a forge names the folder of an archive NAME-TAG
+    if not tag and archived != release.label and archived[:1].isalpha() and read_tag(archived):
+        guess = archived
     return _Identity(
         name=name,
         tarname=tarname,
@@ -115,9 +120,9 @@ def _find_repository(release: Release, names: set[str]) -> str:
     return next((f"{address}.git" for address in addresses), "")
 
 
-def describe(files: Mapping[str, str], identity: _Identity) -> tuple[str, str]:
+def describe(files: Mapping[str, str], identity: _Identity, meson: Meson) -> tuple[str, str]:
     """Synopsis, "" when none is known, and description."""
-    told = [value.strip(". ") for value in find_fields(files, "Summary|Description")]
+    told = [value.strip(". ") for value in [*find_fields(files, "Summary|Description"), *meson.summaries]]
     synopses = [re.sub(r"^(\w+ is )?(an?|the) ", "", value, flags=re.IGNORECASE) for value in told]
     good = [value for value in synopses if is_line(value) and " " in value and len(value) < 80 and value[0].isalnum()]
     readmes = sorted(path for path in files if _README.fullmatch(path))
@@ -129,10 +134,15 @@ def describe(files: Mapping[str, str], identity: _Identity) -> tuple[str, str]:
     return next(iter(good), ""), textwrap.shorten(paragraph, 600, placeholder=" …") or plain
 
 
-def find_licenses(files: Mapping[str, str], plain: str, known: Path) -> tuple[str, str]:
-    """Debian's names of the licences, joined, and a remark when one of them has no text in debian-templates/."""
+def find_licenses(files: Mapping[str, str], plain: str, known: Path, stated: str) -> tuple[str, str]:
+    """Debian's names of the licences, joined, and a remark when one of them has no text in debian-templates/.
+
+    stated is what the project calls its licence, where the sources are silent.
+    """
     told = Counter(name for path, text in files.items() if _is_own(path) and (name := _name_license(text)))
     names = sorted(told, key=lambda name: (-told[name], name))
+    if not names and stated:
+        names = list(filter(None, [_name_license(f"SPDX-License-Identifier: {stated}") or _name_license(stated)]))
     for pattern in (_LEGAL, _README):
         texts = [files[path] for path in sorted(files) if pattern.fullmatch(path)]
         names = names or list(dict.fromkeys(name for text in texts if (name := _name_license(text))))
@@ -179,7 +189,7 @@ def find_holders(files: Mapping[str, str], nobody: str) -> tuple[list[str], str]
             name = re.sub(r"\b(Inc|Ltd|Corp|LLC|GmbH)\b.*", r"\1.", name)
             name = re.sub(r"\s*,(\s*,)+", ",", name)
             key = re.sub(r"\W", "", name.casefold())
-            if when and key and is_line(name) and len(name) < 80 and key != "freesoftwarefoundationinc":
+            if when and key and is_line(name) and len(name) < 80 and not key.startswith("freesoftware"):
                 told[key] += 1
                 names.setdefault(key, name)
                 years.setdefault(key, set()).update(when)

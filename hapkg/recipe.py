@@ -37,6 +37,7 @@ class Style(StrEnum):
 
     AUTOTOOLS = "autotools"
     MAKE = "make"
+    MESON = "meson"
     META = "meta"
     PYTHON = "python"
     KERNEL_MODULE = "kernel-module"

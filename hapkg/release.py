@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import re
+import stat
 import tarfile
 import tempfile
 import zlib
@@ -27,8 +28,8 @@ _FORMS = "a tarball ends in .tar.gz, .tar.xz or .tar.bz2; a repository in .git, 
 _MODES: dict[str, Literal["r:gz", "r:xz", "r:bz2"]] = {".gz": "r:gz", ".xz": "r:xz", ".bz2": "r:bz2"}
 NOWHERE = "https://upstream.invalid"
 _BUILD_FILES = re.compile(
-    r"configure\.(ac|in)|meson\.build|.*\.(am|pc\.in|spec|spec\.in)|(?!aclocal).*\.m4|\.tarball-version"
-    r"|(COPYING|LICEN[CS]E|README|VERSION).*",
+    r"configure\.(ac|in)|(GNU)?Makefile|meson\.(build|options)|meson_options\.txt|.*\.(am|pc\.in|spec|spec\.in)"
+    r"|(?!aclocal).*\.m4|\.tarball-version|(COPYING|LICEN[CS]E|README|VERSION).*",
     re.IGNORECASE,
 )
 SOURCES = re.compile(r".*\.(c|cc|cpp|cxx|h|hh|hpp|hxx|l|y|py|pl|pm|sh|rs|go|java)")
@@ -56,14 +57,29 @@ def take(source: str, origin: str, cache: Path) -> Release:
         kind, url = "git" if origin.endswith(".git") else "tarball", origin
     if "://" not in url or url.startswith("file://"):
         path = Path(url2pathname(url.removeprefix("file://")) if "://" in url else url).absolute()
-        if not url or not path.exists():
-            raise UsageError(f"{origin} does not exist", hint=_FORMS)
         url = path.as_uri()
-        if path.is_dir():
+        if _find_folder(path, origin):
             kind = "hg" if (path / ".hg").is_dir() else "git"
+    if kind != "tarball" and url.startswith("http://"):
+        raise UsageError(f"{url}: a repository's address is https or file", hint="nobody signs what http delivers")
     if kind == "tarball" and not url.endswith(TARBALLS):
         raise UsageError(f"{origin} is neither a tarball nor a repository", hint=_FORMS)
     return _take_tarball(source, url, cache) if kind == "tarball" else _take_commit(source, kind, url, cache)
+
+
+def _find_folder(path: Path, origin: str) -> bool:
+    """Whether a path is a folder. Raises UsageError when it is neither that nor a file that can be read."""
+    try:
+        mode = path.stat().st_mode if origin else 0
+        if stat.S_ISREG(mode):
+            path.open("rb").close()
+        elif not stat.S_ISDIR(mode):
+            raise UsageError(f"{origin or 'nothing'} is neither a file nor a folder", hint=_FORMS)
+    except (FileNotFoundError, NotADirectoryError) as cause:
+        raise UsageError(f"{origin} does not exist", hint=_FORMS) from cause
+    except OSError as cause:
+        raise UsageError(f"{origin} cannot be read: {cause.strerror}", hint="name a file that you may read") from cause
+    return stat.S_ISDIR(mode)
 
 
 def _take_tarball(source: str, url: str, cache: Path) -> Release:

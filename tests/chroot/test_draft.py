@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,6 +83,55 @@ Cflags: -I@includedir@
     "README": "Greet\n",
     "m4/README": "Macros that libtoolize copies.\n",
 }
+# The same things as meson knows them, and a program that does not belong to the library.
+PARLEY = {
+    "meson.build": """\
+project('Parley', 'c',
+  version: '3.2-rc1',
+  license: 'GPL-2.0-or-later',
+  meson_version: '>= 0.60',
+  default_options: ['default_library=both', 'warning_level=2'])
+zlib = dependency('zlib', version: '>= 1.2')
+threads = dependency('threads')
+pkgconfig = import('pkgconfig')
+add_project_arguments('-DCONFIGURED="' + get_option('prefix') / get_option('sysconfdir') + '"', language: 'c')
+subdir('src')
+install_man('parley.1', 'parley_word.3')
+install_data('words')
+if get_option('extras')
+  install_data('extras')
+endif
+""",
+    "meson_options.txt": "option('extras', type: 'boolean', value: false, description: 'more of it')\n",
+    "src/meson.build": """\
+lib = library('parley', 'word.c', version: '2.1.0', dependencies: [zlib, threads], install: true)
+executable('parley', 'main.c', link_with: lib, install: true)
+foreach name : ['parley-talk', 'parley-listen']
+  executable(name, 'main.c', link_with: lib, install: true, install_dir: get_option('sbindir'))
+endforeach
+install_headers('parley.h', subdir: 'parley')
+pkgconfig.generate(lib, name: 'parley', description: 'words for programs and for people')
+test('try', executable('try', 'try.c', link_with: lib))
+""",
+    "src/parley.h": f"{NOTICE}const char *parley_word(void);\n",
+    "src/word.c": f"""\
+{NOTICE}
+#include "parley.h"
+#include <stdlib.h>
+#include <zlib.h>
+const char *parley_word(void) {{ return getenv("PARLEY_WORD") ? zlibVersion() : "hello from " CONFIGURED; }}
+""",
+    "src/main.c": '#include "parley.h"\n#include <stdio.h>\nint main(void) { return puts(parley_word()) < 0; }\n',
+    "src/try.c": """\
+#include "parley.h"
+#include <string.h>
+int main(void) { return strcmp(parley_word(), "hello from /opt/ha/etc"); }
+""",
+    "parley.1": ".TH PARLEY 1\n.SH NAME\nparley \\- say hello\n",
+    "parley_word.3": ".TH PARLEY_WORD 3\n.SH NAME\nparley_word \\- the word to greet with\n",
+    "words": "hello\n",
+    "extras": "good bye\n",
+}
 
 
 def make_release(file: Path, files: Mapping[str, str]) -> None:
@@ -91,6 +141,15 @@ def make_release(file: Path, files: Mapping[str, str]) -> None:
             member = tarfile.TarInfo(f"{file.name.removesuffix('.tar.xz')}/{path}")
             member.size, member.mtime = len(text.encode()), 1715000000
             archive.addfile(member, io.BytesIO(text.encode()))
+
+
+def read_below(folder: Path, *names: str) -> dict[str, list[str]]:
+    """What packages have below the prefix."""
+    content = {name: read_content(next(folder.glob(f"{name}_*.deb"))) for name in names}
+    return {
+        name: sorted(path.removeprefix("/opt/ha/") for path in files if path.startswith("/opt/ha/"))
+        for name, files in content.items()
+    }
 
 
 def test_a_plain_autotools_source_builds_without_edits(hapkg: Hapkg, project: Miniature) -> None:
@@ -104,11 +163,7 @@ def test_a_plain_autotools_source_builds_without_edits(hapkg: Hapkg, project: Mi
     run = program.succeed("build", "greet", "--json")
     assert run.endings == {"ha-greet": "built"}
     folder = hapkg.folder(run.outcomes["ha-greet"])
-    content = {name: read_content(next(folder.glob(f"{name}_*.deb"))) for name in ("ha-greet", "ha-greet-dev")}
-    below = {
-        name: sorted(path.removeprefix("/opt/ha/") for path in files if path.startswith("/opt/ha/"))
-        for name, files in content.items()
-    }
+    below = read_below(folder, "ha-greet", "ha-greet-dev")
     assert below["ha-greet"] == [
         "bin/greet",
         "lib/libgreet.so.1.1.0",
@@ -122,3 +177,41 @@ def test_a_plain_autotools_source_builds_without_edits(hapkg: Hapkg, project: Mi
     log = (folder / "build.log").read_text()
     assert "PASS: try" in log
     assert "https://greet.example.org" in (next(folder.glob("*.dsc"))).read_text()
+
+
+def test_a_plain_meson_source_builds_without_edits(hapkg: Hapkg, project: Miniature) -> None:
+    release = project.root / "parley-3.2-rc1.tar.xz"
+    make_release(release, PARLEY)
+    program = hapkg.on(project.root)
+    program.succeed("new", "parley", "--from", release.name)
+    run = program.succeed("build", "parley", "--json")
+    assert run.endings == {"ha-parley": "built"}
+    folder = hapkg.folder(run.outcomes["ha-parley"])
+    assert read_below(folder, "ha-parley", "ha-parley-dev") == {
+        "ha-parley": [
+            "bin/parley",
+            "lib/libparley.so.2.1.0",
+            "sbin/parley-listen",
+            "sbin/parley-talk",
+            "share/Parley/words",
+            "share/man/man1/parley.1",
+        ],
+        "ha-parley-dev": ["include/parley/parley.h", "lib/pkgconfig/parley.pc", "share/man/man3/parley_word.3"],
+    }
+    control = read_deb_control(next(folder.glob("ha-parley-dev_*.deb")))
+    assert {("zlib1g-dev",), ("ha-parley",)} <= set(parse_relation_names(control["Depends"]))
+    assert control["Version"].startswith("3.2~rc1")
+    assert re.search(r"try +OK", (folder / "build.log").read_text())
+
+
+def test_an_option_that_meson_does_not_know_ends_the_build(hapkg: Hapkg, project: Miniature) -> None:
+    """As a switch that configure does not know: else one that upstream dropped would change the result in silence."""
+    release = project.root / "parley-3.2-rc1.tar.xz"
+    make_release(release, PARLEY)
+    program = hapkg.on(project.root)
+    program.succeed("new", "parley", "--from", release.name)
+    recipe = project.root / "recipes/parley/recipe.toml"
+    recipe.write_text(recipe.read_text().replace("configure = [", 'configure = ["-Ddropped=true", '))
+    run = program.run("build", "parley", "--json")
+    assert run.endings == {"ha-parley": "failed"}
+    assert 'Unknown options: "dropped"' in Path(run.outcomes["ha-parley"]["log"]).read_text()

@@ -151,6 +151,73 @@ bare 0.9~rc2 as upstream released it, built for the prefix of the stack.\"\"\"
 # not known what it installs: all of it is taken
 files = ["*"]
 """
+MESON = {
+    "meson.build": """\
+project('one', 'c', version: '1.2', license: 'LGPL-2.1-or-later', meson_version: '>= 0.60')
+deps = [dependency('zlib', version: '>= 1.2'), dependency('gnomic')]
+subdir('src')
+install_man('one.8', 'one_greet.3')
+if get_option('docs')
+  install_data('README', install_dir: get_option('datadir') / 'doc/one')
+endif
+install_data('one.service', install_dir: dependency('systemd').get_variable('systemdsystemunitdir'))
+""",
+    "meson_options.txt": "option('docs', type: 'feature')\n",
+    "src/meson.build": """\
+lib = both_libraries('one', 'one.c', version: '0.1', dependencies: deps, install: true)
+executable('one', 'main.c', link_with: lib, install: true)
+install_headers('one.h', 'more.h', subdir: 'one')
+import('pkgconfig').generate(lib, description: 'A greeting in one word.', url: 'https://one.example.org/')
+""",
+    "src/one.c": "// Copyright (C) 2010 One Author\n",
+    "subprojects/gnomic.wrap": "[wrap-file]\n",
+}
+MESON_GOLDEN = """\
+source = "ha-one"
+version = "1.2"
+# subprojects, which no build downloads: gnomic
+style = "meson"
+date = 2024-05-06T07:08:09Z
+section = "libs"
+homepage = "https://one.example.org/"
+# not known which package has: gnomic.pc
+build-depends = ["meson (>= 0.60)", "pkgconf", "systemd", "zlib1g-dev"]
+configure = ["-Ddefault_library=shared"]
+not-installed = ["share/doc/one"]
+
+[upstream]
+# not known: put the address of upstream's repository here
+git = "https://upstream.invalid/one.git"
+# guessed from the version
+tag = "v1.2"
+
+[[origins]]
+type = "tarball"
+# a local file: put the address of upstream's release here
+url = "{url}"
+sha256 = "{sha256}"
+
+[[copyright]]
+copyright = ["2010 One Author"]
+license = "LGPL-2.1+"
+
+[[packages]]
+package = "ha-one"
+synopsis = "greeting in one word"
+description = \"\"\"
+one 1.2 as upstream released it, built for the prefix of the stack.\"\"\"
+# not known where these go: one.service; only under a condition of meson.build: share/doc/one
+files = ["bin/one", "lib/libone.so.*", "share/man/man8/one.8"]
+
+[[packages]]
+package = "ha-one-dev"
+section = "libdevel"
+depends = ["ha-one (= ${{binary:Version}})", "zlib1g-dev"]
+synopsis = "greeting in one word: development files"
+description = \"\"\"
+Headers and what else it takes to build programs that use one.\"\"\"
+files = ["include/one", "lib/libone.so", "lib/pkgconfig/one.pc", "share/man/man3/one_greet.3"]
+"""
 Suffix = Literal["gz", "xz", "bz2"]
 
 
@@ -260,6 +327,19 @@ def test_a_release_that_says_nothing_gets_remarks(project: Project, tmp_path: Pa
     text = draft_text(project, tarball, "ha-bare")
     assert text == BARE.format(url=tarball.as_uri(), sha256=digest(tarball))
     assert "Odd%20name" in text
+
+
+def test_a_source_that_meson_builds(project: Project, tmp_path: Path) -> None:
+    tarball = make_tarball(tmp_path, MESON)
+    assert draft_text(project, tarball) == MESON_GOLDEN.format(url=tarball.as_uri(), sha256=digest(tarball))
+
+
+def test_autotools_beside_meson_build_the_source(project: Project) -> None:
+    """meson.build tells what configure.ac does not; what it asks for and installs does not count."""
+    recipe = draft_from(project, {**MESON, "configure.ac": "AC_INIT\n", "Makefile.am": "sbin_SCRIPTS = a\n"}, top="one")
+    assert (recipe.style, recipe.version, recipe.homepage) == ("autotools", "1.2", "https://one.example.org/")
+    assert (recipe.build_depends, recipe.configure) == ((), ())
+    assert find_files(recipe) == {"ha-one": ("sbin/a",)}
 
 
 def run(*argv: str | Path) -> str:
@@ -372,9 +452,12 @@ def test_versions_of_configure_ac(project: Project, init: str, version: str) -> 
     ("files", "top", "version"),
     [
         ({"configure.ac": "AC_INIT(one.c)\nAM_INIT_AUTOMAKE(one, 2.5)\n"}, "one", "2.5"),
+        ({"configure.ac": configure(init="[one], [2.5.0]")}, "one-2.5.0-rc1", "2.5.0~rc1"),
+        ({"configure.ac": configure(init="[one], [2.5]")}, "one-2.50~rc1", "2.5"),
         ({"configure.ac": "AC_INIT(one.c)\n", "VERSION": "2.6\n"}, "one", "2.6"),
         ({"configure.ac": "AC_INIT(one.c)\n", "VERSION": "2.6\n"}, "one-2-7.1", "2.7.1"),
         ({"configure.ac": "AC_INIT(one.c)\n"}, "one-v2.1.12-stable", "2.1.12"),
+        ({"configure.ac": "AC_INIT(one.c)\n"}, "one-2 of them-2.8", "2.8"),
         ({"configure": "#!/bin/sh\n"}, "one_4.0beta2", "4.0~beta2"),
         ({"configure.ac": "", "meson.build": "project('one', 'c',\n  version : '7.8')\n"}, "one", "7.8"),
     ],
@@ -434,6 +517,8 @@ def test_pages_of_upstream(project: Project, init: str, files: dict[str, str], p
         ({"a.c": GPL_NOTICE.replace("General", "Lesser General").replace("version 2 ", "version 2.1 ")}, "LGPL-2.1+"),
         ({"a.c": "Licensed under the GNU General Public License version 2\n"}, "GPL-2"),
         ({"a.c": "GNU General Public License version 2 or later (GPLv2+)\n"}, "GPL-2+"),
+        ({"a.c": "* of the GNU General Public License v2 or (at your option) any later version.\n"}, "GPL-2+"),
+        ({"a.c": "* of the GNU General Public License v.2.\n"}, "GPL-2"),
         ({"a.c": "* This software licensed under LGPL-2.0+\n"}, "LGPL-2+"),
         ({"a.c": GPL_NOTICE, "b.c": GPL_NOTICE, "c.c": "LGPL-2.1+\n"}, "GPL-2+ and LGPL-2.1+"),
         ({"COPYING": "GNU GENERAL PUBLIC LICENSE\n Version 2, June 1991\n\n Copyright (C) 1989\n"}, "GPL-2"),
@@ -600,6 +685,43 @@ def test_what_is_installed(project: Project, makefile: str, runtime: list[str], 
     assert find_files(recipe) == {name: files for name, files in expected.items() if files}
 
 
+def test_dependencies_of_plain_makefiles(tmp_path: Path) -> None:
+    """What they ask pkg-config for and link to. Of pacemaker's whole folder the name before the hyphen tells."""
+    project = make_project(
+        tmp_path / "project", "libqb", "kronosnet", "corosync", "cluster-glue", "resource-agents", "pacemaker"
+    )
+    makefile = """\
+PKG_CONFIG ?= pkg-config
+FLAGS := --errors-to-stdout
+CS := $(shell $(PKG_CONFIG) $(FLAGS) --cflags --libs libcpg "libquorum >= 3.1.0")
+PCMK := $(shell ${PKG_CONFIG} --cflags pacemaker-fencing 2>/dev/null)
+OTHER = `pkg-config --libs gnomic` -lone
+# -lpam is not for us
+LDFLAGS += -L. -luuid \\
+\t-lpthread
+help:
+\t$(error "Failed to call pkg-config for zlib: $(CS)")
+"""
+    text = draft_text(project, make_tarball(tmp_path, {"Makefile": "all:\n", "src/Makefile": makefile}))
+    assert "# not known which package has: gnomic.pc\n" in text
+    recipe = read_recipe(project.recipes / "one", package_prefix="ha-")
+    assert recipe.build_depends == ("ha-corosync-dev", "ha-pacemaker-dev", "pkgconf", "uuid-dev")
+
+
+def test_libraries_of_a_recipe_that_names_its_folder(tmp_path: Path) -> None:
+    """The packages of the distribution that it stands in for have a number behind the library's name."""
+    project = make_project(tmp_path / "project", "cluster-glue")
+    tarball = make_tarball(tmp_path, {"configure.ac": configure("AC_CHECK_LIB([plumb], [f])")})
+    draft_text(project, tarball)
+    assert read_recipe(project.recipes / "one", package_prefix="ha-").build_depends == ("ha-cluster-glue-dev",)
+
+
+def test_the_folder_of_a_forges_archive_names_the_tag(project: Project) -> None:
+    recipe = draft_from(project, {"configure.ac": configure()}, top="one-One-1.2", name="x.tar.gz")
+    assert recipe.upstream is not None
+    assert recipe.upstream.tag == "One-1.2"
+
+
 def test_what_is_only_data_is_of_all_architectures(project: Project, tmp_path: Path) -> None:
     assert (
         draft_from(project, {"configure.ac": configure(), "Makefile.am": "bin_SCRIPTS = a\n"}).packages[0].architecture
@@ -689,15 +811,18 @@ def refuse(project: Project, origin: str, error: type[HapkgError], text: str, na
         ("/nowhere/one-1.2.tar.gz", "^/nowhere/one-1.2.tar.gz does not exist"),
         ("one", "^one does not exist"),
         ("file:///nowhere", "^file:///nowhere does not exist"),
-        ("", "does not exist"),
+        ("/dev/null/one-1.2.tar.gz", "^/dev/null/one-1.2.tar.gz does not exist$"),
+        (f"{'x' * 300}.tar.gz", "x.tar.gz cannot be read: File name too long$"),
+        ("/dev/null", "^/dev/null is neither a file nor a folder$"),
+        ("", "^nothing is neither a file nor a folder$"),
         ("https://example.org/one-1.2.zip", "is neither a tarball nor a repository"),
         ("https://github.com/example/one", "is neither a tarball nor a repository"),
         ("ftp://example.org/one-1.2.tar.gz", r"origins\[1\].url: string should match pattern"),
         ("http://[one/one.tar.gz", "is not a complete address"),
         ("https:///one.tar.gz", "is not a complete address"),
         ("https://example.org/o ne.tar.gz", r"origins\[1\].url: string should match"),
-        ("http://example.org/one.git", "upstream.git: string should match pattern"),
-        ("hg+http://example.org/one", "upstream: hg by http needs commit"),
+        ("http://example.org/one.git", "^http://example.org/one.git: a repository's address is https or file$"),
+        ("hg+http://example.org/one", "^http://example.org/one: a repository's address is https or file$"),
     ],
 )
 def test_origins_that_cannot_be(project: Project, origin: str, text: str) -> None:
@@ -730,7 +855,7 @@ def test_another_recipe_that_is_broken_is_told(project: Project, tmp_path: Path)
 @pytest.mark.parametrize(
     ("files", "brief", "detail"),
     [
-        ({"meson.build": ""}, "builds with meson (meson.build), for which hapkg has no style", "meson.build"),
+        ({"Cargo.toml": ""}, "builds with cargo (Cargo.toml), for which hapkg has no style", "Cargo.toml"),
         (
             {"CMakeLists.txt": "", "Makefile": "", "a/configure.ac": ""},
             "builds with cmake (CMakeLists.txt), make (Makefile), for which hapkg has no style",
@@ -750,7 +875,7 @@ def test_a_build_system_without_a_style(
     tarball = make_tarball(tmp_path, files)
     error = refuse(project, str(tarball), SourceError, "one-1.2.tar.gz ")
     assert (error.brief, error.details) == (f"{tarball.as_uri()} {brief}", (f"at the top: {detail}",))
-    assert error.hint.startswith("styles that can be drafted: autotools, make, python;")
+    assert error.hint.startswith("styles that can be drafted: autotools, make, meson, python;")
 
 
 def test_a_release_without_a_version(project: Project, tmp_path: Path) -> None:

@@ -22,13 +22,15 @@ from hapkg.recipe import Recipe, read_recipes
 from hapkg.site import read_site
 from hapkg.site_package import add_site
 from hapkg.template import DebianFolder, render_debian
-from tests.unit.samples import CHECKOUT
+from tests.unit.samples import AUTOTOOLS, CHECKOUT, PACKAGE, make_recipe_from
 
 GOLDEN = Path(__file__).with_name("golden")
 BOOKWORM = Suite("bookworm")
 NAMES = sorted(f"ha-{file.parent.name}" for file in (CHECKOUT / "recipes").glob("*/recipe.toml"))
 PROJECT = find_project(CHECKOUT)
 SITE = "ha-stack-site"
+MESON = "ha-one"
+"""A recipe of the style that no recipe of the stack has yet."""
 
 
 @functools.cache
@@ -46,6 +48,26 @@ def render_example() -> DebianFolder:
     recipe = add_site({}, PROJECT, read_site(CHECKOUT / "docs/site.example.toml"))[SourceName(SITE)]
     return render_debian(
         recipe, PROJECT.settings, PROJECT.templates, suite=BOOKWORM, version="1+ha12.1", key="0" * 64, versions={}
+    )
+
+
+@functools.cache
+def render_meson() -> DebianFolder:
+    """The debian/ folder of a small meson recipe."""
+    keys = {
+        "style": "meson",
+        "section": "libs",
+        "build-depends": ["meson", "pkgconf", "zlib1g-dev"],
+        "configure": ["-Ddefault_library=shared", "-Dgroup=$CLUSTER_GROUP"],
+        "tests-parallel": False,
+        "packages": [
+            {**PACKAGE, "files": ["bin/one", "lib/libone.so.*"]},
+            {**PACKAGE, "package": "ha-one-dev", "section": "libdevel", "files": ["include/one.h", "lib/libone.so"]},
+        ],
+    }
+    recipe = make_recipe_from({**AUTOTOOLS, **keys})
+    return render_debian(
+        recipe, PROJECT.settings, PROJECT.templates, suite=BOOKWORM, version="1.2-1+ha12.1", key="0" * 64, versions={}
     )
 
 
@@ -78,6 +100,7 @@ def _rewrite(pytestconfig: pytest.Config) -> None:
         for name in NAMES:
             render(name).write(GOLDEN / name)
         render_example().write(GOLDEN / SITE)
+        render_meson().write(GOLDEN / MESON)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -89,6 +112,10 @@ def test_the_example_of_a_site_is_what_it_was() -> None:
     compare(render_example(), SITE)
 
 
+def test_a_small_meson_recipe_is_what_it_was() -> None:
+    compare(render_meson(), MESON)
+
+
 def compare(folder: DebianFolder, name: str) -> None:
     made, golden = dict(folder.files), read_golden(GOLDEN / name)
     changed = sorted(path for path in made.keys() | golden.keys() if made.get(path) != golden.get(path))
@@ -96,7 +123,7 @@ def compare(folder: DebianFolder, name: str) -> None:
 
 
 def test_every_golden_folder_has_its_recipe() -> None:
-    assert sorted(folder.name for folder in GOLDEN.iterdir()) == sorted([*NAMES, SITE])
+    assert sorted(folder.name for folder in GOLDEN.iterdir()) == sorted([*NAMES, SITE, MESON])
 
 
 @pytest.mark.parametrize("name", NAMES)
