@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hapkg.jobserver import Jobserver, share
+from tests.unit.samples import CHECKOUT
 
 
 @pytest.mark.parametrize(
@@ -92,3 +94,102 @@ def test_two_makes_together_run_as_many_jobs_as_there_are_cores(tmp_path: Path) 
     counts = [int(line) for line in (tmp_path / "counts").read_text().split()]
     assert len(counts) == 16
     assert max(counts) == 3
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Path:
+    """make of a build chroot, which calls a program in the place of Debian's make that tells how it was called."""
+    debian = tmp_path / "debian-make"
+    debian.write_text(
+        """#!/bin/sh
+        printf '%s\n' "$*"
+        printf '%s\n' "$MAKEFLAGS"
+        for descriptor in $(printf '%s' "$MAKEFLAGS" | grep -o '[0-9]*,[0-9]*' | tr , ' '); do
+            readlink "/proc/$$/fd/$descriptor" || true
+        done
+        """.replace("\n        ", "\n")
+    )
+    debian.chmod(0o755)
+    ours = tmp_path / "make"
+    ours.write_text((CHECKOUT / "hapkg/data/hapkg-make").read_text().replace("/usr/libexec/hapkg/make", str(debian)))
+    ours.chmod(0o755)
+    return ours
+
+
+def call(make: Path, *arguments: str, **environment: str) -> list[str]:
+    """Arguments and MAKEFLAGS that Debian's make gets, and the jobserver's two ends as it finds them open."""
+    done = subprocess.run(
+        [make, *arguments], env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rest"),
+    [
+        (["-j4"], ""),
+        (["-j", "4", "all"], "all"),
+        (["--jobs=4", "-C", "lib", "all"], "-C lib all"),
+        (["-C", "lib", "-j4", "CFLAGS=-O2 -g"], "-C lib CFLAGS=-O2 -g"),
+    ],
+)
+def test_a_make_that_asks_for_jobs_gets_the_builds_fifo_instead(
+    make: Path, tmp_path: Path, arguments: list[str], rest: str
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    passed, flags, *ends = call(make, *arguments, HAPKG_JOBS=str(fifo))
+    assert passed == rest
+    assert re.fullmatch(r" -j --jobserver-auth=[0-9]+,[0-9]+", flags)
+    assert ends == [str(fifo)] * 2
+
+
+def test_flags_and_variables_of_a_make_above_stay(make: Path, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    _, flags, *ends = call(make, "-j4", HAPKG_JOBS=str(fifo), MAKEFLAGS="k -- V=1 W=2")
+    assert re.fullmatch(r"k -j --jobserver-auth=[0-9]+,[0-9]+ -- V=1 W=2", flags)
+    assert ends == [str(fifo)] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flags"),
+    [
+        (["all"], ""),
+        (["-j1", "all"], ""),
+        (["-j", "all"], ""),
+        (["-j4", "all"], " -j4 --jobserver-auth=3,4"),
+    ],
+    ids=["none asked", "one asked", "no number", "below another make"],
+)
+def test_any_other_make_is_called_as_it_is(make: Path, tmp_path: Path, arguments: list[str], flags: str) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert call(make, *arguments, HAPKG_JOBS=str(fifo), MAKEFLAGS=flags)[:2] == [" ".join(arguments), flags]
+
+
+@pytest.mark.parametrize("fifo", ["", "/nowhere/fifo", "/etc/passwd"])
+def test_without_a_fifo_make_is_make(make: Path, fifo: str) -> None:
+    assert call(make, "-j4", "all", HAPKG_JOBS=fifo) == ["-j4 all", ""]
+
+
+def test_real_makes_below_each_other_take_from_the_fifo_and_give_back(make: Path, tmp_path: Path) -> None:
+    make.write_text(make.read_text().replace(str(tmp_path / "debian-make"), "/usr/bin/make"))
+    fifo, place = tmp_path / "fifo", tmp_path / "place"
+    os.mkfifo(fifo)
+    place.mkdir()
+    names = [f"t{number}" for number in range(6)]
+    together = "until [ `ls -d seen-* | wc -l` -ge 3 ]; do sleep 0.01; done"  # the first three wait for each other
+    count = f"mkdir $@ seen-$@; ls -d t* | wc -l >> counts; {together}; rmdir $@"
+    rules = f"all:\n\t+$(MAKE) below\nbelow: {' '.join(names)}\n{' '.join(names)}:\n\t@{count}\n"
+    (place / "Makefile").write_text(rules)
+    opened = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        os.write(opened, b"++")
+        subprocess.run(
+            [make, "-j8"], cwd=place, env={"PATH": os.environ["PATH"], "HAPKG_JOBS": str(fifo)}, check=True, timeout=60
+        )
+        assert max(map(int, (place / "counts").read_text().split())) == 3, "one of its own, and two tokens"
+        assert os.read(opened, 9) == b"++"
+    finally:
+        os.close(opened)
