@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +19,7 @@ from hapkg import command
 from hapkg.chroot import BUILD_FOLDER, JOBS, Chroot, Session
 from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, ProcessError
 from hapkg.layer import enter_layer, provide_layer
+from hapkg.memory import Gauge
 from hapkg.phases import follow
 from hapkg.resolve import read_installed
 from hapkg.source import SourcePackage
@@ -46,6 +47,8 @@ class BuildTask:
     jobs: str = ""
     """Name of the jobserver's fifo, if there is one."""
     tests: bool = True
+    gauge: Gauge = field(default_factory=Gauge)
+    """Follows the memory that the build holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,7 @@ def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str],
             session = stack.enter_context(enter_layer(task.cache, task.chroot, task.packages, task.source, log))
             _install_dependencies(task, session, log)
             clock.enter("unpack", log)
-            with _watch(log_path, clock):
+            with _watch(log_path, clock, lambda: task.gauge.look(session.name)):
                 _compile(task, session, log)
             clock.enter("collect", log)
             _collect(session, target)
@@ -121,8 +124,11 @@ class _Clock:
 
 
 @contextlib.contextmanager
-def _watch(log_path: Path, clock: _Clock) -> Iterator[None]:
-    """Follow the phases inside dpkg-buildpackage by what dh writes into the log, from its end on."""
+def _watch(log_path: Path, clock: _Clock, measure: Callable[[], None]) -> Iterator[None]:
+    """Follow the phases inside dpkg-buildpackage by what dh writes into the log, from its end on.
+
+    Once a second the build is measured.
+    """
     ended = threading.Event()
 
     def look(stream: IO[bytes], rest: bytes) -> bytes:
@@ -132,11 +138,14 @@ def _watch(log_path: Path, clock: _Clock) -> Iterator[None]:
         return rest
 
     def watch() -> None:
-        rest = b""
+        rest, measured = b"", time.monotonic()
         with log_path.open("rb") as stream:
             stream.seek(start)
             while not ended.wait(0.1):
                 rest = look(stream, rest)
+                if time.monotonic() - measured >= 1:
+                    measure()
+                    measured = time.monotonic()
             look(stream, rest)
 
     start = log_path.stat().st_size

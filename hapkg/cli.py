@@ -58,12 +58,13 @@ from hapkg.options import (
 from hapkg.page import write_page
 from hapkg.pipeline import Outcome
 from hapkg.recipe import Recipe, find_recipe
+from hapkg.records import pick_record
 from hapkg.remote import open_repository
 from hapkg.repo_commands import check_url, find_place, make_choice, make_identity
 from hapkg.signing import find_key
 from hapkg.site_package import name_package
 from hapkg.store import Artifact, Store
-from hapkg.times import Recorder, draw, pick_record
+from hapkg.times import Recorder, draw
 from hapkg.workshop import (
     Workshop,
     collect_uploads,
@@ -396,7 +397,9 @@ def clean(
     context: typer.Context,
     names: NamesArgument = None,
     suite: SuiteOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="Also the newest builds, sources and packages.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the newest builds, layers, sources and records.")
+    ] = False,
 ) -> None:
     """Remove old builds, failed ones and scratch; with names, every build of those recipes."""
     workshop = _open(context, suite)

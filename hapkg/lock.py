@@ -11,7 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +25,7 @@ from hapkg.errors import IntegrityError
 from hapkg.origin import Tarball, describe_origin
 from hapkg.recipe import Recipe
 from hapkg.store import file_digest
-from hapkg.upstream import Sha256
+from hapkg.upstream import RepositoryOrigin, Sha256
 
 COMPARED = ("version", "sha256", "tree", "signer", "patches")
 
@@ -109,11 +109,7 @@ def make_entry(recipe: Recipe, tarball: Tarball, tree: Path) -> LockedSource:
 
 def check_entry(lock: Lock, source: SourceName, found: LockedSource) -> None:
     """Compare what a build is about to use with the lock. Raises IntegrityError that names every difference."""
-    locked = lock.sources.get(source)
-    if locked is None:
-        raise IntegrityError(
-            f"{source} is not in {lock.file}", hint=f"look at what it builds from, then run: hapkg lock {source}"
-        )
+    locked = _find_entry(lock, source)
     # A repository's tarball is made here, and another zlib packs it differently: its tree is what counts.
     keys = ["version", "tree", "signer", "patches"] if found.origin.startswith(("git ", "hg ")) else list(COMPARED)
     differing = [
@@ -121,6 +117,36 @@ def check_entry(lock: Lock, source: SourceName, found: LockedSource) -> None:
         for key in keys
         if getattr(locked, key) != getattr(found, key)
     ]
+    _refuse(lock, source, differing)
+
+
+def check_recipe(lock: Lock, recipe: Recipe) -> None:
+    """Compare what a recipe asks for with the lock, without looking at its source. Raises IntegrityError.
+
+    The tree is not compared: only who unpacks it knows what it is.
+    """
+    locked = _find_entry(lock, recipe.name)
+    patches = {patch.name: patch.sha256 for patch in recipe.remote_patches}
+    pinned = sorted(origin.sha256 for origin in recipe.origins if not isinstance(origin, RepositoryOrigin))
+    differing = [
+        f"{key}: locked {was}, the recipe has {now}"
+        for key, was, now in (("version", locked.version, recipe.version), ("patches", locked.patches, patches))
+        if was != now
+    ]
+    if pinned and locked.sha256 not in pinned and not locked.origin.startswith(("git ", "hg ")):
+        differing.append(f"sha256: locked {locked.sha256}, the recipe pins {', '.join(pinned)}")
+    _refuse(lock, recipe.name, differing)
+
+
+def _find_entry(lock: Lock, source: SourceName) -> LockedSource:
+    if source in lock.sources:
+        return lock.sources[source]
+    raise IntegrityError(
+        f"{source} is not in {lock.file}", hint=f"look at what it builds from, then run: hapkg lock {source}"
+    )
+
+
+def _refuse(lock: Lock, source: SourceName, differing: Sequence[str]) -> None:
     if differing:
         raise IntegrityError(
             f"{source} is not what {lock.file} says",

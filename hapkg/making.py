@@ -1,6 +1,7 @@
 """One source on its way from its recipe to the store, stage by stage. pipeline decides when each stage has its turn.
 
-prepare   decide, fetch, make the source package, have the layer of build dependencies ready
+begin     ahead of its turn: fetch, unpack, and the layer of build dependencies that it will most probably want
+prepare   decide, make the source package, have the layer of build dependencies ready
 compile   a session, dpkg-buildpackage, the rules of the prefix: from then on others may use the packages
 finish    lintian, and into the store
 """
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import time
@@ -17,43 +17,51 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hapkg import disk
+from hapkg import faults
 from hapkg.build import BuildTask, build, check_with_lintian, make_layer
 from hapkg.chroot import Chroot
 from hapkg.content import read_content
 from hapkg.control import BinaryName, SourceName
-from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, ProcessError, SourceError
+from hapkg.errors import HapkgError, Interrupted, MachineError
 from hapkg.health import check_packages
 from hapkg.jobserver import Jobserver
-from hapkg.lock import check_entry, make_entry
+from hapkg.layer import provide_layer
+from hapkg.lock import check_entry, check_recipe, make_entry
+from hapkg.memory import Gauge
 from hapkg.origin import Tarball, fetch, fetch_patch
 from hapkg.plan import Action, Step
 from hapkg.recipe import Recipe
-from hapkg.source import SourcePackage, make_source_package
+from hapkg.resolve import resolve
+from hapkg.source import SourcePackage, lay_out, make_source_package
 from hapkg.store import TARBALLS, Artifact, file_digest
 from hapkg.template import DebianFolder
-from hapkg.workshop import Workshop, decide_step, find_stack, read_architecture, render
+from hapkg.workshop import Workshop, decide_step, find_relations, find_stack, read_architecture, render
 
 _STORED_SUFFIXES = (".deb", ".changes", ".buildinfo", ".dsc", ".txt", *TARBALLS)
-_FAILURE = "failure.json"
-_KILLED = ("Killed", "Cannot allocate memory", "virtual memory exhausted", "signal SIGKILL")
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Making:
     """A source that is being made, and what is known of it so far."""
 
     workshop: Workshop
     recipe: Recipe
     base: Chroot
-    finished: Mapping[SourceName, Artifact]
-    """The sources it needs."""
     report: Callable[[str], None]
+    finished: Mapping[SourceName, Artifact] = field(default_factory=dict)
+    """The sources it needs, from prepare() on."""
     retry: bool = False
     """Whether to build what failed before with the same inputs."""
     seconds: dict[str, float] = field(default_factory=dict)
     step: Step | None = None
     tarball: Tarball | None = None
+    patches: dict[str, bytes] = field(default_factory=dict)
+    """Remote patches, by name."""
+    fetched: bool = False
+    unpacked: bool = False
+    remembered: bool = False
+    """Whether its failure is that of an earlier run, told again."""
+    gauge: Gauge = field(default_factory=Gauge)
     task: BuildTask | None = None
     artifact: Artifact | None = None
 
@@ -73,9 +81,48 @@ class Making:
         return self.step.version if self.step else None
 
 
+def begin(making: Making, builds: Sequence[Artifact]) -> None:
+    """Do what needs no other source, while these are not ready yet: builds tell what they will most probably be.
+
+    Nothing depends on it: what fails here is tried again by prepare(), and told there. A layer of packages that turn
+    out to be others only takes room until it is pruned.
+    """
+    workshop, recipe = making.workshop, making.recipe
+    try:
+        _fetch(making)
+        if not recipe.native:
+            shutil.rmtree(making.work, ignore_errors=True)
+            making.work.mkdir(parents=True)
+            _time(making, "source", lambda: _lay_out(making))
+            making.unpacked = True
+        relations = find_relations(workshop, recipe, guess_finished(workshop, recipe, builds))
+        known = tuple(relation for relation in relations if "$" not in relation)  # dpkg fills these in later
+        packages = resolve(making.base, known, workshop.store.root, source=recipe.source)
+        with (workshop.store.work / f"{recipe.name}.log").open("ab", buffering=0) as log:
+            _time(making, "layer", lambda: provide_layer(workshop.store.root, making.base, packages, log))
+    except Interrupted:
+        raise
+    except (HapkgError, OSError):
+        return
+
+
+def guess_finished(workshop: Workshop, recipe: Recipe, builds: Sequence[Artifact]) -> dict[SourceName, Artifact]:
+    """What the needs of a source will look like to it: as they came out last, or as their recipes declare them.
+
+    What a package depends on seldom changes from build to build. Of one that was never built, the libraries that it
+    links are unknown; most of them come with the build dependencies anyway.
+    """
+    newest = {build.source: build for build in builds if build.suite == workshop.suite}
+    return {
+        need: newest.get(need) or _make_stand_in(workshop, workshop.recipes[need])
+        for need in workshop.graph.needs[recipe.name]
+    }
+
+
 def prepare(making: Making, builds: Sequence[Artifact]) -> bool:
     """Have everything ready for compile(). True when a finished build is reused instead: artifact is that build."""
     workshop, recipe = making.workshop, making.recipe
+    check_pins(workshop, recipe)
     step = making.step = decide_step(workshop, recipe, making.base, builds, making.finished)
     if step.action is Action.REUSE and step.artifact is not None:
         workshop.store.verify(step.artifact)
@@ -84,11 +131,13 @@ def prepare(making: Making, builds: Sequence[Artifact]) -> bool:
         return True
     if step.version is None or step.key is None or step.inputs is None:
         raise AssertionError("a step that runs has its version, key and inputs")
-    if not making.retry:
-        _recall_failure(making)
+    if not making.retry and (failure := faults.recall(making.log.parent, step.key, recipe.name)):
+        making.remembered = True
+        raise failure
     shutil.rmtree(making.log.parent, ignore_errors=True)
     making.log.parent.mkdir(parents=True)
-    shutil.rmtree(making.work, ignore_errors=True)
+    if not making.unpacked:
+        shutil.rmtree(making.work, ignore_errors=True)
     (making.work / "made").mkdir(parents=True)
     package = _make_source(making, step.version, step.key)
     visible = find_stack(workshop, recipe, making.finished)
@@ -102,6 +151,7 @@ def prepare(making: Making, builds: Sequence[Artifact]) -> bool:
         forbidden=tuple(pattern for other in workshop.recipes.values() for pattern in other.shadows),
         parallel=workshop.parallel,
         tests=workshop.tests,
+        gauge=making.gauge,
     )
     _time(making, "layer", lambda: make_layer(making.task, making.log) if making.task else None)
     return False
@@ -131,6 +181,7 @@ def compile_source(making: Making, jobserver: Jobserver) -> None:
         files={deb.name: file_digest(deb) for deb in debs.values()},
         seconds=making.seconds,
         folder=made,
+        memory=making.gauge.peak,
         packages={name: {"digest": content.digest, "depends": content.depends} for name, content in contents.items()},
     )
 
@@ -152,71 +203,86 @@ def finish(making: Making) -> None:
 
 
 def describe(making: Making, cause: HapkgError | OSError) -> HapkgError:
-    """A failure as it is told, and noted in the log. One of the recipe is remembered with its key."""
+    """A failure as it is told, and noted in the log. One that would come again by itself is remembered with its key."""
     source = making.recipe.name
     error = cause if isinstance(cause, HapkgError) else _describe_machine(source, cause)
     log = making.log
+    if making.remembered:  # the note and the log of the run that it happened in stay
+        return error
     with contextlib.suppress(OSError):
         log.parent.mkdir(parents=True, exist_ok=True)
         if f"log: {log}" not in error.details:  # an error that quotes the log adds nothing to it
             with log.open("a", encoding="utf-8") as file:
                 file.writelines(f"{line}\n" for line in (f"error: {error.brief}", *error.details))
-        if classify(error) == "recipe" and isinstance(error, BuildError | SourceError) and making.step:
-            note = {"key": making.step.key, "brief": error.brief, "details": error.details, "hint": error.hint}
-            disk.replace(log.with_name(_FAILURE), json.dumps({**note, "code": error.exit_code}).encode())
+        faults.remember(log.parent, making.step.key if making.step else None, error)
     return error
 
 
-def classify(error: HapkgError) -> str:
-    """Whose fault a failure is: of the recipe, the machine or the network. Only the first comes again by itself."""
-    if isinstance(error, FetchError):
-        return "network"
-    text = "\n".join((error.brief, *error.details))
-    if isinstance(error, MachineError | ProcessError) or any(sign in text for sign in _KILLED):
-        return "machine"
-    return "recipe"
+def check_pins(workshop: Workshop, recipe: Recipe) -> None:
+    """Refuse a recipe that asks for something else than the suite's lock says, also where a build of it is reused.
+
+    A snapshot was asked for by name: it is never locked.
+    """
+    if workshop.lock is not None and not recipe.native and recipe.name not in workshop.snapshots:
+        check_recipe(workshop.lock, recipe)
 
 
-def _recall_failure(making: Making) -> None:
-    """Raise what a build of exactly these inputs ended with before."""
-    try:
-        note = json.loads(making.log.with_name(_FAILURE).read_text("utf-8"))
-    except (OSError, ValueError):
+def _make_stand_in(workshop: Workshop, recipe: Recipe) -> Artifact:
+    """A source that was never built, as its users will see it."""
+    return Artifact(
+        key="",
+        source=recipe.name,
+        version=recipe.version,
+        suite=workshop.suite,
+        architecture=read_architecture(),
+        inputs={},
+        origin="",
+        files={},
+        seconds={},
+        folder=workshop.store.work,
+        packages={package.name: {"digest": "", "depends": ", ".join(package.depends)} for package in recipe.packages},
+    )
+
+
+def _fetch(making: Making) -> None:
+    """Have the tarball and the remote patches, unless they are there already."""
+    workshop, recipe = making.workshop, making.recipe
+    if recipe.native or making.fetched:
         return
-    if making.step is not None and note.get("key") == making.step.key:
-        kind = SourceError if note.get("code") == SourceError.exit_code else BuildError
-        raise kind(
-            f"{note['brief']}, as before with the same inputs",
-            details=note["details"],
-            hint=f"to try it again: hapkg build {making.recipe.name}; {note['hint']}",
-        )
+
+    def fetch_all() -> None:
+        making.tarball = workshop.snapshots.get(recipe.name) or fetch(recipe, workshop.store.root, workshop.mirror)
+        for patch in recipe.remote_patches:
+            making.patches[patch.name] = fetch_patch(recipe, patch, workshop.store.root, workshop.mirror)
+
+    _time(making, "fetch", fetch_all)
+    making.fetched = True
+
+
+def _lay_out(making: Making) -> None:
+    lay_out(
+        making.recipe, making.tarball, target=making.work / "source", inspect=lambda tree: _check_lock(making, tree)
+    )
 
 
 def _make_source(making: Making, version: str, key: str) -> SourcePackage:
-    workshop, recipe = making.workshop, making.recipe
-    started = time.monotonic()
-    if not recipe.native:
-        making.report("fetch")
-        making.tarball = workshop.snapshots.get(recipe.name) or fetch(recipe, workshop.store.root, workshop.mirror)
+    _fetch(making)
+    if making.tarball is not None:
         with making.log.open("a", encoding="utf-8") as file:
             file.writelines(f"origin: {note}\n" for note in (*making.tarball.notes, making.tarball.origin))
-    remote = {
-        patch.name: fetch_patch(recipe, patch, workshop.store.root, workshop.mirror) for patch in recipe.remote_patches
-    }
-    making.seconds["fetch"] = round(time.monotonic() - started, 2)
-    debian = render(workshop, recipe, version, key, making.finished)
-    patches = {f"patches/{name}": content for name, content in remote.items()}
+    debian = render(making.workshop, making.recipe, version, key, making.finished)
+    patches = {f"patches/{name}": content for name, content in making.patches.items()}
     made: list[SourcePackage] = []
 
     def pack() -> None:
         made.append(
             make_source_package(
-                recipe,
+                making.recipe,
                 DebianFolder(files={**debian.files, **patches}),
                 making.tarball,
                 version=version,
                 target=making.work / "source",
-                inspect=lambda tree: _check_lock(workshop, recipe, making.tarball, tree),
+                inspect=lambda tree: _check_lock(making, tree),
             )
         )
 
@@ -224,17 +290,18 @@ def _make_source(making: Making, version: str, key: str) -> SourcePackage:
     return made[0]
 
 
-def _time(making: Making, phase: str, act: Callable[[], None]) -> None:
+def _time(making: Making, phase: str, act: Callable[[], object]) -> None:
     making.report(phase)
     started = time.monotonic()
     act()
     making.seconds[phase] = round(making.seconds.get(phase, 0.0) + time.monotonic() - started, 2)
 
 
-def _check_lock(workshop: Workshop, recipe: Recipe, tarball: Tarball | None, tree: Path) -> None:
+def _check_lock(making: Making, tree: Path) -> None:
     """Refuse a source that is not what the suite's lock says. A snapshot was asked for by name: it is never locked."""
-    if workshop.lock is not None and tarball is not None and recipe.name not in workshop.snapshots:
-        check_entry(workshop.lock, recipe.name, make_entry(recipe, tarball, tree))
+    workshop, recipe = making.workshop, making.recipe
+    if workshop.lock is not None and making.tarball is not None and recipe.name not in workshop.snapshots:
+        check_entry(workshop.lock, recipe.name, make_entry(recipe, making.tarball, tree))
 
 
 def _find_debs(

@@ -1,7 +1,9 @@
 """Running a plan: each source starts the moment that what it needs can be installed, the longest way first.
 
-A source has three stages, see making.py. Only the middle one, compile, is limited to so many at once by --jobs; the
-others overlap with it. The engine never prints: it yields events, and the caller shows them.
+A source has three stages, see making.py: prepare, compile, finish. Only compile is limited, by --jobs and by the memory
+there is; the others overlap with it. What will surely be built begins while it waits for others: one source at a time,
+so that it takes little from what can compile already. The engine never prints: it yields events, and the caller shows
+them.
 """
 
 from __future__ import annotations
@@ -21,14 +23,17 @@ from hapkg import chroot as chroots
 from hapkg import command, layer, making
 from hapkg.chroot import Chroot
 from hapkg.control import SourceName, Suite
-from hapkg.errors import HapkgError, Interrupted
+from hapkg.errors import HapkgError, IntegrityError, Interrupted
+from hapkg.faults import classify
 from hapkg.jobserver import Jobserver
 from hapkg.lock import make_entry, write_lock
-from hapkg.making import Making, classify
+from hapkg.making import Making
+from hapkg.memory import read_available
 from hapkg.mirror import Mirror
 from hapkg.origin import fetch, fetch_patch
 from hapkg.plan import Action, Step
-from hapkg.schedule import measure_paths
+from hapkg.records import CREATE, WAIT, read_records
+from hapkg.schedule import Measured, find_measured, fits, measure_paths
 from hapkg.source import unpack
 from hapkg.store import Artifact, Store
 from hapkg.workshop import Workshop, count_cores
@@ -94,26 +99,30 @@ def run(
 ) -> Iterator[Progress | Outcome]:
     """Build the targets and all they need, at most jobs at a time. The caller holds the store's lock.
 
-    plan is what was decided under the same lock: what it reuses is reused. retry builds what failed before with the
-    same inputs. Every source of the plan ends in exactly one Outcome. Closing the iterator ends running builds and
-    their sessions.
+    plan is what was decided under the same lock: what it reuses is reused, what it will build begins early. retry
+    builds what failed before with the same inputs. Every source of the plan ends in exactly one Outcome. Closing the
+    iterator ends running builds and their sessions.
     """
     workshop.store.reclaim()
     chroots.reclaim(workshop.store.root)
-    if plan and all(step.action is Action.REUSE for step in plan):
+    if plan and all(step.action is Action.REUSE for step in plan) and _keeps_lock(workshop, plan):
         yield from (_reuse(workshop, step) for step in plan)
         return
     layer.sweep(workshop.store.root)
     base = chroots.find_chroot(workshop.store.root, workshop.suite)
     if base is None:
-        yield Progress(source=f"chroot {workshop.suite}", phase="create", at=time.monotonic())
+        yield Progress(source=f"chroot {workshop.suite}", phase=CREATE, at=time.monotonic())
         base = create_chroot(workshop.store, workshop.suite, workshop.mirror)
+        yield Progress(source=f"chroot {workshop.suite}", phase="ready", at=time.monotonic())
     chroots.make_folders(workshop.store.root, workshop.suite)
     with (
-        _pool(2 * jobs + 2, workshop.store) as pool,
+        _pool(2 * jobs + 3, workshop.store) as pool,
         Jobserver(workshop.store.root / "jobs", count_cores()) as jobserver,
     ):
-        yield from _Run(workshop, targets, base, pool, jobserver, jobs, keep_going=keep_going, retry=retry).work()
+        early = [step.source for step in plan if step.action is Action.BUILD]
+        yield from _Run(
+            workshop, targets, early, base, pool, jobserver, jobs, keep_going=keep_going, retry=retry
+        ).work()
     layer.prune_layers(workshop.store.root)
     layer.sweep(workshop.store.root)
 
@@ -125,6 +134,7 @@ class _Run:
         self,
         workshop: Workshop,
         targets: Sequence[SourceName],
+        early: Sequence[SourceName],
         base: Chroot,
         pool: ThreadPoolExecutor,
         jobserver: Jobserver,
@@ -134,6 +144,8 @@ class _Run:
         retry: bool,
     ) -> None:
         self.workshop = workshop
+        self.early = set(early)
+        """What may begin before its needs are usable, and has not."""
         self.base = base
         self.pool = pool
         self.jobserver = jobserver
@@ -142,13 +154,14 @@ class _Run:
         self.named = set(targets) if retry else set()
         self.builds = workshop.store.list_builds()
         names = workshop.graph.closure(targets)
-        newest = {build.source: build for build in self.builds if build.suite == workshop.suite}
-        seconds = {name: sum(newest[name].seconds.values()) for name in names if name in newest}
+        self.measured = find_measured(workshop.suite, self.builds, read_records(workshop.store.root))
+        seconds = {name: measured.seconds for name, measured in self.measured.items()}
         rest = measure_paths(workshop.graph, names, seconds)
         self.waiting = sorted(names, key=lambda name: (-rest[name], name))
         self.rank = {name: number for number, name in enumerate(self.waiting)}
+        self.makings: dict[SourceName, Making] = {}
         self.ready: list[Making] = []
-        self.stages: dict[str, int] = {"prepare": 0, "compile": 0, "finish": 0}
+        self.stages: dict[str, list[Making]] = {"begin": [], "prepare": [], "compile": [], "finish": []}
         self.usable: dict[SourceName, Artifact] = {}
         """What others may use: compiled, though perhaps not finished."""
         self.lost: dict[SourceName, SourceName] = {}
@@ -165,9 +178,10 @@ class _Run:
             if any(self.stages.values()):
                 event = self.events.get()
                 if isinstance(event, Progress):
-                    yield event
+                    if event.source not in self.lost:  # what is skipped may still be in its early stage
+                        yield event
                 else:
-                    self.stages[event.stage] -= 1
+                    self.stages[event.stage].remove(event.making)
                     yield from self._settle(event)
 
     def _skip(self) -> Iterator[Outcome]:
@@ -198,28 +212,46 @@ class _Run:
         """Start what can be started."""
         for name in list(self.waiting):
             needs = self.workshop.graph.needs[name]
-            if self.stages["prepare"] < self.jobs and all(need in self.usable for need in needs):
-                self.waiting.remove(name)
-                self.started[name] = time.monotonic()
-                made = Making(
-                    workshop=self.workshop,
-                    recipe=self.workshop.recipes[name],
-                    base=self.base,
-                    finished={need: self.usable[need] for need in needs},
-                    report=self._make_report(name),
-                    retry=name in self.named,
-                )
-                self._submit(made, "prepare", partial(making.prepare, made, self.builds))
+            made = self._find_making(name)
+            if all(need in self.usable for need in needs):
+                if len(self.stages["prepare"]) < self.jobs and made not in self.stages["begin"]:
+                    self.waiting.remove(name)
+                    self.started[name] = time.monotonic()
+                    made.finished = {need: self.usable[need] for need in needs}
+                    self._submit(made, "prepare", partial(making.prepare, made, self.builds))
+            elif name in self.early and not self.stages["begin"]:
+                self.early.remove(name)
+                self._submit(made, "begin", partial(making.begin, made, self.builds))
         self.ready.sort(key=lambda made: self.rank[made.recipe.name])
-        while self.ready and self.stages["compile"] < self.jobs:
+        # The first in line is not overtaken by one that holds less: it would never have its turn.
+        while self.ready and len(self.stages["compile"]) < self.jobs and self._fits(self.ready[0]):
             made = self.ready.pop(0)
             self._submit(made, "compile", partial(making.compile_source, made, self.jobserver))
+
+    def _find_making(self, name: SourceName) -> Making:
+        if name not in self.makings:
+            self.makings[name] = Making(
+                workshop=self.workshop,
+                recipe=self.workshop.recipes[name],
+                base=self.base,
+                report=self._make_report(name),
+                retry=name in self.named,
+            )
+        return self.makings[name]
+
+    def _fits(self, made: Making) -> bool:
+        """Whether there is memory for it. Asked again at every event: something compiles where there is not."""
+        running = [(self._expect(other), other.gauge.now) for other in self.stages["compile"]]
+        return fits(self._expect(made), read_available(), running)
+
+    def _expect(self, made: Making) -> int:
+        return self.measured.get(made.recipe.name, Measured()).memory
 
     def _make_report(self, name: SourceName) -> Callable[[str], None]:
         return lambda phase: self.events.put(Progress(source=name, phase=phase, at=time.monotonic()))
 
     def _submit(self, made: Making, stage: str, act: Callable[[], bool | None]) -> None:
-        self.stages[stage] += 1
+        self.stages[stage].append(made)
         future = self.pool.submit(act)
         future.add_done_callback(lambda future: self.events.put(_Done(making=made, stage=stage, future=future)))
 
@@ -233,9 +265,11 @@ class _Run:
         except (HapkgError, OSError) as cause:
             yield self._fail(made, cause)
             return
-        if done.stage == "prepare" and not reused:
-            yield Progress(source=name, phase="wait", at=time.monotonic())
-            self.ready.append(made)
+        if done.stage == "begin" or (done.stage == "prepare" and not reused):
+            if name not in self.lost:
+                yield Progress(source=name, phase=WAIT, at=time.monotonic())
+            if done.stage == "prepare":
+                self.ready.append(made)
             return
         if made.artifact is None or made.step is None:
             raise AssertionError("a stage that did not fail has its artifact")
@@ -272,6 +306,15 @@ class _Run:
             fault=classify(error),
             at=time.monotonic(),
         )
+
+
+def _keeps_lock(workshop: Workshop, plan: Sequence[Step]) -> bool:
+    try:
+        for step in plan:
+            making.check_pins(workshop, workshop.recipes[step.source])
+    except IntegrityError:
+        return False
+    return True
 
 
 def _reuse(workshop: Workshop, step: Step) -> Outcome:

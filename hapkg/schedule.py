@@ -1,14 +1,46 @@
-"""Which of several sources goes first: the one with the longest way behind it. Pure."""
+"""Which of several sources goes first: the one with the longest way behind it; and whether there is memory for it.
+
+Both go by what earlier runs measured. Pure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from hapkg.control import SourceName
+from hapkg.control import SourceName, Suite
 from hapkg.graph import Graph
+from hapkg.records import Record
+from hapkg.store import Artifact
 
 UNKNOWN_SECONDS = 60.0
 """What a source that was never built is taken to need."""
+UNKNOWN_BYTES = 512 << 20
+"""And the memory that it is taken to hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What the last build of a source took."""
+
+    seconds: float = UNKNOWN_SECONDS
+    memory: int = UNKNOWN_BYTES
+
+
+def find_measured(suite: Suite, builds: Sequence[Artifact], records: Sequence[Record]) -> dict[SourceName, Measured]:
+    """What sources took when they were built last, both oldest first: builds of the store, or records of runs where
+    the build is gone."""
+    found: dict[SourceName, Measured] = {}
+    for record in records:
+        for times in record.sources if record.suite == suite else ():
+            if times.ending == "built":
+                seconds = sum(times.sum(waiting=False).values())
+                found[SourceName(times.source)] = Measured(seconds=seconds, memory=times.memory or UNKNOWN_BYTES)
+    for build in builds:
+        if build.suite == suite:
+            seconds = sum(build.seconds.values())
+            found[build.source] = Measured(seconds=seconds, memory=build.memory or UNKNOWN_BYTES)
+    return found
 
 
 def measure_paths(
@@ -24,3 +56,12 @@ def measure_paths(
                 if need in wanted:
                     rest[need] = max(rest[need], rest[name])
     return rest
+
+
+def fits(peak: int, available: int, running: Sequence[tuple[int, int]]) -> bool:
+    """Whether a build with this peak of memory may start beside those that run, each given as (peak, held now).
+
+    What a running build will still take is not there for another. Alone, every build may start: waiting would not help.
+    """
+    promised = sum(max(0, expected - held) for expected, held in running)
+    return not running or peak <= available - promised

@@ -18,9 +18,9 @@ from hapkg.origin import describe_origin
 from hapkg.pipeline import Ending, Outcome, Progress
 from hapkg.plan import Action, Step
 from hapkg.recipe import OwnPatch, Recipe
+from hapkg.records import Record, order_phases
 from hapkg.repository import Publication
 from hapkg.store import Artifact
-from hapkg.times import Record, order_phases
 from hapkg.upstream import RemotePatch
 
 if TYPE_CHECKING:
@@ -67,7 +67,15 @@ def print_facts(facts: Mapping[str, Any]) -> None:
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     """The closing table of a run."""
     rows = [
-        (o.source, o.version or "-", str(o.ending), duration(o.seconds), str(o.log or "-"), o.reason) for o in outcomes
+        (
+            outcome.source,
+            outcome.version or "-",
+            str(outcome.ending),
+            duration(outcome.seconds),
+            str(outcome.log or "-"),
+            f"{outcome.fault}: {outcome.reason}" if outcome.fault else outcome.reason,
+        )
+        for outcome in outcomes
     ]
     print_table(("package", "version", "outcome", "time", "log", "reason"), rows)
 
@@ -95,15 +103,16 @@ def print_times(record: Record) -> None:
     """The table of a run, its critical path, and what that path's time was spent on."""
     rows = sorted((times for times in record.sources if times.spans), key=lambda times: times.spans[0].start)
     phases = order_phases([span.phase for times in rows for span in times.spans])
-    head = ("source", "ending", "start", "end", *phases)
+    head = ("source", "ending", "start", "end", "memory", *phases)
     print_table(
         head,
         [
             (
-                times.source,
-                times.ending,
+                times.source.replace(" ", "-"),
+                times.ending or "-",
                 f"{times.spans[0].start:.0f}",
                 f"{times.end:.0f}",
+                size(times.memory).replace(" ", "") if times.memory else "-",
                 *(f"{sums[phase]:.1f}" if phase in sums else "-" for phase in phases),
             )
             for times in rows
@@ -220,6 +229,7 @@ def describe_outcome(outcome: Outcome) -> dict[str, Any]:
         "fault": outcome.fault,
         "log": str(outcome.log) if outcome.log else None,
         "phases": dict(outcome.artifact.seconds) if outcome.artifact else {},
+        "memory": outcome.artifact.memory if outcome.artifact else 0,
         "packages": [path.name for path in outcome.artifact.paths(".deb")] if outcome.artifact else [],
     }
 

@@ -35,20 +35,15 @@ def make_source_package(
     target: Path,
     inspect: Callable[[Path], None] = lambda tree: None,
 ) -> SourcePackage:
-    """Write the source package into the folder target, which must not exist. tarball is None for a native one.
+    """Write the source package into the folder target, which must not exist or be what lay_out() made of it.
 
-    inspect is shown upstream's tree before anything is added to it, and may refuse it by raising.
+    tarball is None for a native one. inspect is that of lay_out().
 
     Raises SourceError when the tarball cannot be unpacked or a patch does not apply.
     """
     tree = target / f"{recipe.source}-{recipe.version}"
-    tree.mkdir(parents=True)
-    if tarball is not None:
-        orig = target / f"{recipe.source}_{recipe.version}.orig{tarball.suffix}"
-        shutil.copyfile(tarball.path, orig)
-        unpack(recipe, orig, tree)
-        inspect(tree)
-        _drop_packaging(tree)
+    if not target.exists():
+        lay_out(recipe, tarball, target=target, inspect=inspect)
     debian.write(tree / "debian")
     environment = {"SOURCE_DATE_EPOCH": str(recipe.source_date_epoch)}
     try:
@@ -62,6 +57,23 @@ def make_source_package(
     if not dsc.exists():
         raise SourceError(f"{recipe.source}: dpkg-source wrote no {dsc.name}")
     return SourcePackage(dsc=dsc, files=(dsc, *(target / name for name in read_file_names(dsc))))
+
+
+def lay_out(
+    recipe: Recipe, tarball: Tarball | None, *, target: Path, inspect: Callable[[Path], None] = lambda tree: None
+) -> None:
+    """Put upstream's code into the folder target, which must not exist: the part of the work that needs no debian/.
+
+    inspect is shown upstream's tree before anything is done to it, and may refuse it by raising.
+    """
+    tree = target / f"{recipe.source}-{recipe.version}"
+    tree.mkdir(parents=True)
+    if tarball is not None:
+        orig = target / f"{recipe.source}_{recipe.version}.orig{tarball.suffix}"
+        shutil.copyfile(tarball.path, orig)
+        unpack(recipe, orig, tree)
+        inspect(tree)
+        _drop_packaging(tree)
 
 
 def unpack(recipe: Recipe, orig: Path, tree: Path) -> None:

@@ -52,6 +52,8 @@ class Artifact:
     seconds: Mapping[str, float]
     """Duration of each phase."""
     folder: Path
+    memory: int = 0
+    """Bytes that the build held at its peak; 0 where nobody measured."""
     packages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """What each binary package is to its users: "digest" of its content, and what it "depends" on."""
     stamps: Mapping[str, Sequence[int]] = field(default_factory=dict, compare=False)
@@ -188,4 +190,5 @@ def _read_artifact(folder: Path) -> Artifact | None:
     words = (artifact.source, artifact.version, artifact.suite, artifact.architecture, artifact.origin)
     tables = (artifact.inputs, artifact.files, artifact.seconds, artifact.packages, artifact.stamps)
     sound = all(isinstance(word, str) for word in words) and all(isinstance(table, dict) for table in tables)
+    sound = sound and isinstance(artifact.memory, int)
     return artifact if sound and artifact.key == folder.name else None

@@ -5,19 +5,18 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hapkg import disk
 from hapkg.control import SourceName
-from hapkg.errors import UsageError
-from hapkg.phases import ALL_PHASES
 from hapkg.pipeline import Ending, Outcome, Progress
+from hapkg.records import CREATE, WAIT, Record, SourceTimes, Span
 
 KEPT_RECORDS = 50
-WAIT = "wait"
 _COLOURS = {
+    CREATE: "#7f5539",
     "fetch": "#8ecae6",
     "source": "#bde0fe",
     "layer": "#cdb4db",
@@ -35,79 +34,6 @@ _COLOURS = {
 _ROW, _LEFT, _WIDTH = 22, 170, 900
 
 
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """A phase of a source, in seconds since the run began."""
-
-    phase: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceTimes:
-    """One source of a run."""
-
-    source: str
-    ending: str
-    needs: Sequence[str]
-    spans: Sequence[Span]
-
-    @property
-    def usable(self) -> float:
-        """When others could use it: lintian looks at it afterwards."""
-        ends = [span.end for span in self.spans if span.phase != "lint"]
-        return max(ends, default=0.0)
-
-    @property
-    def end(self) -> float:
-        """When all was done."""
-        return max((span.end for span in self.spans), default=0.0)
-
-    def sum(self) -> dict[str, float]:
-        """Seconds by phase."""
-        sums: dict[str, float] = {}
-        for span in self.spans:
-            sums[span.phase] = sums.get(span.phase, 0.0) + span.end - span.start
-        return sums
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """One run."""
-
-    started: str
-    suite: str
-    jobs: int
-    seconds: float
-    sources: Sequence[SourceTimes]
-
-    def find_critical_path(self) -> tuple[SourceTimes, ...]:
-        """The chain of sources that decided when the run ended: each was the last that the next one waited for."""
-        by_name = {times.source: times for times in self.sources if times.spans}
-        if not by_name:
-            return ()
-        chain = [max(by_name.values(), key=lambda times: (times.end, times.source))]
-        while needs := [by_name[need] for need in chain[-1].needs if need in by_name]:
-            chain.append(max(needs, key=lambda times: (times.usable, times.source)))
-        return tuple(reversed(chain))
-
-    def break_down(self) -> dict[str, float]:
-        """The wall time by what the source on the critical path did; what no phase covers is waiting for a turn."""
-        sums: dict[str, float] = {}
-        since = 0.0
-        path = self.find_critical_path()
-        for times in path:
-            until = times.end if times is path[-1] else times.usable
-            for span in times.spans:
-                length = min(span.end, until) - max(span.start, since)
-                if length > 0:
-                    sums[span.phase] = sums.get(span.phase, 0.0) + length
-            since = until
-        sums[WAIT] = sums.get(WAIT, 0.0) + max(0.0, self.seconds - sum(sums.values()))
-        return sums
-
-
 class Recorder:
     """Listens to a run."""
 
@@ -120,6 +46,7 @@ class Recorder:
         self._open: dict[str, tuple[str, float]] = {}
         self._spans: dict[str, list[Span]] = {}
         self._endings: dict[str, str] = {}
+        self._memory: dict[str, int] = {}
         self._last = started
 
     def tell(self, event: Progress | Outcome) -> None:
@@ -134,11 +61,14 @@ class Recorder:
             self._open[name] = (event.phase, at)
         else:
             self._endings[name] = str(event.ending)
+            if event.artifact and event.ending is Ending.BUILT:
+                self._memory[name] = event.artifact.memory
 
     def save(self, cache: Path) -> Path | None:
         """Write the record of a run that built something, and forget the oldest ones."""
         if not {Ending.BUILT, Ending.FAILED} & set(self._endings.values()):
             return None
+        bases = sorted(self._spans.keys() - self._needs.keys())  # a base chroot, which all sources wait for
         record = Record(
             started=self._when,
             suite=self._suite,
@@ -148,8 +78,9 @@ class Recorder:
                 SourceTimes(
                     source=name,
                     ending=self._endings.get(name, ""),
-                    needs=list(self._needs.get(SourceName(name), ())),
+                    needs=[] if name in bases else [*bases, *self._needs.get(SourceName(name), ())],
                     spans=self._spans.get(name, []),
+                    memory=self._memory.get(name, 0),
                 )
                 for name in sorted({*self._endings, *self._spans})
             ],
@@ -160,20 +91,6 @@ class Recorder:
         for old in sorted(file.parent.glob("[0-9]*.json"))[:-KEPT_RECORDS]:
             old.unlink()
         return file
-
-
-def read_records(cache: Path) -> tuple[Record, ...]:
-    """The records of a cache, the newest at the end; a damaged one is left out."""
-    records = (_read_record(file) for file in sorted((cache / "runs").glob("[0-9]*.json")))
-    return tuple(record for record in records if record is not None)
-
-
-def pick_record(cache: Path, number: int) -> Record:
-    """A run, 1 for the last one. Raises UsageError when there is none."""
-    records = read_records(cache)
-    if not 1 <= number <= len(records):
-        raise UsageError(f"{len(records)} runs are recorded, {number} is not one of them", hint="run: hapkg build-all")
-    return records[-number]
 
 
 def draw(record: Record) -> str:
@@ -209,20 +126,3 @@ def draw(record: Record) -> str:
         parts.append(f'<text x="{x + 16}" y="{height - 8}">{phase}</text>')
         x += 30 + 7 * len(phase)
     return "\n".join((*parts, "</svg>", ""))
-
-
-def order_phases(found: Sequence[str]) -> list[str]:
-    """Phases in the order in which a source goes through them."""
-    known = [*ALL_PHASES[:3], WAIT, *ALL_PHASES[3:]]
-    return sorted(set(found), key=lambda phase: known.index(phase) if phase in known else len(known))
-
-
-def _read_record(file: Path) -> Record | None:
-    try:
-        table = json.loads(file.read_text("utf-8"))
-        sources = [
-            SourceTimes(**{**entry, "spans": [Span(**span) for span in entry["spans"]]}) for entry in table["sources"]
-        ]
-        return Record(**{**table, "sources": sources})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None

@@ -10,14 +10,18 @@ from pathlib import Path
 
 from hapkg import chroot as chroots
 from hapkg.control import SourceName
+from hapkg.layer import list_layers, put_aside, sweep
 from hapkg.store import Store
+
+_ALL = ("failed", "sources", "archives", "logs", "resolved", "runs")
 
 
 def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int:
     """Remove what is not needed any more; returns the bytes freed. The caller holds the store's lock.
 
     Without names: all builds but the newest of each source and suite, failed builds and scratch, and with everything
-    also the newest builds, downloaded sources and packages. With names: every build of these sources.
+    also the newest builds, layers, what apt answered, downloaded sources and packages, logs, and records of runs. With
+    names: every build of these sources.
     """
     before = _measure(store.root)
     store.reclaim()
@@ -29,9 +33,11 @@ def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int
         if artifact.source in names if names else artifact.key not in kept:
             store.remove_build(artifact)
     if not names:
-        folders = ("failed", "sources", "archives", "logs") if everything else ("failed",)
-        for folder in folders:
+        for folder in _ALL if everything else ("failed",):
             shutil.rmtree(store.root / folder, ignore_errors=True)
+        for layer in list_layers(store.root) if everything else ():
+            put_aside(store.root, layer.key)
+        sweep(store.root)
         for chroot in chroots.list_chroots(store.root):
             chroots.make_folders(store.root, chroot.suite)
     return max(0, before - _measure(store.root))

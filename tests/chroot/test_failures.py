@@ -47,6 +47,15 @@ def broken(hapkg: Hapkg, tmp_path_factory: pytest.TempPathFactory) -> Done:
     return done
 
 
+MENDED = {"main.c": "int main(void) { return 0; }\n"}
+BROKEN = {"main.c": "int main(void) { return missing; }\n"}
+
+
+def add_program(project: Miniature, name: str, files: dict[str, str], *needs: str) -> None:
+    """A source of one C file, which others may need."""
+    project.add(name, make_plain_source(build=["cc -c main.c"], **files), build_depends=list(needs))
+
+
 def find(done: Done, source: str) -> Complaint:
     """The one complaint about a source."""
     (found,) = [
@@ -147,3 +156,102 @@ def test_a_wrong_checksum_stops_the_run(hapkg: Hapkg, project: Miniature) -> Non
     assert any(f"the recipe pins {'0' * 64}" in line for line in done.complaint.details)
     assert "ha-last: fetch" not in done.stderr.splitlines()
     assert not (hapkg.cache / "sources/sha256" / ("0" * 64)).exists()
+
+
+def test_a_failure_is_told_again_in_the_same_words_and_tried_again_when_asked(hapkg: Hapkg, project: Miniature) -> None:
+    program = hapkg.on(project.root)
+    add_program(project, "again", BROKEN)
+    run = ("build-all", "--no-lintian")
+    first = program.run(*run)
+    assert (first.status, first.complaint.brief) == (10, "ha-again fails in phase compile with exit status 2")
+    rows = [line.split(maxsplit=5) for line in first.stdout.splitlines()]
+    assert [(row[0], row[2], row[5]) for row in rows[1:]] == [
+        ("ha-again", "failed", f"recipe: {first.complaint.brief}"),
+    ]
+    log = Path(rows[1][4]).read_text()
+    second, third = program.run(*run), program.run(*run)
+    for done in (second, third):
+        assert "ha-again: unpack" not in done.stderr
+        assert done.complaint.brief == f"{first.complaint.brief}, as before with the same inputs"
+        assert done.complaint.details == first.complaint.details
+        assert done.complaint.hint == f"to try it again: hapkg build ha-again; {first.complaint.hint}"
+    assert Path(rows[1][4]).read_text() == log
+    for asked in (("build", "again", "--no-lintian"), (*run, "--retry")):
+        done = program.run(*asked)
+        assert done.status == 10
+        assert "ha-again: unpack" in done.stderr
+        assert done.complaint.brief == first.complaint.brief
+    add_program(project, "again", MENDED)
+    assert program.succeed(*run, "--json").endings == {"ha-again": "built"}
+
+
+def test_a_patch_that_did_not_apply_is_told_again_with_the_same_code(hapkg: Hapkg, project: Miniature) -> None:
+    program = hapkg.on(project.root)
+    project.add("misfit", make_plain_source())
+    project.add_patch("misfit", make_patch("README", "Another line.", "A patched source."))
+    briefs = [(done.status, done.complaint.brief) for done in (program.run("build-all") for _ in range(3))]
+    told = "ha-misfit: patch change.patch does not apply to version 1.0"
+    assert briefs == [(8, told), *[(8, f"{told}, as before with the same inputs")] * 2]
+
+
+def test_a_network_that_fails_is_asked_again(hapkg: Hapkg, project: Miniature) -> None:
+    program = hapkg.on(project.root)
+    project.add("away", make_plain_source())
+    (tarball,) = (project.root / "upstream").iterdir()
+    tarball.rename(tarball.with_suffix(".away"))
+    for _ in range(2):
+        done = program.run("build-all", "--no-lintian")
+        assert (done.status, "as before" in done.stderr) == (6, False)
+        assert " network: " in done.stdout.splitlines()[1]
+    tarball.with_suffix(".away").rename(tarball)
+    assert program.succeed("build-all", "--no-lintian", "--json").endings == {"ha-away": "built"}
+
+
+def test_a_run_after_a_failure_goes_on_where_it_stopped(hapkg: Hapkg, project: Miniature) -> None:
+    program = hapkg.on(project.root)
+    add_program(project, "lower", MENDED)
+    add_program(project, "middle", BROKEN, "ha-lower")
+    add_program(project, "upper", MENDED, "ha-middle")
+    run = ("build", "upper", "--no-lintian", "--json")
+    done = program.run(*run)
+    assert (done.status, done.endings) == (10, {"ha-lower": "built", "ha-middle": "failed", "ha-upper": "skipped"})
+    assert done.outcomes["ha-middle"]["fault"] == "recipe"
+    add_program(project, "middle", MENDED, "ha-lower")
+    done = program.succeed(*run)
+    assert done.endings == {"ha-lower": "reused", "ha-middle": "built", "ha-upper": "built"}
+
+
+def test_a_named_build_that_keeps_going_builds_what_it_can(hapkg: Hapkg, project: Miniature) -> None:
+    add_program(project, "bad", BROKEN)
+    add_program(project, "good-one", MENDED)
+    add_program(project, "both", MENDED, "ha-bad", "ha-good-one")
+    add_program(project, "unasked", MENDED)
+    done = hapkg.on(project.root).run("build", "both", "--keep-going", "--jobs", "1", "--no-lintian", "--json")
+    assert done.status == 10
+    assert done.endings == {"ha-bad": "failed", "ha-good-one": "built", "ha-both": "skipped"}
+    assert done.outcomes["ha-both"]["reason"] == "needs ha-bad, which failed"
+
+
+def test_a_source_that_is_not_what_the_lock_says_is_refused(hapkg: Hapkg, project: Miniature) -> None:
+    program = hapkg.on(project.root)
+    add_program(project, "locked", MENDED)
+    program.succeed("lock")
+    lock = project.root / "locks" / f"{SUITE}.toml"
+    right = lock.read_text()
+    lock.write_text(re.sub('tree = ".{8}', 'tree = "00000000', right))
+    done = program.run("build", "locked", "--no-lintian")
+    assert (done.status, done.complaint.brief) == (7, f"ha-locked is not what {lock} says")
+    assert any(line.startswith("tree: locked 00000000") for line in done.complaint.details)
+    assert done.complaint.hint == "if the change is meant, run: hapkg lock ha-locked"
+    lock.write_text(right)
+    assert program.succeed("build", "locked", "--no-lintian", "--json").endings == {"ha-locked": "built"}
+    for wrong, brief in (
+        (right.replace('version = "1.0"', 'version = "0.9"'), f"ha-locked is not what {lock} says"),
+        (right.splitlines()[0] + "\n", f"ha-locked is not in {lock}"),
+    ):
+        lock.write_text(wrong)
+        for arguments in (("build", "locked"), ("build-all",)):
+            done = program.run(*arguments, "--no-lintian")
+            assert (done.status, done.complaint.brief) == (7, brief)
+    lock.write_text(right)
+    assert program.succeed("build", "locked", "--no-lintian", "--json").endings == {"ha-locked": "reused"}

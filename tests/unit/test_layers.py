@@ -14,10 +14,10 @@ import pytest
 from tests.unit.samples import CHECKOUT
 
 LAYERS = (
-    ("errors", "options", "picture"),
+    ("errors", "memory", "options", "picture"),
     ("command", "control", "dep3", "place", "version"),
     ("config", "content", "disk", "jobserver", "mirror", "phases"),
-    ("bucket", "client", "rsync", "signing", "store", "upstream"),
+    ("bucket", "client", "faults", "records", "rsync", "signing", "store", "upstream"),
     ("keys", "remote", "site"),
     ("recipe", "site_facts"),
     ("automake", "graph", "indexes", "meson_language", "signature", "template"),

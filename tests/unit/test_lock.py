@@ -13,7 +13,7 @@ import pytest
 from hapkg.config import find_project
 from hapkg.control import SourceName, Suite
 from hapkg.errors import IntegrityError
-from hapkg.lock import Lock, LockedSource, check_entry, lock_file, read_lock, tree_digest, write_lock
+from hapkg.lock import Lock, LockedSource, check_entry, check_recipe, lock_file, read_lock, tree_digest, write_lock
 from hapkg.pipeline import make_lock
 from hapkg.recipe import read_recipes
 from hapkg.store import Store
@@ -165,6 +165,24 @@ def test_locking_writes_tarball_and_tree_of_every_source(workshop: Workshop, tre
     assert (entry.version, (entry.sha256,), entry.tree) == ("1.0", workshop.recipes[ONE].pins, tree_digest(tree))
 
 
+def test_a_recipe_that_asks_for_something_else_than_the_lock_is_refused_without_its_source(workshop: Workshop) -> None:
+    recipe, file = workshop.recipes[ONE], lock_file(workshop.project.root, SUITE)
+    entry = make_entry(sha256=recipe.pins[0])
+    check_recipe(Lock(file=file, sources={ONE: entry}), recipe)
+    check_recipe(Lock(file=file, sources={ONE: make_entry(origin="git https://one.example.org at 1")}), recipe)
+    with pytest.raises(IntegrityError, match=r"ha-one is not in .*bookworm\.toml"):
+        check_recipe(Lock(file=file, sources={}), recipe)
+    patched = LockedSource.model_validate({**ENTRY, "version": "0.9", "patches": {"fix.patch": "c" * 64}})
+    with pytest.raises(IntegrityError) as caught:
+        check_recipe(Lock(file=file, sources={ONE: patched}), recipe)
+    assert caught.value.details == (
+        "version: locked 0.9, the recipe has 1.0",
+        f"patches: locked {{'fix.patch': '{'c' * 64}'}}, the recipe has {{}}",
+        f"sha256: locked {'a' * 64}, the recipe pins {recipe.pins[0]}",
+    )
+    assert caught.value.hint == "if the change is meant, run: hapkg lock ha-one"
+
+
 def test_locking_one_source_keeps_the_others_and_drops_what_has_no_recipe(workshop: Workshop) -> None:
     gone, kept = SourceName("ha-gone"), make_entry()
     old = Lock(file=lock_file(workshop.project.root, SUITE), sources={ONE: kept, gone: kept})
@@ -181,8 +199,5 @@ def test_the_locks_of_this_project_know_every_recipe_as_it_stands() -> None:
     for suite in project.settings.suites:
         if (lock := read_lock(project.root, Suite(suite))) is not None:
             assert lock.sources.keys() == recipes.keys()
-            for name, recipe in recipes.items():
-                entry = lock.sources[name]
-                assert entry.version == recipe.version
-                assert entry.sha256 in recipe.pins
-                assert entry.patches == {patch.name: patch.sha256 for patch in recipe.remote_patches}
+            for recipe in recipes.values():
+                check_recipe(lock, recipe)

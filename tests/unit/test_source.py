@@ -19,7 +19,7 @@ from hapkg.control import read_dsc
 from hapkg.errors import SourceError
 from hapkg.origin import Tarball
 from hapkg.recipe import Recipe
-from hapkg.source import SourcePackage, make_source_package
+from hapkg.source import SourcePackage, lay_out, make_source_package
 from hapkg.template import DebianFolder
 from tests.unit.samples import AUTOTOOLS, DATE, META, PATCH, make_recipe, make_recipe_from
 
@@ -111,6 +111,20 @@ def refuse(target: Path, tarball: Tarball, patches: Mapping[str, str] | None = N
         make_quilt(target, tarball, patches)
     assert caught.value.exit_code == 8
     return caught.value
+
+
+def test_code_that_was_laid_out_early_gives_the_same_source_package(tmp_path: Path) -> None:
+    tarball = make_tarball(tmp_path / "cache", {**UPSTREAM, "one-1.2/debian/rules": "upstream's\n"})
+    at_once = make_quilt(tmp_path / "at-once", tarball, {"hello.patch": PATCH})
+    seen: list[str] = []
+    lay_out(
+        make_recipe_from(AUTOTOOLS),
+        tarball,
+        target=tmp_path / "early",
+        inspect=lambda tree: seen.extend(sorted(path.name for path in tree.iterdir())),
+    )
+    assert seen == ["configure", "debian", "greeting"]
+    assert digests(make_quilt(tmp_path / "early", tarball, {"hello.patch": PATCH})) == digests(at_once)
 
 
 def test_a_source_package_with_upstream_is_quilt_and_unpacks_with_its_patches(tmp_path: Path) -> None:

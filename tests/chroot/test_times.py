@@ -1,0 +1,100 @@
+"""When the parts of a build happen, and what is told of it afterwards."""
+
+from __future__ import annotations
+
+import json
+import signal
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from tests.chroot.conftest import Built
+from tests.chroot.machine import NOTHING, SUITE, Hapkg, count_asleep, find_leftovers, wait_until
+from tests.chroot.miniature import Miniature, make_plain_source, make_sleeper
+
+PHASES = ("fetch", "source", "layer", "dependencies", "unpack", "configure", "compile", "test", "package", "lint")
+
+
+def test_what_waits_for_another_source_has_everything_else_ready(hapkg: Hapkg, project: Miniature) -> None:
+    program = hapkg.on(project.root)
+    project.add("slow", make_sleeper())
+    project.add("quick", make_plain_source(), build_depends=["ha-slow", "gperf"])  # no layer of other tests has it
+    running = program.start("build-all", "--no-lintian")
+    running.wait_for("^ha-quick: wait$")
+    wait_until(lambda: count_asleep(hapkg.chroot) == 1, "build asleep", seconds=300)
+    told = [line for line in running.stderr.read_text().splitlines() if line.startswith("ha-quick")]
+    assert told == [f"ha-quick: {phase}" for phase in ("fetch", "source", "layer", "wait")]
+    notes = {file: json.loads(file.read_text()) for file in (hapkg.cache / "layers").glob("*.json")}
+    (layer,) = [file.with_suffix("") for file, note in notes.items() if "gperf" in note["packages"]]
+    made = layer.stat().st_ctime_ns
+    assert running.stop(signal.SIGINT).status == 130
+    assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
+    project.add("slow", make_plain_source())
+    done = program.succeed("build-all", "--no-lintian", "--json")
+    assert done.endings == {"ha-slow": "built", "ha-quick": "built"}
+    assert layer.stat().st_ctime_ns == made, "the guess was right: its build uses that layer"
+
+
+def test_what_cannot_begin_early_fails_in_its_turn_alone(hapkg: Hapkg, project: Miniature) -> None:
+    project.add("lowest", make_plain_source())
+    project.add("lost", make_plain_source(), build_depends=["ha-lowest", "libnowhere-dev"])
+    project.add("away", make_plain_source(), build_depends=["ha-lowest"])
+    (project.root / "upstream/away-1.0.tar.gz").unlink()
+    done = hapkg.on(project.root).run("build-all", "--no-lintian", "--keep-going", "--json")
+    assert done.endings == {"ha-lowest": "built", "ha-lost": "failed", "ha-away": "failed"}
+    assert {name: outcome["fault"] for name, outcome in done.outcomes.items()} == {
+        "ha-lowest": None,
+        "ha-lost": "recipe",
+        "ha-away": "network",
+    }
+
+
+def test_a_run_tells_where_its_time_went(built: Built, tmp_path: Path) -> None:
+    """The first run of this cache may not be the last: it is found by what it built."""
+    records = [json.loads(file.read_text()) for file in sorted((built.hapkg.cache / "runs").iterdir())]
+    number = next(n for n, record in enumerate(reversed(records), 1) if len(record["sources"]) == 4)
+    picture = tmp_path / "run.svg"
+    shown = built.hapkg.succeed("times", "--run", str(number), "--svg", str(picture))
+    head, *rows = (line.split() for line in shown.stdout.partition("\n\n")[0].splitlines())
+    assert set(PHASES) <= set(head)
+    table = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
+    assert set(table) == {"ha-one", "ha-two", "ha-three", "ha-stack"}
+    for phase in ("configure", "compile", "test", "package", "layer"):
+        assert float(table["ha-one"][phase]) >= 0
+    assert float(table["ha-one"]["configure"]) > 0
+    assert table["ha-one"]["memory"].endswith("MiB")
+    path = shown.stdout.partition("critical path: ")[2].splitlines()[0].split(" -> ")
+    assert path[-1] in table
+    assert "wall time: " in shown.stdout
+    tree = ET.parse(picture).getroot()
+    titles = [str(title.text) for title in tree.iter("{http://www.w3.org/2000/svg}title")]
+    for phase in ("configure", "compile", "test", "package"):
+        assert any(title.startswith(f"ha-one: {phase}, ") for title in titles)
+    told = json.loads(built.hapkg.succeed("times", "--run", str(number), "--json").stdout)
+    assert (told["suite"], len(told["sources"])) == (SUITE, 4)
+
+
+def test_a_build_records_the_memory_it_held(built: Built) -> None:
+    for source in ("ha-one", "ha-two"):  # their configure alone takes longer than a second
+        artifact = json.loads((built.hapkg.folder(built.run.outcomes[source]) / "artifact.json").read_text())
+        assert 1 << 20 < artifact["memory"] < 4 << 30
+        assert built.run.outcomes[source]["memory"] == artifact["memory"]
+
+
+def test_clean_all_leaves_nothing_but_base_chroots(hapkg: Hapkg, place: Path) -> None:
+    program = Hapkg(project=hapkg.project, cache=place / "full", home=hapkg.home)
+    for name in ("resolved", "runs", "sources", "archives", "logs", "failed"):
+        (program.cache / name).mkdir(parents=True)
+        (program.cache / name / "1.json").write_text("{}")
+    layers = program.cache / "layers"
+    (layers / "ab" / "root").mkdir(parents=True)
+    (layers / "ab" / "root" / "file").write_text("of root")
+    (layers / "ab" / "listing").write_text("all")
+    (layers / "ab.json").write_text('{"packages": {}, "bytes": 1}')
+    (layers / ".new-cd").mkdir()
+    program.succeed("clean")
+    assert (layers / "ab" / "root" / "file").exists()
+    assert not (layers / ".new-cd").exists()
+    assert program.succeed("clean", "--all").stderr.startswith("freed ")
+    left = [path for path in program.cache.rglob("*") if path.is_file() and path.name != "lock"]
+    assert left == []
+    assert list(layers.iterdir()) == []
