@@ -7,6 +7,7 @@ import signal
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+from hapkg.chroot import ARCHIVES
 from tests.chroot.conftest import Built
 from tests.chroot.machine import NOTHING, SUITE, Hapkg, count_asleep, find_leftovers, wait_until
 from tests.chroot.miniature import Miniature, make_plain_source, make_sleeper
@@ -37,14 +38,14 @@ def test_what_waits_for_another_source_has_everything_else_ready(hapkg: Hapkg, p
 def test_what_cannot_begin_early_fails_in_its_turn_alone(hapkg: Hapkg, project: Miniature) -> None:
     project.add("lowest", make_plain_source())
     project.add("lost", make_plain_source(), build_depends=["ha-lowest", "libnowhere-dev"])
-    project.add("away", make_plain_source(), build_depends=["ha-lowest"])
-    (project.root / "upstream/away-1.0.tar.gz").unlink()
+    project.add("missing", make_plain_source(), build_depends=["ha-lowest"])
+    (project.root / "upstream/missing-1.0.tar.gz").unlink()
     done = hapkg.on(project.root).run("build-all", "--no-lintian", "--keep-going", "--json")
-    assert done.endings == {"ha-lowest": "built", "ha-lost": "failed", "ha-away": "failed"}
+    assert done.endings == {"ha-lowest": "built", "ha-lost": "failed", "ha-missing": "failed"}
     assert {name: outcome["fault"] for name, outcome in done.outcomes.items()} == {
         "ha-lowest": None,
         "ha-lost": "recipe",
-        "ha-away": "network",
+        "ha-missing": "network",
     }
 
 
@@ -78,6 +79,42 @@ def test_a_build_records_the_memory_it_held(built: Built) -> None:
         artifact = json.loads((built.hapkg.folder(built.run.outcomes[source]) / "artifact.json").read_text())
         assert 1 << 20 < artifact["memory"] < 4 << 30
         assert built.run.outcomes[source]["memory"] == artifact["memory"]
+
+
+def add_waiting(project: Miniature, name: str, change: str, *needs: str) -> None:
+    """A source whose build goes on when a file of its name lies among the downloaded packages, which it sees."""
+    wait = f"until [ -e {ARCHIVES}/go-{name} ]; do sleep 0.1; done"
+    project.add(name, make_plain_source(build=[wait], README=change), build_depends=list(needs))
+
+
+def test_a_build_that_holds_more_memory_than_there_is_waits_for_the_others(hapkg: Hapkg, project: Miniature) -> None:
+    program = hapkg.on(project.root)
+    run = ("build-all", "--no-lintian", "--jobs", "2", "--json")
+    gates = {name: hapkg.cache / "archives" / SUITE / f"go-{name}" for name in ("first", "hungry", "other")}
+    try:
+        for gate in gates.values():
+            gate.touch()
+        add_waiting(project, "first", "One.\n")
+        add_waiting(project, "hungry", "One.\n", "ha-first")
+        hungry = program.folder(program.succeed(*run).outcomes["ha-hungry"]) / "artifact.json"
+        hungry.write_text(json.dumps({**json.loads(hungry.read_text()), "memory": 1 << 60}))
+        add_waiting(project, "first", "Two.\n")
+        add_waiting(project, "hungry", "Two.\n", "ha-first")
+        add_waiting(project, "other", "Two.\n")
+        gates["first"].unlink()
+        gates["other"].unlink()
+        running = program.start(*run)
+        running.wait_for("^ha-other: compile$")
+        gates["first"].touch()
+        running.wait_for(r"^ha-first: check\n(.*\n)*ha-hungry: layer\n(.*\n)*ha-hungry: wait$")
+        gates["other"].touch()
+        done = running.finish()
+    finally:
+        for gate in gates.values():
+            gate.unlink(missing_ok=True)
+    assert done.endings == {"ha-first": "built", "ha-other": "built", "ha-hungry": "built"}
+    told = done.stderr.splitlines()
+    assert told.index("ha-hungry: dependencies") > told.index("ha-other: check")
 
 
 def test_clean_all_leaves_nothing_but_base_chroots(hapkg: Hapkg, place: Path) -> None:
