@@ -154,6 +154,7 @@ class _Run:
         self.named = set(targets) if retry else set()
         self.builds = workshop.store.list_builds()
         names = workshop.graph.closure(targets)
+        self.built = {build.source for build in self.builds if build.suite == workshop.suite}
         self.measured = find_measured(workshop.suite, self.builds, read_records(workshop.store.root))
         seconds = {name: measured.seconds for name, measured in self.measured.items()}
         rest = measure_paths(workshop.graph, names, seconds)
@@ -219,9 +220,9 @@ class _Run:
                     self.started[name] = time.monotonic()
                     made.finished = {need: self.usable[need] for need in needs}
                     self._submit(made, "prepare", partial(making.prepare, made, self.builds))
-            elif name in self.early and not self.stages["begin"]:
+            elif name in self.early and not self.stages["begin"] and self._knows(needs):
                 self.early.remove(name)
-                self._submit(made, "begin", partial(making.begin, made, self.builds))
+                self._submit(made, "begin", partial(making.begin, made, [*self.builds, *self.usable.values()]))
         self.ready.sort(key=lambda made: self.rank[made.recipe.name])
         # The first in line is not overtaken by one that holds less: it would never have its turn.
         while self.ready and len(self.stages["compile"]) < self.jobs and self._fits(self.ready[0]):
@@ -238,6 +239,10 @@ class _Run:
                 retry=name in self.named,
             )
         return self.makings[name]
+
+    def _knows(self, needs: Sequence[SourceName]) -> bool:
+        """Whether all but one were built before or just now: the more are known, the better the guess of a layer."""
+        return len([need for need in needs if need not in self.built and need not in self.usable]) <= 1
 
     def _fits(self, made: Making) -> bool:
         """Whether there is memory for it. Asked again at every event: something compiles where there is not."""
