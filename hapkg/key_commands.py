@@ -50,6 +50,16 @@ def retire(fingerprint: Annotated[str, typer.Argument(help="The key, or the end 
     show.say("run: hapkg repo refresh")
 
 
+@app.command()
+def extend(
+    fingerprint: Annotated[str, typer.Argument(help="The key, or the end of its fingerprint.")] = "",
+    expires: ExpiresOption = "5y",
+) -> None:
+    """Let a key be valid for longer, an expired one too. Nodes need the new keyring before the old date."""
+    _tell("extended", keys.extend(find_keys(), fingerprint, expires))
+    show.say("run: hapkg repo refresh, then hapkg publish for the keyring package")
+
+
 @app.command("list")
 def list_keys(as_json: JsonOption = False) -> None:
     """List the keys, the oldest first."""
@@ -78,11 +88,11 @@ def lint(
     file: Annotated[Path | None, typer.Argument(help="Keyring file [default: hapkg's own keys that sign].")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what apt refuses of keys, now or within a year."""
+    """Say what apt refuses of keys, now or from a known day on."""
     if file is not None and not file.is_file():
         raise UsageError(f"{file} does not exist")
     found = keys.read_keys(file.read_bytes() if file else keys.export(find_keys(), armored=False))
-    faults = [fault for key in found for fault in keys.lint(key)]
+    faults = [fault for key in found for fault in keys.lint(key, own=file is None)]
     if as_json:
         show.print_json([vars(fault) for fault in faults])
     else:
@@ -90,7 +100,7 @@ def lint(
         show.print_table(names, [[getattr(fault, name) for name in names] for fault in faults])
     if not found:
         raise RepositoryError(f"{file} holds no key")
-    refused = [fault for fault in faults if fault.when == "now"]
+    refused = [fault for fault in faults if fault.when == keys.NOW]
     if refused:
         raise RepositoryError(f"apt refuses {refused[0].fingerprint}: {refused[0].reason}", hint=refused[0].remedy)
     show.say(f"{len(found)} keys, none that apt refuses today")
@@ -106,7 +116,7 @@ def export(
 
 def _tell(what: str, key: Key) -> None:
     show.say(f"{what} {key.fingerprint} {key.owner}")
-    for fault in keys.lint(key):
+    for fault in keys.lint(key, own=True):
         show.say(f"{fault.when}: {fault.reason}")
 
 

@@ -60,8 +60,14 @@ def make_keyring(
     """
     content = export_key(key, armored=False)
     keys = read_keys(content)
-    retired = () if choice.name else read_retired(choice.home).values()
+    retired = () if choice.names else read_retired(choice.home).values()
     changed = datetime.fromtimestamp(max([*(one.renewed for one in keys), *retired]), UTC)
+    if choice.names:  # nobody writes down when one of these signs no more
+        pattern = find_pool_file(root, Upload(suite=suite, source=SourceName(name), files=()), f"{name}_*_all.deb")
+        newest = max(pattern.parent.glob(pattern.name), key=lambda file: file.name, default=None)
+        if newest and _read_keyring(newest, name, folder) == content:
+            return Upload(suite=suite, source=SourceName(name), files=(newest,))
+        changed = datetime.now(UTC) if newest else changed
     version = f"{changed:%Y.%m.%d.%H%M%S}"
     file = f"{name}_{version}_all.deb"
     upload = Upload(suite=suite, source=SourceName(name), files=(folder / file,))
@@ -84,6 +90,11 @@ def make_keyring(
         }
         _build(folder / "tree", folder / file, values, content, int(changed.timestamp()))
     return upload
+
+
+def _read_keyring(package: Path, name: str, folder: Path) -> bytes:
+    run(["dpkg-deb", "--extract", str(package), str(folder / "published")])
+    return (folder / "published/usr/share/keyrings" / f"{name}.gpg").read_bytes()
 
 
 def _build(tree: Path, file: Path, values: dict[str, object], keyring: bytes, time: int) -> None:

@@ -24,7 +24,8 @@ RepoOption = Annotated[
     ),
 ]
 KeyOption = Annotated[
-    str | None, typer.Option("--key", help="Sign with this key of your own GnuPG [default: hapkg's own].")
+    list[str] | None,
+    typer.Option("--key", help="Sign with this key of your own GnuPG; twice: with both [default: hapkg's own]."),
 ]
 UnsignedOption = Annotated[
     bool, typer.Option("--unsigned", help="Sign nothing: for tests alone, nodes are at the mercy of the network.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -268,11 +268,11 @@ def open_site(
         )
 
 
-def make_choice(key: str | None, unsigned: bool) -> KeyChoice:
+def make_choice(keys: Sequence[str] | None, unsigned: bool) -> KeyChoice:
     """What the options say of signing."""
-    if key and unsigned:
+    if keys and unsigned:
         raise UsageError("--key and --unsigned contradict each other", hint="drop one of them")
-    return KeyChoice(home=find_keys(), name=key or "", unsigned=unsigned)
+    return KeyChoice(home=find_keys(), names=tuple(keys or ()), unsigned=unsigned)
 
 
 def make_identity(project: Project) -> Identity:

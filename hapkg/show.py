@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _COLOURS = {Ending.BUILT: "green", Ending.REUSED: "cyan", Ending.FAILED: "red", Ending.SKIPPED: "yellow"}
+
+_KEY_WARNING = 30 * 86400
+"""So many seconds before a key expires, whoever signs with it is told."""
 
 
 def say(line: str) -> None:
@@ -129,6 +133,10 @@ def print_times(record: Record) -> None:
 
 def print_publication(publication: Publication, *, as_json: bool) -> None:
     """What a publish did, and how a node uses it."""
+    for fingerprint, end in publication.key.ends.items():
+        if end < time.time() + _KEY_WARNING:
+            day = f"{datetime.fromtimestamp(end, UTC):%Y-%m-%d}"
+            say(f"WARNING: the key {fingerprint} expires on {day}, and apt then refuses what it signed; see: hapkg key")
     if as_json:
         print_json(
             {

@@ -12,11 +12,12 @@ import base64
 import contextlib
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hapkg.command import describe_status, run
@@ -27,23 +28,27 @@ _GPG = ("--batch", "--no-tty", "--quiet", "--trust-model", "always")
 _SECRET_PARTS = ("private-keys-v1.d", "openpgp-revocs.d")
 _SESSION = ("GNUPGHOME", "GPG_TTY", "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
 """What the user's own agent needs to find the user's keys and to ask for a passphrase."""
+_UNASKED = re.compile(
+    r"signing failed: (Inappropriate ioctl|No pinentry|Operation cancelled|Timeout|No passphrase|Bad passphrase|.*tty)"
+)
+"""What gpg says when an agent has no passphrase and no way to get it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeyChoice:
-    """Which key is to sign: hapkg's own, or the one that name stands for in the user's gpg home."""
+    """Which key is to sign: hapkg's own, or those that names stand for in the user's gpg home."""
 
     home: Path
-    """The gpg home of hapkg's own key; the key is made there on first use. Unused when a name is given."""
-    name: str = ""
-    """Fingerprint or e-mail address of one of the user's keys, or "" for hapkg's own."""
+    """The gpg home of hapkg's own key; the key is made there on first use. Unused when names are given."""
+    names: tuple[str, ...] = ()
+    """Fingerprints or e-mail addresses of the user's keys, the newest first; none for hapkg's own."""
     unsigned: bool = False
     """Sign nothing at all: only because somebody said so."""
 
     @property
     def folder(self) -> Path:
         """The gpg home the secret key lies in, without symbolic links."""
-        if self.name:
+        if self.names:
             return Path(os.environ.get("GNUPGHOME") or Path.home() / ".gnupg").resolve()
         return self.home.resolve()
 
@@ -60,6 +65,8 @@ class SigningKey:
     """Made just now."""
     others: tuple[str, ...] = ()
     """Fingerprints of further keys that sign too: while one is rotated, the old and the new one."""
+    ends: Mapping[str, int] = field(default_factory=dict)
+    """When those of the keys that expire do so, in seconds since 1970, by fingerprint."""
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -78,28 +85,35 @@ def find_key(choice: KeyChoice, *, owner: str) -> SigningKey:
     """
     if choice.unsigned:
         return UNSIGNED
-    if choice.name:
-        return _find_named_key(choice.name)
+    if choice.names:
+        return _find_named_keys(choice.names)
     made = False
     if not choice.home.is_dir() or not any(choice.home.iterdir()):
         make_home(choice.home, *generate(owner), doing="make a key")
         made = True
-    usable = find_active(choice.home)
+    usable = _find_active(choice.home)
     if not usable:
         raise RepositoryError(
             f"{choice.home} holds no key that can sign",
-            hint="restore the key from a copy, or remove the folder to get a new key; "
-            "machines that use the repository must then trust the new one",
+            hint="one that has expired signs again after: hapkg key extend; else restore the folder from a copy, "
+            "or move it away to get a new key. Machines that use the repository must then trust what is new",
         )
-    return SigningKey(home=choice.home, fingerprint=usable[-1], made=made, others=tuple(reversed(usable[:-1])))
+    newest, *others = reversed(usable)
+    return SigningKey(home=choice.home, fingerprint=newest, made=made, others=tuple(others), ends=_drop_never(usable))
 
 
 def find_active(home: Path) -> list[str]:
     """Fingerprints of the keys of hapkg's own gpg home that sign, the oldest first; none when there is no home."""
+    return list(_find_active(home))
+
+
+def _find_active(home: Path) -> dict[str, int]:
+    """The same, and when they expire."""
     if not home.is_dir():
-        return []
+        return {}
     usable = _find_usable(run_gpg(home, "--with-colons", "--list-keys", doing="list the keys"))
-    return [fingerprint for fingerprint in usable if fingerprint not in read_retired(home)]
+    retired = read_retired(home)
+    return {fingerprint: end for fingerprint, end in usable.items() if fingerprint not in retired}
 
 
 def read_retired(home: Path) -> dict[str, int]:
@@ -192,7 +206,15 @@ def check_signature(keyring: Path, *files: Path) -> bool:
     return run(["gpgv", "--keyring", str(keyring), *map(str, files)], check=False).status == 0
 
 
-def _find_named_key(name: str) -> SigningKey:
+def _find_named_keys(names: Sequence[str]) -> SigningKey:
+    found: dict[str, int] = {}
+    for name in names:
+        found |= _find_named_key(name)
+    return SigningKey(home=None, fingerprint=next(iter(found)), others=tuple(found)[1:], ends=_drop_never(found))
+
+
+def _find_named_key(name: str) -> dict[str, int]:
+    """The fingerprint of the key that a name stands for, and when it expires."""
     try:
         listing = run_gpg(None, "--with-colons", "--list-secret-keys", "--", name, doing="find the key", secret=True)
     except RepositoryError as cause:
@@ -203,25 +225,37 @@ def _find_named_key(name: str) -> SigningKey:
         ) from None
     usable = _find_usable(listing)
     if not usable:
-        raise RepositoryError(f"the key {name} cannot sign: it is expired, revoked, or not for signing")
+        raise RepositoryError(
+            f"the key {name} cannot sign: it is expired, revoked, or not for signing",
+            hint=f"what has expired is valid for longer after: gpg --quick-set-expire {name} 5y",
+        )
     if len(usable) > 1:
         raise RepositoryError(f"{name} names several keys", details=usable, hint="give the fingerprint of one of them")
-    return SigningKey(home=None, fingerprint=usable[0])
+    return usable
 
 
-def _find_usable(listing: bytes) -> list[str]:
-    """Fingerprints of the keys of a listing (gpg's DETAILS, section "Format of the colon listings") that can sign."""
-    usable: list[tuple[int, str]] = []
-    candidate: int | None = None
-    for line in listing.decode("utf-8", "replace").splitlines():
-        fields = line.split(":")
-        if fields[0] in ("sec", "pub"):
-            good = fields[1] not in tuple("eirdn") and "S" in fields[11]
-            candidate = int(fields[5] or 0) if good else None
-        elif fields[0] == "fpr" and candidate is not None:
-            usable.append((candidate, fields[9]))
-            candidate = None
-    return [fingerprint for _, fingerprint in sorted(usable)]
+def _find_usable(listing: bytes) -> dict[str, int]:
+    """Which keys of a listing (gpg's DETAILS, section "Format of the colon listings") can sign, the oldest first.
+
+    Fingerprints, and when they expire in seconds since 1970, or 0.
+    """
+    usable: list[tuple[int, str, int]] = []
+    for block in re.split(r"^(?=(?:pub|sec):)", listing.decode("utf-8", "replace"), flags=re.M)[1:]:
+        rows = [line.split(":") for line in block.splitlines()]
+        primary = rows[0]
+        if primary[1] in tuple("eirdn") or "S" not in primary[11]:
+            continue
+        ends = [int(primary[6] or 0)]
+        if "s" not in primary[11]:  # its subkeys sign: the last of them counts
+            subkeys = [row for row in rows if row[0] in ("sub", "ssb") and row[1] not in tuple("eirdn")]
+            ends.append(max((int(row[6] or 1 << 40) for row in subkeys if "s" in row[11]), default=0) % (1 << 40))
+        fingerprint = next(row[9] for row in rows if row[0] == "fpr")
+        usable.append((int(primary[5] or 0), fingerprint, min(filter(None, ends), default=0)))
+    return {fingerprint: end for _, fingerprint, end in sorted(usable)}
+
+
+def _drop_never(ends: Mapping[str, int]) -> dict[str, int]:
+    return {fingerprint: end for fingerprint, end in ends.items() if end}
 
 
 def make_home(home: Path, *arguments: str, doing: str) -> None:
@@ -292,9 +326,15 @@ def _capture(argv: Sequence[str], *, doing: str, environment: Mapping[str, str] 
         out.seek(0)
         output = out.read()
     if result.status != 0:
+        if _UNASKED.search(result.output):
+            raise RepositoryError(
+                f"gpg cannot {doing}: the key has a passphrase, and nobody could be asked for it",
+                details=result.output.splitlines()[-12:],
+                hint="unlock it first: export GPG_TTY=$(tty), and sign anything with gpg; "
+                "for a timer: gpg-preset-passphrase, or hapkg's own key, which has none",
+            )
         raise RepositoryError(
             f"gpg cannot {doing}: {describe_status(result.status)}",
             details=(*result.output.splitlines()[-12:], f"command: {shlex.join(argv)}"),
-            hint="unlock a key that has a passphrase first: sign anything with gpg" if environment is not None else "",
         )
     return output

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from hapkg import keys
+from hapkg import keys, show
 from hapkg.cli import app
 from hapkg.errors import RepositoryError, UsageError
 from hapkg.keyring import make_keyring
 from hapkg.keys import Key
-from hapkg.repository import KeyChoice, Site, refresh
+from hapkg.repository import KeyChoice, Publication, Site, refresh
 from hapkg.signing import find_active, find_key
 from tests.packages import BOOKWORM, IDENTITY, Builds, Client, Issue, run
 
 OWNER = IDENTITY.key_owner
+QUIET = ("--batch", "--yes", "--pinentry-mode", "loopback", "--passphrase", "")
+LATER = date(2030, 2, 2)
 
 
 @pytest.fixture
@@ -59,7 +63,7 @@ def test_lint_agrees_with_sqv(gnupg: Callable[..., Path], tmp_path: Path) -> Non
     made = {
         "": gnupg("ed25519"),
         "RSA of 1024 bits is too short": gnupg("rsa1024"),
-        "its user id or a subkey is bound to it by a SHA-1 signature": gnupg("rsa3072", *weak),
+        "its user id is bound to it by a SHA-1 signature": gnupg("rsa3072", *weak),
     }
     for reason, file in made.items():
         (key,) = keys.read_keys(file.read_bytes())
@@ -78,6 +82,106 @@ def test_lint_tells_what_ends_soon(gnupg: Callable[..., Path]) -> None:
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", soon[1])
     assert find(gnupg("ed25519", usage="cert")) == [("it cannot sign", "now")]
     assert find(gnupg("ed25519", expires="5y")) == []
+    assert [fault.when for fault in keys.lint(keys.read_keys(gnupg("rsa2048").read_bytes())[0], day=LATER)] == ["now"]
+
+
+def test_every_algorithm_has_its_own_name(gnupg: Callable[..., Path]) -> None:
+    for name in ("ed25519", "nistp384", "brainpoolP256r1", "rsa2048", "dsa2048"):
+        (key,) = keys.read_keys(gnupg(name).read_bytes())
+        assert (key.algorithm, key.subkeys, key.certifies_only) == (name, (), False)
+    (key,) = keys.read_keys(gnupg("nistp256", usage="cert").read_bytes())
+    run("gpg", *QUIET, "--quick-add-key", key.fingerprint, "cv25519", "encr")
+    run("gpg", *QUIET, "--quick-add-key", key.fingerprint, "rsa3072", "sign")
+    (key,) = keys.read_keys(run("gpg", "--armor", "--export", key.fingerprint).encode())
+    assert (key.algorithm, key.certifies_only) == ("nistp256", True)
+    assert [subkey.algorithm for subkey in key.subkeys] == ["rsa3072"]
+
+
+def test_an_expired_key_of_hapkg_is_extended_and_a_publish_warns_before(
+    root: Path, issue: Issue, builds: Builds, client: Callable[[str], Client], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    choice = KeyChoice(home=tmp_path / "keys")
+    key = keys.create(choice.home, OWNER, "20d")
+    show.print_publication(publication := issue(builds(1), choice=choice), as_json=False)
+    assert f"WARNING: the key {key.fingerprint} expires on 20" in capsys.readouterr().err
+    (fault,) = keys.lint(key, own=True)
+    assert (fault.reason, fault.remedy) == ("it expires", f"hapkg key extend {key.fingerprint}")
+    keys.extend(choice.home, expires="seconds=1")
+    while find_active(choice.home):
+        time.sleep(0.1)
+    with pytest.raises(RepositoryError, match="holds no key that can sign") as refused:
+        issue(builds(2), choice=choice)
+    assert "hapkg key extend" in refused.value.hint
+    assert [fault.reason for fault in keys.lint(keys.list_keys(choice.home)[0])] == ["it has expired"]
+    extended = keys.extend(choice.home, key.fingerprint[-8:])
+    assert extended.fingerprint == key.fingerprint
+    assert (extended.expires or 0) > time.time() + 4 * 365 * 86400
+    show.print_publication(publication := issue(builds(2), choice=choice), as_json=False)
+    assert "WARNING" not in capsys.readouterr().err
+    client(publication.sources[0].read_text()).update()
+    with pytest.raises(RepositoryError, match="ABCD is not one of the keys here"):
+        keys.extend(choice.home, "ABCD")
+
+
+def test_two_keys_of_the_users_own_gnupg_sign_a_rotation(
+    gnupg: Callable[..., Path], root: Path, issue: Issue, builds: Builds, client: Callable[[str], Client],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    old, new = (gnupg("ed25519").name.removesuffix(".gpg") for _ in range(2))
+
+    def publish(*names: str) -> tuple[Publication, Path]:
+        choice = KeyChoice(home=tmp_path / "unused", names=names)
+        folder = tmp_path / f"keyring-{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        signer = find_key(choice, owner=OWNER)
+        upload = make_keyring(
+            root, folder, name="ha-archive-keyring", suite=BOOKWORM, identity=IDENTITY, choice=choice, key=signer
+        )
+        publication = issue(builds(1), upload, choice=choice)
+        return publication, upload.files[0]
+
+    early = client(publish(old)[0].sources[0].read_text())
+    early.update()
+    publication, both = publish(new, old)
+    assert len(publication.key.fingerprints) == 2
+    signed = run("gpgv", "--keyring", publication.keyring, root / "dists/bookworm/InRelease")
+    assert signed.count("Good signature") == 2
+    early.update()
+    late = client(publication.sources[0].read_text())
+    late.update()
+    again, same = publish(new, old)
+    assert (again.written, again.added, same.is_relative_to(root)) == ((), (), True)
+    publication, alone = publish(new)
+    late.update()
+    assert early.refuses()
+    assert late.candidate("ha-archive-keyring") == alone.name.split("_")[1] > both.name.split("_")[1]
+    assert publish(new)[0].added == ()
+
+
+def find_grip(name: str) -> str:
+    return re.findall(r"^grp:+(\w+):", run("gpg", "--with-colons", "--with-keygrip", "-K", name), re.M)[0]
+
+
+def test_a_passphrase_is_the_agents_business(
+    gnupg: Callable[..., Path], root: Path, issue: Issue, builds: Builds, client: Callable[[str], Client],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    home = Path(os.environ["GNUPGHOME"])
+    (home / "gpg-agent.conf").write_text("allow-preset-passphrase\n")
+    name = gnupg("ed25519", passphrase="an open secret").name.removesuffix(".gpg")
+    run("gpgconf", "--kill", "gpg-agent")
+    for variable in ("GPG_TTY", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(variable, raising=False)
+    choice = KeyChoice(home=tmp_path / "unused", names=(name,))
+    with pytest.raises(RepositoryError, match="gpg cannot sign: the key has a passphrase, and nobody") as refused:
+        issue(builds(1), choice=choice)
+    assert "gpg-preset-passphrase" in refused.value.hint
+    assert not (root / "dists").exists()
+    preset = ("/usr/lib/gnupg/gpg-preset-passphrase", "--preset", "--passphrase", "an open secret", find_grip(name))
+    run("gpg-connect-agent", "/bye")
+    run(*preset)
+    client(issue(builds(1), choice=choice).sources[0].read_text()).update()
 
 
 def test_a_rotation_locks_nobody_out(

@@ -388,19 +388,19 @@ def test_the_user_may_sign_with_her_own_key(
 ) -> None:
     unused = tmp_path / "unused"
     for name in ("one@user.invalid", user[1]):
-        publication = issue(builds(1), choice=KeyChoice(home=unused, name=name))
+        publication = issue(builds(1), choice=KeyChoice(home=unused, names=(name,)))
         assert publication.key.fingerprint == user[0 if "@" in name else 1]
         assert publication.written == (BOOKWORM,)
         client(publication.sources[0].read_text()).update()
     assert not unused.exists()
     with pytest.raises(RepositoryError, match=r"two@user\.invalid names several keys") as several:
-        issue(builds(1), choice=KeyChoice(home=unused, name="two@user.invalid"))
+        issue(builds(1), choice=KeyChoice(home=unused, names=("two@user.invalid",)))
     assert sorted(several.value.details) == sorted(user[1:3])
     with pytest.raises(RepositoryError, match=r"no secret key for nobody@user\.invalid"):
-        issue(builds(1), choice=KeyChoice(home=unused, name="nobody@user.invalid"))
+        issue(builds(1), choice=KeyChoice(home=unused, names=("nobody@user.invalid",)))
     time.sleep(1)
     with pytest.raises(RepositoryError, match="cannot sign"):
-        issue(builds(1), choice=KeyChoice(home=unused, name="old@user.invalid"))
+        issue(builds(1), choice=KeyChoice(home=unused, names=("old@user.invalid",)))
 
 
 # The pool never changes
