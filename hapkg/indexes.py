@@ -261,6 +261,7 @@ def make_release(staging: Path, suite: Suite, fields: Mapping[str, str]) -> byte
     file = staging / f"Release-{suite}"
     with file.open("wb") as out:
         _run_ftparchive(staging, *options, "release", f"dists/{suite}", stdout=out)
+    file.write_bytes(b"Snapshots: no\n" + file.read_bytes())  # a field that apt-ftparchive of bookworm does not know
     folder = staging / "dists" / suite
     if {folder / path for path in read_digests(read_release(file))} != set(find_indexes(staging, suite)):
         raise RepositoryError(

@@ -29,7 +29,7 @@ _KINDS = {1: "rsa", 3: "rsa", 17: "dsa", 19: "ecdsa", 22: "eddsa"}
 _CURVES = ("ed25519", "nistp256", "nistp384", "nistp521")
 """What sqv of trixie knows; of brainpool it knows the name alone, whatever apt's policy grants it."""
 _SHORTEST_RSA = 2048
-_SHORT_RSA = (3072, date(2030, 2, 1))
+SHORT_RSA = (3072, date(2030, 2, 1))
 """RSA below so many bits is refused from this day on."""
 _GOOD_DIGESTS = (8, 9, 10)
 _DIGESTS = {1: "an MD5", 2: "a SHA-1", 3: "a RIPEMD-160", 11: "a SHA-224"}
@@ -241,8 +241,8 @@ def _judge_algorithm(algorithm: str, name: str, today: date) -> Iterator[tuple[s
     bits = int(algorithm.removeprefix("rsa")) if algorithm.startswith("rsa") else 0
     if bits and bits < _SHORTEST_RSA:
         yield f"RSA of {bits} bits{of} is too short", today
-    elif bits and bits < _SHORT_RSA[0]:
-        yield f"RSA of {bits} bits{of} is refused", _SHORT_RSA[1]
+    elif bits and bits < SHORT_RSA[0]:
+        yield f"RSA of {bits} bits{of} is refused", SHORT_RSA[1]
     elif not bits and algorithm not in _CURVES:
         yield f"{algorithm}{of} is refused", today
 

@@ -114,7 +114,8 @@ def _is_same(
     """Whether the suite is published just so already; told without making its indexes."""
     published = read_release(root / "dists" / suite / "Release")
     return (
-        published.keys() - {"Date", "Valid-Until", "SHA256"} == {*fields, "Suite", "Codename", "Acquire-By-Hash"}
+        published.keys() - {"Date", "Valid-Until", "SHA256"}
+        == {*fields, "Suite", "Codename", "Acquire-By-Hash", "Snapshots"}
         and all(published[name] == value for name, value in fields.items())
         and ("Valid-Until" in published) == (valid_days > 0)
         and read_pool(root, suite).paths == paths

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.packages import (
     Client,
     make_deb,
     make_upload,
+    run,
 )
 
 
@@ -92,3 +94,24 @@ def client(tmp_path: Path) -> Callable[[str], Client]:
     """Makes clients from the text of a .sources file."""
     count = iter(range(1000))
     return lambda sources: Client(tmp_path / f"client{next(count)}", sources)
+
+
+@pytest.fixture
+def gnupg(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Makes keys with gpg itself; the file with the secret key."""
+    with tempfile.TemporaryDirectory(prefix="gpg-") as home:
+        monkeypatch.setenv("GNUPGHOME", home)
+        count = iter(range(100))
+
+        def make(
+            algorithm: str, *options: str, usage: str = "sign", expires: str = "never", passphrase: str = ""
+        ) -> Path:
+            name = f"u{next(count)}@user.invalid"
+            loop = ("--batch", "--yes", "--pinentry-mode", "loopback", "--passphrase", passphrase)
+            run("gpg", *loop, *options, "--quick-generate-key", name, algorithm, usage, expires)
+            file = Path(home) / f"{name}.gpg"
+            run("gpg", *loop, "--output", file, "--export-secret-keys", name)
+            return file
+
+        yield make
+        run("gpgconf", "--kill", "all")

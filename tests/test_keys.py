@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -25,27 +24,6 @@ from tests.packages import BOOKWORM, IDENTITY, Builds, Client, Issue, run
 OWNER = IDENTITY.key_owner
 QUIET = ("--batch", "--yes", "--pinentry-mode", "loopback", "--passphrase", "")
 LATER = date(2030, 2, 2)
-
-
-@pytest.fixture
-def gnupg(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
-    """Makes keys with gpg itself; the file with the secret key."""
-    with tempfile.TemporaryDirectory(prefix="gpg-") as home:
-        monkeypatch.setenv("GNUPGHOME", home)
-        count = iter(range(100))
-
-        def make(
-            algorithm: str, *options: str, usage: str = "sign", expires: str = "never", passphrase: str = ""
-        ) -> Path:
-            name = f"u{next(count)}@user.invalid"
-            loop = ("--batch", "--yes", "--pinentry-mode", "loopback", "--passphrase", passphrase)
-            run("gpg", *loop, *options, "--quick-generate-key", name, algorithm, usage, expires)
-            file = Path(home) / f"{name}.gpg"
-            run("gpg", *loop, "--output", file, "--export-secret-keys", name)
-            return file
-
-        yield make
-        run("gpgconf", "--kill", "all")
 
 
 def judge(file: Path, folder: Path) -> bool:
@@ -160,7 +138,7 @@ def test_two_keys_of_the_users_own_gnupg_sign_a_rotation(
 
 
 def find_grip(name: str) -> str:
-    return re.findall(r"^grp:+(\w+):", run("gpg", "--with-colons", "--with-keygrip", "-K", name), re.M)[0]
+    return str(re.findall(r"^grp:+(\w+):", run("gpg", "--with-colons", "--with-keygrip", "-K", name), re.M)[0])
 
 
 def test_a_passphrase_is_the_agents_business(

@@ -174,6 +174,7 @@ def test_release_names_the_publisher_and_the_suite(root: Path, issue: Issue, bui
         "Description": f"{IDENTITY.label} for bookworm",
         "Label": IDENTITY.label,
         "Origin": "Hapkg Test",
+        "Snapshots": "no",
         "Suite": "bookworm",
     }
 
