@@ -186,9 +186,12 @@ def change(site: Site, decide: Callable[[], Change]) -> Publication:
         with disk.lock(root / _PRIVATE / "lock", what=f"the repository {root}", hint=PATIENCE, seconds=site.patience):
             _clear(root)
             try:
-                return _publish(site, decide())
-            finally:
-                _clear(root)
+                publication = _publish(site, decide())
+            except BaseException:
+                _clear(root, failed=True)
+                raise
+            _clear(root)
+            return publication
 
 
 def check_choice(root: Path, choice: KeyChoice) -> None:
@@ -310,8 +313,12 @@ def _remove(root: Path, change: Change) -> None:
             history.drop_generations(root, suite)
 
 
-def _clear(root: Path) -> None:
-    """Remove the staging folder, and the pool files of a publish that did not come to its end."""
+def _clear(root: Path, *, failed: bool = False) -> None:
+    """Remove the staging folder, and the pool files of a publish that did not come to its end.
+
+    failed: it has just ended so. Its journal stays then, if it came so far: plain indexes may be those of the state
+    that did not become real, and the journal tells who looks at them.
+    """
     history.forget_unreal(root)
     staging = root / _PRIVATE / "staging"
     journal = staging / "journal"
@@ -320,5 +327,11 @@ def _clear(root: Path) -> None:
         for path in journal.read_text("utf-8").splitlines():
             if path not in listed:
                 (root / path).unlink(missing_ok=True)
-    if staging.exists():
+    if failed and journal.is_file():
+        for entry in staging.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry != journal:
+                entry.unlink()
+    elif staging.exists():
         shutil.rmtree(staging)

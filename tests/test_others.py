@@ -277,24 +277,27 @@ def test_lint_says_what_sqv_of_trixie_says_under_apts_policy_now_and_later(
         "revoked": make("ed25519"),
         "revoked signing subkey": make("ed25519", ("ed25519", "sign"), usage="cert"),
         "expired": make("ed25519"),
-        "expired signing subkey": make("ed25519", ("ed25519", "sign", "seconds=4"), usage="cert"),
-        "expired signing subkey beside a key that signs": make("ed25519", ("ed25519", "sign", "seconds=1")),
+        "expired signing subkey": make("ed25519", ("ed25519", "sign"), usage="cert"),
+        "expired signing subkey beside a key that signs": make("ed25519", ("ed25519", "sign")),
     }
 
-    def wait_for_end(end: int | None) -> None:
-        while time.time() < (end or 0) + 1:
+    def end(name: str) -> None:
+        parts = [subkey.fingerprint for subkey in find(name).subkeys]
+        run("gpg", *quiet, "--quick-set-expire", name, "seconds=1", *parts)
+        key = find(name)
+        ends = [key.expires, *(subkey.expires for subkey in key.subkeys)]
+        while time.time() < max(moment or 0 for moment in ends) + 1:
             time.sleep(0.2)
 
-    wait_for_end(find(names["expired signing subkey beside a key that signs"]).subkeys[0].expires)
+    end(names["expired signing subkey beside a key that signs"])
     for name in names.values():
         sign(name)
-    run("gpg", *quiet, "--quick-set-expire", names["expired"], "seconds=1")
+    end(names["expired"])
+    end(names["expired signing subkey"])
     certificate = (Path(os.environ["GNUPGHOME"]) / f"openpgp-revocs.d/{names['revoked']}.rev").read_text()
     (folder / "revocation").write_text(certificate.replace(":-----BEGIN", "-----BEGIN"))
     run("gpg", *quiet, "--import", folder / "revocation")
     edit(names["revoked signing subkey"], "key 1", "revkey", "y", "0", "", "y", "save")
-    wait_for_end(find(names["expired"]).expires)
-    wait_for_end(find(names["expired signing subkey"]).subkeys[0].expires)
     said, found = {}, {}
     for what, name in names.items():
         key = find(name)
