@@ -189,6 +189,16 @@ def is_readable(snapshot: Snapshot, held: Sequence[Snapshot]) -> bool:
     return len(later) < KEPT_GENERATIONS or datetime.now(UTC) - later[0].time < SLOW_CLIENT
 
 
+def is_fetched(snapshot: Snapshot, held: Sequence[Snapshot]) -> bool:
+    """Whether a client that began with a state of a suite may still fetch packages by it: a day after it was replaced.
+
+    The newest state counts as replaced now.
+    """
+    later = held[held.index(snapshot) + 1 :]
+    now = datetime.now(UTC)
+    return now - (later[0].time if later else now) < SLOW_CLIENT
+
+
 def add_removed(root: Path, digests: Mapping[str, str]) -> None:
     """Remember what is about to be removed: SHA256 by pool path. The caller holds the lock."""
     lines = (f"{digest}  {path}\n" for path, digest in sorted({**read_removed(root), **digests}.items()))

@@ -191,6 +191,9 @@ def prune(
         float,
         typer.Option("--younger-than", min=0, help="Also keep what was published in so many days.", metavar="DAYS"),
     ] = 30,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="Also remove what clients may still fetch that read the state before.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     repo: RepoOption = None,
     key: KeyOption = None,
@@ -202,14 +205,15 @@ def prune(
     """Remove old versions. What a kept package pins with an exact version stays, whatever its age."""
     with open_site(context, repo, make_choice(key, unsigned), url, wait, change=not dry_run) as site:
         if dry_run:
-            pruning = retention.decide_pruning(site.root, keep=keep, days=days)
+            pruning = retention.decide_pruning(site.root, keep=keep, days=days, at_once=at_once)
         else:
-            _, pruning = retention.prune(site, keep=keep, days=days)
+            _, pruning = retention.prune(site, keep=keep, days=days, at_once=at_once)
             write_page(site.root, site.identity)
         if as_json:
             show.print_json(
                 {
                     "files": pruning.files,
+                    "delayed": pruning.delayed,
                     "releases": [" ".join(release) for release in pruning.releases],
                     "snapshots": [f"{snapshot.suite} {snapshot.number}" for snapshot in pruning.snapshots],
                 }
@@ -223,8 +227,10 @@ def prune(
                 if not dry_run
                 else f"snapshot {snapshot.number} of {snapshot.suite} would be forgotten"
             )
-        total = show.size(sum(pruning.files.values()))
+        total, later = (show.size(sum(files.values())) for files in (pruning.files, pruning.delayed))
         show.say(f"{len(pruning.files)} files, {total}: " + ("would be removed" if dry_run else "removed"))
+        if pruning.delayed:
+            show.say(f"{len(pruning.delayed)} files, {later}: for a prune when no client fetches them, in a day")
 
 
 @app.command("verify")

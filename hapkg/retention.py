@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 from hapkg.control import BinaryName, SourceName, Suite, compare_versions
-from hapkg.history import Snapshot, is_readable, list_snapshots, read_snapshot
+from hapkg.history import Snapshot, is_fetched, is_readable, list_snapshots, read_snapshot
 from hapkg.indexes import Package, find_suites, read_pool
 from hapkg.repository import Change, Publication, Site, change
 
@@ -31,14 +31,19 @@ class Pruning:
     """Pool files to remove, with their size in bytes."""
     digests: Mapping[str, str]
     """SHA256 of those that were published: their names stay taken."""
+    delayed: Mapping[str, int]
+    """Pool files, with their size, that are to go later: clients that read an earlier state may still fetch them."""
     releases: tuple[Release, ...]
     """What that is, in words: source packages and versions, sorted."""
     snapshots: tuple[Snapshot, ...]
     """Snapshots that cannot be rolled back to any more."""
 
 
-def decide_pruning(root: Path, *, keep: int, days: float) -> Pruning:
-    """Keep so many versions of every source in every suite, all published in the last days, and all that these pin."""
+def decide_pruning(root: Path, *, keep: int, days: float, at_once: bool = False) -> Pruning:
+    """Keep so many versions of every source in every suite, all published in the last days, and all that these pin.
+
+    The files of the rest stay until the state that listed them is a day gone, unless they must go at once.
+    """
     held = {suite: list_snapshots(root, suite) for suite in find_suites(root)}
     pools = {
         (snapshot.suite, snapshot.number): read_snapshot(root, snapshot)
@@ -52,28 +57,37 @@ def decide_pruning(root: Path, *, keep: int, days: float) -> Pruning:
     paths = frozenset(path for package in packages if _release(package) in kept for path in package.files)
     present = {str(file.relative_to(root)): file for file in (root / "pool").rglob("*") if file.is_file()}
     digests = {path: digest for package in packages for path, (_, digest) in package.files.items()}
-    surplus = {path: file.stat().st_size for path, file in present.items() if path not in paths}
+    fetched = {
+        path
+        for states in held.values()
+        for snapshot in states
+        if not at_once and is_fetched(snapshot, states)
+        for path in pools[snapshot.suite, snapshot.number].paths
+    }
+    unwanted = {path: file.stat().st_size for path, file in present.items() if path not in paths}
+    surplus = {path: size for path, size in unwanted.items() if path not in fetched}
     gone = {_release(package) for package in packages if not present.keys().isdisjoint(package.files)} - kept
     return Pruning(
         states={suite: pools[suite, states[-1].number].paths & paths for suite, states in held.items()},
         files=surplus,
         digests={path: digests[path] for path in surplus if path in digests},
+        delayed={path: size for path, size in unwanted.items() if path in fetched},
         releases=tuple(sorted(gone)),
         snapshots=tuple(
             snapshot
             for states in held.values()
             for snapshot in states
-            if not pools[snapshot.suite, snapshot.number].paths <= paths and not is_readable(snapshot, states)
+            if not pools[snapshot.suite, snapshot.number].paths <= paths | fetched and not is_readable(snapshot, states)
         ),
     )
 
 
-def prune(site: Site, *, keep: int, days: float) -> tuple[Publication, Pruning]:
+def prune(site: Site, *, keep: int, days: float, at_once: bool = False) -> tuple[Publication, Pruning]:
     """Publish what is kept, then remove the rest. A kill leaves files that the next prune removes, and nothing else."""
     decided: list[Pruning] = []
 
     def decide() -> Change:
-        decided.append(decide_pruning(site.root, keep=keep, days=days))
+        decided.append(decide_pruning(site.root, keep=keep, days=days, at_once=at_once))
         return Change(
             act="prune",
             states=decided[0].states,

@@ -8,6 +8,8 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from hapkg.cli import app
 from hapkg.control import SourceName, Suite
 from hapkg.errors import BusyError, RepositoryError
 from hapkg.history import Difference, Snapshot, compare, find_snapshot, list_snapshots, read_held, read_snapshot
+from hapkg.indexes import read_release
 from hapkg.repository import KeyChoice, Site, promote, publish, rollback
 from hapkg.verify import Report, verify
 from tests.packages import (
@@ -279,3 +282,54 @@ def test_the_commands_show_and_change_the_history(
     call(capsys, "repo", "promote", "bookworm", "bookworm-old", *repo)
     call(capsys, "repo", "verify", *repo)
     assert (root / "dists/bookworm-old/InRelease").is_file()
+
+
+def test_the_commands_compare_with_another_suite_and_promote_an_earlier_state(
+    root: Path,
+    issue: Issue,
+    stacks: Builds,
+    key: KeyChoice,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HAPKG_KEYS", str(key.home))
+    issue(stacks(1))
+    for number in (2, 3):
+        issue(stacks(number), pocket="testing")
+    repo = ("--repo", str(root))
+    compared = call(capsys, "repo", "diff", "bookworm", "1", "--with", "bookworm-testing", *repo)
+    assert compared.splitlines() == [
+        "- ha-stack 1.2-1+ha12.0 all", "+ ha-stack 1.2-2+ha12.0 all", "+ ha-stack 1.2-3+ha12.0 all",
+    ]  # fmt: skip
+    call(capsys, "repo", "promote", "bookworm-testing", "bookworm", "--snapshot", "1", *repo)
+    assert call(capsys, "repo", "diff", "bookworm", "1", *repo) == "+ ha-stack 1.2-2+ha12.0 all\n"
+    assert list_snapshots(root, BOOKWORM)[-1].act == "promote bookworm-testing 1"
+    compared = call(capsys, "repo", "diff", "bookworm", "2", "1", "--with", "bookworm-testing", *repo)
+    assert compared == "- ha-stack 1.2-1+ha12.0 all\n"
+
+
+def test_refresh_signs_for_as_long_as_the_project_says(
+    root: Path,
+    issue: Issue,
+    stacks: Builds,
+    key: KeyChoice,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HAPKG_KEYS", str(key.home))
+    issue(stacks(1))
+    release = root / "dists/bookworm/InRelease"
+    assert "Valid-Until" not in release.read_text()
+    project = tmp_path / "project"
+    (project / "recipes").mkdir(parents=True)
+    settings = f'maintainer = "{IDENTITY.maintainer}"\norigin = "{IDENTITY.origin}"\nvalid-days = 14\n'
+    (project / "pyproject.toml").write_text(f"[tool.hapkg]\n{settings}")
+    monkeypatch.chdir(project)
+    rows = json.loads(call(capsys, "repo", "refresh", "--json", "--repo", str(root)))
+    assert rows["written"] == ["bookworm"]
+    fields = read_release(release)
+    end, made = (parsedate_to_datetime(fields[name]) for name in ("Valid-Until", "Date"))
+    assert end - made == timedelta(days=14)
+    assert len(list_snapshots(root, BOOKWORM)) == 1
+    assert verify(root).faults == ()

@@ -36,7 +36,7 @@ def make_acts(site: Site, stacks: Builds, number: int) -> tuple[Callable[[], obj
         partial(add, pocket="testing"),
         roll_back,
         partial(promote, site, TESTING, BOOKWORM),
-        partial(prune, site, keep=1, days=0),
+        partial(prune, site, keep=1, days=0, at_once=True),
         partial(refresh, site),
     )
 
@@ -70,7 +70,7 @@ def test_kills_at_random_moments_leave_whole_repositories(
         assert machine.candidate("ha-stack"), where
     assert killed > KILLS / 3
     publish(root, [stacks(KILLS + 8)], identity=IDENTITY, key=key)
-    prune(site, keep=1, days=0)
+    prune(site, keep=1, days=0, at_once=True)
     report = verify(root)
     assert (report.faults, report.unfinished, report.surplus) == ((), (), ())
     assert machine.candidate("ha-stack")

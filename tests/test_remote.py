@@ -169,7 +169,7 @@ def test_two_machines_publish_by_turns_and_apt_reads_it(
     assert machine.candidate("ha-stack") == "1.2-1+ha12.0"
     put(3, elsewhere.there)
     with open_repository(elsewhere.place, elsewhere.there, change=True) as root:
-        prune(Site(root=root, identity=IDENTITY, choice=key), keep=1, days=0)
+        prune(Site(root=root, identity=IDENTITY, choice=key), keep=1, days=0, at_once=True)
     check(elsewhere, elsewhere.here)
     with open_repository(elsewhere.place, elsewhere.here, change=False) as root:
         assert [file.name for file in root.glob("pool/**/*.deb")] == ["ha-stack_1.2-3+ha12.0_all.deb"]

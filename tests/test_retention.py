@@ -18,10 +18,10 @@ from hapkg.control import SourceName, Suite
 from hapkg.errors import RepositoryError
 from hapkg.history import list_snapshots, read_removed
 from hapkg.indexes import read_pool
-from hapkg.repository import KeyChoice, Site, Upload, publish, rollback
+from hapkg.repository import KeyChoice, Site, Upload, promote, publish, rollback
 from hapkg.retention import decide_pruning, prune
 from hapkg.verify import verify
-from tests.packages import BOOKWORM, IDENTITY, Builds, Client, Issue, fork, make_deb, take_snapshot
+from tests.packages import BOOKWORM, IDENTITY, TRIXIE, Builds, Client, Issue, fork, make_deb, take_snapshot
 
 
 @pytest.fixture
@@ -41,12 +41,12 @@ def test_the_newest_versions_stay_and_the_rest_goes_whole(
 ) -> None:
     for number in (1, 2, 3):
         sources = issue(builds(number)).sources[0].read_text()
-    pruning = decide_pruning(root, keep=2, days=0)
+    pruning = decide_pruning(root, keep=2, days=0, at_once=True)
     assert pruning.releases == (("ha-logic", "1.2-1+ha12.0"),)
     assert len(pruning.files) == 5
     assert find_versions(root, "ha-stack") == ["1", "2", "3"]
     before = sum(file.stat().st_size for file in root.glob("pool/**/*.*"))
-    publication, done = prune(site, keep=2, days=0)
+    publication, done = prune(site, keep=2, days=0, at_once=True)
     assert (done, publication.written) == (pruning, (BOOKWORM,))
     assert before - sum(file.stat().st_size for file in root.glob("pool/**/*.*")) == sum(done.files.values())
     assert not list(root.glob("pool/**/*1.2-1*"))
@@ -54,7 +54,7 @@ def test_the_newest_versions_stay_and_the_rest_goes_whole(
     machine = client(sources)
     machine.update()
     assert "1.2-1+ha12.0" not in machine.apt("apt-cache", "madison", "ha-stack")
-    assert prune(site, keep=2, days=0)[1].files == {}
+    assert prune(site, keep=2, days=0, at_once=True)[1].files == {}
     assert verify(root).faults == ()
 
 
@@ -77,7 +77,7 @@ def test_what_a_kept_stack_pins_stays_however_old(root: Path, site: Site, key: K
         identity=IDENTITY,
         key=key,
     )
-    assert prune(site, keep=1, days=0)[1].releases == (("libha", "2"), ("libha", "3"))
+    assert prune(site, keep=1, days=0, at_once=True)[1].releases == (("libha", "2"), ("libha", "3"))
     assert sorted((p.name, p.version) for p in read_pool(root, BOOKWORM).packages) == [
         ("ha-middle", "1"),
         ("ha-middle", "2"),
@@ -94,7 +94,7 @@ def test_what_is_young_stays_and_age_is_that_of_the_pool_file(
         issue(stacks(number))
     old = time.time() - 10 * 86400
     os.utime(root / "pool/bookworm/main/h/ha-stack/ha-stack_1.2-1+ha12.0_all.deb", (old, old))
-    prune(site, keep=1, days=9)
+    prune(site, keep=1, days=9, at_once=True)
     assert find_versions(root, "ha-stack") == ["2", "3"]
 
 
@@ -103,21 +103,69 @@ def test_a_snapshot_is_forgotten_with_its_packages_unless_a_slow_client_reads_it
 ) -> None:
     for number in (1, 2, 3, 4, 5):
         issue(stacks(number))
-    assert decide_pruning(root, keep=1, days=0).snapshots == ()
+    assert decide_pruning(root, keep=1, days=0, at_once=True).snapshots == ()
     monkeypatch.setattr(history, "SLOW_CLIENT", timedelta(0))
-    prune(site, keep=1, days=0)
+    prune(site, keep=1, days=0, at_once=True)
     assert [s.number for s in list_snapshots(root, BOOKWORM)] == [3, 4, 5, 6]
     with pytest.raises(RepositoryError, match="is missing from the pool"):
         rollback(site, BOOKWORM, 4)
     assert verify(root).faults == ()
 
 
+def test_what_a_client_may_still_fetch_stays_for_a_day(
+    root: Path,
+    issue: Issue,
+    stacks: Builds,
+    site: Site,
+    client: Callable[[str], Client],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    issue(stacks(1))
+    machine = client(issue(stacks(2)).sources[0].read_text())
+    machine.update()
+    _, pruning = prune(site, keep=1, days=0)
+    assert ([Path(path).name for path in pruning.delayed], pruning.files) == (["ha-stack_1.2-1+ha12.0_all.deb"], {})
+    assert pruning.releases == (("ha-stack", "1.2-1+ha12.0"),)
+    assert find_versions(root, "ha-stack") == ["2"]
+    machine.apt("apt-get", "download", "ha-stack=1.2-1+ha12.0")  # by the state it has read before
+    assert prune(site, keep=1, days=0)[0].unchanged == (BOOKWORM,)
+    report = verify(root)
+    assert (report.faults, report.surplus) == ((), ())
+    monkeypatch.setattr(history, "SLOW_CLIENT", timedelta(0))
+    assert len(prune(site, keep=1, days=0)[1].files) == 1
+    assert find_versions(root, "ha-stack") == ["2"]
+    assert len(list(root.glob("pool/**/*.deb"))) == 1
+
+
+def test_each_suite_and_pocket_keeps_its_own_newest(
+    root: Path, stacks: Builds, site: Site, key: KeyChoice, tmp_path: Path
+) -> None:
+    for number, pocket in ((1, ""), (2, ""), (3, "testing"), (4, "testing"), (5, "testing")):
+        publish(root, [stacks(number)], identity=IDENTITY, key=key, pocket=pocket)
+    for version in ("1.2-1+ha13.0", "1.2-2+ha13.0"):
+        deb = make_deb(tmp_path, "ha-stack", version)
+        upload = Upload(suite=TRIXIE, source=SourceName("ha-stack"), files=(deb,))
+        publish(root, [upload], identity=IDENTITY, key=key)
+    _, pruning = prune(site, keep=1, days=0, at_once=True)
+    assert [version for _, version in pruning.releases] == [
+        "1.2-1+ha12.0", "1.2-1+ha13.0", "1.2-3+ha12.0", "1.2-4+ha12.0",
+    ]  # fmt: skip
+    assert find_versions(root, "ha-stack") == ["2"]
+    assert find_versions(root, "ha-stack", Suite("bookworm-testing")) == ["5"]
+    assert [p.version for p in read_pool(root, TRIXIE).packages] == ["1.2-2+ha13.0"]
+    assert verify(root).faults == ()
+    promote(site, Suite("bookworm-testing"), BOOKWORM)
+    pruning = prune(site, keep=1, days=0, at_once=True)[1]
+    assert pruning.releases == (("ha-stack", "1.2-2+ha12.0"),)
+    assert find_versions(root, "ha-stack") == find_versions(root, "ha-stack", Suite("bookworm-testing")) == ["5"]
+
+
 def test_what_was_rolled_back_goes_when_it_is_old(root: Path, issue: Issue, stacks: Builds, site: Site) -> None:
     issue(stacks(1))
     issue(stacks(2))
     rollback(site, BOOKWORM, 1)
-    assert prune(site, keep=1, days=1)[1].files == {}
-    assert prune(site, keep=1, days=0)[1].releases == (("ha-stack", "1.2-2+ha12.0"),)
+    assert prune(site, keep=1, days=1, at_once=True)[1].files == {}
+    assert prune(site, keep=1, days=0, at_once=True)[1].releases == (("ha-stack", "1.2-2+ha12.0"),)
     assert find_versions(root, "ha-stack") == ["1"]
 
 
@@ -126,7 +174,7 @@ def test_the_name_of_a_pruned_file_stays_taken(
 ) -> None:
     issue(stacks(1))
     issue(stacks(2))
-    prune(site, keep=1, days=0)
+    prune(site, keep=1, days=0, at_once=True)
     assert list(read_removed(root)) == ["pool/bookworm/main/h/ha-stack/ha-stack_1.2-1+ha12.0_all.deb"]
     (tmp_path / "other").mkdir()
     other = make_deb(tmp_path / "other", "ha-stack", "1.2-1+ha12.0", content="other")
@@ -144,11 +192,11 @@ def test_a_prune_that_is_killed_before_it_removes_is_finished_by_the_next(
     issue(stacks(2))
     with monkeypatch.context() as patched:
         patched.setattr(history, "add_removed", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        os.waitpid(fork(partial(prune, site, keep=1, days=0)), 0)
+        os.waitpid(fork(partial(prune, site, keep=1, days=0, at_once=True)), 0)
     assert find_versions(root, "ha-stack") == ["2"]
     assert len(list(root.glob("pool/**/*.deb"))) == 2
     assert verify(root).faults == ()
-    assert len(prune(site, keep=1, days=0)[1].files) == 1
+    assert len(prune(site, keep=1, days=0, at_once=True)[1].files) == 1
     assert len(list(root.glob("pool/**/*.deb"))) == 1
 
 
@@ -164,7 +212,7 @@ def test_the_command_only_says_what_it_would_do(
     issue(stacks(1))
     issue(stacks(2))
     before = take_snapshot(root)
-    words = ["repo", "prune", "--keep", "1", "--younger-than", "0", "--repo", str(root)]
+    words = ["repo", "prune", "--keep", "1", "--younger-than", "0", "--at-once", "--repo", str(root)]
     app([*words, "--dry-run"], standalone_mode=False)
     assert capsys.readouterr().out == "ha-stack 1.2-1+ha12.0\n"
     assert take_snapshot(root) == before
