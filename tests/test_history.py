@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -34,10 +36,12 @@ from tests.packages import (
     Issue,
     fork,
     read_index,
+    run,
     take_snapshot,
 )
 
 TESTING = Suite("bookworm-testing")
+EXAMPLES = Path(__file__).parent.parent / "docs/examples"
 
 
 @pytest.fixture
@@ -326,10 +330,25 @@ def test_refresh_signs_for_as_long_as_the_project_says(
     settings = f'maintainer = "{IDENTITY.maintainer}"\norigin = "{IDENTITY.origin}"\nvalid-days = 14\n'
     (project / "pyproject.toml").write_text(f"[tool.hapkg]\n{settings}")
     monkeypatch.chdir(project)
-    rows = json.loads(call(capsys, "repo", "refresh", "--json", "--repo", str(root)))
+    service = (EXAMPLES / "hapkg-refresh.service").read_text()
+    command = re.findall(r"^ExecStart=\S+/hapkg (.*)$", service, re.MULTILINE)[0].replace("/srv/apt", "REPO")
+    words = [str(root) if word == "REPO" else word for word in command.split()]
+    rows = json.loads(call(capsys, *words, "--json"))
     assert rows["written"] == ["bookworm"]
     fields = read_release(release)
     end, made = (parsedate_to_datetime(fields[name]) for name in ("Valid-Until", "Date"))
     assert end - made == timedelta(days=14)
     assert len(list_snapshots(root, BOOKWORM)) == 1
     assert verify(root).faults == ()
+
+
+def test_systemd_takes_the_units_of_the_timer(tmp_path: Path) -> None:
+    hapkg = Path(sys.executable).with_name("hapkg")
+    units = []
+    for file in sorted(EXAMPLES.glob("hapkg-refresh.*")):
+        units.append(tmp_path / file.name)
+        units[-1].write_text(file.read_text().replace("/srv/hapkg/.venv/bin/hapkg", str(hapkg)))
+    assert [unit.suffix for unit in units] == [".service", ".timer"]
+    assert run("systemd-analyze", "verify", *units) == ""
+    (calendar,) = re.findall(r"^OnCalendar=(.*)$", units[1].read_text(), re.MULTILINE)
+    assert "Next elapse" in run("systemd-analyze", "calendar", calendar)
