@@ -49,7 +49,9 @@ class Section:
     """One suite on the page."""
 
     suite: Suite
-    entries: tuple[Entry, ...]
+    packages: tuple[Entry, ...]
+    symbols: tuple[Entry, ...]
+    """Debug symbols."""
     picture: str
     """An SVG."""
     stanza: str
@@ -167,11 +169,16 @@ def _make_section(root: Path, suite: Suite, identity: Identity, contents: Conten
     file = _name_sources(identity, suite)
     return Section(
         suite=suite,
-        entries=tuple(entries),
+        packages=tuple(entry for entry in entries if not _is_symbols(entry.name)),
+        symbols=tuple(entry for entry in entries if _is_symbols(entry.name)),
         picture=picture.draw(_find_needs(shown)) if len(shown) <= _DETAILED else "",
         stanza=(root / file).read_text("utf-8"),
         file=quote(file),
     )
+
+
+def _is_symbols(name: str) -> bool:
+    return name.endswith("-dbgsym")
 
 
 def _name_sources(identity: Identity, suite: Suite) -> str:
@@ -180,7 +187,7 @@ def _name_sources(identity: Identity, suite: Suite) -> str:
 
 def _find_needs(packages: list[Package]) -> dict[str, frozenset[str]]:
     """Which packages of the repository each needs; without debug symbols."""
-    names = {package.name for package in packages if not package.name.endswith("-dbgsym")}
+    names = {package.name for package in packages if not _is_symbols(package.name)}
     return {
         package.name: frozenset(
             name

@@ -208,6 +208,19 @@ def test_a_picture_has_every_package_above_what_it_needs() -> None:
     assert lines == 3
 
 
+def test_a_picture_is_as_wide_as_a_page_however_many_packages_it_has() -> None:
+    names = [f"ha-package-number-{number}" for number in range(100)]
+    svg = draw({"ha-stack": frozenset(names), **{name: frozenset[str]() for name in names}, "x" * 200: frozenset()})
+    root = ElementTree.fromstring(svg)
+    boxes = [box.attrib for box in root.iter("{http://www.w3.org/2000/svg}rect")]
+    places = {(box["x"], box["y"]) for box in boxes}
+    assert len(places) == len(boxes) == 102
+    assert min(float(box["x"]) for box in boxes) >= 0
+    widest = max(float(box["x"]) + float(box["width"]) for box in boxes)
+    assert widest <= float(root.attrib["width"]) < 1600
+    assert float(root.attrib["height"]) > max(float(box["y"]) + float(box["height"]) for box in boxes)
+
+
 def test_a_picture_of_a_cycle_and_of_nothing() -> None:
     rows, lines = read_drawing(draw({"a": frozenset({"b"}), "b": frozenset({"a"})}))
     assert (sorted(rows), lines) == (["a", "b"], 2)
