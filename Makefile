@@ -14,7 +14,7 @@ HAPKG = $(VENV)/bin/hapkg
 APT_PACKAGES = apt-utils autoconf automake binutils build-essential debhelper debian-archive-keyring devscripts \
     dpkg-dev fakeroot git gnupg iproute2 libtool lintian mercurial mmdebstrap openssh-client piuparts pkgconf procps \
     openssl python3-venv sbuild schroot sudo uidmap util-linux xz-utils \
-    aptly cpio debmirror gpg-agent openssh-server reprepro rsync sqv systemd
+    aptly chromium cpio debmirror gpg-agent openssh-server reprepro rsync sqv systemd
 # Machines of hapkg prove, and nothing else.
 PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
 PROVE_REPO = ./prove/apt

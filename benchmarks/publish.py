@@ -1,9 +1,11 @@
-"""hapkg against aptly, in the same run: publish many packages from nothing, one more, nothing new.
+"""hapkg against aptly, in the same run: publish many packages from nothing, one more, nothing new; and how that grows.
 
     .venv/bin/python benchmarks/publish.py [--packages 300] [--runs 5] [--alone]
+    .venv/bin/python benchmarks/publish.py --growth 1000 3000 10000 [--runs 5]
 
 Both sign with an ed25519 key and write by-hash indexes. Every figure is the wall time of whole processes, median of the
-runs; aptly's are `repo add` and `publish repo` (or `publish update`) together. --alone leaves aptly out.
+runs. hapkg's do all that `hapkg publish` does once its builds are found: the keyring package, the suite, the .sources
+file, the page. aptly's are `repo add` and `publish repo` (or `publish update`) together. --alone leaves aptly out.
 """
 
 from __future__ import annotations
@@ -13,46 +15,52 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from tables import call, keep, make_table
+
 PUBLISH = """
-import sys
+import sys, tempfile
 from pathlib import Path
 from hapkg.control import SourceName, Suite
+from hapkg.keyring import make_keyring
 from hapkg.repository import Identity, KeyChoice, Upload, publish
-files = tuple(sorted(Path(sys.argv[2]).glob("*.deb")))
-uploads = [Upload(suite=Suite("bookworm"), source=SourceName(f.name.split("_")[0]), files=(f,)) for f in files]
+from hapkg.signing import find_key
+
+root, debs, choice = Path(sys.argv[1]), Path(sys.argv[2]), KeyChoice(home=Path(sys.argv[3]))
+files, suite = sorted(debs.glob("*.deb")), Suite("bookworm")
+uploads = [Upload(suite=suite, source=SourceName(file.name.split("_")[0]), files=(file,)) for file in files]
 identity = Identity(origin="bench", label="bench", maintainer="bench <bench@hapkg.invalid>")
-publish(Path(sys.argv[1]), uploads, identity=identity, key=KeyChoice(home=Path(sys.argv[3])))
+with tempfile.TemporaryDirectory() as scratch:
+    key, name = find_key(choice, owner=identity.key_owner), "ha-archive-keyring"
+    said = {"name": name, "suite": suite, "identity": identity, "choice": choice, "key": key}
+    publish(root, [*uploads, make_keyring(root, Path(scratch), **said)], identity=identity, key=choice)
+assert (root / "index.html").is_file()
 """
+NOTHING, MORE, SAME = "from nothing", "one more", "nothing changed"
 
 
 def make_packages(folder: Path, first: int, last: int) -> None:
-    """Small binary packages of different content, by dpkg-deb."""
+    """Small binary packages of different content, by dpkg-deb, with the documents that a page shows."""
     folder.mkdir(parents=True)
     tree = folder / "tree"
-    (tree / "DEBIAN").mkdir(parents=True)
-    (tree / "opt").mkdir()
+    documents = tree / "opt" / "doc" / "bench"
+    for part in (tree / "DEBIAN", documents):
+        part.mkdir(parents=True)
     for number in range(first, last):
         name = f"ha-bench{number}"
         (tree / "opt" / "file").write_bytes(os.urandom(4096))
+        (documents / "changelog.Debian").write_text(f"{name} (1.0-1) bookworm; urgency=medium\n\n  * Made.\n")
+        (documents / "copyright").write_text(f"{name} is free for everybody.\n" * 20)
         (tree / "DEBIAN" / "control").write_text(
             f"Package: {name}\nVersion: 1.0-1\nArchitecture: amd64\nMaintainer: bench <bench@hapkg.invalid>\n"
             f"Depends: libc6\nDescription: benchmark {number}\n A package of a benchmark.\n"
         )
         call("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, folder / f"{name}_1.0-1_amd64.deb")
     shutil.rmtree(tree)
-
-
-def call(*argv: str | Path, **environment: str) -> float:
-    """Run a program to its end; seconds."""
-    begun = time.monotonic()
-    subprocess.run(list(map(str, argv)), check=True, capture_output=True, env={**os.environ, **environment})
-    return time.monotonic() - begun
 
 
 def time_hapkg(folder: Path, many: Path, more: Path, key: Path) -> dict[str, float]:
@@ -62,11 +70,7 @@ def time_hapkg(folder: Path, many: Path, more: Path, key: Path) -> dict[str, flo
     for file in (*many.glob("*.deb"), *more.glob("*.deb")):
         os.link(file, both / file.name)
     argv = (sys.executable, "-c", PUBLISH, folder / "hapkg")
-    return {
-        "from nothing": call(*argv, many, key),
-        "one more": call(*argv, more, key),
-        "nothing new": call(*argv, both, key),
-    }
+    return {NOTHING: call(*argv, many, key), MORE: call(*argv, more, key), SAME: call(*argv, both, key)}
 
 
 def time_aptly(folder: Path, many: Path, more: Path, gnupg: Path) -> dict[str, float]:
@@ -80,43 +84,76 @@ def time_aptly(folder: Path, many: Path, more: Path, gnupg: Path) -> dict[str, f
     first += call(*aptly, "publish", "repo", "-batch", "-acquire-by-hash", "bench", **home)
     second = call(*aptly, "repo", "add", "bench", more, **home)
     second += call(*aptly, "publish", "update", "-batch", "bookworm", **home)
-    return {"from nothing": first, "one more": second}
+    return {NOTHING: first, MORE: second}
+
+
+def compare(base: Path, key: Path, count: int, runs: int, *, alone: bool) -> None:
+    """hapkg and aptly in turns, each time into a new repository."""
+    make_packages(base / "many", 0, count)
+    make_packages(base / "more", count, count + 1)
+    gnupg = base / "gnupg"
+    gnupg.mkdir(mode=0o700)
+    act = ("--batch", "--passphrase", "", "--quick-generate-key", "bench <bench@hapkg.invalid>", "ed25519", "sign")
+    call("gpg", *act, GNUPGHOME=str(gnupg))
+    call(sys.executable, "-c", PUBLISH, base / "warm", base / "more", key)
+    figures: dict[tuple[str, str], list[float]] = {}
+    for run in range(runs):
+        folder = base / str(run)
+        folder.mkdir()
+        found: dict[str, Mapping[str, float]] = {"hapkg": time_hapkg(folder, base / "many", base / "more", key)}
+        if not alone:
+            found["aptly"] = time_aptly(folder, base / "many", base / "more", gnupg)
+        for program, seconds in found.items():
+            for act_name, value in seconds.items():
+                figures.setdefault((act_name, program), []).append(value)
+        shutil.rmtree(folder)
+    call("gpgconf", "--kill", "all", GNUPGHOME=str(gnupg))
+    rows = []
+    for name in (NOTHING, MORE, SAME):
+        own = statistics.median(figures[name, "hapkg"])
+        other = statistics.median(figures[name, "aptly"]) if (name, "aptly") in figures else None
+        rows.append((name, f"{own:.2f} s", *((f"{other:.2f} s", f"{own / other:.2f}") if other else ("-", "-"))))
+    notes = {"packages": str(count), "runs": str(runs)}
+    keep("publish", make_table(("publish", "hapkg", "aptly", "hapkg ÷ aptly"), rows), notes)
+
+
+def grow(base: Path, key: Path, counts: list[int], runs: int) -> None:
+    """One repository that grows; at each size one package is added, as often as there are runs, and then nothing."""
+    root, rows, made = base / "hapkg", [], 0
+    argv = (sys.executable, "-c", PUBLISH, root)
+    make_packages(base / "first", -1, 0)
+    call(*argv, base / "first", key)  # makes the key
+    for count in sorted(counts):
+        many = base / f"to-{count}"
+        make_packages(many, made, count)
+        filled = call(*argv, many, key)
+        shutil.rmtree(many)
+        adding, same = [], []
+        for number in range(count, count + runs):
+            make_packages(base / f"one-{number}", number, number + 1)
+            adding.append(call(*argv, base / f"one-{number}", key))
+            same.append(call(*argv, base / f"one-{number}", key))
+        made = count + runs
+        rows.append(
+            (f"{count}", f"{filled:.2f} s", f"{statistics.median(adding):.2f} s", f"{statistics.median(same):.2f} s")
+        )
+    keep("publish-growth", make_table(("packages", "filled to it", MORE, SAME), rows), {"runs": str(runs)})
 
 
 def main() -> None:
-    """Print the medians and their ratios as a table."""
+    """Print the medians as a table, and keep it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--packages", type=int, default=300)
+    parser.add_argument("--growth", type=int, nargs="+", metavar="PACKAGES")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--alone", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hapkg-bench-", dir="/var/tmp") as scratch:
         base = Path(scratch)
-        make_packages(base / "many", 0, options.packages)
-        make_packages(base / "more", options.packages, options.packages + 1)
-        gnupg, key = base / "gnupg", base / "keys"
-        gnupg.mkdir(mode=0o700)
-        act = ("--batch", "--passphrase", "", "--quick-generate-key", "bench <bench@hapkg.invalid>", "ed25519", "sign")
-        call("gpg", *act, GNUPGHOME=str(gnupg))
-        call(sys.executable, "-c", PUBLISH, base / "warm", base / "more", key)
-        figures: dict[tuple[str, str], list[float]] = {}
-        for run in range(options.runs):
-            folder = base / str(run)
-            folder.mkdir()
-            found = {"hapkg": time_hapkg(folder, base / "many", base / "more", key)}
-            if not options.alone:
-                found["aptly"] = time_aptly(folder, base / "many", base / "more", gnupg)
-            for program, seconds in found.items():
-                for act_name, value in seconds.items():
-                    figures.setdefault((act_name, program), []).append(value)
-            shutil.rmtree(folder)
-        call("gpgconf", "--kill", "all", GNUPGHOME=str(gnupg))
-    print(f"| {options.packages} packages, {options.runs} runs | hapkg | aptly | ratio |\n|-|-|-|-|")
-    for name in ("from nothing", "one more", "nothing new"):
-        own = statistics.median(figures[name, "hapkg"])
-        other = statistics.median(figures[name, "aptly"]) if (name, "aptly") in figures else None
-        ratio = f"{other:.2f} s | {own / other:.2f}" if other else "- | -"
-        print(f"| {name} | {own:.2f} s | {ratio} |")
+        if options.growth:
+            grow(base, base / "keys", options.growth, options.runs)
+        else:
+            compare(base, base / "keys", options.packages, options.runs, alone=options.alone)
 
 
 if __name__ == "__main__":

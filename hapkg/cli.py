@@ -55,7 +55,6 @@ from hapkg.options import (
     UrlOption,
     WaitOption,
 )
-from hapkg.page import write_page
 from hapkg.pipeline import Outcome
 from hapkg.recipe import Recipe, find_recipe
 from hapkg.records import pick_record
@@ -353,7 +352,6 @@ def publish(
             pocket=pocket or "",
             patience=wait,
         )
-        write_page(root, identity)
     show.print_publication(replace(publication, key=signer), as_json=as_json)
 
 

@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import re
+import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,21 +120,38 @@ class DebContent:
 
 
 def read_deb_content(path: Path) -> DebContent:
-    """What lies in a .deb. The changelog and the copyright file may be below any share/doc/PACKAGE/."""
+    """What lies in a .deb. The changelog and the copyright file may be below any share/doc/PACKAGE/.
+
+    Debian's changelog comes before upstream's, which has the other name where there are both. Raises ValueError for a
+    damaged one.
+    """
+    from debian.arfile import ArError  # noqa: PLC0415
     from debian.debfile import DebFile  # noqa: PLC0415
 
-    texts = {"changelog": "", "copyright": ""}
-    with DebFile(str(path)) as deb:
-        archive = deb.data.tgz()
-        members = [member for member in archive.getmembers() if not member.isdir()]
-        for member in members:
-            match = re.search(r"/doc/[^/]+/(changelog|copyright)(?:\.Debian)?(\.gz)?\Z", member.name)
-            opened = archive.extractfile(member) if match and member.isfile() else None
-            if match and opened:
-                content = opened.read()
-                texts[match[1]] = (gzip.decompress(content) if match[2] else content).decode("utf-8", "replace")
-    files = tuple(sorted(member.name.removeprefix(".") for member in members))
-    return DebContent(files=files, changelog=texts["changelog"], copyright=texts["copyright"])
+    try:
+        with DebFile(str(path)) as deb:
+            return _read_content(deb.data.tgz())
+    except (ArError, EOFError, lzma.LZMAError, tarfile.TarError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _read_content(archive: tarfile.TarFile) -> DebContent:
+    texts = {"changelog": "", "changelog.Debian": "", "copyright": ""}
+    files = []
+    for member in archive:
+        if member.isdir():
+            continue
+        files.append(member.name.removeprefix("."))
+        match = re.search(r"/doc/[^/]+/(changelog|changelog\.Debian|copyright)(\.gz)?\Z", member.name)
+        opened = archive.extractfile(member) if match and member.isfile() else None
+        if match and opened:
+            content = opened.read()
+            texts[match[1]] = (gzip.decompress(content) if match[2] else content).decode("utf-8", "replace")
+    return DebContent(
+        files=tuple(sorted(files)),
+        changelog=texts["changelog.Debian"] or texts["changelog"],
+        copyright=texts["copyright"],
+    )
 
 
 def read_dsc(path: Path) -> Mapping[str, str]:

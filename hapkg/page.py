@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-import tarfile
-import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cmp_to_key
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-from hapkg import disk
+from hapkg import control, disk, picture
 from hapkg.client import Identity
 from hapkg.control import DebContent, Suite, compare_versions, parse_relation_names, read_deb_content
 from hapkg.errors import MachineError
-from hapkg.indexes import Package, find_suites, read_pool
+from hapkg.indexes import Package, compute_digest, find_newest, find_suites, read_digests, read_pool, read_release
 from hapkg.keys import Key, read_keys
-from hapkg.picture import draw
-from hapkg.template import render_page
+from hapkg.markup import DATA, render_page
+from hapkg.place import PAGE
 
 _DETAILED = 200
 """Packages of a suite whose content is shown; the rest would make the page too large to read."""
+_TEMPLATE = "index.html.j2"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One binary package of a suite, in its newest version."""
 
-    package: Package
-    versions: tuple[str, ...]
+    name: str
+    versions: str
     """All that are held, the newest first."""
-    url: str
+    architecture: str
+    synopsis: str
+    needs: str
+    source: str
+    """Name and version of its source package."""
     sources: tuple[tuple[str, str], ...]
     """Name and URL of the files of its source package."""
+    url: str
     content: DebContent | None
 
 
@@ -42,69 +49,145 @@ class Section:
     """One suite on the page."""
 
     suite: Suite
-    entries: tuple[Entry, ...]
+    packages: tuple[Entry, ...]
+    symbols: tuple[Entry, ...]
+    """Debug symbols."""
     picture: str
     """An SVG."""
     stanza: str
     """Its .sources file."""
     file: str
 
+    @property
+    def release(self) -> str:
+        """The Debian release that its packages were built for: bookworm of bookworm-testing."""
+        return self.suite.partition("-")[0]
+
 
 def write_page(root: Path, identity: Identity) -> Path:
-    """Write index.html for what the repository offers now, at once. Raises MachineError when that cannot be written."""
+    """Write index.html for what the repository offers now, at once; it costs little when that is what it shows.
+
+    The caller holds the repository's lock. Raises MachineError when the page cannot be written.
+    """
+    page, note = root / "index.html", root / PAGE / "shown"
+    maker = _describe_maker()
+    state = _describe_state(root, identity, maker)
+    if page.is_file() and note.is_file() and note.read_text("utf-8") == f"{state} {compute_digest(page)}":
+        return page
     keyring = root / f"{identity.keyring}.gpg"
     keys: tuple[Key, ...] = read_keys(keyring.read_bytes()) if keyring.is_file() else ()
-    sections = [_make_section(root, suite, identity) for suite in find_suites(root)]
-    page = root / "index.html"
-    text = render_page(
-        {
-            "identity": identity,
-            "sections": sections,
-            "keys": [" ".join(re.findall("....", key.fingerprint)) for key in keys],
-            "keyring": keyring.name,
-        }
-    )
+    contents = Contents(root, maker)
+    sections = [_make_section(root, suite, identity, contents) for suite in find_suites(root)]
+    values = {
+        "identity": identity,
+        "sections": sections,
+        "keys": [" ".join(re.findall("....", key.fingerprint)) for key in keys],
+        "keyring": keyring.name,
+    }
+    text = render_page(values, _TEMPLATE).encode()
     try:
-        disk.replace(page, text.encode())
+        disk.replace(page, text)
+        contents.keep()
+        disk.replace(note, f"{state} {hashlib.sha256(text).hexdigest()}".encode())
     except OSError as error:
-        raise MachineError(f"{page} cannot be written: {error.strerror}") from error
+        raise MachineError(
+            f"{page} cannot be written: {error.strerror}",
+            hint="the packages are published; give room and publish again",
+        ) from error
     return page
 
 
-def _make_section(root: Path, suite: Suite, identity: Identity) -> Section:
+class Contents:
+    """What packages install, read from each .deb once: a published file never changes."""
+
+    def __init__(self, root: Path, maker: str) -> None:
+        """Begin with what was kept by the same maker; anything else counts as nothing."""
+        self._root, self._maker = root, maker
+        self._file = root / PAGE / "contents.json"
+        self._used: dict[str, DebContent | None] = {}
+        self._kept: dict[str, dict[str, Any]] = {}
+        if self._file.is_file():
+            try:
+                table = json.loads(self._file.read_bytes())
+                self._kept = table["contents"] if table["maker"] == maker else {}
+            except (ValueError, TypeError, KeyError):
+                pass
+
+    def read(self, path: str, digest: str) -> DebContent | None:
+        """What the .deb at a pool path installs; None when it cannot be read."""
+        if digest not in self._used:
+            kept = self._kept.get(digest)
+            self._used[digest] = _make_content(kept) if kept else _read_content(self._root / path)
+        return self._used[digest]
+
+    def keep(self) -> None:
+        """Keep what was asked for, and nothing else, for the next page."""
+        contents = {digest: asdict(content) for digest, content in sorted(self._used.items()) if content}
+        disk.replace(self._file, json.dumps({"maker": self._maker, "contents": contents}).encode())
+
+
+def _describe_maker() -> str:
+    """What becomes another one when the page would look otherwise: a digest of all that makes it."""
+    files = (Path(__file__), Path(control.__file__), Path(picture.__file__), DATA / _TEMPLATE)
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _describe_state(root: Path, identity: Identity, maker: str) -> str:
+    """A digest of all that the page shows."""
+    suites = {suite: read_digests(read_release(find_newest(root, suite))) for suite in find_suites(root)}
+    names = (f"{identity.keyring}.gpg", *(_name_sources(identity, suite) for suite in suites))
+    files = {name: compute_digest(root / name) for name in names if (root / name).is_file()}
+    return hashlib.sha256(json.dumps([maker, asdict(identity), suites, files]).encode()).hexdigest()
+
+
+def _make_section(root: Path, suite: Suite, identity: Identity, contents: Contents) -> Section:
     packages = read_pool(root, suite).packages
     sources = {package.source: package for package in packages if package.architecture == "source"}
     order = cmp_to_key(compare_versions)
     binaries = sorted((p for p in packages if p.architecture != "source"), key=lambda p: (p.name, p.architecture))
     entries: list[Entry] = []
+    shown: list[Package] = []
     for _, group in groupby(binaries, key=lambda p: (p.name, p.architecture)):
         held = sorted(group, key=lambda p: order(p.version), reverse=True)
         newest = held[0]
-        path = next(iter(newest.files))
+        shown.append(newest)
+        path, (_, digest) = next(iter(newest.files.items()))
         files = sources[newest.source].files if newest.source in sources else {}
         entries.append(
             Entry(
-                package=newest,
-                versions=tuple(p.version for p in held),
+                name=newest.name,
+                versions=", ".join(p.version for p in held),
+                architecture=newest.architecture,
+                synopsis=newest.fields.get("Description", "").partition("\n")[0],
+                needs=newest.fields.get("Depends", ""),
+                source=" ".join(newest.source),
                 url=quote(path),
                 sources=tuple((Path(file).name, quote(file)) for file in sorted(files)),
-                content=_read_content(root / path) if len(entries) < _DETAILED else None,
+                content=contents.read(path, digest) if len(entries) < _DETAILED else None,
             )
         )
-    needs = _find_needs([entry.package for entry in entries])
-    file = f"{identity.name}-{suite}.sources"
+    file = _name_sources(identity, suite)
     return Section(
         suite=suite,
-        entries=tuple(entries),
-        picture=draw(needs) if len(needs) <= _DETAILED else "",
+        packages=tuple(entry for entry in entries if not _is_symbols(entry.name)),
+        symbols=tuple(entry for entry in entries if _is_symbols(entry.name)),
+        picture=picture.draw(_find_needs(shown)) if len(shown) <= _DETAILED else "",
         stanza=(root / file).read_text("utf-8"),
         file=quote(file),
     )
 
 
+def _is_symbols(name: str) -> bool:
+    return name.endswith("-dbgsym")
+
+
+def _name_sources(identity: Identity, suite: Suite) -> str:
+    return f"{identity.name}-{suite}.sources"
+
+
 def _find_needs(packages: list[Package]) -> dict[str, frozenset[str]]:
     """Which packages of the repository each needs; without debug symbols."""
-    names = {package.name for package in packages if not package.name.endswith("-dbgsym")}
+    names = {package.name for package in packages if not _is_symbols(package.name)}
     return {
         package.name: frozenset(
             name
@@ -121,5 +204,9 @@ def _find_needs(packages: list[Package]) -> dict[str, frozenset[str]]:
 def _read_content(deb: Path) -> DebContent | None:
     try:
         return read_deb_content(deb)
-    except (OSError, ValueError, tarfile.TarError, zlib.error):
+    except (OSError, ValueError):
         return None  # verify says what is wrong with it; a page is no reason to fail
+
+
+def _make_content(kept: dict[str, Any]) -> DebContent:
+    return DebContent(files=tuple(kept["files"]), changelog=kept["changelog"], copyright=kept["copyright"])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
+from math import ceil
 
 _WIDTH_OF_LETTER = 7.3
-_HEIGHT, _GAP, _ROW = 28, 18, 84
+_HEIGHT, _GAP, _ROW, _LINE = 28, 18, 76, 40
+_WIDEST = 1040
+"""What a page shows without scrolling. A longer row goes on in a line below."""
 
 
 def draw(needs: Mapping[str, frozenset[str]]) -> str:
@@ -14,20 +17,8 @@ def draw(needs: Mapping[str, frozenset[str]]) -> str:
 
     What is needed through another package too is left out. A cycle is cut where it is met.
     """
-    rows: dict[int, list[str]] = {}
-    ranks = _rank(needs)
-    for name in sorted(needs, key=lambda name: (-ranks[name], name)):
-        rows.setdefault(ranks[name], []).append(name)
     widths = {name: len(name) * _WIDTH_OF_LETTER + 20 for name in needs}
-    lengths = {rank: sum(widths[name] + _GAP for name in names) for rank, names in rows.items()}
-    width = max(lengths.values(), default=0) + _GAP
-    highest = max(rows, default=0)
-    places: dict[str, tuple[float, float]] = {}
-    for rank, names in rows.items():
-        x = (width - lengths[rank]) / 2 + _GAP / 2
-        for name in names:
-            places[name] = (x, (highest - rank) * _ROW + 10)
-            x += widths[name] + _GAP
+    places, width, height = _place(needs, widths)
     lines, boxes = [], []
     for name in sorted(needs):
         x, y = places[name]
@@ -44,9 +35,57 @@ def draw(needs: Mapping[str, frozenset[str]]) -> str:
             f'<rect x="{x:.0f}" y="{y}" width="{widths[name]:.0f}" height="{_HEIGHT}" rx="5"/>'
             f'<text x="{middle:.0f}" y="{y + 19}">{escape(name)}</text></g>'
         )
-    size = f'viewBox="0 0 {width:.0f} {highest * _ROW + _HEIGHT + 20}" style="max-width:{width:.0f}px"'
+    size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="Which package needs which" {size}>'
     return f"{head}{''.join(lines + boxes)}</svg>"
+
+
+def _place(
+    needs: Mapping[str, frozenset[str]], widths: Mapping[str, float]
+) -> tuple[dict[str, tuple[float, float]], float, float]:
+    """Left upper corner of each box, and width and height of the whole. Below the first row, a box lies about below
+    those that need it."""
+    ranks = _rank(needs)
+    above: dict[str, list[str]] = {name: [] for name in needs}
+    for name in needs:
+        for need in _reduce(name, needs):
+            above[need].append(name)
+    lines: list[tuple[float, list[str]]] = []
+    middles: dict[str, float] = {}
+    y = 10.0
+    for rank in sorted(set(ranks.values()), reverse=True):
+        row = [name for name in needs if ranks[name] == rank]
+        row.sort(key=lambda name: (_average([middles[one] for one in above[name] if one in middles]), name))
+        for line in _break(row, widths):
+            x = -_measure(line, widths) / 2
+            for name in line:
+                middles[name] = x + widths[name] / 2
+                x += widths[name] + _GAP
+            lines.append((y, line))
+            y += _LINE
+        y += _ROW - _LINE
+    width = max((_measure(line, widths) for _, line in lines), default=0) + _GAP
+    places = {name: (middles[name] - widths[name] / 2 + width / 2, y) for y, line in lines for name in line}
+    return places, width, max(y - _ROW + _HEIGHT + 10, 0)
+
+
+def _break(row: list[str], widths: Mapping[str, float]) -> list[list[str]]:
+    """A row in as many lines as it needs, about equally long."""
+    lines: list[list[str]] = [[]]
+    limit = _measure(row, widths) / ceil(_measure(row, widths) / _WIDEST)
+    for name in row:
+        if _measure(lines[-1], widths) >= limit or _measure([*lines[-1], name], widths) > _WIDEST:
+            lines.append([])
+        lines[-1].append(name)
+    return [line for line in lines if line]
+
+
+def _measure(line: list[str], widths: Mapping[str, float]) -> float:
+    return sum(widths[name] + _GAP for name in line) - _GAP
+
+
+def _average(numbers: list[float]) -> float:
+    return sum(numbers) / len(numbers) if numbers else 0.0
 
 
 def _rank(needs: Mapping[str, frozenset[str]]) -> dict[str, int]:

@@ -19,7 +19,9 @@ PATIENCE = "wait until it has ended, or let hapkg wait: --wait SECONDS"
 """The remedy when another one works on a repository."""
 LOCK = ".hapkg/lock"
 JOURNAL = ".hapkg/staging/journal"
-OWN = (".hapkg/cache/", ".hapkg/incoming/", ".hapkg/staging/", LOCK)
+PAGE = ".hapkg/page"
+"""What the page was made of; making it again needs less with it."""
+OWN = (".hapkg/cache/", ".hapkg/incoming/", f"{PAGE}/", ".hapkg/staging/", LOCK)
 """What belongs to one machine, and is never carried to another; but for the journal."""
 
 

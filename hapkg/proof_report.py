@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hapkg import disk
+from hapkg.markup import render_page
 from hapkg.proof import Ending, Record
-from hapkg.template import render_page
 
 _UNITS = {
     "failover": ("writes stood still for", " s"),

@@ -18,7 +18,6 @@ from hapkg.errors import IntegrityError, UsageError
 from hapkg.history import compare, find_missing, find_snapshot, list_snapshots, read_snapshot
 from hapkg.indexes import find_suites
 from hapkg.options import JsonOption, KeyOption, RepoOption, UnsignedOption, UrlOption, WaitOption
-from hapkg.page import write_page
 from hapkg.place import Place, parse_place
 from hapkg.remote import open_repository
 from hapkg.repository import Identity, KeyChoice, Site
@@ -142,7 +141,6 @@ def rollback(
     """Make a suite what it was in a snapshot: at once, without building. Nothing is lost: that is a snapshot, too."""
     with open_site(context, repo, make_choice(key, unsigned), url, wait) as site:
         publication = repository.rollback(site, Suite(suite), number)
-        write_page(site.root, site.identity)
     show.print_publication(publication, as_json=as_json)
 
 
@@ -162,7 +160,6 @@ def promote(
     """Publish what one suite offers in another one too: the same files, at once, without building."""
     with open_site(context, repo, make_choice(key, unsigned), url, wait) as site:
         publication = repository.promote(site, Suite(source), Suite(target), snapshot)
-        write_page(site.root, site.identity)
     show.print_publication(publication, as_json=as_json)
 
 
@@ -179,7 +176,6 @@ def refresh(
     """Sign every suite anew with a later Valid-Until: for a timer, when valid-days is set."""
     with open_site(context, repo, make_choice(key, unsigned), url, wait) as site:
         publication = repository.refresh(site)
-        write_page(site.root, site.identity)
     show.print_publication(publication, as_json=as_json)
 
 
@@ -208,7 +204,6 @@ def prune(
             pruning = retention.decide_pruning(site.root, keep=keep, days=days, at_once=at_once)
         else:
             _, pruning = retention.prune(site, keep=keep, days=days, at_once=at_once)
-            write_page(site.root, site.identity)
         if as_json:
             show.print_json(
                 {

@@ -5,11 +5,12 @@
     dists/SUITE/                         Release, Release.gpg, InRelease; indexes with by-hash
     ORIGIN-archive-keyring.gpg, .asc     the public key
     NAME-SUITE.sources, NAME.sources     ready for /etc/apt/sources.list.d
+    index.html                           the page for people
     .hapkg/                              lock, staging, apt-ftparchive's cache, snapshots; not for users
 
 A publish prepares everything in .hapkg/staging, then moves it into place: pool, by-hash files, plain indexes, Release,
-and at last InRelease. apt follows InRelease to by-hash files alone, so that a publish that is killed anywhere leaves
-what was published before.
+and at last InRelease; keyring, .sources and page follow, with the lock still held. apt follows InRelease to by-hash
+files alone, so that a publish that is killed anywhere leaves what was published before.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from hapkg.indexes import (
     read_pool,
     read_release,
 )
+from hapkg.page import write_page
 from hapkg.place import PATIENCE
 from hapkg.signing import KeyChoice, SigningKey, export_key, find_key, identify_keys, strip_armor
 from hapkg.staging import note_signatures, stage
@@ -237,11 +239,14 @@ def _publish(site: Site, change: Change) -> Publication:
     if key.fingerprints:
         for suite in changed:
             note_signatures(root, suite, key)
-    _remove(root, change)
     keyring = root / f"{identity.keyring}.gpg"
     armored = _export(root, keyring, key) if key.fingerprints else b""
     suites = tuple(sorted(states))
     url = site.url or find_url(root)
+    uri = url or f"file:{quote(str(root))}"
+    sources = write_sources(root, suites, identity.name, uri, armored.decode())
+    write_page(root, identity)
+    _remove(root, change)
     return Publication(
         added=tuple(arrival.new),
         present=arrival.present,
@@ -249,7 +254,7 @@ def _publish(site: Site, change: Change) -> Publication:
         unchanged=tuple(suite for suite in suites if suite not in changed),
         key=key,
         keyring=keyring,
-        sources=write_sources(root, suites, identity.name, url or f"file:{quote(str(root))}", armored.decode()),
+        sources=sources,
         url=url,
     )
 

@@ -1,4 +1,4 @@
-"""Recipe and settings become the text of debian/. `jinja2` is imported here alone; nothing is written to disk.
+"""Recipe and settings become the text of debian/. Nothing is written to disk.
 
 Templates are looked up in the recipe's own debian/ folder, then in its style's folder, then in common/; the first one
 wins, so a recipe overrides exactly the file it must. `NAME.j2` is rendered, other files are taken as they are. A
@@ -139,14 +139,6 @@ def render_site(site: Site, settings: Settings, templates: Path) -> dict[str, by
     digests = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
     facts = json.dumps({**describe_site(site), "files": digests}, indent=2)
     return {**files, f"{etc}/ha-stack/site.json": f"{facts}\n".encode()}
-
-
-def render_page(values: Mapping[str, Any], name: str = "index.html.j2") -> str:
-    """A page, by default of a repository, from hapkg's own template: markup, so that every value is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hapkg", "data"), undefined=jinja2.StrictUndefined, autoescape=True
-    )
-    return environment.get_template(name).render(values)
 
 
 def _find_templates(*folders: Path) -> dict[str, Path]:

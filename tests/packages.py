@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 
 from hapkg.control import SourceName, Suite
 from hapkg.repository import Identity, Publication, Upload
@@ -43,14 +45,24 @@ def run(*argv: str | Path, check: bool = True, cwd: Path | None = None, **enviro
 
 
 def make_deb(
-    folder: Path, name: str, version: str, *, architecture: str = "all", content: str = "", **more: str
+    folder: Path,
+    name: str,
+    version: str,
+    *,
+    architecture: str = "all",
+    content: str = "",
+    files: Mapping[str, bytes] = MappingProxyType({}),
+    **more: str,
 ) -> Path:
-    """A tiny binary package; further keywords are further fields."""
+    """A tiny binary package with further files; further keywords are further fields."""
     tree = folder / f"tree-{name}"
     shutil.rmtree(tree, ignore_errors=True)
     (tree / "DEBIAN").mkdir(parents=True)
     (tree / "opt").mkdir()
     (tree / "opt" / name).write_text(content)
+    for path, data in files.items():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_bytes(data)
     fields = {
         "Package": name,
         "Version": version,
@@ -107,6 +119,41 @@ def make_upload(folder: Path, version: str, *, suite: Suite = BOOKWORM, content:
     ignored.write_text("not for the pool\n")
     source = make_source(folder, LOGIC, version, content=content, key=key)
     return Upload(suite=suite, source=SourceName(LOGIC), files=(*debs, *source, ignored))
+
+
+def make_stack(folder: Path) -> Upload:
+    """A stack with documents and dependencies: what a page has to show."""
+    folder.mkdir(parents=True, exist_ok=True)
+    version = "2.1.5+dfsg-1+ha12.1"
+    needs = {
+        "libha-base3": (),
+        "ha-ring": ("libha-base3",),
+        "ha-resource-agents": ("libha-base3",),
+        "ha-manager": ("ha-ring", "libha-base3", "ha-resource-agents"),
+        "ha-manager-dbgsym": ("ha-manager",),
+        "ha-stack": ("ha-manager", "ha-ring", "ha-resource-agents", "libha-base3"),
+    }
+    entry = f"{LOGIC} ({{}}) bookworm; urgency=medium\n\n  * {{}} change\n\n -- {IDENTITY.maintainer}  {'x' * 150}\n"
+    debs = []
+    for name, names in needs.items():
+        documents = f"opt/ha/share/doc/{name}"
+        debs.append(
+            make_deb(
+                folder,
+                name,
+                version,
+                architecture=OWN,
+                files={
+                    f"{documents}/changelog.Debian.gz": gzip.compress(entry.format(version, "Debian").encode()),
+                    f"{documents}/changelog.gz": gzip.compress(entry.format(version, "upstream").encode()),
+                    f"{documents}/copyright": f"Licence of {name}: GPL-2+\n {'word ' * 60}\n".encode(),
+                    f"opt/ha/lib/{'deep/' * 20}{name}": b"",
+                },
+                Depends=", ".join((*(f"{need} (= {version})" for need in names), "libc6 (>= 2.36)")),
+                Source=LOGIC,
+            )
+        )
+    return Upload(suite=BOOKWORM, source=SourceName(LOGIC), files=(*debs, *make_source(folder, LOGIC, version)))
 
 
 class Client:

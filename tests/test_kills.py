@@ -68,6 +68,7 @@ def test_kills_at_random_moments_leave_whole_repositories(
         assert verify(root).faults == (), where
         assert not machine.refuses(), where
         assert machine.candidate("ha-stack"), where
+    print(f"{KILLS} acts, {killed} of them killed, {KILLS} whole repositories")
     assert killed > KILLS / 3
     publish(root, [stacks(KILLS + 8)], identity=IDENTITY, key=key)
     prune(site, keep=1, days=0, at_once=True)

@@ -1,0 +1,23 @@
+"""Pages for people, from hapkg's own templates. `jinja2` is loaded late: most commands write none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+DATA = Path(__file__).parent / "data"
+
+
+def render_page(values: Mapping[str, Any], name: str) -> str:
+    """A page from the template of that name: markup, so that every value is escaped."""
+    import jinja2  # noqa: PLC0415
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(DATA),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name).render(values)
