@@ -14,7 +14,7 @@ import pytest
 from tests.unit.samples import CHECKOUT
 
 LAYERS = (
-    ("errors", "memory", "options", "picture"),
+    ("errors", "markup", "memory", "options", "picture"),
     ("command", "control", "dep3", "place", "version"),
     ("config", "content", "disk", "jobserver", "mirror", "phases"),
     ("bucket", "client", "faults", "records", "rsync", "signing", "store", "upstream"),
@@ -53,7 +53,7 @@ LIBRARIES = {
     "boto3": {"bucket"},
     "botocore": {"bucket"},
     "debian": {"control"},
-    "jinja2": {"template"},
+    "jinja2": {"markup", "template"},
     "pydantic": {"config", "lock", "recipe", "site", "upstream"},
     "rich": {"show"},
     "sh": {"command"},
