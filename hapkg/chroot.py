@@ -48,6 +48,7 @@ exec "$@"
 """
 _CONFIGURATIONS = Path("/etc/schroot/chroot.d")
 _PROFILES = Path("/etc/schroot/hapkg")
+_SESSIONS = Path("/var/lib/schroot/session")
 
 _BASE_FILES = {
     "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAPT::Sandbox::User "root";\n'
@@ -178,11 +179,19 @@ def end_session(name: str) -> None:
 
 def find_sessions(cache: Path) -> tuple[str, ...]:
     """Names of the sessions that belong to the chroots of a cache."""
-    if command.find_program("schroot") is None:
+    if command.find_program("schroot") is None or not _may_have_sessions(cache):
         return ()
     output = command.run(["schroot", "--list", "--all-sessions"], cleanup=True, check=False).output
     names = (line.strip().removeprefix("session:") for line in output.splitlines())
     return tuple(name for name in names if name.startswith("hapkg-") and f"-{_cache_mark(cache)}-" in name)
+
+
+def _may_have_sessions(cache: Path) -> bool:
+    """False when schroot's folder of sessions has none of this cache: looking there spares a process."""
+    try:
+        return any(f"-{_cache_mark(cache)}-" in file.name for file in _SESSIONS.iterdir())
+    except OSError:
+        return True
 
 
 def reclaim(cache: Path) -> tuple[str, ...]:

@@ -63,7 +63,9 @@ def to_key(name: str) -> str:
 class Table(BaseModel):
     """A table of one of our TOML files: unknown keys are errors, values never change, lists become tuples."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_key, strict=True, populate_by_name=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_key, strict=True, populate_by_name=False, defer_build=True
+    )
     reference: ClassVar[str] = "docs/recipes.md"
     """Where the keys are explained."""
 
@@ -124,6 +126,11 @@ class Project:
     def templates(self) -> Path:
         """What becomes debian/."""
         return self.root / "debian-templates"
+
+    @property
+    def site_file(self) -> Path:
+        """The site file that is used when none is named; there need be none."""
+        return self.root / "site.toml"
 
     @property
     def repository(self) -> Path:

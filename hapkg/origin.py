@@ -6,11 +6,8 @@ one that fails is reported and the next one is asked. What an origin delivers co
 
 from __future__ import annotations
 
-import http.client
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -201,6 +198,10 @@ def _fetch_one(origin: Pinned, cache: Path, mirror: Mirror | None) -> Path:
 
 def fetch_url(url: str, target: Path) -> Path:
     """Write what an address answers to a file, and give that file; FetchError if it does not answer whole."""
+    import http.client  # noqa: PLC0415 - these three take longer than a plan that fetches nothing
+    import urllib.error  # noqa: PLC0415
+    import urllib.request  # noqa: PLC0415
+
     request = urllib.request.Request(url, headers={"User-Agent": "hapkg"})
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
@@ -221,6 +222,8 @@ def fetch_url(url: str, target: Path) -> Path:
 
 def _read_blocks(response: IO[bytes]) -> Iterator[bytes]:
     """What a server sends. The network's failures end here, so that only the disk's are left to the caller."""
+    import http.client  # noqa: PLC0415
+
     try:
         while block := response.read(1 << 20):
             command.check_stop()

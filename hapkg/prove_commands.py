@@ -25,7 +25,10 @@ from hapkg.store import Store
 
 BUILT_IN = "data/prove.site.toml"
 
+app = typer.Typer()
 
+
+@app.command()
 def prove(
     context: typer.Context,
     repo: Annotated[

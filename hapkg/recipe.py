@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
@@ -15,7 +15,6 @@ from hapkg.config import Line, Project, Table, check_line, parse_table, read_tom
 from hapkg.control import BinaryName, SourceName, is_relation, parse_relation_names
 from hapkg.dep3 import PatchHeader, read_header
 from hapkg.errors import RecipeError, UsageError, did_you_mean
-from hapkg.site import Site
 from hapkg.upstream import (
     Origin,
     PackageName,
@@ -27,6 +26,11 @@ from hapkg.upstream import (
     check_address,
 )
 from hapkg.version import is_upstream_version
+
+if TYPE_CHECKING:
+    from hapkg.site import Site
+else:  # hapkg alone fills it in, in few runs, and its many tables take time
+    Site = Any
 
 RECIPE_FILE = "recipe.toml"
 _PATCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+~-]*\Z")

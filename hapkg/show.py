@@ -20,13 +20,14 @@ from hapkg.pipeline import Ending, Outcome, Progress
 from hapkg.plan import Action, Step
 from hapkg.recipe import OwnPatch, Recipe
 from hapkg.records import Record, order_phases
-from hapkg.repository import Publication
 from hapkg.store import Artifact
 from hapkg.upstream import RemotePatch
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
+
+    from hapkg.repository import Publication
 
 _COLOURS = {Ending.BUILT: "green", Ending.REUSED: "cyan", Ending.FAILED: "red", Ending.SKIPPED: "yellow"}
 

@@ -13,7 +13,6 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from hapkg.config import Line, Table, parse_table, read_toml
 from hapkg.errors import SiteError, did_you_mean
 
-SITE_FILE = "site.toml"
 DLM_PORT = 21064
 _MOST_LINKS = 8
 """Links that kronosnet has for one node."""

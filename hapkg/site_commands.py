@@ -11,7 +11,7 @@ from hapkg import show
 from hapkg.config import Project
 from hapkg.errors import SiteError, UsageError
 from hapkg.options import JsonOption, SuiteOption
-from hapkg.site import SITE_FILE, Site, read_site
+from hapkg.site import Site, read_site
 from hapkg.site_check import Finding, check_site
 from hapkg.template import render_site
 from hapkg.workshop import find_site, open_workshop
@@ -79,6 +79,7 @@ def _read(context: typer.Context, file: Path | None) -> tuple[Path, Site]:
     path = find_site(context.obj.project, file)
     if path is None:
         raise UsageError(
-            f"there is no {SITE_FILE} in the checkout", hint="name the file; docs/site.example.toml is one"
+            f"there is no {context.obj.project.site_file.name} in the checkout",
+            hint="name the file; docs/site.example.toml is one",
         )
     return path, read_site(path)

@@ -8,6 +8,7 @@ layers/<key>/               build dependencies, installed (written by layer)
 resolved/<question>.json    apt's answers (written by resolve)
 runs/<time>.json            when each source of a run was in which phase (written by times)
 jobs/                       fifos of running builds (written by jobserver)
+templates/                  templates of debian/, compiled (written by template)
 builds/<key>/               finished builds: artifact.json, packages, log
 failed/<suite>/<source>/    the last failure of a source: build.log
 work/                       scratch, emptied at every start
@@ -79,6 +80,11 @@ class Store:
     def work(self) -> Path:
         """Scratch for the lock's holder."""
         return self.root / "work"
+
+    @property
+    def templates(self) -> Path:
+        """Compiled templates."""
+        return self.root / "templates"
 
     def failure_log(self, suite: Suite, source: SourceName) -> Path:
         """Where the log of a failing build is written."""

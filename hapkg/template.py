@@ -1,4 +1,5 @@
-"""Recipe and settings become the text of debian/. Nothing is written to disk.
+"""Recipe and settings become the text of debian/. Nothing is written to disk but compiled templates, where there is a
+place for them: compiling takes longer than rendering.
 
 Templates are looked up in the recipe's own debian/ folder, then in its style's folder, then in common/; the first one
 wins, so a recipe overrides exactly the file it must. `NAME.j2` is rendered, other files are taken as they are. A
@@ -8,29 +9,41 @@ out.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
+import os
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
+from jinja2.bccache import Bucket
 
 from hapkg.config import Settings
 from hapkg.control import BinaryName, Suite, fold_description
 from hapkg.errors import RecipeError
 from hapkg.recipe import Recipe
-from hapkg.site import Logging, Site
-from hapkg.site_facts import describe_site
+
+if TYPE_CHECKING:
+    from hapkg.site import Site
 
 _LICENSES = "licenses"
 _BYTE_CODE = "__pycache__"
 """What Python leaves beside modules that tests import."""
 _EXECUTABLE_MARK = b"#!"
+_OPTIONS: Mapping[str, Any] = {
+    "trim_blocks": True,
+    "lstrip_blocks": True,
+    "keep_trailing_newline": True,
+    "autoescape": False,  # the output is no markup
+    "optimized": False,  # what is compiled must not hold what a filter once answered
+}
 _PLAIN_DOLLAR = re.compile(r"\$(?![A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})")
 
 
@@ -64,16 +77,18 @@ def render_debian(
     version: str,
     key: str,
     versions: Mapping[BinaryName, str],
+    compiled: Path | None = None,
 ) -> DebianFolder:
     """The debian/ folder of a recipe, without the patches that it does not carry.
 
-    versions holds the exact version of every stack package that a meta-package pins.
+    versions holds the exact version of every stack package that a meta-package pins. compiled is a folder for compiled
+    templates, which the caller may remove.
 
     Raises RecipeError when a template is wrong or names something that does not exist.
     """
     own = recipe.folder / "debian"
     sources = _find_templates(own, templates / str(recipe.style), templates / "common")
-    environment = _make_environment(templates)
+    environment = _make_environment(templates, compiled)
     licenses = {name for p in recipe.copyright for name in p.license.replace(" or ", " and ").split(" and ")}
     values: dict[str, Any] = {
         "recipe": recipe,
@@ -116,6 +131,9 @@ def render_site(site: Site, settings: Settings, templates: Path) -> dict[str, by
 
     Raises RecipeError when a template is wrong.
     """
+    from hapkg.site import Logging  # noqa: PLC0415 - most runs have no site
+    from hapkg.site_facts import describe_site  # noqa: PLC0415
+
     etc, environment = f"{settings.prefix}/etc", _make_environment(templates)
     base = {"site": site, "prefix": settings.prefix, "package": f"{settings.package_prefix}stack-site"}
     wanted: dict[str, tuple[str, dict[str, Any]]] = {
@@ -152,15 +170,35 @@ def _find_templates(*folders: Path) -> dict[str, Path]:
     return found
 
 
+class _Compiled(jinja2.BytecodeCache):
+    """Compiled templates in a folder: a file for each template, used while its text and its compiler are the same."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get_source_checksum(self, source: str) -> str:
+        whole = json.dumps([source, _OPTIONS, jinja2.__version__])
+        return hashlib.sha256(whole.encode()).hexdigest()
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        with contextlib.suppress(OSError), (self._folder / bucket.key).open("rb") as stream:
+            bucket.load_bytecode(stream)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        new = self._folder / f".new-{bucket.key}-{os.getpid()}-{threading.get_ident()}"
+        with contextlib.suppress(OSError):  # where nothing can be written, that costs time alone
+            self._folder.mkdir(exist_ok=True)
+            new.write_bytes(bucket.bytecode_to_string())
+            new.replace(self._folder / bucket.key)
+
+
 @functools.cache
-def _make_environment(templates: Path) -> jinja2.Environment:
+def _make_environment(templates: Path, compiled: Path | None = None) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the output is no markup
+        bytecode_cache=_Compiled(compiled) if compiled else None,
+        **_OPTIONS,
     )
     environment.filters["fold_description"] = fold_description
     environment.filters["rfc5322"] = format_datetime
@@ -181,14 +219,20 @@ def make_word(text: str) -> str:
 
 
 @functools.cache
-def _compile(environment: jinja2.Environment, text: str) -> jinja2.Template:
+def _compile(environment: jinja2.Environment, source: Path, text: str) -> jinja2.Template:
     """Compiled once: most templates are common to all recipes, and compiling costs more than rendering."""
-    return environment.from_string(text)
+    if (memory := environment.bytecode_cache) is None:
+        return environment.from_string(text)
+    bucket = memory.get_bucket(environment, str(source), None, text)
+    if bucket.code is None:
+        bucket.code = environment.compile(text)
+        memory.set_bucket(bucket)
+    return environment.template_class.from_code(environment, bucket.code, environment.make_globals(None))
 
 
 def _render(environment: jinja2.Environment, source: Path, values: Mapping[str, Any]) -> bytes:
     try:
-        return _compile(environment, source.read_text("utf-8")).render(values).encode()
+        return _compile(environment, source, source.read_text("utf-8")).render(values).encode()
     except jinja2.TemplateNotFound as cause:
         raise RecipeError(
             f"{values['recipe'].source}: {source.name} needs debian-templates/{cause.name}, which does not exist",

@@ -5,11 +5,15 @@ Reads the store, the recipes and the published repository; changes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hapkg import chroot as chroots
 from hapkg import command
@@ -22,17 +26,19 @@ from hapkg.history import read_held
 from hapkg.kernel import add_packages
 from hapkg.lock import Lock, read_lock
 from hapkg.mirror import Mirror, find_mirror
-from hapkg.origin import Tarball, fetch_commit
 from hapkg.plan import PLACEHOLDER, Action, Release, Step, decide, defer, find_visible, make_inputs
 from hapkg.recipe import Recipe, Style, read_recipes
-from hapkg.repository import Upload
 from hapkg.resolve import choose_relations, read_relations, recall, resolve
-from hapkg.site import SITE_FILE, read_site
-from hapkg.site_package import add_site
 from hapkg.store import TARBALLS, Artifact, Store
 from hapkg.template import DebianFolder, render_debian
-from hapkg.vcs import Commit, find_commit
 from hapkg.version import make_snapshot
+
+if TYPE_CHECKING:  # at work they are needed by few commands, and they take time
+    from hapkg.origin import Tarball
+    from hapkg.repository import Upload
+    from hapkg.vcs import Commit
+
+_DPKG = re.compile(r"^Package: dpkg\n(?:.+\n)*?Architecture: (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +50,9 @@ class Workshop:
     recipes: Mapping[SourceName, Recipe]
     graph: Graph
     suite: Suite
-    mirror: Mirror | None
-    published: tuple[Release, ...] = ()
+    archive: str | None = None
+    """The Debian archive that was named; see mirror."""
+    published: Mapping[SourceName, tuple[Release, ...]] = field(default_factory=dict)
     """Versions a repository already holds: rebuild numbers go on above them."""
     parallel: int = 1
     """What make may run at once inside one build."""
@@ -57,6 +64,11 @@ class Workshop:
     snapshots: Mapping[SourceName, Tarball] = field(default_factory=dict)
     """Sources that are built from a commit of upstream's repository; recipes holds their recipe for that commit."""
 
+    @functools.cached_property
+    def mirror(self) -> Mirror | None:
+        """The archive to use: the named one or the host's, which is looked for when it is needed."""
+        return find_mirror(self.archive)
+
 
 def open_workshop(
     project: Project, store: Store, suite: str | None, mirror: str | None, site: Path | None = None
@@ -65,6 +77,9 @@ def open_workshop(
     chosen = project.pick_suite(suite)
     recipes = add_packages(read_recipes(project), project.settings, chosen, store.root, read_architecture())
     if file := find_site(project, site):
+        from hapkg.site import read_site  # noqa: PLC0415 - most projects have none
+        from hapkg.site_package import add_site  # noqa: PLC0415
+
         recipes = add_site(recipes, project, read_site(file))
     published = read_held(project.repository, chosen)
     return Workshop(
@@ -73,12 +88,11 @@ def open_workshop(
         recipes=recipes,
         graph=make_graph(recipes, package_prefix=project.settings.package_prefix),
         suite=chosen,
-        mirror=find_mirror(mirror),
-        published=tuple(
-            Release(source=name, version=release.version, key=release.key)
+        archive=mirror,
+        published={
+            name: tuple(Release(source=name, version=release.version, key=release.key) for release in releases)
             for name, releases in published.items()
-            for release in releases
-        ),
+        },
         parallel=count_cores(),
         lock=read_lock(project.root, chosen),
     )
@@ -86,12 +100,15 @@ def open_workshop(
 
 def find_site(project: Project, named: Path | None) -> Path | None:
     """The site file: the named one, or site.toml of the checkout, if there is one."""
-    default = project.root / SITE_FILE
+    default = project.site_file
     return named or (default if default.exists() else None)
 
 
 def take_snapshots(workshop: Workshop, names: Sequence[SourceName], kind: str, ref: str | None) -> Workshop:
     """The same workshop with these sources taken from upstream's own repository. The caller holds the store's lock."""
+    from hapkg.origin import fetch_commit  # noqa: PLC0415
+    from hapkg.vcs import find_commit  # noqa: PLC0415
+
     recipes = dict(workshop.recipes)
     tarballs: dict[SourceName, Tarball] = {}
     for name in names:
@@ -117,22 +134,31 @@ def make_plan(workshop: Workshop, targets: Sequence[SourceName], *, hasty: bool 
     A hasty plan leaves open what apt was not asked before.
     """
     base = chroots.find_chroot(workshop.store.root, workshop.suite)
-    builds = workshop.store.list_builds()
+    builds = sort_builds(workshop.store.list_builds(), workshop.suite)
     finished: dict[SourceName, Artifact] = {}
     steps: list[Step] = []
     for name in workshop.graph.closure(targets):
         recipe = workshop.recipes[name]
         waiting = [need for need in workshop.graph.needs[name] if need not in finished]
         if waiting:
-            step = _defer(workshop, recipe, waiting, base, builds)
+            step = _defer(workshop, recipe, waiting, base, builds.get(name, ()))
         else:
-            step = _try_step(workshop, recipe, base, builds, finished, hasty=hasty)
+            step = _try_step(workshop, recipe, base, builds.get(name, ()), finished, hasty=hasty)
             if base is None:
                 step = replace(step, reason=f"no base chroot of {workshop.suite} yet")
         if step.artifact is not None:
             finished[name] = step.artifact
         steps.append(step)
     return tuple(steps)
+
+
+def sort_builds(builds: Iterable[Artifact], suite: Suite) -> Mapping[SourceName, Sequence[Artifact]]:
+    """The builds of a suite by source, in their order."""
+    found: dict[SourceName, list[Artifact]] = defaultdict(list)
+    for build in builds:
+        if build.suite == suite:
+            found[build.source].append(build)
+    return found
 
 
 def _try_step(
@@ -146,10 +172,12 @@ def _try_step(
 ) -> Step:
     """The step of a source; one whose dependencies the archive lacks will fail when it is built."""
     try:
-        if hasty and base and recall(base, find_relations(workshop, recipe, finished), workshop.store.root) is None:
+        debian = render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, finished)
+        relations = find_relations(workshop, recipe, finished, debian)
+        if hasty and base and recall(base, relations, workshop.store.root) is None:
             reason = "its build dependencies are not resolved yet"
             return Step(source=recipe.name, action=Action.MAYBE, reason=reason, version=None, key=None)
-        return decide_step(workshop, recipe, base, builds, finished)
+        return decide_step(workshop, recipe, base, builds, finished, debian)
     except BuildError as error:
         return Step(source=recipe.name, action=Action.BUILD, reason=error.brief, version=None, key=None)
 
@@ -159,10 +187,9 @@ def _defer(
     recipe: Recipe,
     waiting: Sequence[SourceName],
     base: Chroot | None,
-    builds: Sequence[Artifact],
+    own: Sequence[Artifact],
 ) -> Step:
     """The step of a source that waits. One that pins versions is built whenever one of its sources is."""
-    own = [build for build in builds if build.source == recipe.name and build.suite == workshop.suite]
     known: dict[str, object] | None = None
     if base is not None and own and not any(package.stack for package in recipe.packages):
         debian = render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, {})
@@ -185,6 +212,8 @@ def collect_uploads(workshop: Workshop) -> tuple[Upload, ...]:
 
     Raises RepositoryError when any of it is not built: a part of a stack would not install.
     """
+    from hapkg.repository import Upload  # noqa: PLC0415
+
     steps = make_plan(workshop, list(workshop.recipes))
     missing = [f"{step.source}: {step.reason}" for step in steps if step.artifact is None]
     if missing:
@@ -208,25 +237,31 @@ def decide_step(
     base: Chroot | None,
     builds: Sequence[Artifact],
     finished: Mapping[SourceName, Artifact],
+    debian: DebianFolder | None = None,
 ) -> Step:
     """The step of a source whose needs are all finished. Raises BuildError when the archive lacks a dependency.
 
-    Where tests are left out, a build that passed them is as good.
+    Where tests are left out, a build that passed them is as good. debian is what render() gave with placeholders.
     """
-    inputs = collect_inputs(workshop, recipe, base, finished)
-    step = decide(recipe, inputs, suite=workshop.suite, builds=builds, published=workshop.published)
+    inputs = collect_inputs(workshop, recipe, base, finished, debian)
+    published = workshop.published.get(recipe.name, ())
+    step = decide(recipe, inputs, suite=workshop.suite, builds=builds, published=published)
     if step.action is Action.BUILD and "tests" in inputs:
         tested_inputs = {name: value for name, value in inputs.items() if name != "tests"}
-        tested = decide(recipe, tested_inputs, suite=workshop.suite, builds=builds, published=workshop.published)
+        tested = decide(recipe, tested_inputs, suite=workshop.suite, builds=builds, published=published)
         return tested if tested.action is Action.REUSE else step
     return step
 
 
 def collect_inputs(
-    workshop: Workshop, recipe: Recipe, base: Chroot | None, finished: Mapping[SourceName, Artifact]
+    workshop: Workshop,
+    recipe: Recipe,
+    base: Chroot | None,
+    finished: Mapping[SourceName, Artifact],
+    debian: DebianFolder | None = None,
 ) -> dict[str, object]:
     """All that decides what a build of this recipe gives."""
-    debian = render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, finished)
+    debian = debian or render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, finished)
     visible = find_stack(workshop, recipe, finished)
     relations = find_relations(workshop, recipe, finished, debian)
     return make_inputs(
@@ -272,8 +307,12 @@ def find_stack(
 def render(
     workshop: Workshop, recipe: Recipe, version: str, key: str, finished: Mapping[SourceName, Artifact]
 ) -> DebianFolder:
+    """The debian/ folder of a recipe, of which only the sources it needs are known."""
     versions: dict[BinaryName, str] = {
-        package: finished[source].version for package, source in workshop.graph.providers.items() if source in finished
+        package.name: finished[need].version
+        for need in workshop.graph.needs[recipe.name]
+        if need in finished
+        for package in workshop.recipes[need].packages
     }
     return render_debian(
         recipe,
@@ -283,12 +322,19 @@ def render(
         version=version,
         key=key,
         versions=versions,
+        compiled=workshop.store.templates,
     )
 
 
 @functools.cache
 def read_architecture() -> str:
-    """Debian's name of this machine's architecture."""
+    """Debian's name of this machine's architecture: that of the dpkg that is installed.
+
+    Read where dpkg keeps it, because a process takes a tenth of a second.
+    """
+    with contextlib.suppress(OSError):
+        if found := _DPKG.search(Path("/var/lib/dpkg/status").read_text("utf-8", "replace")):
+            return found[1]
     return command.run(["dpkg", "--print-architecture"]).output.strip()
 
 

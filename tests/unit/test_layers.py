@@ -44,11 +44,14 @@ LAYERS = (
     ("pipeline",),
     ("doctor", "times"),
     ("show",),
-    ("chroot_commands", "prove_commands", "repo_commands", "site_commands"),
-    ("key_commands",),
+    ("context",),
+    ("chroot_commands", "plan_commands", "prove_commands", "repo_commands", "site_commands"),
+    ("build_commands", "key_commands", "publish_commands", "upkeep_commands"),
     ("cli",),
 )
 """From the lowest to the highest: a module imports from lower layers alone, never from its own."""
+COMMANDS = {module for layer in LAYERS for module in layer if module.endswith("_commands")}
+"""The modules that the command line imports when one of their commands is meant."""
 LIBRARIES = {
     "boto3": {"bucket"},
     "botocore": {"bucket"},
@@ -57,18 +60,10 @@ LIBRARIES = {
     "pydantic": {"config", "lock", "recipe", "site", "upstream"},
     "rich": {"show"},
     "sh": {"command"},
-    "typer": {
-        "chroot_commands",
-        "cli",
-        "key_commands",
-        "options",
-        "prove_commands",
-        "repo_commands",
-        "site_commands",
-    },
+    "typer": {"cli", "options", *COMMANDS},
 }
 """The modules that know each library."""
-SPEAKING = {"chroot_commands", "cli", "key_commands", "prove_commands", "repo_commands", "show", "site_commands"}
+SPEAKING = {"cli", "show", *COMMANDS}
 """The modules that may print and decide how the program ends."""
 MODULES = {file.stem: file for file in (CHECKOUT / "hapkg").glob("*.py") if file.stem != "__init__"}
 RANKS = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

@@ -16,6 +16,7 @@ from debian.deb822 import Deb822
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hapkg import template
 from hapkg.config import Settings
 from hapkg.control import BinaryName, Suite, is_line
 from hapkg.errors import RecipeError
@@ -88,9 +89,12 @@ def render(
     site: Settings = SETTINGS,
     version: str = "1.2-1+ha12.1",
     versions: Mapping[str, str] | None = None,
+    compiled: Path | None = None,
 ) -> DebianFolder:
     known = {BinaryName(name): text for name, text in (versions or {}).items()}
-    return render_debian(recipe, site, templates, suite=BOOKWORM, version=version, key="0" * 64, versions=known)
+    return render_debian(
+        recipe, site, templates, suite=BOOKWORM, version=version, key="0" * 64, versions=known, compiled=compiled
+    )
 
 
 def text_of(folder: DebianFolder, path: str) -> str:
@@ -427,3 +431,48 @@ def test_no_value_of_a_recipe_changes_the_shape_of_its_packaging(place: str, val
 @given(st.text())
 def test_a_line_is_one_line_for_everybody(text: str) -> None:
     assert is_line(text) == (text.splitlines() == [text] and text.strip() == text and text.isprintable())
+
+
+def forget_compiled() -> None:
+    """What this process has compiled, as another process would not know it."""
+    template._make_environment.cache_clear()
+    template._compile.cache_clear()
+
+
+def test_kept_templates_give_the_same_files(templates: Path, tmp_path: Path) -> None:
+    recipe, compiled = make_recipe_from(WHOLE), tmp_path / "compiled"
+    plain = render(recipe, templates)
+    assert render(recipe, templates, compiled=compiled) == plain
+    kept = {file.name: file.stat().st_ino for file in compiled.iterdir()}
+    assert kept
+    forget_compiled()
+    assert render(recipe, templates, compiled=compiled) == plain
+    assert {file.name: file.stat().st_ino for file in compiled.iterdir()} == kept, "nothing was compiled again"
+
+
+def test_a_changed_template_is_compiled_again_in_its_place(templates: Path, tmp_path: Path) -> None:
+    recipe, compiled = make_recipe_from(WHOLE), tmp_path / "compiled"
+    render(recipe, templates, compiled=compiled)
+    kept = {file.name for file in compiled.iterdir()}
+    with (templates / "common/exports.sh.j2").open("a") as file:
+        file.write("# {{ recipe.source }} once more\n")
+    forget_compiled()
+    assert "# ha-one once more" in text_of(render(recipe, templates, compiled=compiled), "exports.sh")
+    assert {file.name for file in compiled.iterdir()} == kept
+
+
+@pytest.mark.parametrize("content", [b"", b"j2", b"\0" * 4000])
+def test_damaged_compiled_templates_are_made_anew(templates: Path, tmp_path: Path, content: bytes) -> None:
+    recipe, compiled = make_recipe_from(WHOLE), tmp_path / "compiled"
+    plain = render(recipe, templates, compiled=compiled)
+    for file in compiled.iterdir():
+        file.write_bytes(content)
+    forget_compiled()
+    assert render(recipe, templates, compiled=compiled) == plain
+    assert all(file.read_bytes() != content for file in compiled.iterdir())
+
+
+def test_a_place_that_is_not_there_stays_so(tmp_path: Path) -> None:
+    recipe = make_recipe_from(WHOLE)
+    assert render(recipe, compiled=tmp_path / "no/where") == render(recipe)
+    assert list(tmp_path.iterdir()) == []
