@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from hapkg import command
+from hapkg.ccache import lend_cache, make_exports
 from hapkg.chroot import BUILD_FOLDER, JOBS, Chroot, Session
 from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, ProcessError
 from hapkg.layer import enter_layer, provide_layer
@@ -49,6 +50,13 @@ class BuildTask:
     tests: bool = True
     gauge: Gauge = field(default_factory=Gauge)
     """Follows the memory that the build holds."""
+    ccache: Mapping[str, str] = field(default_factory=dict)
+    """Names and versions of what the archive gives beside that, where compilers are reached through ccache."""
+
+    @property
+    def installed(self) -> Mapping[str, str]:
+        """All that the archive gives: what the layer holds."""
+        return {**self.packages, **self.ccache}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +79,7 @@ def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str],
     with contextlib.ExitStack() as stack, log_path.open("ab", buffering=0) as log:
         try:
             clock.enter("dependencies", log)
-            session = stack.enter_context(enter_layer(task.cache, task.chroot, task.packages, task.source, log))
+            session = stack.enter_context(enter_layer(task.cache, task.chroot, task.installed, task.source, log))
             _install_dependencies(task, session, log)
             clock.enter("unpack", log)
             with _watch(log_path, clock, lambda: task.gauge.look(session.name)):
@@ -89,7 +97,7 @@ def make_layer(task: BuildTask, log_path: Path) -> None:
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("ab", buffering=0) as log:
         try:
-            provide_layer(task.cache, task.chroot, task.packages, log)
+            provide_layer(task.cache, task.chroot, task.installed, log)
         except ProcessError as error:
             raise _describe_failure(task, "layer", log_path, error) from error
 
@@ -187,7 +195,7 @@ def _install_dependencies(task: BuildTask, session: Session, log: IO[bytes]) -> 
             hint="find the build dependency that pulls it in and replace it",
         )
     stack = {deb.name.split("_")[0] for deb in task.stack_debs}
-    expected = {**read_installed(task.chroot), **task.packages}
+    expected = {**read_installed(task.chroot), **task.installed}
     found = {name: version for name, version in present.items() if name not in stack}
     if found != expected:
         names = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
@@ -208,8 +216,11 @@ def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
         cd {shlex.quote(tree)}
         export DEB_BUILD_OPTIONS='{options}'
         {jobs}
+        {make_exports(task.chroot, task.packages) if task.ccache else ""}
         dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary"""
-    session.run(["sh", "-c", script], log=log)
+    cache = lend_cache(session, task.cache, task.chroot.suite, task.source, log)
+    with cache if task.ccache else contextlib.nullcontext():
+        session.run(["sh", "-c", script], log=log)
 
 
 def _collect(session: Session, target: Path) -> None:

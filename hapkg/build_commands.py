@@ -18,6 +18,7 @@ from hapkg.context import Context
 from hapkg.errors import UsageError
 from hapkg.kernel import check_kernels, needs_chroot
 from hapkg.options import (
+    CcacheOption,
     JobsOption,
     JsonOption,
     KeepGoingOption,
@@ -52,6 +53,7 @@ def build_all(
     mirror: MirrorOption = None,
     lintian: LintianOption = True,
     tests: TestsOption = True,
+    ccache: CcacheOption = None,
     site: SiteOption = None,
     retry: Annotated[
         bool, typer.Option("--retry", help="Build again what failed before with the same inputs.")
@@ -59,7 +61,20 @@ def build_all(
     as_json: JsonOption = False,
 ) -> None:
     """Build every recipe, each in a clean chroot, reusing what did not change."""
-    _build(context.obj, None, suite, jobs, keep_going, mirror, lintian, as_json, tests=tests, site=site, retry=retry)
+    _build(
+        context.obj,
+        None,
+        suite,
+        jobs,
+        keep_going,
+        mirror,
+        lintian,
+        as_json,
+        tests=tests,
+        ccache=ccache,
+        site=site,
+        retry=retry,
+    )
 
 
 @app.command()
@@ -72,6 +87,7 @@ def build(
     mirror: MirrorOption = None,
     lintian: LintianOption = True,
     tests: TestsOption = True,
+    ccache: CcacheOption = None,
     origin: Annotated[
         Repository | None, typer.Option(help="Build a snapshot from upstream's own repository instead of a release.")
     ] = None,
@@ -92,6 +108,7 @@ def build(
         lintian,
         as_json,
         tests=tests,
+        ccache=ccache,
         site=site,
         origin=origin,
         ref=ref,
@@ -119,6 +136,7 @@ def _build(
     as_json: bool,
     *,
     tests: bool = True,
+    ccache: bool | None = None,
     site: Path | None = None,
     origin: Repository | None = None,
     ref: str | None = None,
@@ -127,7 +145,10 @@ def _build(
     if needs_chroot(context.project.settings, context.project.pick_suite(suite), context.store.root):
         make_chroot(context.store, context.project.pick_suite(suite), archive)
     workshop = replace(
-        open_workshop(context.project, context.store, suite, archive, site), lintian=lintian, tests=tests
+        open_workshop(context.project, context.store, suite, archive, site),
+        lintian=lintian,
+        tests=tests,
+        ccache=context.project.settings.ccache if ccache is None else ccache,
     )
     targets = pick(workshop, names)
     check_kernels([workshop.recipes[name] for name in targets], workshop.suite, context.store.root, read_architecture())

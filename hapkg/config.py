@@ -103,6 +103,9 @@ class Settings(Table):
     valid_days: Annotated[int, Field(ge=0)] = 0
     """How long apt trusts a published state (Valid-Until); 0: for ever."""
 
+    ccache: bool = False
+    """Whether builds reach their compilers through ccache."""
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
         if self.suite not in self.suites:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from hapkg import faults
 from hapkg.build import BuildTask, build, check_with_lintian, make_layer
+from hapkg.ccache import find_packages
 from hapkg.chroot import Chroot
 from hapkg.content import read_content
 from hapkg.control import BinaryName, SourceName
@@ -98,8 +99,9 @@ def begin(making: Making, builds: Sequence[Artifact]) -> None:
         relations = find_relations(workshop, recipe, guess_finished(workshop, recipe, builds))
         known = tuple(relation for relation in relations if "$" not in relation)  # dpkg fills these in later
         packages = resolve(making.base, known, workshop.store.root, source=recipe.source)
+        whole = {**packages, **_find_ccache(making, packages)}
         with (workshop.store.work / f"{recipe.name}.log").open("ab", buffering=0) as log:
-            _time(making, "layer", lambda: provide_layer(workshop.store.root, making.base, packages, log))
+            _time(making, "layer", lambda: provide_layer(workshop.store.root, making.base, whole, log))
     except Interrupted:
         raise
     except (HapkgError, OSError):
@@ -140,21 +142,30 @@ def prepare(making: Making, builds: Sequence[Artifact]) -> bool:
         shutil.rmtree(making.work, ignore_errors=True)
     (making.work / "made").mkdir(parents=True)
     package = _make_source(making, step.version, step.key)
+    depends = step.inputs["depends"]
     visible = find_stack(workshop, recipe, making.finished)
     making.task = BuildTask(
         source=recipe.name,
         package=package,
         chroot=making.base,
         cache=workshop.store.root,
-        packages=step.inputs["depends"],
+        packages=depends,
         stack_debs=tuple(_find_debs(visible, making.finished)),
         forbidden=tuple(pattern for other in workshop.recipes.values() for pattern in other.shadows),
         parallel=workshop.parallel,
         tests=workshop.tests,
         gauge=making.gauge,
+        ccache=_find_ccache(making, depends),
     )
     _time(making, "layer", lambda: make_layer(making.task, making.log) if making.task else None)
     return False
+
+
+def _find_ccache(making: Making, depends: Mapping[str, str]) -> Mapping[str, str]:
+    """What is installed beside the build dependencies where ccache is used; nothing where nothing is compiled."""
+    if not making.workshop.ccache or making.recipe.native:
+        return {}
+    return find_packages(making.base, depends, making.workshop.store.root, making.recipe.source)
 
 
 def compile_source(making: Making, jobserver: Jobserver) -> None:

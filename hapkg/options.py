@@ -15,6 +15,10 @@ JobsOption = Annotated[
 KeepGoingOption = Annotated[bool, typer.Option("--keep-going", "-k", help="Build what does not need a failed one.")]
 LintianOption = Annotated[bool, typer.Option(help="Check the packages with lintian.")]
 TestsOption = Annotated[bool, typer.Option(help="Run upstream's tests; what is built without them is not published.")]
+CcacheOption = Annotated[
+    bool | None,
+    typer.Option("--ccache/--no-ccache", help="Compile through ccache [default: as configured]."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 NamesArgument = Annotated[list[str] | None, typer.Argument(help="Recipes or packages.", metavar="[NAME]...")]
 RepoOption = Annotated[

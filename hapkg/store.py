@@ -8,6 +8,7 @@ layers/<key>/               build dependencies, installed (written by layer)
 resolved/<question>.json    apt's answers (written by resolve)
 runs/<time>.json            when each source of a run was in which phase (written by times)
 jobs/                       fifos of running builds (written by jobserver)
+ccache/<suite>/<source>.tar what ccache keeps for a recipe (written by ccache)
 templates/                  templates of debian/, compiled (written by template)
 builds/<key>/               finished builds: artifact.json, packages, log
 failed/<suite>/<source>/    the last failure of a source: build.log

@@ -59,6 +59,8 @@ class Workshop:
     lintian: bool = True
     tests: bool = True
     """Whether upstream's tests run."""
+    ccache: bool = False
+    """Whether compilers are reached through ccache."""
     lock: Lock | None = None
     """What the suite's sources must be, when that is locked."""
     snapshots: Mapping[SourceName, Tarball] = field(default_factory=dict)
