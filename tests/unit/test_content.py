@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.content import normalize_elf, read_content
+from hapkg.content import CONTENT_FORMAT, normalize_elf, read_content
 
 PLAIN = {"opt/ha/share/one/README": "One.\n"}
 ONE = "int one(void) { return 1; }"
@@ -47,6 +47,8 @@ def make_deb(
     }
     (tree / "DEBIAN/control").write_text("".join(f"{name}: {value}\n" for name, value in fields.items()))
     (tree / "DEBIAN/md5sums").write_text(f"{size:032}  changelog\n")
+    for folder in (path for path in tree.rglob("*") if path.is_dir()):
+        folder.chmod(0o755)
     for name, text in (scripts or {}).items():
         (tree / "DEBIAN" / name).write_text(text)
     deb = scratch / f"{tree.name}.deb"
@@ -107,3 +109,10 @@ def test_a_comment_in_the_code_of_a_library_does_not_matter(tmp_path: Path) -> N
 @pytest.mark.parametrize("content", [b"", b"\x7fELF", b"\x7fELF\x02\x01" + b"\xff" * 100, b"#!/bin/sh\n"])
 def test_what_is_no_whole_elf_file_stays_as_it_is(content: bytes) -> None:
     assert normalize_elf(content) == content
+
+
+def test_the_digest_of_a_package_is_what_it_was(tmp_path: Path) -> None:
+    """If another one is meant, raise CONTENT_FORMAT: what is built already is not taken for something else then."""
+    scripts = {"triggers": "activate-noawait ldconfig\n"}
+    found = read_content(make_deb(tmp_path, depends="ha-one-data (= 1-1+ha12.1), libc6", scripts=scripts))
+    assert (CONTENT_FORMAT, found.digest) == (1, "16aafa8f8ddc9f47fc29dae239f96c021664d0115eaf4f8c827b76a4fa3b64d6")

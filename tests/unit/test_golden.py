@@ -17,7 +17,7 @@ from debian.deb822 import Deb822, PkgRelation
 from hapkg.config import find_project
 from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.graph import make_graph
-from hapkg.plan import choose_version
+from hapkg.plan import PLACEHOLDER, choose_version, make_inputs, make_key
 from hapkg.recipe import Recipe, read_recipes
 from hapkg.site import read_site
 from hapkg.site_package import add_site
@@ -26,6 +26,12 @@ from tests.unit.samples import AUTOTOOLS, CHECKOUT, PACKAGE, make_recipe_from
 
 GOLDEN = Path(__file__).with_name("golden")
 BOOKWORM = Suite("bookworm")
+KEYS = {
+    "ha-libqb": "ba33f8a2e619b7e5281b08a939e57c2f5054b9f1312eab104a0b986015db1bc3",
+    "ha-pacemaker": "fdf930023d8508e6a58841ab2d8c6d7b06cbae02f9e31915aa9d0238793113b1",
+    "ha-stack": "5d5c008584ab7be7a1c07b6419129c42997b8f45a5e6f3254af4f2dbb384f3c0",
+}
+"""Keys of three real recipes. Another one here means that everybody builds this source again."""
 NAMES = sorted(f"ha-{file.parent.name}" for file in (CHECKOUT / "recipes").glob("*/recipe.toml"))
 PROJECT = find_project(CHECKOUT)
 SITE = "ha-stack-site"
@@ -120,6 +126,31 @@ def compare(folder: DebianFolder, name: str) -> None:
     made, golden = dict(folder.files), read_golden(GOLDEN / name)
     changed = sorted(path for path in made.keys() | golden.keys() if made.get(path) != golden.get(path))
     assert not changed, f"if this is meant: pytest tests/unit/test_golden.py --golden, then git diff ({changed})"
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_key_is_what_it_was(name: str) -> None:
+    recipe = read_all()[SourceName(name)]
+    versions = {BinaryName(p.package): "1-1+ha12.1" for other in read_all().values() for p in other.packages}
+    debian = render_debian(
+        recipe,
+        PROJECT.settings,
+        PROJECT.templates,
+        suite=BOOKWORM,
+        version=PLACEHOLDER,
+        key=PLACEHOLDER,
+        versions=versions,
+    )
+    inputs = make_inputs(
+        recipe,
+        debian,
+        suite=BOOKWORM,
+        architecture="amd64",
+        chroot_digest="c" * 64,
+        depends={"debhelper": "13.11.4"},
+        stack={BinaryName(need): "2" * 64 for need in recipe.needs if need in versions},
+    )
+    assert make_key(inputs) == KEYS[name]
 
 
 def test_every_golden_folder_has_its_recipe() -> None:
