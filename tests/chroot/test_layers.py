@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import signal
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from hapkg.layer import list_layers
-from tests.chroot.machine import SUITE, Done, Hapkg
-from tests.chroot.miniature import LIBRARY, PROGRAM, Miniature, make_package
+from hapkg.chroot import find_chroot
+from hapkg.control import Suite
+from hapkg.layer import list_layers, provide_layer, sweep
+from hapkg.resolve import resolve
+from tests.chroot.machine import NOTHING, SUITE, Done, Hapkg, find_leftovers, find_processes, wait_until
+from tests.chroot.miniature import LIBRARY, PROGRAM, Miniature, make_package, make_plain_source
 
 LIBRARY_FILES = ["lib/libone.so.*"]
 HEADER_FILES = ["include/one.h", "lib/libone.so", "lib/pkgconfig/one.pc"]
@@ -112,3 +120,73 @@ def test_other_code_in_a_library_rebuilds_whoever_uses_it(hapkg: Hapkg, first: D
         number = int(outcome["version"].rpartition(".")[2])
         assert number > int(before[name].rpartition(".")[2]), name
     assert program.succeed(*REBUILD).endings == {"ha-word": "reused", "ha-speaker": "reused"}
+
+
+def find_half_made(cache: Path) -> list[str]:
+    return [path.name for path in (cache / "layers").glob(".*")]
+
+
+def test_a_build_sees_no_dependency_of_another_one(hapkg: Hapkg, project: Miniature) -> None:
+    """Both are built in one run, at the same time."""
+    project.add("having", make_plain_source(build=["figlet word"]), build_depends=["figlet"])
+    project.add("lacking", make_plain_source(build=["! command -v figlet"]))
+    done = hapkg.on(project.root).succeed(*REBUILD, "--jobs", "2")
+    assert done.endings == {"ha-having": "built", "ha-lacking": "built"}
+
+
+def test_who_asks_for_the_same_layer_at_the_same_time_shares_it(hapkg: Hapkg) -> None:
+    base = find_chroot(hapkg.cache, Suite(SUITE))
+    assert base is not None
+    packages = resolve(base, ("cowsay",), hapkg.cache, source="a test")
+    together = threading.Barrier(2)
+
+    def ask() -> tuple[str, str]:
+        with tempfile.TemporaryFile() as log:
+            together.wait()
+            key = provide_layer(hapkg.cache, base, packages, log)
+            log.seek(0)
+            return key, log.read().decode()
+
+    with ThreadPoolExecutor(2) as pool:
+        (key, said), (other, more) = [task.result() for task in [pool.submit(ask), pool.submit(ask)]]
+    assert key == other
+    assert sorted(bool(text) for text in (said, more)) == [False, True], "one of them made it, the other waited"
+    assert [layer.key for layer in list_layers(hapkg.cache) if "cowsay" in layer.packages] == [key]
+    assert provide_layer(hapkg.cache, base, packages, io.BytesIO()) == key
+
+
+def test_two_recipes_with_the_same_dependencies_share_one_layer(hapkg: Hapkg, project: Miniature) -> None:
+    for name in ("left", "right"):
+        project.add(name, make_plain_source(build=["toilet word"]), build_depends=["toilet"])
+    done = hapkg.on(project.root).succeed(*REBUILD, "--jobs", "2")
+    assert done.endings == {"ha-left": "built", "ha-right": "built"}
+    assert len([layer for layer in list_layers(hapkg.cache) if "toilet" in layer.packages]) == 1
+    logs = [(hapkg.folder(outcome) / "build.log").read_text() for outcome in done.outcomes.values()]
+    assert sorted("Setting up toilet" in log for log in logs) == [False, True]
+
+
+def test_a_run_that_was_killed_while_it_made_a_layer_harms_no_other(hapkg: Hapkg, project: Miniature) -> None:
+    project.add("early", make_plain_source(), build_depends=["libxml2-dev"])  # no layer of other tests has it
+    program = hapkg.on(project.root)
+    running = program.start("build", "early", "--no-lintian")
+    log = hapkg.cache / "failed" / SUITE / "ha-early" / "build.log"
+    wait_until(lambda: log.exists() and "Setting up" in log.read_text(), "package set up", seconds=300)
+    assert running.stop(signal.SIGKILL).status == -signal.SIGKILL
+    wait_until(lambda: find_processes(hapkg.chroot) == [], "end of the killed run's processes", seconds=60)
+    assert len(find_half_made(hapkg.cache)) == 1
+    assert [layer for layer in list_layers(hapkg.cache) if "libxml2-dev" in layer.packages] == []
+    assert program.succeed("build", "early", "--no-lintian", "--json").endings == {"ha-early": "built"}
+    assert len([layer for layer in list_layers(hapkg.cache) if "libxml2-dev" in layer.packages]) == 1
+    assert find_half_made(hapkg.cache) == []
+    assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
+
+
+def test_what_is_half_there_is_swept_and_the_rest_stays(tmp_path: Path) -> None:
+    layers = tmp_path / "layers"
+    for name in ("a" * 64, "b" * 64, f".new-{'c' * 64}", f".old-{'d' * 64}-1"):
+        (layers / name / "root").mkdir(parents=True)
+        (layers / name / "listing").write_text("")
+    for name in ("a" * 64, "e" * 64):
+        (layers / f"{name}.json").write_text('{"packages": {}, "bytes": 1}')
+    sweep(tmp_path)
+    assert sorted(path.name for path in layers.iterdir()) == ["a" * 64, f"{'a' * 64}.json"]

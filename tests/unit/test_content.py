@@ -47,10 +47,10 @@ def make_deb(
     }
     (tree / "DEBIAN/control").write_text("".join(f"{name}: {value}\n" for name, value in fields.items()))
     (tree / "DEBIAN/md5sums").write_text(f"{size:032}  changelog\n")
-    for folder in (path for path in tree.rglob("*") if path.is_dir()):
-        folder.chmod(0o755)
     for name, text in (scripts or {}).items():
         (tree / "DEBIAN" / name).write_text(text)
+    for entry in (tree, *tree.rglob("*")):  # whatever the umask is
+        entry.chmod(0o755 if entry.is_dir() else 0o644 if entry.parent.name == "DEBIAN" else mode)
     deb = scratch / f"{tree.name}.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "--build", str(tree), str(deb)], capture_output=True, check=True)
     return deb
