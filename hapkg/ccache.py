@@ -72,7 +72,7 @@ def lend_cache(session: Session, store: Path, suite: str, source: str, log: IO[b
 
 
 def _keep(session: Session, kept: Path, log: IO[bytes]) -> None:
-    session.run(["env", f"CCACHE_DIR={_FOLDER}", "ccache", "--show-stats"], log=log)
+    session.run(["env", f"CCACHE_DIR={_FOLDER}", f"CCACHE_MAXSIZE={MOST_BYTES}", "ccache", "--show-stats"], log=log)
     kept.parent.mkdir(parents=True, exist_ok=True)
     new = kept.with_name(f".new-{kept.name}")
     with new.open("wb") as archive:
