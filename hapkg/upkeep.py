@@ -13,15 +13,15 @@ from hapkg.control import SourceName
 from hapkg.layer import list_layers, put_aside, sweep
 from hapkg.store import Store
 
-_ALL = ("failed", "sources", "archives", "logs", "resolved", "runs")
+_ALL = ("failed", "sources", "archives", "logs", "resolved", "runs", "ccache", "templates")
 
 
 def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int:
     """Remove what is not needed any more; returns the bytes freed. The caller holds the store's lock.
 
     Without names: all builds but the newest of each source and suite, failed builds and scratch, and with everything
-    also the newest builds, layers, what apt answered, downloaded sources and packages, logs, and records of runs. With
-    names: every build of these sources.
+    also the newest builds, layers, what apt answered, downloaded sources and packages, what ccache kept, logs, and
+    records of runs. With names: every build of these sources.
     """
     before = _measure(store.root)
     store.reclaim()
