@@ -44,6 +44,7 @@ def test_settings_have_defaults() -> None:
         "origin": "hapkg",
         "label": "Linux HA stack",
         "valid-days": 0,
+        "ccache": False,
     }
 
 
