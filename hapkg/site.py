@@ -55,6 +55,10 @@ def _absolute(value: str) -> str:
     return value
 
 
+def _meta_disk(value: str) -> str:
+    return value if value == "internal" else _absolute(value)
+
+
 def _word(value: str) -> str:
     if not re.fullmatch(r"[!-~]+", value) or re.search(r"""["'\\;{}#]""", value):
         raise ValueError(f"{value!r} must be one word without quotes, backslash, ; {{ }} #")
@@ -164,7 +168,12 @@ class Volume(SiteTable):
     minor: Annotated[int, Field(ge=0, le=1_048_575)]
     """/dev/drbdMINOR."""
     disk: AbsolutePath
-    meta_disk: Annotated[str, Field(pattern=r"^(internal|/[A-Za-z0-9._/-]+)$")] = "internal"
+    meta_disk: Annotated[str, AfterValidator(_meta_disk)] = "internal"
+
+    @property
+    def disks(self) -> tuple[str, ...]:
+        """What belongs to DRBD alone."""
+        return (self.disk,) if self.meta_disk == "internal" else (self.disk, self.meta_disk)
 
     @property
     def device(self) -> str:
@@ -355,7 +364,7 @@ class Site(SiteTable):
         volumes = [(resource, volume) for resource in self.drbd for volume in resource.volumes]
         _refuse_doubles("volume", (f"{resource.name}/{volume.number}" for resource, volume in volumes))
         _refuse_doubles("minor", (volume.minor for _, volume in volumes))
-        _refuse_doubles("disk", (volume.disk for _, volume in volumes))
+        _refuse_doubles("disk", (disk for _, volume in volumes for disk in volume.disks))
         ports = [self.cluster.port, *(resource.port for resource in self.drbd), *([DLM_PORT] if self.uses_dlm else [])]
         _refuse_doubles("port", ports)
         for resource in self.drbd:
@@ -374,12 +383,20 @@ class Site(SiteTable):
     def _mounts_what_it_has(self) -> Self:
         _refuse_doubles("file system", (filesystem.name for filesystem in self.gfs2))
         _refuse_doubles("mount point", (filesystem.mount for filesystem in self.gfs2))
+        beneath = {
+            disk: f"{disk} belongs to volume {resource.name}/{volume.number}"
+            for resource in self.drbd
+            for volume in resource.volumes
+            for disk in volume.disks
+        }
         for filesystem in self.gfs2:
             where = f"file system {filesystem.name}"
             if (filesystem.volume is None) == (filesystem.device is None):
                 raise ValueError(f"{where} needs volume (of DRBD) or device (shared otherwise), one of them")
             if filesystem.device and filesystem.device.startswith("/dev/drbd"):
                 raise ValueError(f"{where}: say volume = RESOURCE/NUMBER instead of device = {filesystem.device}")
+            if filesystem.device in beneath:
+                raise ValueError(f"{where} would be mounted from under DRBD: {beneath[filesystem.device]}")
             found = self.find_volume(filesystem.volume) if filesystem.volume else None
             if filesystem.volume and found is None:
                 known = [f"{resource.name}/{volume.number}" for resource in self.drbd for volume in resource.volumes]
