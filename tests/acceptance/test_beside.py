@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.cluster import Machine, make_switch, start_machine
-from tests.acceptance.conftest import Stack, make_node
+from tests.acceptance.conftest import Stack, find_version, make_node
 from tests.chroot.machine import wait_until
 
 CONFIGURATION = """
@@ -78,4 +78,4 @@ def test_a_stopped_one_has_to_be_removed_by_its_owner(theirs: Machine) -> None:
     theirs.run("apt-get remove -y corosync pacemaker")
     theirs.run("apt-get install -y ha-stack")
     assert "ii  ha-stack" in theirs.tell(PACKAGES)
-    assert "3.1.9" in theirs.run("/opt/ha/sbin/corosync -v").stdout
+    assert find_version("corosync") in theirs.run("/opt/ha/sbin/corosync -v").stdout
