@@ -159,7 +159,7 @@ def cluster(bare_node: Path, stack: Stack) -> Iterator[Cluster]:
         # By file:, so that what a test publishes later reaches a machine whose network has nobody else in it.
         nodes = [scope.enter_context(make_node(bare_node, stack, None)) for _ in range(3)]
         wanted = ("ha-stack ha-stack-site", "ha-stack ha-stack-site", "ha-stack")
-        script = "apt-get update && apt-get install -y rsyslog iproute2 "
+        script = "apt-get update && apt-get install -y rsyslog iproute2 faketime "
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda pair: pair[0].run(script + pair[1]), zip(nodes, wanted, strict=True)))
         yield scope.enter_context(form_cluster([node.root for node in nodes]))
