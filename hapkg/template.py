@@ -24,8 +24,9 @@ from hapkg.config import Settings
 from hapkg.control import BinaryName, Suite, fold_description
 from hapkg.errors import RecipeError
 from hapkg.recipe import Recipe
-from hapkg.site import Logging, Site
+from hapkg.site import Site
 from hapkg.site_facts import describe_site
+from hapkg.site_tables import Logging
 
 _LICENSES = "licenses"
 _BYTE_CODE = "__pycache__"
