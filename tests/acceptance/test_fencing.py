@@ -81,6 +81,8 @@ def fenced(cluster: Cluster, stack: Stack, tmp_path_factory: pytest.TempPathFact
         machine.run(f"apt-get install -y --allow-downgrades --reinstall /{deb.relative_to(machine.root)}")
         (machine.root / "opt/ha/sbin/fence_standin").unlink()
     cluster.wait_until_served()
+    for machine in cluster.nodes:
+        machine.run("ha-stack check")  # each tells the other what it has now
 
 
 def test_devices_of_a_site_are_loaded_when_it_is_asked_for(fenced: Cluster) -> None:
