@@ -18,8 +18,9 @@ from typing import IO
 from hapkg import chroot as chroots
 from hapkg.chroot import ARCHIVES, LOCAL_REPOSITORY, Session
 from hapkg.errors import ProcessError, SiteError
-from hapkg.site import Node, Site
+from hapkg.site import Site
 from hapkg.site_package import name_package
+from hapkg.site_tables import Node
 from hapkg.template import render_site
 from hapkg.workshop import Workshop, make_plan
 

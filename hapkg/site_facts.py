@@ -21,7 +21,7 @@ def describe_site(site: Site) -> dict[str, Any]:
         "modules": modules,
         "udp_ports": [site.cluster.port + link for link in range(site.links)],
         "tcp_ports": [*(resource.port for resource in site.drbd), *([DLM_PORT] if site.uses_dlm else [])],
-        "devices": [volume.disk for volume in volumes] + [f.device for f in site.gfs2 if f.device],
+        "devices": [disk for volume in volumes for disk in volume.disks] + [f.device for f in site.gfs2 if f.device],
         "drbd": [resource.name for resource in site.drbd],
         "mounts": [filesystem.mount for filesystem in site.gfs2],
         "fencing": site.fenced,

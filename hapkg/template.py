@@ -131,8 +131,8 @@ def render_site(site: Site, settings: Settings, templates: Path) -> dict[str, by
 
     Raises RecipeError when a template is wrong.
     """
-    from hapkg.site import Logging  # noqa: PLC0415 - most runs have no site
-    from hapkg.site_facts import describe_site  # noqa: PLC0415
+    from hapkg.site_facts import describe_site  # noqa: PLC0415 - most runs have no site
+    from hapkg.site_tables import Logging  # noqa: PLC0415
 
     etc, environment = f"{settings.prefix}/etc", _make_environment(templates)
     base = {"site": site, "prefix": settings.prefix, "package": f"{settings.package_prefix}stack-site"}

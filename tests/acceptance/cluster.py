@@ -62,15 +62,49 @@ def _in_network(pid: int, script: str) -> None:
 
 
 @contextlib.contextmanager
-def _start(argv: Sequence[str]) -> Iterator[int]:
-    """A first process of new namespaces: its pid. Everything in them ends with it."""
+def _start(argv: Sequence[str], root: Path | None = None) -> Iterator[int]:
+    """A first process of new namespaces: its pid. Everything in them ends with it, which is looked for."""
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL) as process:
+        namespaces: frozenset[str] = frozenset()
         try:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
             wait_until(lambda: bool(children.read_text().split()), "first process", seconds=30)
-            yield int(children.read_text().split()[0])
+            pid = int(children.read_text().split()[0])
+            namespaces = _list_namespaces(Path(f"/proc/{pid}")) - _list_namespaces(Path("/proc/self"))
+            assert len(namespaces) == sum(word in _NAMESPACES for word in argv), "not all of its namespaces are new"
+            yield pid
         finally:
             process.kill()  # unshare ignores a polite word while its child lives
+    wait_until(
+        lambda: not find_remains(namespaces, root),
+        "end of everything in a machine",
+        seconds=30,
+        evidence=lambda: "\n".join(find_remains(namespaces, root)),
+    )
+
+
+_NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid")
+
+
+def _list_namespaces(process: Path) -> frozenset[str]:
+    return frozenset(str(link.readlink()) for link in (process / "ns").iterdir() if not link.name.endswith("_children"))
+
+
+def find_remains(namespaces: frozenset[str], root: Path | None) -> list[str]:
+    """Processes in one of these namespaces or below a root folder, and mounts below it that any process sees."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            place = (process / "root").readlink()
+            inside = bool(root) and place.is_relative_to(root or "/")
+            mounts = [line for line in (process / "mountinfo").read_text().splitlines() if root and f" {root}" in line]
+            if inside or mounts or _list_namespaces(process) & namespaces:
+                found.append(" ".join((process.name, (process / "comm").read_text().strip(), str(place), *mounts)))
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+        except OSError:
+            continue  # a zombie has no mounts
+    return found
 
 
 @contextlib.contextmanager
@@ -99,7 +133,7 @@ def start_machine(root: Path, switch: int, *, name: str, address: str) -> Iterat
         exec chroot {root} sh -c "{INIT}"
         """
     unshare = ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child", "--"]
-    with _start([*unshare, "sh", "-ec", script]) as pid:
+    with _start([*unshare, "sh", "-ec", script], root) as pid:
         machine = Machine(name=name, address=address.partition("/")[0], root=root, pid=pid, switch=switch)
         wait_until(lambda: machine.tell("ps -o comm= 1").strip() == "bash", "machine", seconds=30)
         _in_network(switch, f"ip link add {name} type veth peer name ring0 netns {pid}; ip link set {name} up")

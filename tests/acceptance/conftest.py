@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,6 +81,11 @@ class Stack:
     url: str
 
 
+def find_version(recipe: str) -> str:
+    """Upstream's version that a recipe builds."""
+    return str(tomllib.loads((CHECKOUT / "recipes" / recipe / "recipe.toml").read_text())["version"])
+
+
 def _hapkg(*arguments: str) -> str:
     done = subprocess.run([HAPKG, *arguments], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -98,6 +104,17 @@ def stack() -> Iterator[Stack]:
         url = f"http://127.0.0.1:{server.server_port}"
         yield Stack(suite=SUITE, outcomes=outcomes, repository=repository, url=url)
         server.shutdown()
+
+
+def build_site(text: str, folder: Path) -> Path:
+    """Build the package of a site file, and nothing else: the package."""
+    folder.mkdir(exist_ok=True)
+    site = folder / "site.toml"
+    site.write_text(text)
+    outcomes = json.loads(_hapkg("build-all", "--suite", SUITE, "--site", str(site), "--json"))
+    (outcome,) = [outcome for outcome in outcomes if outcome["source"] == "ha-stack-site"]
+    (deb,) = Path(outcome["log"]).parent.glob("ha-stack-site_*.deb")
+    return deb
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +159,7 @@ def cluster(bare_node: Path, stack: Stack) -> Iterator[Cluster]:
         # By file:, so that what a test publishes later reaches a machine whose network has nobody else in it.
         nodes = [scope.enter_context(make_node(bare_node, stack, None)) for _ in range(3)]
         wanted = ("ha-stack ha-stack-site", "ha-stack ha-stack-site", "ha-stack")
-        script = "apt-get update && apt-get install -y rsyslog iproute2 "
+        script = "apt-get update && apt-get install -y rsyslog iproute2 faketime "
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda pair: pair[0].run(script + pair[1]), zip(nodes, wanted, strict=True)))
         yield scope.enter_context(form_cluster([node.root for node in nodes]))

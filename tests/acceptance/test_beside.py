@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.cluster import Machine, make_switch, start_machine
-from tests.acceptance.conftest import Stack, make_node
+from tests.acceptance.conftest import Stack, find_version, make_node
 from tests.chroot.machine import wait_until
 
 CONFIGURATION = """
@@ -78,4 +79,18 @@ def test_a_stopped_one_has_to_be_removed_by_its_owner(theirs: Machine) -> None:
     theirs.run("apt-get remove -y corosync pacemaker")
     theirs.run("apt-get install -y ha-stack")
     assert "ii  ha-stack" in theirs.tell(PACKAGES)
-    assert "3.1.9" in theirs.run("/opt/ha/sbin/corosync -v").stdout
+    assert find_version("corosync") in theirs.run("/opt/ha/sbin/corosync -v").stdout
+
+
+@pytest.mark.parametrize("package", ["corosync", "pacemaker"])
+def test_the_distributions_daemons_do_not_come_over_the_stack(theirs: Machine, package: str) -> None:
+    look = "cat /etc/init.d/corosync /etc/init.d/pacemaker /lib/systemd/system/corosync.service | sha256sum"
+    before = theirs.tell(look)
+    done = theirs.run(f"apt-get install -y {package} 2>&1", check=False)
+    assert done.returncode != 0
+    assert re.search(r"trying to overwrite '\S+', which is also in package ha-stack", done.stdout)
+    theirs.run("apt-get install -y --fix-broken")
+    assert "ii  ha-stack " in theirs.tell(PACKAGES)
+    assert theirs.tell("dpkg --audit") == ""
+    assert theirs.tell(f"dpkg-query -W -f '${{db:Status-Status}}' {package}") != "installed"
+    assert theirs.tell(look) == before

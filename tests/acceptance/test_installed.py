@@ -30,11 +30,12 @@ def test_nothing_is_started_and_nothing_listens(node: Node) -> None:
     # Looked at where the packages were just put in place: every script on a node has its own processes.
     told = node.run(
         """set -e
-        apt-get install -y --reinstall ha-corosync ha-pacemaker ha-dlm ha-stack >/dev/null 2>&1
+        apt-get install -y --reinstall ha-corosync ha-pacemaker ha-dlm ha-drbd-utils ha-stack >/dev/null 2>&1
         readlink /proc/[0-9]*/exe | grep ^/opt/ha || true
         ss --no-header --listening --processes --tcp --udp | grep users: || true
-        find /etc/rc?.d -name 'S*corosync' -o -name 'S*pacemaker'
-        find /etc/systemd/system -name 'corosync*' -o -name 'pacemaker*' -o -name 'dlm*'
+        find /etc/rc?.d -name 'S*corosync' -o -name 'S*pacemaker' -o -name 'S*drbd*'
+        find /etc/systemd/system -name 'corosync*' -o -name 'pacemaker*' -o -name 'dlm*' -o -name 'drbd*'
+        find /etc/init.d /lib/systemd/system -name '*drbd*' -o -name '*dlm*'
         """
     )
     assert told.stdout == ""
@@ -42,6 +43,13 @@ def test_nothing_is_started_and_nothing_listens(node: Node) -> None:
         unit = node.run(f"cat /lib/systemd/system/{service}.service").stdout
         assert f"ConditionPathExists={PREFIX}/etc/corosync/corosync.conf" in unit
         assert node.run(f"test -x /etc/init.d/{service}").returncode == 0
+
+
+def test_systemd_finds_nothing_wrong_with_the_units(node: Node) -> None:
+    # What it complains of, also in units that ours name; without their files it would only say that they are missing.
+    units = "/lib/systemd/system/corosync.service /lib/systemd/system/pacemaker.service"
+    done = node.run(f"systemd-analyze verify --man=no {units} 2>&1", check=False)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_the_accounts_have_numbers_of_the_system(node: Node) -> None:

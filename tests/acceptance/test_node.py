@@ -20,6 +20,8 @@ from tests.acceptance.formation import FOLDER, Cluster, is_at, locate, start
 
 JOURNAL = "opt/ha/var/lib/ha-stack/upgrade.json"
 NEWER = "1.2.99"
+FACTS = "/opt/ha/etc/ha-stack/site.json"
+TAKE_BACK = f"mv /root/site.json {FACTS}"
 
 
 def list_findings(machine: Machine) -> list[dict[str, Any]]:
@@ -44,6 +46,19 @@ def test_a_good_node_has_nothing_to_mend(cluster: Cluster) -> None:
     assert any(text.startswith("fiesta-ha1 has the same time") for text in found)
 
 
+def want(key: str, value: str) -> str:
+    """A script that makes a node's site need something; its file stays in root's home."""
+    return f"""cp -p {FACTS} /root; sed -i 's|"{key}": \\[\\]|"{key}": ["{value}"]|' {FACTS}"""
+
+
+SQUAT = """setsid python3 -c 'import socket, time
+line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+line.bind(("127.0.0.1", 5405))
+time.sleep(900)' </dev/null >/dev/null 2>&1 & echo $! > /root/squatter
+until ss -H -l -n --udp | grep -q 127.0.0.1:5405; do sleep 0.1; done"""
+"""A program that is none of the cluster's listens on its port."""
+
+
 @pytest.mark.parametrize(
     ("harm", "mend", "check_name", "words"),
     [
@@ -63,6 +78,10 @@ def test_a_good_node_has_nothing_to_mend(cluster: Cluster) -> None:
             "ip add",
         ),
         ("hostname other", "hostname fiesta-ha2", "name", "hostnamectl"),
+        (SQUAT, "kill $(cat /root/squatter)", "port", "move python3 to another port"),
+        (want("modules", "no_such_module"), TAKE_BACK, "module", "apt install linux-image-amd64"),
+        (want("modules", "dlm"), TAKE_BACK, "configfs", "mount -t configfs none /sys/kernel/config"),
+        (want("devices", "/dev/vgha/lvdrbd0"), TAKE_BACK, "device", "lvcreate --name lvdrbd0 --size SIZE vgha"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_mends_it(
@@ -75,13 +94,35 @@ def test_what_is_wrong_is_named_with_what_mends_it(
         done = cluster.two.run("ha-stack check --json", check=False)
     finally:
         cluster.two.run(mend)
-    found = [f for f in json.loads(done.stdout) if f["check"] == check_name and f["level"] != "ok"]
+    findings = json.loads(done.stdout)
+    found = [f for f in findings if f["check"] == check_name and f["level"] != "ok"]
     assert found
     assert words in found[0]["remedy"]
-    assert done.returncode == (0 if found[0]["level"] == "warn" else 1)
+    assert done.returncode == (1 if "FAIL" in {finding["level"] for finding in findings} else 0)
     if check_name == "address":
         start(cluster.two)
         cluster.wait_until_served()
+
+
+def test_a_node_with_another_configuration_is_named_by_the_others(cluster: Cluster) -> None:
+    cluster.one.run(f"cp -p {FOLDER}/corosync.conf /root; echo '#' >> {FOLDER}/corosync.conf")
+    try:
+        assert cluster.one.run("ha-stack check", check=False).returncode == 1  # it tells the others, too
+        found = [finding for finding in check(cluster.two) if finding["check"] == "same"]
+    finally:
+        cluster.one.run(f"mv /root/corosync.conf {FOLDER}; ha-stack check", check=False)
+    assert [(f["level"], f["found"]) for f in found] == [("FAIL", "fiesta-ha1 has another configuration")]
+    assert "same ha-stack-site" in found[0]["remedy"]
+    assert check(cluster.two) == []
+
+
+def test_clocks_that_are_seconds_apart_are_named(cluster: Cluster) -> None:
+    # Namespaces have one clock; the command alone is told another time.
+    findings = json.loads(cluster.two.tell("faketime -f +5s ha-stack check --json"))
+    (found,) = (f for f in findings if f["check"] == "clock" and f["found"].startswith("fiesta-ha1"))
+    assert found["level"] == "warn"
+    assert re.fullmatch(r"fiesta-ha1 is [45]\.\d s behind", found["found"])
+    assert found["remedy"] == "apt install chrony on both"
 
 
 def test_the_key_is_made_once(cluster: Cluster) -> None:

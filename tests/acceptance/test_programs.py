@@ -105,6 +105,25 @@ def test_crm_writes_and_reads_a_configuration(node: Node) -> None:
     assert "ocf:heartbeat:IPaddr2" in shown
 
 
+def test_todays_schema_has_promotable_clones_and_no_masters(node: Node) -> None:
+    state = '<primitive id="state" class="ocf" provider="pacemaker" type="Stateful"/>'
+    promotable = '<nvpair id="promotable" name="promotable" value="true"/>'
+    clone = f'<clone id="ms"><meta_attributes id="meta">{promotable}</meta_attributes>{state}</clone>'
+    property_ = '<nvpair id="off" name="stonith-enabled" value="false"/>'
+    off = f'<crm_config><cluster_property_set id="set">{property_}</cluster_property_set></crm_config>'
+    ends = []
+    for text in (clone, f'<master id="ms">{state}</master>'):
+        script = f"""{ON_PATH}cibadmin --empty > /tmp/cib.xml
+            sed -i -e 's|<crm_config */>|{off}|' -e 's|<resources */>|<resources>{text}</resources>|' /tmp/cib.xml
+            grep -c 'type="Stateful"' /tmp/cib.xml
+            crm_verify --verbose --xml-file /tmp/cib.xml 2>&1"""
+        ends.append(node.run(script, check=False))
+    assert [done.stdout.startswith("1\n") for done in ends] == [True, True]
+    assert ends[0].returncode == 0, ends[0].stdout
+    assert ends[1].returncode != 0
+    assert "master" in ends[1].stdout
+
+
 def test_crm_names_no_place_of_the_distributions_stack(node: Node) -> None:
     programs = "/usr/sbin/(pacemaker|crm|corosync)"
     folders = r"/etc/(corosync|crm|drbd)\b|/var/lib/(pacemaker|corosync|heartbeat)|/usr/share/(crmsh|pacemaker)"

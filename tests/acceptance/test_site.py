@@ -48,6 +48,30 @@ def test_what_only_the_programs_know_is_found(tmp_path: Path) -> None:
         assert words in errors
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("device", "/dev/vgha/lvdrbd0", "would be mounted from under DRBD: /dev/vgha/lvdrbd0 belongs to volume ha0/0"),
+        ("device", "/dev/vgha/meta", "would be mounted from under DRBD: /dev/vgha/meta belongs to volume ha0/2"),
+        ("device", "/dev/drbd0", "say volume = RESOURCE/NUMBER instead of device = /dev/drbd0"),
+        ("volume", "ha0/3", "there is no volume ha0/3"),
+    ],
+)
+def test_a_file_system_on_the_wrong_device_is_refused_before_anything_runs(
+    tmp_path: Path, key: str, value: str, words: str
+) -> None:
+    table: dict[str, Any] = tomllib.loads(EXAMPLE.read_text())
+    table["drbd"][0]["volumes"][2]["meta-disk"] = "/dev/vgha/meta"
+    del table["gfs2"][0]["volume"]
+    table["gfs2"][0][key] = value
+    file = tmp_path / "site.toml"
+    file.write_text("".join(f"{name} = {format_toml(part)}\n" for name, part in table.items()))
+    argv = [str(HAPKG), "site", "check", str(file)]
+    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 14
+    assert words in " ".join(done.stderr.split())
+
+
 def test_the_package_of_a_site_is_built_alone(stack: Stack, tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text(EXAMPLE.read_text().replace("fiestaha", "otherha"))

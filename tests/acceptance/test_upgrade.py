@@ -39,6 +39,22 @@ quorum {
     provider: corosync_votequorum
 }
 """
+BY_HAND = {
+    "/opt/ha/etc/dlm/dlm.conf": "log_debug=1\n",
+    "/opt/ha/etc/drbd.d/ha.res": """resource ha0 {
+    device /dev/drbd0;
+    disk /dev/vgha/lvdrbd0;
+    meta-disk internal;
+    on stranger {
+        address 192.168.132.13:7789;
+    }
+    on other {
+        address 192.168.132.14:7789;
+    }
+}
+""",
+}
+"""What an administrator without a site's package writes beside corosync.conf."""
 UPDATE = "apt-get update -o Dir::Etc::sourcelist=/dev/null -o APT::Get::List-Cleanup=0"
 """The machines' network reaches no archive; their repositories are folders."""
 
@@ -136,6 +152,9 @@ def test_what_removal_and_purge_leave(cluster: Cluster) -> None:
     (machine.root / FOLDER[1:] / "corosync.conf").write_text(ALONE)
     (machine.root / FOLDER[1:] / "authkey").unlink(missing_ok=True)
     machine.run("ha-stack keygen")
+    for path, text in BY_HAND.items():
+        (machine.root / path[1:]).parent.mkdir(exist_ok=True)
+        (machine.root / path[1:]).write_text(text)
     start(machine)
     wait_until(lambda: "Online: [ stranger ]" in machine.tell("crm_mon -1"), "cluster of one", seconds=180)
     daemons = machine.run(DAEMONS).stdout
@@ -150,7 +169,7 @@ def test_what_removal_and_purge_leave(cluster: Cluster) -> None:
     written = set(machine.run(STATE).stdout.splitlines())
     owned = set(machine.run("cat /var/lib/dpkg/info/ha-*.list").stdout.splitlines())
     state = {line for line in written if line.split()[1] not in owned}
-    expected = {f"{FOLDER}/corosync.conf", f"{FOLDER}/authkey", "/opt/ha/var/lib/pacemaker/cib/cib.xml"}
+    expected = {f"{FOLDER}/corosync.conf", f"{FOLDER}/authkey", "/opt/ha/var/lib/pacemaker/cib/cib.xml", *BY_HAND}
     assert expected <= {line.split()[1] for line in state}
     machine.run(f"apt-get remove -y {packages}")
     assert state <= set(machine.run(STATE).stdout.splitlines())
@@ -162,5 +181,5 @@ def test_what_removal_and_purge_leave(cluster: Cluster) -> None:
 
     machine.run("apt-get install -y --allow-downgrades " + " ".join(f"{n}={v}" for n, v in installed.items()))
     assert set(machine.run(STATE).stdout.splitlines()) >= state
-    for name in ("corosync.conf", "authkey"):
-        (machine.root / FOLDER[1:] / name).unlink()
+    for path in (f"{FOLDER}/corosync.conf", f"{FOLDER}/authkey", *BY_HAND):
+        (machine.root / path[1:]).unlink()

@@ -23,6 +23,7 @@ from tests.unit.test_golden import PROJECT
 
 EXAMPLE = tomllib.loads((CHECKOUT / "docs/site.example.toml").read_text())
 ETC = "/opt/ha/etc"
+FILESYSTEM = {"name": "commfs", "mount": "/mnt/fiestacomm"}
 
 
 def write(folder: Path, table: dict[str, Any]) -> Path:
@@ -91,6 +92,9 @@ def render(site: Site) -> dict[str, str]:
         ("drbd.0.volumes.1.number", 0, "volume ha0/0 stands there twice"),
         ("drbd.0.volumes.1.disk", "/dev/vgha/lvdrbd0", "disk /dev/vgha/lvdrbd0 stands there twice"),
         ("drbd.0.volumes.1.disk", "vgha/lv", "must be an absolute path"),
+        ("drbd.0.volumes.1.meta-disk", "/dev/vgha/lvdrbd1", "disk /dev/vgha/lvdrbd1 stands there twice"),
+        ("drbd.0.volumes.1.meta-disk", "/dev/vgha/lvdrbd2", "disk /dev/vgha/lvdrbd2 stands there twice"),
+        ("drbd.0.volumes.1.meta-disk", "external", "must be an absolute path"),
         ("drbd.0.volumes", [], "must not be empty"),
         ("crm", {"extra": "property maintenance-mode=true\n"}, "crm takes one line of properties"),
         ("crm", {"properties": {"stonith-enabled": False}}, "follows from [fencing]"),
@@ -99,6 +103,9 @@ def render(site: Site) -> dict[str, str]:
         ("gfs2.0.volume", "ha0/7", "there is no volume ha0/7"),
         ("gfs2.0.volume", None, "one of them"),
         ("gfs2.0.device", "/dev/sdb", "one of them"),
+        ("gfs2.0", {**FILESYSTEM, "device": "/dev/vgha/lvdrbd1"}, "from under DRBD: /dev/vgha/lvdrbd1 belongs"),
+        ("gfs2.0", {**FILESYSTEM, "device": "/dev/drbd0"}, "instead of device = /dev/drbd0"),
+        ("gfs2.0", {**FILESYSTEM, "device": "/dev/drbd/by-res/ha0/0"}, "say volume = RESOURCE/NUMBER"),
         ("gfs2.0.journals", 1, "1 journals for 2 nodes"),
         ("gfs2.0.lock-table", "otherha:commfs", "must be fiestaha:commfs"),
         ("gfs2.0.mount", "mnt", "must be an absolute path"),
@@ -228,6 +235,16 @@ def test_a_node_learns_what_it_needs(tmp_path: Path) -> None:
     assert facts["tcp_ports"] == [7789, 21064]
     assert facts["prepare"][-1] == "mkfs.gfs2 -p lock_dlm -j 2 -t fiestaha:commfs /dev/drbd0"
     assert set(facts["files"]) == set(files) - {f"{ETC}/ha-stack/site.json"}
+
+
+def test_a_disk_of_meta_data_belongs_to_drbd_alone(tmp_path: Path) -> None:
+    table = change("drbd.0.volumes.1.meta-disk", "/dev/vgha/meta")
+    site = read(tmp_path, table)
+    assert "meta-disk /dev/vgha/meta;" in render(site)[f"{ETC}/drbd.d/ha0.res"]
+    assert "/dev/vgha/meta" in describe_site(site)["devices"]
+    table["gfs2"][0] = {**FILESYSTEM, "device": "/dev/vgha/meta"}
+    with pytest.raises(SiteError, match="from under DRBD: /dev/vgha/meta belongs to volume ha0/1"):
+        read(tmp_path, table)
 
 
 def test_a_cluster_without_disks_needs_little(tmp_path: Path) -> None:
