@@ -14,7 +14,7 @@ import pytest
 from hastack import check, clock, cluster, main, site, upgrade
 from hastack.bootstrap import compare
 from hastack.cluster import Member, Resource, State, find_losses, find_objections, has_quorum_without_one, parse_state
-from hastack.system import Problem, write_file
+from hastack.system import PREFIX, Problem, write_file
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -395,3 +395,13 @@ def test_the_manual_names_every_command_and_option(capsys: pytest.CaptureFixture
         assert word in manual
     for word in ("check", "keygen", "bootstrap", "status", "upgrade-node", "--force", "--json"):
         assert word in manual
+
+
+def test_a_module_that_calls_another_drbdadm_is_named(tmp_path: Path) -> None:
+    parameter = tmp_path / "usermode_helper"
+    assert list(check.judge_helper(parameter)) == []
+    parameter.write_text("/sbin/drbdadm\n")
+    (finding,) = check.judge_helper(parameter)
+    assert finding.found.startswith("drbd calls /sbin/drbdadm, not ")
+    parameter.write_text(f"{PREFIX}/sbin/drbdadm\n")
+    assert list(check.judge_helper(parameter)) == []

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hastack import clock, cluster, upgrade
 from hastack.site import AUTHKEY, CONFIGURATION, Site, read_site
-from hastack.system import DAEMONS, SYSTEMD, Problem, find_outdated, find_pids, list_versions, run
+from hastack.system import DAEMONS, PREFIX, SYSTEMD, Problem, find_outdated, find_pids, list_versions, run
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 _KEY_BYTES = 128
@@ -142,6 +142,17 @@ def _check_files(site: Site) -> Iterator[Finding]:
         yield Finding("configuration", OK, f"{len(site.files)} files as ha-stack-site brought them")
 
 
+def judge_helper(parameter: Path) -> Iterator[Finding]:
+    """What a loaded DRBD module calls when a peer is lost, from its parameter; nothing where it is not loaded.
+
+    A module that was loaded before ha-drbd-utils came, or from an initrd without its modprobe.d file, calls another.
+    """
+    wanted = str(PREFIX / "sbin/drbdadm")
+    if parameter.is_file() and (told := parameter.read_text("utf-8", "replace").strip()) != wanted:
+        text = f"drbd calls {told}, not {wanted}: no handler runs, and a lost peer freezes the disk"
+        yield Finding("module", FAIL, text, f"echo {wanted} > {parameter}; update-initramfs -u")
+
+
 def _check_kernel(site: Site) -> Iterator[Finding]:
     release = os.uname().release
     for module in site.modules:
@@ -156,6 +167,7 @@ def _check_kernel(site: Site) -> Iterator[Finding]:
                 f"kernel {release} has no {module}",
                 "apt install linux-image-amd64; Debian's cloud kernel has none",
             )
+    yield from judge_helper(Path("/sys/module/drbd/parameters/usermode_helper"))
     if "dlm" in site.modules:
         mounts = Path("/proc/mounts").read_text("utf-8", "replace")
         if re.search(r" /sys/kernel/config configfs ", mounts):
