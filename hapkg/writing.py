@@ -64,7 +64,7 @@ def start_writers(scene: Scene, path: str, seconds: int, guests: Sequence[Guest]
 
 def stop_writers(scene: Scene, guest: Guest) -> None:
     """End a node's writer and wait for it."""
-    scene.run(guest, "touch /run/prove-writer.stop; while pgrep -f prove_writer.py >/dev/null; do sleep 0.5; done")
+    scene.run(guest, "touch /run/prove-writer.stop; while pgrep -f '[p]rove_writer' >/dev/null; do sleep 0.5; done")
 
 
 def wait_for_service(scene: Scene, asked: int, before: Sequence[int], seconds: float) -> Guest:
