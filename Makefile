@@ -32,6 +32,7 @@ $(VENV)/.done: pyproject.toml constraints.txt Makefile
 	fi
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(VENV)/bin/python -m compileall -q hapkg
 	touch $@
 
 stack: setup
