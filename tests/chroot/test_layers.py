@@ -17,7 +17,7 @@ from hapkg.control import Suite
 from hapkg.layer import list_layers, provide_layer, sweep
 from hapkg.resolve import resolve
 from tests.chroot.machine import NOTHING, SUITE, Done, Hapkg, find_leftovers, find_processes, wait_until
-from tests.chroot.miniature import LIBRARY, PROGRAM, Miniature, make_package, make_plain_source
+from tests.chroot.miniature import LIBRARY, PROGRAM, SLEEP, Miniature, make_package, make_plain_source
 
 LIBRARY_FILES = ["lib/libone.so.*"]
 HEADER_FILES = ["include/one.h", "lib/libone.so", "lib/pkgconfig/one.pc"]
@@ -168,10 +168,15 @@ def test_two_recipes_with_the_same_dependencies_share_one_layer(hapkg: Hapkg, pr
 def test_a_run_that_was_killed_while_it_made_a_layer_harms_no_other(hapkg: Hapkg, project: Miniature) -> None:
     project.add("early", make_plain_source(), build_depends=["libxml2-dev"])  # no layer of other tests has it
     program = hapkg.on(project.root)
-    running = program.start("build", "early", "--no-lintian")
     log = hapkg.cache / "failed" / SUITE / "ha-early" / "build.log"
-    wait_until(lambda: log.exists() and "Setting up" in log.read_text(), "package set up", seconds=300)
-    assert running.stop(signal.SIGKILL).status == -signal.SIGKILL
+    hang = hapkg.cache / "chroots" / SUITE / "root/etc/apt/apt.conf.d/99hang"
+    hang.write_text(f'DPkg::Post-Invoke {{ "{SLEEP}"; }};\n')  # packages are there, and apt does not come to its end
+    try:
+        running = program.start("build", "early", "--no-lintian")
+        wait_until(lambda: log.exists() and "Setting up" in log.read_text(), "package set up", seconds=300)
+        assert running.stop(signal.SIGKILL).status == -signal.SIGKILL
+    finally:
+        hang.unlink()
     wait_until(lambda: find_processes(hapkg.chroot) == [], "end of the killed run's processes", seconds=60)
     assert len(find_half_made(hapkg.cache)) == 1
     assert [layer for layer in list_layers(hapkg.cache) if "libxml2-dev" in layer.packages] == []
