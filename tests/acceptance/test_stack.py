@@ -127,7 +127,8 @@ def test_nothing_lies_outside_declared_places(node: Node) -> None:
         "/etc/ufw/applications.d/ha-stack",
         "/usr/lib/firewalld/services/ha-stack.xml",
     }
-    more = ("/lib/systemd/system/", "/usr/lib/systemd/system/", "/usr/lib/sysusers.d/ha-", "/usr/lib/tmpfiles.d/ha-")
+    more = ("/lib/systemd/system/", "/usr/lib/systemd/system/", "/usr/lib/modprobe.d/ha-")
+    more += ("/usr/lib/sysusers.d/ha-", "/usr/lib/tmpfiles.d/ha-")
     assert sorted(path for path in files - site if not path.startswith(places + more)) == []
     assert [path for path in files if path.endswith(".la") or "__pycache__" in path] == []
 
