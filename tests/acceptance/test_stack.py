@@ -114,6 +114,7 @@ def test_nothing_lies_outside_declared_places(node: Node) -> None:
         "/usr/share/doc/ha-",
         "/usr/share/lintian/overrides/ha-",
         "/etc/init.d/",
+        "/usr/lib/modprobe.d/ha-",
         "/usr/lib/udev/rules.d/",
     )
     site = {
@@ -127,8 +128,7 @@ def test_nothing_lies_outside_declared_places(node: Node) -> None:
         "/etc/ufw/applications.d/ha-stack",
         "/usr/lib/firewalld/services/ha-stack.xml",
     }
-    more = ("/lib/systemd/system/", "/usr/lib/systemd/system/", "/usr/lib/modprobe.d/ha-")
-    more += ("/usr/lib/sysusers.d/ha-", "/usr/lib/tmpfiles.d/ha-")
+    more = ("/lib/systemd/system/", "/usr/lib/systemd/system/", "/usr/lib/sysusers.d/ha-", "/usr/lib/tmpfiles.d/ha-")
     assert sorted(path for path in files - site if not path.startswith(places + more)) == []
     assert [path for path in files if path.endswith(".la") or "__pycache__" in path] == []
 
