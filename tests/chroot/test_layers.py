@@ -166,13 +166,14 @@ def test_two_recipes_with_the_same_dependencies_share_one_layer(hapkg: Hapkg, pr
 
 
 def test_a_run_that_was_killed_while_it_made_a_layer_harms_no_other(hapkg: Hapkg, project: Miniature) -> None:
-    project.add("early", make_plain_source(), build_depends=["libxml2-dev"])  # no layer of other tests has it
+    project.add("halfway", make_plain_source(), build_depends=["libxml2-dev"])  # no layer of other tests has it
     program = hapkg.on(project.root)
-    log = hapkg.cache / "failed" / SUITE / "ha-early" / "build.log"
+    # A name of its own: the log of a failed build stays, and another test's would be taken for this one's.
+    log = hapkg.cache / "failed" / SUITE / "ha-halfway" / "build.log"
     hang = hapkg.cache / "chroots" / SUITE / "root/etc/apt/apt.conf.d/99hang"
     hang.write_text(f'DPkg::Post-Invoke {{ "{SLEEP}"; }};\n')  # packages are there, and apt does not come to its end
     try:
-        running = program.start("build", "early", "--no-lintian")
+        running = program.start("build", "halfway", "--no-lintian")
         wait_until(lambda: log.exists() and "Setting up" in log.read_text(), "package set up", seconds=300)
         assert running.stop(signal.SIGKILL).status == -signal.SIGKILL
     finally:
@@ -180,7 +181,7 @@ def test_a_run_that_was_killed_while_it_made_a_layer_harms_no_other(hapkg: Hapkg
     wait_until(lambda: find_processes(hapkg.chroot) == [], "end of the killed run's processes", seconds=60)
     assert len(find_half_made(hapkg.cache)) == 1
     assert [layer for layer in list_layers(hapkg.cache) if "libxml2-dev" in layer.packages] == []
-    assert program.succeed("build", "early", "--no-lintian", "--json").endings == {"ha-early": "built"}
+    assert program.succeed("build", "halfway", "--no-lintian", "--json").endings == {"ha-halfway": "built"}
     assert len([layer for layer in list_layers(hapkg.cache) if "libxml2-dev" in layer.packages]) == 1
     assert find_half_made(hapkg.cache) == []
     assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
