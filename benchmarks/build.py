@@ -30,8 +30,9 @@ from typing import Any
 from tables import call, describe_machine, keep, make_table, measure
 
 from hapkg import chroot as chroots
+from hapkg.checkout import find_cache
 from hapkg.chroot import BUILD_FOLDER, Chroot, Session
-from hapkg.config import find_cache, find_project
+from hapkg.config import find_project
 from hapkg.control import SourceName, Suite
 from hapkg.graph import Graph, make_graph
 from hapkg.layer import enter_layer

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hapkg import command
-from hapkg.config import RELEASES
 from hapkg.control import Suite, compare_versions, read_stanzas
 from hapkg.errors import FetchError, ProcessError
 from hapkg.mirror import Mirror, read_apt_options
 from hapkg.store import file_digest
 from hapkg.upstream import DebianOrigin, DebianPatch
+from hapkg.version import RELEASES
 
 FINAL = "asking again will not help"
 """The hint of a failure that another attempt would only repeat."""

@@ -1,23 +1,19 @@
-"""hapkg build-all, build, lock."""
+"""hapkg build-all, build, plan, lock: what is built, and what would be."""
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hapkg import pipeline, show
-from hapkg.chroot_commands import make_chroot
+from hapkg import chroot as chroots
+from hapkg import settled, show
 from hapkg.context import Context
 from hapkg.errors import UsageError
-from hapkg.kernel import check_kernels, needs_chroot
 from hapkg.options import (
+    BuildOptions,
     CcacheOption,
     JobsOption,
     JsonOption,
@@ -29,10 +25,7 @@ from hapkg.options import (
     SuiteOption,
     TestsOption,
 )
-from hapkg.pipeline import Outcome
-from hapkg.plan_commands import pick
-from hapkg.times import Recorder
-from hapkg.workshop import count_cores, make_plan, open_workshop, read_architecture, take_snapshots
+from hapkg.outcome import Outcome
 
 app = typer.Typer()
 
@@ -61,20 +54,18 @@ def build_all(
     as_json: JsonOption = False,
 ) -> None:
     """Build every recipe, each in a clean chroot, reusing what did not change."""
-    _build(
-        context.obj,
-        None,
-        suite,
-        jobs,
-        keep_going,
-        mirror,
-        lintian,
-        as_json,
+    wish = BuildOptions(
+        suite=suite,
+        jobs=jobs,
+        keep_going=keep_going,
+        mirror=mirror,
+        lintian=lintian,
         tests=tests,
         ccache=ccache,
         site=site,
         retry=retry,
     )
+    _build(context.obj, wish, as_json)
 
 
 @app.command()
@@ -98,21 +89,50 @@ def build(
     """Build the named recipes and what they need."""
     if ref and not origin:
         raise UsageError("--ref needs --origin", hint="say --origin git or --origin hg")
-    _build(
-        context.obj,
-        names,
-        suite,
-        jobs,
-        keep_going,
-        mirror,
-        lintian,
-        as_json,
+    wish = BuildOptions(
+        names=names,
+        suite=suite,
+        jobs=jobs,
+        keep_going=keep_going,
+        mirror=mirror,
+        lintian=lintian,
         tests=tests,
         ccache=ccache,
         site=site,
         origin=origin,
         ref=ref,
+        retry=True,
     )
+    _build(context.obj, wish, as_json)
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    names: NamesArgument = None,
+    suite: SuiteOption = None,
+    site: SiteOption = None,
+    why: Annotated[bool, typer.Option("--why", help="Name every input that changed, old and new.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what build-all would do, and why. Builds nothing."""
+    store = context.obj.store
+    steps = settled.recall(store, context.obj.root, suite) if not names and not site else ()
+    if not steps:
+        from hapkg.plan_commands import open_suite, pick  # noqa: PLC0415
+        from hapkg.workshop import make_plan  # noqa: PLC0415
+
+        workshop = open_suite(context, suite, site)
+        steps = make_plan(workshop, pick(workshop, names))
+    if as_json:
+        show.print_json([show.describe_step(step) for step in steps])
+    elif why:
+        show.print_reasons(steps)
+    else:
+        show.print_table(
+            ("source", "action", "version", "reason"),
+            [(s.source, s.action, s.version or "?", s.reason) for s in steps],
+        )
 
 
 @app.command()
@@ -120,57 +140,21 @@ def lock(
     context: typer.Context, names: NamesArgument = None, suite: SuiteOption = None, mirror: MirrorOption = None
 ) -> None:
     """Write down exactly what a suite is built from; from then on build-all refuses anything else."""
+    from hapkg.pipeline import make_lock  # noqa: PLC0415
+    from hapkg.plan_commands import pick  # noqa: PLC0415
+    from hapkg.workshop import open_workshop  # noqa: PLC0415
+
     workshop = open_workshop(context.obj.project, context.obj.store, suite, mirror)
     with context.obj.store.lock():
-        show.say(f"wrote {pipeline.make_lock(workshop, pick(workshop, names))}")
+        show.say(f"wrote {make_lock(workshop, pick(workshop, names))}")
 
 
-def _build(
-    context: Context,
-    names: Sequence[str] | None,
-    suite: str | None,
-    jobs: int | None,
-    keep_going: bool,
-    archive: str | None,
-    lintian: bool,
-    as_json: bool,
-    *,
-    tests: bool = True,
-    ccache: bool | None = None,
-    site: Path | None = None,
-    origin: Repository | None = None,
-    ref: str | None = None,
-    retry: bool = False,
-) -> None:
-    if needs_chroot(context.project.settings, context.project.pick_suite(suite), context.store.root):
-        make_chroot(context.store, context.project.pick_suite(suite), archive)
-    workshop = replace(
-        open_workshop(context.project, context.store, suite, archive, site),
-        lintian=lintian,
-        tests=tests,
-        ccache=context.project.settings.ccache if ccache is None else ccache,
-    )
-    targets = pick(workshop, names)
-    check_kernels([workshop.recipes[name] for name in targets], workshop.suite, context.store.root, read_architecture())
-    outcomes: list[Outcome] = []
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(context.store.lock())
-        for recipe in workshop.recipes.values():
-            for warning in recipe.site.warnings if recipe.site else ():
-                show.say(f"site: {warning}")
-        if origin:
-            workshop = take_snapshots(workshop, targets, origin, ref)
-        steps = make_plan(workshop, targets, hasty=True)
-        board = stack.enter_context(show.Board(steps))
-        recorder = Recorder(time.monotonic(), workshop.suite, jobs or count_cores(), workshop.graph.needs)
-        stack.callback(recorder.save, context.store.root)
-        for event in pipeline.run(
-            workshop, targets, jobs=jobs or count_cores(), keep_going=keep_going, plan=steps, retry=bool(names) or retry
-        ):
-            board.tell(event)
-            recorder.tell(event)
-            if isinstance(event, Outcome):
-                outcomes.append(event)
+def _build(context: Context, wish: BuildOptions, as_json: bool) -> None:
+    outcomes = _reuse(context, wish.suite) if wish.whole else ()
+    if not outcomes:
+        from hapkg.running import build  # noqa: PLC0415 - what it brings takes longer than to find that it is not needed
+
+        outcomes = build(context, wish)
     if as_json:
         show.print_json([show.describe_outcome(outcome) for outcome in outcomes])
     else:
@@ -180,3 +164,18 @@ def _build(
         show.print_error(error)
     if failed:
         raise typer.Exit(failed[0].exit_code)
+
+
+def _reuse(context: Context, suite: str | None) -> Sequence[Outcome]:
+    """What a run of all recipes finds to do where nothing changed since one that had nothing to do; else ()."""
+    if not settled.has_note(context.store, context.root, suite):
+        return ()
+    outcomes: list[Outcome] = []
+    with context.store.lock(), show.Board(()) as board:
+        if steps := settled.recall(context.store, context.root, suite):
+            context.store.reclaim()
+            chroots.reclaim(context.store.root)
+            for step in steps:
+                outcomes.append(settled.reuse(context.store, step))
+                board.tell(outcomes[-1])
+    return outcomes

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperGroup, TyperOption
 from typer.main import get_group
 
 from hapkg import __version__
@@ -29,7 +29,7 @@ COMMANDS = {
     "prove": "prove_commands",
     "build-all": "build_commands",
     "build": "build_commands",
-    "plan": "plan_commands",
+    "plan": "build_commands",
     "times": "upkeep_commands",
     "list": "plan_commands",
     "show": "plan_commands",
@@ -51,6 +51,24 @@ GROUPS = {
 
 # Typer brings its own click and names the base of its usage errors nowhere in public.
 _CommandLineProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+_check: Any = TyperOption.process_value
+
+
+def _process(option: Any, context: Any, value: Any) -> Any:
+    """What an option's value becomes. typer asks pydantic even of one that is not given, or that may be any word.
+
+    That takes longer than most commands, so these do without.
+    """
+    if option.nargs == 1 and not option.multiple and not option.required:
+        plain = type(value) is str and option.type_descriptor.annotation is str
+        if value is None or plain:
+            return option.callback(context, option, value) if option.callback else value
+    return _check(option, context, value)
+
+
+setattr(TyperOption, "process_value", _process)  # noqa: B010 - typer builds its options itself
 
 
 class Commands(TyperGroup):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +10,10 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hapkg.checkout import SITE_FILE, find_settings
 from hapkg.control import Suite, is_line
 from hapkg.errors import ConfigError, HapkgError, UsageError, did_you_mean
-
-RELEASES: dict[str, int] = {"bookworm": 12, "trixie": 13, "forky": 14}
-"""Debian's release number of every suite hapkg knows: the order of suites in versions."""
+from hapkg.version import RELEASES
 
 
 def check_line(value: str) -> str:
@@ -133,7 +130,7 @@ class Project:
     @property
     def site_file(self) -> Path:
         """The site file that is used when none is named; there need be none."""
-        return self.root / "site.toml"
+        return self.root / SITE_FILE
 
     @property
     def repository(self) -> Path:
@@ -154,49 +151,10 @@ class Project:
 
 
 def find_project(start: Path) -> Project:
-    """The project that start lies in: the nearest folder upwards whose pyproject.toml has a [tool.hapkg] table."""
-    for folder in (start.resolve(), *start.resolve().parents):
-        file = folder / "pyproject.toml"
-        if file.is_file():
-            tool = read_toml(file, ConfigError).get("tool")
-            table = tool.get("hapkg") if isinstance(tool, dict) else None
-            if table is not None:
-                settings = parse_table(Settings, table, where=f"{file} [tool.hapkg]", error=ConfigError)
-                return Project(root=folder, settings=settings)
-    raise ConfigError(
-        f"no project found from {start} upwards",
-        hint="run inside a checkout, or name it with --project; its pyproject.toml needs a [tool.hapkg] table",
-    )
-
-
-def find_cache(option: Path | None) -> Path:
-    """The state folder: the option, $HAPKG_CACHE, or $XDG_CACHE_HOME/hapkg."""
-    if option is not None:
-        return option.absolute()
-    if named := os.environ.get("HAPKG_CACHE"):
-        return Path(named).absolute()
-    return _find_base("XDG_CACHE_HOME", ".cache") / "hapkg"
-
-
-def find_keys() -> Path:
-    """Where hapkg's own signing key lives: not in the cache, because a key cannot be made again."""
-    if named := os.environ.get("HAPKG_KEYS"):
-        return Path(named).absolute()
-    return _find_base("XDG_DATA_HOME", ".local/share") / "hapkg" / "keys"
-
-
-def read_toml(file: Path, error: type[HapkgError]) -> dict[str, Any]:
-    """A TOML file as a dictionary; whatever is wrong with it is raised as the given error."""
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError as cause:
-        raise error(f"{file} does not exist") from cause
-    except OSError as cause:
-        raise error(f"{file} cannot be read: {cause.strerror}") from cause
-    except UnicodeDecodeError as cause:
-        raise error(f"{file} is not UTF-8 text", hint=f"byte {cause.start} is the first that is not") from cause
-    except (ValueError, RecursionError) as cause:  # beyond TOMLDecodeError: a number or a nesting without end
-        raise error(f"{file} is not valid TOML: {cause}") from cause
+    """The project that start lies in. Raises ConfigError where there is none, and for wrong settings."""
+    root, table = find_settings(start)
+    where = f"{root / 'pyproject.toml'} [tool.hapkg]"
+    return Project(root=root, settings=parse_table(Settings, table, where=where, error=ConfigError))
 
 
 def parse_table(
@@ -215,12 +173,6 @@ def parse_table(
         (first, hint), rest = faults[0], faults[1:]
         details = [f"also: {text}" + (f" ({more})" if more else "") for text, more in rest]
         raise error(f"{where}: {first}", details=details, hint=hint) from None
-
-
-def _find_base(variable: str, fallback: str) -> Path:
-    """A base folder of the XDG specification, which says to ignore a relative one."""
-    named = Path(os.environ.get(variable, ""))
-    return named if named.is_absolute() else Path.home() / fallback
 
 
 def _describe(model: type[Table], fault: Any) -> tuple[str, str]:

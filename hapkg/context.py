@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hapkg.config import Project, find_cache, find_project
+from hapkg.checkout import find_cache, find_settings
 from hapkg.store import Store
+
+if TYPE_CHECKING:
+    from hapkg.config import Project
 
 
 class Context:
@@ -16,6 +20,13 @@ class Context:
         self.store = Store(root=find_cache(cache))
 
     @property
+    def root(self) -> Path:
+        """The checkout that --project or the current folder lies in; nobody has looked at its settings yet."""
+        return find_settings(self._start or Path.cwd())[0]
+
+    @property
     def project(self) -> Project:
-        """The project that --project or the current folder lies in."""
+        """The same with its settings."""
+        from hapkg.config import find_project  # noqa: PLC0415 - checking settings takes time, and not all need them
+
         return find_project(self._start or Path.cwd())

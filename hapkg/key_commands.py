@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hapkg import keys, show
-from hapkg.config import find_keys
+from hapkg.checkout import find_keys
 from hapkg.errors import RepositoryError, UsageError
 from hapkg.keys import Key
 from hapkg.options import JsonOption

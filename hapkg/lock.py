@@ -14,18 +14,21 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from hapkg import disk
-from hapkg.config import Table, parse_table, read_toml
+from hapkg.checkout import read_toml
+from hapkg.config import Table, parse_table
 from hapkg.control import SourceName, Suite
 from hapkg.errors import IntegrityError
-from hapkg.origin import Tarball, describe_origin
 from hapkg.recipe import Recipe
 from hapkg.store import file_digest
-from hapkg.upstream import RepositoryOrigin, Sha256
+from hapkg.upstream import RepositoryOrigin, Sha256, describe_origin
+
+if TYPE_CHECKING:  # at work it is needed where something is fetched
+    from hapkg.origin import Tarball
 
 COMPARED = ("version", "sha256", "tree", "signer", "patches")
 

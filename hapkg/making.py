@@ -27,7 +27,8 @@ from hapkg.errors import HapkgError, Interrupted, MachineError
 from hapkg.health import check_packages
 from hapkg.jobserver import Jobserver
 from hapkg.layer import provide_layer
-from hapkg.lock import check_entry, check_recipe, make_entry
+from hapkg.lock import check_entry, make_entry
+from hapkg.machine import read_architecture
 from hapkg.memory import Gauge
 from hapkg.origin import Tarball, fetch, fetch_patch
 from hapkg.plan import Action, Step
@@ -36,7 +37,7 @@ from hapkg.resolve import resolve
 from hapkg.source import SourcePackage, lay_out, make_source_package
 from hapkg.store import TARBALLS, Artifact, file_digest
 from hapkg.template import DebianFolder
-from hapkg.workshop import Workshop, decide_step, find_relations, find_stack, read_architecture, render
+from hapkg.workshop import Workshop, check_pins, decide_step, find_relations, find_stack, render
 
 _STORED_SUFFIXES = (".deb", ".changes", ".buildinfo", ".dsc", ".txt", *TARBALLS)
 
@@ -227,15 +228,6 @@ def describe(making: Making, cause: HapkgError | OSError) -> HapkgError:
                 file.writelines(f"{line}\n" for line in (f"error: {error.brief}", *error.details))
         faults.remember(log.parent, making.step.key if making.step else None, error)
     return error
-
-
-def check_pins(workshop: Workshop, recipe: Recipe) -> None:
-    """Refuse a recipe that asks for something else than the suite's lock says, also where a build of it is reused.
-
-    A snapshot was asked for by name: it is never locked.
-    """
-    if workshop.lock is not None and not recipe.native and recipe.name not in workshop.snapshots:
-        check_recipe(workshop.lock, recipe)
 
 
 def _make_stand_in(workshop: Workshop, recipe: Recipe) -> Artifact:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -41,3 +43,28 @@ SiteOption = Annotated[
     Path | None, typer.Option("--site", help="Site file [default: the checkout's site.toml, if any].", metavar="FILE")
 ]
 WaitOption = Annotated[float, typer.Option(help="Seconds to wait while another one publishes.", min=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """What the command line says of a build."""
+
+    suite: str | None
+    jobs: int | None
+    keep_going: bool
+    mirror: str | None
+    lintian: bool
+    tests: bool
+    ccache: bool | None
+    site: Path | None
+    retry: bool
+    """Whether what failed before with the same inputs is built again."""
+    names: Sequence[str] = ()
+    """None named: all recipes."""
+    origin: str | None = None
+    ref: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the stack as the recipes have it, and nothing else."""
+        return not self.names and self.tests and self.site is None

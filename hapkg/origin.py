@@ -22,11 +22,11 @@ from hapkg.store import file_digest
 from hapkg.upstream import (
     DebianOrigin,
     DebianPatch,
-    Origin,
     RemotePatch,
     RepositoryOrigin,
     TarballOrigin,
     UrlPatch,
+    describe_origin,
 )
 from hapkg.vcs import Commit, archive_commit, find_commit
 
@@ -52,17 +52,6 @@ class Tarball:
     """What went wrong with origins that were asked before."""
     signer: str = ""
     """Whose signature was checked: a fingerprint, or name and fingerprint of an SSH key."""
-
-
-def describe_origin(origin: Origin | RemotePatch) -> str:
-    """An origin in words."""
-    if isinstance(origin, DebianPatch):
-        return f"{origin.file} of Debian's {origin.package} {origin.version}"
-    if isinstance(origin, RepositoryOrigin):
-        return f"upstream's {origin.type} repository"
-    if isinstance(origin, DebianOrigin):
-        return f"Debian orig of {origin.package} {origin.version}"
-    return origin.url
 
 
 def fetch_commit(recipe: Recipe, commit: Commit, cache: Path) -> Tarball:

@@ -13,14 +13,15 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hapkg.config import RELEASES
 from hapkg.control import BinaryName, SourceName, Suite, parse_relation_names
-from hapkg.recipe import Recipe
 from hapkg.store import Artifact
-from hapkg.template import DebianFolder
-from hapkg.version import Version
+from hapkg.version import RELEASES, Version
+
+if TYPE_CHECKING:  # whoever only tells a step needs neither
+    from hapkg.recipe import Recipe
+    from hapkg.template import DebianFolder
 
 KEY_FORMAT = 2
 """Raised when hapkg itself changes how packages come out, so that everything is rebuilt once."""

@@ -1,4 +1,4 @@
-"""hapkg plan, list, show, logs: what there is, and what a build would do."""
+"""hapkg list, show, logs: what there is."""
 
 from __future__ import annotations
 
@@ -11,35 +11,12 @@ import typer
 from hapkg import show
 from hapkg.control import SourceName
 from hapkg.errors import UsageError
-from hapkg.options import JsonOption, NamesArgument, SiteOption, SuiteOption
+from hapkg.options import JsonOption, SuiteOption
 from hapkg.recipe import Recipe, find_recipe
 from hapkg.store import Artifact
-from hapkg.workshop import Workshop, make_plan, open_workshop
+from hapkg.workshop import Workshop, open_workshop
 
 app = typer.Typer()
-
-
-@app.command()
-def plan(
-    context: typer.Context,
-    names: NamesArgument = None,
-    suite: SuiteOption = None,
-    site: SiteOption = None,
-    why: Annotated[bool, typer.Option("--why", help="Name every input that changed, old and new.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Show what build-all would do, and why. Builds nothing."""
-    workshop = open_suite(context, suite, site)
-    steps = make_plan(workshop, pick(workshop, names))
-    if as_json:
-        show.print_json([show.describe_step(step) for step in steps])
-    elif why:
-        show.print_reasons(steps)
-    else:
-        show.print_table(
-            ("source", "action", "version", "reason"),
-            [(s.source, s.action, s.version or "?", s.reason) for s in steps],
-        )
 
 
 @app.command("list")

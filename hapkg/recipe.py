@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from hapkg.config import Line, Project, Table, check_line, parse_table, read_toml
+from hapkg.checkout import read_toml
+from hapkg.config import Line, Project, Table, check_line, parse_table
 from hapkg.control import BinaryName, SourceName, is_relation, parse_relation_names
 from hapkg.dep3 import PatchHeader, read_header
 from hapkg.errors import RecipeError, UsageError, did_you_mean

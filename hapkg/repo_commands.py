@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from hapkg import repository, retention, show
+from hapkg.checkout import find_keys
 from hapkg.client import find_url
-from hapkg.config import Project, find_keys
+from hapkg.config import Project
 from hapkg.control import Suite
 from hapkg.errors import IntegrityError, UsageError
 from hapkg.history import compare, find_missing, find_snapshot, list_snapshots, read_snapshot

@@ -15,19 +15,18 @@ from urllib.parse import quote
 
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError
-from hapkg.origin import describe_origin
-from hapkg.pipeline import Ending, Outcome, Progress
+from hapkg.outcome import Ending, Outcome, Progress
 from hapkg.plan import Action, Step
-from hapkg.recipe import OwnPatch, Recipe
-from hapkg.records import Record, order_phases
 from hapkg.store import Artifact
-from hapkg.upstream import RemotePatch
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
+    from hapkg.recipe import OwnPatch, Recipe
+    from hapkg.records import Record
     from hapkg.repository import Publication
+    from hapkg.upstream import RemotePatch
 
 _COLOURS = {Ending.BUILT: "green", Ending.REUSED: "cyan", Ending.FAILED: "red", Ending.SKIPPED: "yellow"}
 
@@ -106,6 +105,8 @@ def describe_step(step: Step) -> dict[str, Any]:
 
 def print_times(record: Record) -> None:
     """The table of a run, its critical path, and what that path's time was spent on."""
+    from hapkg.records import order_phases  # noqa: PLC0415
+
     rows = sorted((times for times in record.sources if times.spans), key=lambda times: times.spans[0].start)
     phases = order_phases([span.phase for times in rows for span in times.spans])
     head = ("source", "ending", "start", "end", "memory", *phases)
@@ -178,6 +179,8 @@ def print_json(value: object) -> None:
 
 def describe_recipe(chosen: Recipe, needs: Sequence[SourceName], last: Artifact | None) -> dict[str, Any]:
     """What there is to know about a recipe, in the order to show it."""
+    from hapkg.upstream import describe_origin  # noqa: PLC0415
+
     return {
         "source": chosen.source,
         "version": f"{chosen.version}, revision {chosen.revision}",
@@ -203,6 +206,8 @@ def _describe_signature(recipe: Recipe) -> str | None:
 
 
 def _describe_remote(patch: RemotePatch) -> dict[str, Any]:
+    from hapkg.upstream import describe_origin  # noqa: PLC0415
+
     return {"name": patch.name, "origin": describe_origin(patch), "fixes": list(patch.fixes)}
 
 

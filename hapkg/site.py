@@ -9,7 +9,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from hapkg.config import parse_table, read_toml
+from hapkg.checkout import read_toml
+from hapkg.config import parse_table
 from hapkg.errors import SiteError, did_you_mean
 from hapkg.site_tables import ClusterTable, Crm, Dlm, Drbd, Fencing, Gfs2, Logging, Node, Quorum, SiteTable, Volume
 

@@ -10,6 +10,7 @@ runs/<time>.json            when each source of a run was in which phase (writte
 jobs/                       fifos of running builds (written by jobserver)
 ccache/<suite>/<source>.tar what ccache keeps for a recipe (written by ccache)
 templates/                  templates of debian/, compiled (written by template)
+settled/                    what runs that had nothing to do looked at (written by settled)
 builds/<key>/               finished builds: artifact.json, packages, log
 failed/<suite>/<source>/    the last failure of a source: build.log
 work/                       scratch, emptied at every start
@@ -70,6 +71,11 @@ class Artifact:
         """The build's log."""
         return self.folder / LOG_NAME
 
+    @property
+    def description(self) -> Path:
+        """The file that says all this; its time is when the build was used last."""
+        return self.folder / _DESCRIPTION
+
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
@@ -86,6 +92,11 @@ class Store:
     def templates(self) -> Path:
         """Compiled templates."""
         return self.root / "templates"
+
+    @property
+    def settled(self) -> Path:
+        """Notes of runs that had nothing to do."""
+        return self.root / "settled"
 
     def failure_log(self, suite: Suite, source: SourceName) -> Path:
         """Where the log of a failing build is written."""
@@ -149,7 +160,7 @@ class Store:
 
     def touch(self, artifact: Artifact) -> None:
         """Remember that a build was used just now: it becomes the newest of its source."""
-        os.utime(artifact.folder / _DESCRIPTION)
+        os.utime(artifact.description)
 
     def remove_build(self, artifact: Artifact) -> None:
         """Forget a finished build: renamed first, so that half of one is never seen."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hapkg import disk
 from hapkg.control import SourceName
-from hapkg.pipeline import Ending, Outcome, Progress
+from hapkg.outcome import Ending, Outcome, Progress
 from hapkg.records import CREATE, WAIT, Record, SourceTimes, Span
 
 KEPT_RECORDS = 50

@@ -13,7 +13,7 @@ from hapkg.control import SourceName
 from hapkg.layer import list_layers, put_aside, sweep
 from hapkg.store import Store
 
-_ALL = ("failed", "sources", "archives", "logs", "resolved", "runs", "ccache", "templates")
+_ALL = ("failed", "sources", "archives", "logs", "resolved", "runs", "ccache", "templates", "settled")
 
 
 def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int:

@@ -177,3 +177,14 @@ class UrlPatch(Table):
 
 
 RemotePatch = Annotated[DebianPatch | UrlPatch, Field(discriminator="type")]
+
+
+def describe_origin(origin: Origin | RemotePatch) -> str:
+    """An origin in words."""
+    if isinstance(origin, DebianPatch):
+        return f"{origin.file} of Debian's {origin.package} {origin.version}"
+    if isinstance(origin, RepositoryOrigin):
+        return f"upstream's {origin.type} repository"
+    if isinstance(origin, DebianOrigin):
+        return f"Debian orig of {origin.package} {origin.version}"
+    return origin.url

@@ -14,6 +14,8 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
+RELEASES: dict[str, int] = {"bookworm": 12, "trixie": 13, "forky": 14}
+"""Debian's release number of every suite hapkg knows: the order of suites in versions."""
 _UPSTREAM = re.compile(r"[0-9][A-Za-z0-9.+~]*\Z")
 _BUILT = re.compile(
     r"(?P<upstream>[0-9][A-Za-z0-9.+~]*?)(?:-(?P<revision>[1-9][0-9]*))?"

@@ -5,10 +5,7 @@ Reads the store, the recipes and the published repository; changes nothing.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hapkg import chroot as chroots
-from hapkg import command
 from hapkg.chroot import Chroot
 from hapkg.config import Project
 from hapkg.control import BinaryName, SourceName, Suite
@@ -24,7 +20,8 @@ from hapkg.errors import BuildError, RepositoryError
 from hapkg.graph import Graph, make_graph
 from hapkg.history import read_held
 from hapkg.kernel import add_packages
-from hapkg.lock import Lock, read_lock
+from hapkg.lock import Lock, check_recipe, read_lock
+from hapkg.machine import count_cores, read_architecture
 from hapkg.mirror import Mirror, find_mirror
 from hapkg.plan import PLACEHOLDER, Action, Release, Step, decide, defer, find_visible, make_inputs
 from hapkg.recipe import Recipe, Style, read_recipes
@@ -37,8 +34,6 @@ if TYPE_CHECKING:  # at work they are needed by few commands, and they take time
     from hapkg.origin import Tarball
     from hapkg.repository import Upload
     from hapkg.vcs import Commit
-
-_DPKG = re.compile(r"^Package: dpkg\n(?:.+\n)*?Architecture: (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +228,15 @@ def collect_uploads(workshop: Workshop) -> tuple[Upload, ...]:
     )
 
 
+def check_pins(workshop: Workshop, recipe: Recipe) -> None:
+    """Refuse a recipe that asks for something else than the suite's lock says, also where a build of it is reused.
+
+    A snapshot was asked for by name: it is never locked.
+    """
+    if workshop.lock is not None and not recipe.native and recipe.name not in workshop.snapshots:
+        check_recipe(workshop.lock, recipe)
+
+
 def decide_step(
     workshop: Workshop,
     recipe: Recipe,
@@ -326,20 +330,3 @@ def render(
         versions=versions,
         compiled=workshop.store.templates,
     )
-
-
-@functools.cache
-def read_architecture() -> str:
-    """Debian's name of this machine's architecture: that of the dpkg that is installed.
-
-    Read where dpkg keeps it, because a process takes a tenth of a second.
-    """
-    with contextlib.suppress(OSError):
-        if found := _DPKG.search(Path("/var/lib/dpkg/status").read_text("utf-8", "replace")):
-            return found[1]
-    return command.run(["dpkg", "--print-architecture"]).output.strip()
-
-
-def count_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -10,8 +10,8 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from hapkg.config import RELEASES
 from hapkg.control import parse_relation_names, read_deb_control, read_file_names
+from hapkg.version import RELEASES
 from tests.chroot.conftest import Built
 from tests.chroot.machine import SUITE, Hapkg
 

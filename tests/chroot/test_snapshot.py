@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.config import RELEASES
 from hapkg.control import compare_versions
+from hapkg.version import RELEASES
 from tests.chroot.machine import SUITE, Hapkg
 from tests.chroot.miniature import Miniature, make_package, make_plain_source
 from tests.chroot.test_build import read_content

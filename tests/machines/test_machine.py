@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.config import find_cache
+from hapkg.checkout import find_cache
 from hapkg.control import Suite
 from hapkg.errors import ProofError
 from hapkg.guest import Guest, probe_accelerator

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.config import Project, Settings, find_cache, find_keys, find_project
+from hapkg.checkout import find_cache, find_keys
+from hapkg.config import Project, Settings, find_project
 from hapkg.errors import ConfigError, UsageError
 from tests.unit.samples import CHECKOUT, MAINTAINER, SETTINGS, format_toml
 

@@ -16,9 +16,9 @@ import pytest
 
 from hapkg import command, origin
 from hapkg.errors import FetchError, HapkgError, IntegrityError, Interrupted, MachineError, SourceError, UsageError
-from hapkg.origin import Tarball, describe_origin, fetch, fetch_patch
+from hapkg.origin import Tarball, fetch, fetch_patch
 from hapkg.recipe import Recipe
-from hapkg.upstream import DebianOrigin
+from hapkg.upstream import DebianOrigin, describe_origin
 from tests.unit.samples import AUTOTOOLS, make_recipe_from
 
 CONTENT = gzip.compress(b"upstream's code", mtime=0)

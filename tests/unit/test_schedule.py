@@ -10,8 +10,8 @@ import pytest
 from hapkg.control import SourceName, Suite
 from hapkg.errors import UsageError
 from hapkg.graph import make_graph
+from hapkg.outcome import Ending, Outcome, Progress
 from hapkg.phases import follow
-from hapkg.pipeline import Ending, Outcome, Progress
 from hapkg.records import CREATE, WAIT, order_phases, pick_record, read_records
 from hapkg.schedule import UNKNOWN_BYTES, UNKNOWN_SECONDS, Measured, find_measured, fits, measure_paths
 from hapkg.store import Artifact

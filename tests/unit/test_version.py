@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hapkg.config import RELEASES
 from hapkg.control import compare_versions
-from hapkg.version import Version, is_upstream_version, make_snapshot
+from hapkg.version import RELEASES, Version, is_upstream_version, make_snapshot
 
 COMMIT = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
 

@@ -14,11 +14,12 @@ from hapkg import resolve
 from hapkg.chroot import Chroot
 from hapkg.config import find_project
 from hapkg.control import BinaryName, SourceName, Suite
+from hapkg.machine import read_architecture
 from hapkg.plan import PLACEHOLDER, make_key
 from hapkg.resolve import recall
 from hapkg.store import Artifact, Store
 from hapkg.template import render_debian
-from hapkg.workshop import Workshop, collect_inputs, find_relations, open_workshop, read_architecture, render
+from hapkg.workshop import Workshop, collect_inputs, find_relations, open_workshop, render
 from tests.unit.samples import CHECKOUT
 
 BOOKWORM = Suite("bookworm")
