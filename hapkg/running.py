@@ -10,10 +10,11 @@ from dataclasses import replace
 from hapkg import pipeline, show
 from hapkg.chroot_commands import make_chroot
 from hapkg.context import Context
+from hapkg.errors import HapkgError
 from hapkg.kernel import check_kernels, needs_chroot
 from hapkg.machine import count_cores, read_architecture
 from hapkg.options import BuildOptions
-from hapkg.outcome import Outcome
+from hapkg.outcome import Ending, Outcome
 from hapkg.plan_commands import pick
 from hapkg.settled import View, remember
 from hapkg.times import Recorder
@@ -60,6 +61,12 @@ def build(context: Context, wish: BuildOptions) -> Sequence[Outcome]:
             recorder.tell(event)
             if isinstance(event, Outcome):
                 outcomes.append(event)
-        if seen and pipeline.is_settled(workshop, steps):
-            remember(view, seen, wish.suite, steps)
+        if wish.whole and {outcome.ending for outcome in outcomes} <= {Ending.BUILT, Ending.REUSED}:
+            with contextlib.suppress(HapkgError):  # what was changed for the worse meanwhile is told by the next run
+                if any(outcome.ending is Ending.BUILT for outcome in outcomes):
+                    seen = view.look()
+                    workshop = open_workshop(project, store, wish.suite, wish.mirror)
+                    steps = make_plan(workshop, list(workshop.recipes), hasty=True)
+                if pipeline.is_settled(workshop, steps):
+                    remember(view, seen, wish.suite, steps)
     return outcomes

@@ -1,9 +1,9 @@
-"""What a run that had nothing to do looked at, so that the next one need not work it out again.
+"""What a run looked at that left nothing to do, so that the next one need not work it out again.
 
 A plan follows from what lies on the disk: the checkout, hapkg itself and the libraries it uses, the base chroot, apt's
-answers, the repository, the finished builds. A run that reuses everything writes a note: a digest of all that, and
-which builds they are. As long as the digest is the same, a run takes the builds from the note. What it does with them
-is what it always does: reuse(). With any other digest the note is as good as absent, and the plan is made.
+answers, the repository, the finished builds. A run that leaves everything built writes a note: a digest of all that,
+and which builds they are. As long as the digest is the same, a run takes the builds from the note. What it does with
+them is what it always does: reuse(). With any other digest the note is as good as absent, and the plan is made.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def has_note(store: Store, root: Path, asked: str | None) -> bool:
 
 
 def remember(view: View, seen: str, asked: str | None, plan: Sequence[Step]) -> None:
-    """Note the plan of a run that reused everything, and saw this before it began. The caller holds the lock.
+    """Note a plan that reuses everything, made by who saw this before. The caller holds the lock.
 
-    Where something changed meanwhile, nothing is noted: nobody knows which of both the run has seen.
+    Where something changed meanwhile, nothing is noted: nobody knows which of both the plan was made from.
     """
     if seen and seen == view.look():
         note = {

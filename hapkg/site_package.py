@@ -8,13 +8,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from hapkg.config import Project
 from hapkg.control import SourceName
 from hapkg.errors import SiteError
 from hapkg.recipe import CopyrightFiles, LintianOverride, Package, Recipe, Style
-from hapkg.site import Site
 from hapkg.template import render_site
+
+if TYPE_CHECKING:  # who only asks for the package's name has no site
+    from hapkg.site import Site
 
 _DATE = datetime(2026, 1, 1, tzinfo=UTC)
 """A site file has no date, and what is built from it must not depend on the day."""

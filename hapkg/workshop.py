@@ -26,6 +26,7 @@ from hapkg.mirror import Mirror, find_mirror
 from hapkg.plan import PLACEHOLDER, Action, Release, Step, decide, defer, find_visible, make_inputs
 from hapkg.recipe import Recipe, Style, read_recipes
 from hapkg.resolve import choose_relations, read_relations, recall, resolve
+from hapkg.settled import recall as recall_plan
 from hapkg.store import TARBALLS, Artifact, Store
 from hapkg.template import DebianFolder, render_debian
 from hapkg.version import make_snapshot
@@ -211,7 +212,7 @@ def collect_uploads(workshop: Workshop) -> tuple[Upload, ...]:
     """
     from hapkg.repository import Upload  # noqa: PLC0415
 
-    steps = make_plan(workshop, list(workshop.recipes))
+    steps = _recall_plan(workshop) or make_plan(workshop, list(workshop.recipes))
     missing = [f"{step.source}: {step.reason}" for step in steps if step.artifact is None]
     if missing:
         raise RepositoryError(
@@ -226,6 +227,15 @@ def collect_uploads(workshop: Workshop) -> tuple[Upload, ...]:
         Upload(suite=artifact.suite, source=artifact.source, files=artifact.paths(".deb", ".dsc", *TARBALLS))
         for artifact in artifacts
     )
+
+
+def _recall_plan(workshop: Workshop) -> tuple[Step, ...]:
+    """The plan for all recipes as they are, if a run left it; else ()."""
+    if not workshop.tests or workshop.snapshots or any(recipe.site for recipe in workshop.recipes.values()):
+        return ()
+    asked = [workshop.suite, *([None] if workshop.suite == workshop.project.settings.suite else [])]
+    plans = (recall_plan(workshop.store, workshop.project.root, suite) for suite in asked)
+    return next(filter(None, plans), ())
 
 
 def check_pins(workshop: Workshop, recipe: Recipe) -> None:

@@ -16,13 +16,14 @@ from debian.deb822 import Deb822
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hapkg import template
+from hapkg import rendering
 from hapkg.config import Settings
 from hapkg.control import BinaryName, Suite, is_line
 from hapkg.errors import RecipeError
 from hapkg.recipe import Recipe
+from hapkg.rendering import make_word
 from hapkg.source import make_source_package
-from hapkg.template import DebianFolder, make_word, render_debian
+from hapkg.template import DebianFolder, render_debian
 from tests.unit.samples import (
     AUTOTOOLS,
     DIGEST,
@@ -435,8 +436,8 @@ def test_a_line_is_one_line_for_everybody(text: str) -> None:
 
 def forget_compiled() -> None:
     """What this process has compiled, as another process would not know it."""
-    template._make_environment.cache_clear()
-    template._compile.cache_clear()
+    rendering.make_environment.cache_clear()
+    rendering._compile.cache_clear()
 
 
 def test_kept_templates_give_the_same_files(templates: Path, tmp_path: Path) -> None:
