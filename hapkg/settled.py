@@ -76,7 +76,7 @@ def recall(store: Store, root: Path, asked: str | None) -> tuple[Step, ...]:
 
 def has_note(store: Store, root: Path, asked: str | None) -> bool:
     """Whether there is something to recall, right or not."""
-    return _name_note(store, root, asked).exists()
+    return os.access(_name_note(store, root, asked), os.R_OK)
 
 
 def remember(view: View, seen: str, asked: str | None, plan: Sequence[Step]) -> None:
