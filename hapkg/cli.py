@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperGroup, TyperOption
 from typer.main import get_group
 
 from hapkg import __version__
@@ -53,22 +53,26 @@ GROUPS = {
 _CommandLineProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
-_check: Any = TyperOption.process_value
+def _spare_pydantic(kind: Any) -> None:
+    """Options and arguments that are not given, or may be any words, are taken as they are.
 
-
-def _process(option: Any, context: Any, value: Any) -> Any:
-    """What an option's value becomes. typer asks pydantic even of one that is not given, or that may be any word.
-
-    That takes longer than most commands, so these do without.
+    typer asks pydantic even of those, and importing that takes longer than most commands do.
     """
-    if option.nargs == 1 and not option.multiple and not option.required:
-        plain = type(value) is str and option.type_descriptor.annotation is str
-        if value is None or plain:
-            return option.callback(context, option, value) if option.callback else value
-    return _check(option, context, value)
+    check = kind.process_value
+
+    def process(parameter: Any, context: Any, value: Any) -> Any:
+        single = parameter.nargs == 1 and not parameter.multiple
+        if value in (None, (), []) and not parameter.required:
+            value = None if single else []
+        elif not (single and isinstance(value, str) and parameter.type_descriptor.annotation is str):
+            return check(parameter, context, value)
+        return parameter.callback(context, parameter, value) if parameter.callback else value
+
+    kind.process_value = process
 
 
-setattr(TyperOption, "process_value", _process)  # noqa: B010 - typer builds its options itself
+for _kind in (TyperArgument, TyperOption):
+    _spare_pydantic(_kind)
 
 
 class Commands(TyperGroup):

@@ -43,6 +43,16 @@ def test_a_word_that_is_no_command_brings_a_suggestion(word: str) -> None:
     assert "Did you mean" in done.output
 
 
+@pytest.mark.parametrize("argv", [["--version"], ["plan", "-s", "bookworm"], ["build-all", "--suite", "bookworm"]])
+def test_plain_words_are_understood_without_libraries(tmp_path: Path, argv: list[str]) -> None:
+    """Where there is no project, nothing else happens."""
+    look = LOOK.replace(repr(HEAVY), "('pydantic', 'jinja2', 'typer')")
+    done = subprocess.run(
+        [sys.executable, "-c", look, *argv], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stderr.splitlines()[0] == "typer"
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project with one recipe."""
