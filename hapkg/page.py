@@ -64,10 +64,10 @@ class Section:
         return self.suite.partition("-")[0]
 
 
-def write_page(root: Path, identity: Identity) -> Path:
+def write_page(root: Path, identity: Identity, home: Path | None = None) -> Path:
     """Write index.html for what the repository offers now, at once; it costs little when that is what it shows.
 
-    The caller holds the repository's lock. Raises MachineError when the page cannot be written.
+    The caller holds the repository's lock. home: hapkg's own gpg home, if its key signs. Raises MachineError when the page cannot be written.
     """
     page, note = root / "index.html", root / PAGE / "shown"
     maker = _describe_maker()
@@ -75,7 +75,7 @@ def write_page(root: Path, identity: Identity) -> Path:
     if page.is_file() and note.is_file() and note.read_text("utf-8") == f"{state} {compute_digest(page)}":
         return page
     keyring = root / f"{identity.keyring}.gpg"
-    keys: tuple[Key, ...] = read_keys(keyring.read_bytes()) if keyring.is_file() else ()
+    keys: tuple[Key, ...] = read_keys(keyring.read_bytes(), home) if keyring.is_file() else ()
     contents = Contents(root, maker)
     sections = [_make_section(root, suite, identity, contents) for suite in find_suites(root)]
     values = {

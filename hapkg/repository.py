@@ -245,7 +245,7 @@ def _publish(site: Site, change: Change) -> Publication:
     url = site.url or find_url(root)
     uri = url or f"file:{quote(str(root))}"
     sources = write_sources(root, suites, identity.name, uri, armored.decode())
-    write_page(root, identity)
+    write_page(root, identity, key.home)
     _remove(root, change)
     return Publication(
         added=tuple(arrival.new),

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hapkg.answers import remember
 from hapkg.command import describe_status, run
 from hapkg.disk import make_scratch, replace, sync
 from hapkg.errors import RepositoryError
@@ -111,7 +112,8 @@ def _find_active(home: Path) -> dict[str, int]:
     """The same, and when they expire."""
     if not home.is_dir():
         return {}
-    usable = _find_usable(run_gpg(home, "--with-colons", "--list-keys", doing="list the keys"))
+    listing = ask_gpg(home, "--with-colons", "--list-keys", doing="list the keys")
+    usable = _find_usable(listing)
     retired = read_retired(home)
     return {fingerprint: end for fingerprint, end in usable.items() if fingerprint not in retired}
 
@@ -150,9 +152,8 @@ def generate(owner: str, expires: str = "never") -> tuple[str, ...]:
 def export_key(key: SigningKey, *, armored: bool) -> bytes:
     """The public key: as apt's keyring files have it, or as text."""
     options = ["--armor"] if armored else []
-    return run_gpg(
-        key.home, *options, "--export-options", "export-minimal", "--export", *key.fingerprints, doing="export the key"
-    )
+    arguments = (*options, "--export-options", "export-minimal", "--export", *key.fingerprints)
+    return ask_gpg(key.home, *arguments, doing="export the key")
 
 
 def strip_armor(armored: bytes) -> bytes:
@@ -291,6 +292,13 @@ def _open_home(home: Path) -> Iterator[Path]:
         yield short
     finally:
         shutil.rmtree(short, ignore_errors=True)
+
+
+def ask_gpg(home: Path | None, *arguments: str, doing: str) -> bytes:
+    """What gpg says of public keys; it is not asked again while those of hapkg's own home are the same."""
+    if home is None:
+        return run_gpg(home, *arguments, doing=doing)
+    return remember(home, shlex.join(arguments), lambda: run_gpg(home, *arguments, doing=doing))
 
 
 def run_gpg(home: Path | None, *arguments: str, doing: str, secret: bool = False) -> bytes:
