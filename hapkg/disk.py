@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -35,15 +36,25 @@ def sync_all(paths: Iterable[Path]) -> None:
 
 def work_on_all(act: Callable[[Path], None], paths: Sequence[Path]) -> None:
     """Do something to many files, side by side."""
-    if len(paths) < 3:
-        for path in paths:
-            act(path)
-        return
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - it brings logging, and is not always needed
+    failures: list[BaseException] = []
 
-    with ThreadPoolExecutor(max_workers=_WAITING) as pool:
-        for _ in pool.map(act, paths):
-            pass
+    def work(part: Sequence[Path]) -> None:
+        try:
+            for path in part:
+                act(path)
+        except BaseException as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+
+    parts = [paths[number::_WAITING] for number in range(min(_WAITING, len(paths)))]
+    threads = [threading.Thread(target=work, args=(part,)) for part in parts[1:]]
+    for thread in threads:
+        thread.start()
+    for part in parts[:1]:
+        work(part)
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
 
 
 def make_folder(folder: Path) -> None:
@@ -73,9 +84,10 @@ def copy(source: Path, target: Path) -> None:
 
 def copy_all(copies: Mapping[Path, Path]) -> None:
     """copy() for many: sources by target."""
-    changed: set[Path] = set()
+    changed = {target.parent for target in copies}
+    for folder in sorted(changed):
+        changed |= _add_folder(folder)
     for target, source in copies.items():
-        changed |= _add_folder(target.parent)
         shutil.copyfile(source, target)
         target.chmod(0o644)
     sync_all((*copies, *changed))

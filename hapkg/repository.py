@@ -16,6 +16,7 @@ files alone, so that a publish that is killed anywhere leaves what was published
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -233,7 +234,7 @@ def _publish(site: Site, change: Change) -> Publication:
     states = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
     states |= change.states
     key = find_key(site.choice, owner=identity.key_owner)
-    changed = stage(root, states, arrival.new, identity=identity, key=key, renew=change.renew)
+    changed = stage(root, states, arrival, identity=identity, key=key, renew=change.renew)
     if changed or arrival.new:
         _put_in_place(root, changed, arrival.new, act=change.act, keys=key.fingerprints)
     if key.fingerprints:
@@ -285,7 +286,7 @@ def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, ac
     staging = root / _PRIVATE / "staging"
     disk.write(staging / "journal.new", "".join(f"{path}\n" for path in new).encode())
     disk.move({staging / "journal.new": staging / "journal"})
-    disk.move({staging / path: root / path for path in new})
+    disk.move({staging / path: root / path for path in _join_folders(root, new)})
     for suite in suites:
         source, target = staging / "dists" / suite, root / "dists" / suite
         digests = read_digests(read_release(source / "Release"))
@@ -301,6 +302,23 @@ def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, ac
     if (staging / "cache").is_dir():
         disk.move({staging / "cache": root / _PRIVATE / "cache"})
     (staging / "journal").unlink()  # all of it is published
+
+
+def _join_folders(root: Path, paths: Iterable[str]) -> list[str]:
+    """The fewest renames that bring paths below root: whole folders where there is none yet."""
+    kinds: dict[str, bool] = {}
+    found: dict[str, None] = {}
+    for path in paths:
+        place = path
+        for end in [number for number, letter in enumerate(path) if letter == "/"]:
+            folder = path[:end]
+            if folder not in kinds:
+                kinds[folder] = os.path.lexists(root / folder)
+            if not kinds[folder]:
+                place = folder
+                break
+        found[place] = None
+    return list(found)
 
 
 def _remove(root: Path, change: Change) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -26,7 +27,7 @@ from hapkg.indexes import (
     read_release,
 )
 from hapkg.signing import SigningKey, has_signed, sign
-from hapkg.upload import INCOMING
+from hapkg.upload import INCOMING, Arrival
 
 _PRIVATE = ".hapkg"
 
@@ -34,7 +35,7 @@ _PRIVATE = ".hapkg"
 def stage(
     root: Path,
     states: Mapping[Suite, frozenset[str]],
-    new: Mapping[str, Path],
+    arrival: Arrival,
     *,
     identity: Identity,
     key: SigningKey,
@@ -44,17 +45,10 @@ def stage(
 
     Returns the suites that differ from what is published.
     """
-    staging = root / _PRIVATE / "staging"
-    cache = root / _PRIVATE / "cache"
+    staging, new = root / _PRIVATE / "staging", arrival.new
     disk.make_folder(staging)
-    # work on copies: a database cut short by a kill is never seen again
-    disk.copy_all({staging / "cache" / file.name: file for file in cache.glob("*.db")})
-    incoming = f"{root / INCOMING}/"
-    for path, file in new.items():
-        if str(file).startswith(incoming):
-            (staging / path).parent.mkdir(parents=True, exist_ok=True)
-            file.replace(staging / path)
-    disk.copy_all({staging / path: file for path, file in new.items() if not str(file).startswith(incoming)})
+    _copy_cache(root / _PRIVATE / "cache", staging / "cache")
+    _take_in(root / INCOMING, staging, arrival)
     changed = []
     if (root / "pool").is_dir():
         if (staging / "pool").is_dir():
@@ -94,6 +88,28 @@ def stage(
         disk.make_newer(find_newest(staging, suite), find_newest(root, suite))
         changed.append(suite)
     return tuple(changed)
+
+
+def _copy_cache(cache: Path, copy: Path) -> None:
+    """Copy apt-ftparchive's databases: one cut short by a kill is never seen again. They can be made anew."""
+    for file in cache.glob("*.db"):
+        copy.mkdir(exist_ok=True)
+        shutil.copyfile(file, copy / file.name)
+
+
+def _take_in(incoming: Path, staging: Path, arrival: Arrival) -> None:
+    """Let staging have a pool of all new files: the one that was brought, as a whole."""
+    brought = [file for file in arrival.new.values() if file.is_relative_to(incoming)]
+    if brought:
+        folder = incoming / brought[0].relative_to(incoming).parts[0]
+        for file in arrival.spare:
+            if file.is_relative_to(folder):
+                file.unlink(missing_ok=True)
+        places = {folder / path: file for path, file in arrival.new.items() if file.is_relative_to(folder)}
+        disk.move({file: place for place, file in places.items() if place != file})
+        (folder / "pool").replace(staging / "pool")
+    others = {path: file for path, file in arrival.new.items() if not file.is_relative_to(incoming)}
+    disk.copy_all({staging / path: file for path, file in others.items()})
 
 
 def _link_pool(pool: str, staged: str) -> None:
