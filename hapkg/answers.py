@@ -18,6 +18,8 @@ from hapkg.command import find_program
 from hapkg.disk import replace
 
 _FILE = "answers.json"
+_MOMENT = 2
+"""Seconds: gpg may have looked at its clock a little later than hapkg."""
 
 
 def remember(home: Path, question: str, ask: Callable[[], bytes]) -> bytes:
@@ -60,6 +62,10 @@ def _read(home: Path, state: str) -> dict[str, dict[str, Any]]:
 
 
 def _find_end(answer: bytes, now: int) -> int:
-    """The next time at which a key, subkey or user id of a listing begins or ends to be valid; others last for ever."""
+    """Until when an answer holds: a moment before a key, subkey or user id of a listing begins or ends to be valid.
+
+    While that happens no answer holds. What is no listing holds for ever.
+    """
     rows = re.findall(rb"^(?:pub|sec|sub|ssb|uid):[^:]*:[^:]*:[^:]*:[^:]*:(\d*):(\d*):", answer, re.M)
-    return min((time for row in rows for time in map(int, filter(None, row)) if time > now), default=1 << 62)
+    times = (int(time) - _MOMENT for row in rows for time in row if time)
+    return min((time for time in times if time > now - 2 * _MOMENT), default=1 << 62)

@@ -42,7 +42,7 @@ def work_on_all(act: Callable[[Path], None], paths: Sequence[Path]) -> None:
         try:
             for path in part:
                 act(path)
-        except BaseException as error:  # noqa: BLE001 - raised below
+        except BaseException as error:
             failures.append(error)
 
     parts = [paths[number::_WAITING] for number in range(min(_WAITING, len(paths)))]
@@ -55,6 +55,22 @@ def work_on_all(act: Callable[[Path], None], paths: Sequence[Path]) -> None:
         thread.join()
     if failures:
         raise failures[0]
+
+
+@contextlib.contextmanager
+def run_beside(act: Callable[[], None]) -> Iterator[None]:
+    """Do something while the caller waits for a process. It must not matter whether it is done, or fails."""
+
+    def work() -> None:
+        with contextlib.suppress(Exception):
+            act()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def make_folder(folder: Path) -> None:
@@ -73,6 +89,15 @@ def write(file: Path, content: bytes) -> None:
     make_folder(file.parent)
     file.write_bytes(content)
     settle(file)
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """The same for many at once."""
+    for file, content in contents.items():
+        make_folder(file.parent)
+        file.write_bytes(content)
+        file.chmod(0o644)
+    sync_all(contents)
 
 
 def copy(source: Path, target: Path) -> None:
@@ -118,6 +143,17 @@ def replace(file: Path, content: bytes) -> None:
         new = file.with_name(f".{file.name}.new")
         write(new, content)
         move({new: file})
+
+
+def replace_all(contents: Mapping[Path, bytes]) -> None:
+    """The same for many files, each by itself: in no order, and waited for together."""
+    new = {
+        file.with_name(f".{file.name}.new"): file
+        for file, content in contents.items()
+        if not file.is_file() or file.read_bytes() != content
+    }
+    write_all({temporary: contents[file] for temporary, file in new.items()})
+    move(new)
 
 
 def make_newer(file: Path, before: Path) -> None:

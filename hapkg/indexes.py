@@ -9,7 +9,7 @@ import lzma
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cmp_to_key, lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import IO
 
 from hapkg.command import run
 from hapkg.control import BinaryName, SourceName, Suite, compare_versions, parse_pins, split_stanzas
-from hapkg.disk import work_on_all
+from hapkg.disk import run_beside, work_on_all
 from hapkg.errors import ProcessError, RepositoryError
 
 COMPONENTS = ("main", "debug")
@@ -194,13 +194,20 @@ def read_digests(release: Mapping[str, str]) -> dict[str, str]:
 
 
 def make_indexes(
-    staging: Path, suite: Suite, paths: Iterable[str], *, architectures: Sequence[str], new: Mapping[str, Path]
+    staging: Path,
+    suite: Suite,
+    paths: Iterable[str],
+    *,
+    architectures: Sequence[str],
+    new: Mapping[str, Path],
+    meanwhile: Callable[[], None],
 ) -> None:
     """Write staging/dists/SUITE: the indexes of all paths, plain, gz and xz. staging has the files at those paths.
 
     staging/cache holds apt-ftparchive's databases of the last time, or nothing; they hold those of this time
     afterwards. apt-ftparchive leaves out what it cannot read and ends with 0, and its databases may be damaged; hence
-    every index is compared with the files: names and sizes of all, digests of those in new.
+    every index is compared with the files: names and sizes of all, digests of those in new. meanwhile is done while it
+    works.
 
     Raises RepositoryError for a package that cannot be read, or contradicts its name or its .dsc.
     """
@@ -218,7 +225,8 @@ def make_indexes(
     cache = staging / "cache"
     had_cache = cache.is_dir()
     cache.mkdir(exist_ok=True)
-    messages = _generate(staging)
+    with run_beside(meanwhile):
+        messages = _generate(staging)
     faults = _find_faults(staging, suite, paths, new)
     if faults and had_cache:
         shutil.rmtree(cache)
@@ -323,15 +331,15 @@ def _find_faults(staging: Path, suite: Suite, paths: Sequence[str], new: Mapping
             faults[path] = f"{name} is not a package that apt-ftparchive can read"
         else:
             size, digest = entries[path]
-            if int(size) != actual or (path in new and digest != compute_digest(staging / path)):
+            if int(size) != actual or (path in new and digest != compute_digest(f"{staging}/{path}")):
                 faults[path] = f"{name} is not the file that its index or .dsc describes"
     faults |= {path: f"{path} is named by a .dsc and missing" for path in entries.keys() - set(paths)}
     return [faults[path] for path in sorted(faults)]
 
 
-def compute_digest(file: Path) -> str:
+def compute_digest(file: Path | str) -> str:
     """SHA256 of a file, in hexadecimal digits."""
-    with file.open("rb") as opened:
+    with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - of every package
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 

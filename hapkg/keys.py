@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hapkg.answers import remember
 from hapkg.errors import RepositoryError
+from hapkg.gpg import run_gpg
 from hapkg.signing import (
     SigningKey,
     add_key,
@@ -23,7 +24,6 @@ from hapkg.signing import (
     make_home,
     read_retired,
     retire_key,
-    run_gpg,
     sign,
 )
 

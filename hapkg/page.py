@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cmp_to_key
 from itertools import groupby
@@ -18,12 +19,14 @@ from hapkg.control import DebContent, Suite, compare_versions, parse_relation_na
 from hapkg.errors import MachineError
 from hapkg.indexes import Package, compute_digest, find_newest, find_suites, read_digests, read_pool, read_release
 from hapkg.keys import Key, read_keys
-from hapkg.markup import DATA, render_page
+from hapkg.markup import DATA, load_template, render_page
 from hapkg.place import PAGE
 
 _DETAILED = 200
 """Packages of a suite whose content is shown; the rest would make the page too large to read."""
 _TEMPLATE = "index.html.j2"
+_CONTENTS = "contents.json"
+Ahead = dict[str, DebContent | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +67,11 @@ class Section:
         return self.suite.partition("-")[0]
 
 
-def write_page(root: Path, identity: Identity, home: Path | None = None) -> Path:
+def write_page(root: Path, identity: Identity, home: Path | None = None, ahead: Ahead | None = None) -> Path:
     """Write index.html for what the repository offers now, at once; it costs little when that is what it shows.
 
-    The caller holds the repository's lock. home: hapkg's own gpg home, if its key signs. Raises MachineError when the page cannot be written.
+    The caller holds the repository's lock. home: hapkg's own gpg home, if its key signs. ahead: what was read
+    already. Raises MachineError when the page cannot be written.
     """
     page, note = root / "index.html", root / PAGE / "shown"
     maker = _describe_maker()
@@ -76,7 +80,7 @@ def write_page(root: Path, identity: Identity, home: Path | None = None) -> Path
         return page
     keyring = root / f"{identity.keyring}.gpg"
     keys: tuple[Key, ...] = read_keys(keyring.read_bytes(), home) if keyring.is_file() else ()
-    contents = Contents(root, maker)
+    contents = Contents(root, maker, ahead or {})
     sections = [_make_section(root, suite, identity, contents) for suite in find_suites(root)]
     values = {
         "identity": identity,
@@ -86,9 +90,8 @@ def write_page(root: Path, identity: Identity, home: Path | None = None) -> Path
     }
     text = render_page(values, _TEMPLATE).encode()
     try:
-        disk.replace(page, text)
-        contents.keep()
-        disk.replace(note, f"{state} {hashlib.sha256(text).hexdigest()}".encode())
+        shown = f"{state} {hashlib.sha256(text).hexdigest()}".encode()
+        disk.replace_all({page: text, note: shown, root / PAGE / _CONTENTS: contents.make_table()})
     except OSError as error:
         raise MachineError(
             f"{page} cannot be written: {error.strerror}",
@@ -97,13 +100,20 @@ def write_page(root: Path, identity: Identity, home: Path | None = None) -> Path
     return page
 
 
+def look_ahead(packages: Iterable[Path], ahead: Ahead) -> None:
+    """Read what a page of new packages will need, by their digests: while there is nothing else to do."""
+    load_template(_TEMPLATE)
+    for file in sorted(packages)[:_DETAILED]:
+        ahead[compute_digest(file)] = _read_content(file)
+
+
 class Contents:
     """What packages install, read from each .deb once: a published file never changes."""
 
-    def __init__(self, root: Path, maker: str) -> None:
+    def __init__(self, root: Path, maker: str, ahead: Ahead) -> None:
         """Begin with what was kept by the same maker; anything else counts as nothing."""
-        self._root, self._maker = root, maker
-        self._file = root / PAGE / "contents.json"
+        self._root, self._maker, self._ahead = root, maker, ahead
+        self._file = root / PAGE / _CONTENTS
         self._used: dict[str, DebContent | None] = {}
         self._kept: dict[str, dict[str, Any]] = {}
         if self._file.is_file():
@@ -117,13 +127,16 @@ class Contents:
         """What the .deb at a pool path installs; None when it cannot be read."""
         if digest not in self._used:
             kept = self._kept.get(digest)
-            self._used[digest] = _make_content(kept) if kept else _read_content(self._root / path)
+            if kept:
+                self._used[digest] = _make_content(kept)
+            else:
+                self._used[digest] = self._ahead.get(digest) or _read_content(self._root / path)
         return self._used[digest]
 
-    def keep(self) -> None:
-        """Keep what was asked for, and nothing else, for the next page."""
-        contents = {digest: asdict(content) for digest, content in sorted(self._used.items()) if content}
-        disk.replace(self._file, json.dumps({"maker": self._maker, "contents": contents}).encode())
+    def make_table(self) -> bytes:
+        """What was asked for, and nothing else, to be kept for the next page."""
+        contents = {digest: vars(content) for digest, content in sorted(self._used.items()) if content}
+        return json.dumps({"maker": self._maker, "contents": contents}).encode()
 
 
 def _describe_maker() -> str:
