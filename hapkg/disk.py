@@ -59,11 +59,14 @@ def work_on_all(act: Callable[[Path], None], paths: Sequence[Path]) -> None:
 
 @contextlib.contextmanager
 def run_beside(act: Callable[[], None]) -> Iterator[None]:
-    """Do something while the caller waits for a process. It must not matter whether it is done, or fails."""
+    """Do something while the caller does something else; when that fails too, its own failure counts."""
+    failures: list[BaseException] = []
 
     def work() -> None:
-        with contextlib.suppress(Exception):
+        try:
             act()
+        except BaseException as error:
+            failures.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -71,6 +74,8 @@ def run_beside(act: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         thread.join()
+    if failures:
+        raise failures[0]
 
 
 def make_folder(folder: Path) -> None:

@@ -174,7 +174,12 @@ def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
 @lru_cache(maxsize=8)  # one publish reads the same index several times
 def _parse(text: str) -> tuple[Package, ...]:
     """The packages of an index."""
-    return tuple(Package(fields=stanza) for stanza in split_stanzas(text))
+    return tuple(package for block in text.split("\n\n") for package in _parse_stanza(block))
+
+
+@lru_cache(maxsize=1 << 15)  # and the next index says the same of most packages
+def _parse_stanza(block: str) -> tuple[Package, ...]:
+    return tuple(Package(fields=stanza) for stanza in split_stanzas(block))
 
 
 def read_release(file: Path) -> Mapping[str, str]:
@@ -227,19 +232,25 @@ def make_indexes(
     cache.mkdir(exist_ok=True)
     with run_beside(meanwhile):
         messages = _generate(staging)
-    faults = _find_faults(staging, suite, paths, new)
+    faults = _compress_and_compare(staging, suite, paths, new)
     if faults and had_cache:
         shutil.rmtree(cache)
         cache.mkdir()
         messages = _generate(staging)
-        faults = _find_faults(staging, suite, paths, new)
+        faults = _compress_and_compare(staging, suite, paths, new)
     if faults:
         raise RepositoryError(
             f"{len(faults)} of the files to publish cannot be indexed" if len(faults) > 1 else faults[0],
             details=(*(faults if len(faults) > 1 else ()), *messages),
             hint="build the source package again",
         )
-    work_on_all(_compress, find_indexes(staging, suite))
+
+
+def _compress_and_compare(staging: Path, suite: Suite, paths: Sequence[str], new: Mapping[str, Path]) -> list[str]:
+    """Both at once; what _find_faults() finds."""
+    plain = [file for file in find_indexes(staging, suite) if not file.suffix]
+    with run_beside(lambda: work_on_all(_compress, plain)):
+        return _find_faults(staging, suite, paths, new)
 
 
 def _compress(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -101,10 +102,11 @@ def write_page(root: Path, identity: Identity, home: Path | None = None, ahead: 
 
 
 def look_ahead(packages: Iterable[Path], ahead: Ahead) -> None:
-    """Read what a page of new packages will need, by their digests: while there is nothing else to do."""
+    """Read what a page of new packages will need, by their digests, as far as it can be read."""
     load_template(_TEMPLATE)
     for file in sorted(packages)[:_DETAILED]:
-        ahead[compute_digest(file)] = _read_content(file)
+        with contextlib.suppress(OSError):
+            ahead[compute_digest(file)] = _read_content(file)
 
 
 class Contents:
@@ -156,7 +158,7 @@ def _describe_state(root: Path, identity: Identity, maker: str) -> str:
 def _make_section(root: Path, suite: Suite, identity: Identity, contents: Contents) -> Section:
     packages = read_pool(root, suite).packages
     sources = {package.source: package for package in packages if package.architecture == "source"}
-    order = cmp_to_key(compare_versions)
+    order = cmp_to_key(compare_versions)  # asked for nothing when there is one version
     binaries = sorted((p for p in packages if p.architecture != "source"), key=lambda p: (p.name, p.architecture))
     entries: list[Entry] = []
     shown: list[Package] = []

@@ -80,7 +80,7 @@ def sort_files(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> 
     Raises RepositoryError when the pool has other bytes under one of the names, or had until they were pruned.
     """
     published = {file.path: file.digest for pool in pools for file in pool.files.values()}
-    places = {(path.split("/")[1], Path(path).name): path for path in published}
+    places = {(path.split("/", 2)[1], path.rpartition("/")[2]): path for path in published}
     removed = read_removed(root)
     new: dict[str, Path] = {}
     present: dict[str, None] = {}
