@@ -136,7 +136,8 @@ def _add_folder(folder: Path) -> set[Path]:
     """Make a folder with its parents; the folders whose list of names that changed."""
     if folder.is_dir():
         return set()
-    changed = {folder.parent, *_add_folder(folder.parent)}
+    parent = folder.parent
+    changed = {parent, *_add_folder(parent)}
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
     return changed

@@ -247,8 +247,9 @@ def _publish(site: Site, change: Change) -> Publication:
             renew=change.renew,
             meanwhile=lambda: look_ahead(debs, ahead),
         )
-    if changed or arrival.new:
-        _put_in_place(root, changed, arrival.new, act=change.act, keys=key.fingerprints)
+        signer.dismiss()
+        if changed or arrival.new:
+            _put_in_place(root, changed, arrival.new, act=change.act, keys=key.fingerprints)
     if key.fingerprints:
         note_signatures(root, changed, key)
     keyring = root / f"{identity.keyring}.gpg"

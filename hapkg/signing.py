@@ -172,7 +172,7 @@ class Signer:
             self._stack.callback(end_agent, self._home)
             gpg = shlex.join(["gpg", "--homedir", str(self._home), *GPG, *self._make_options()])
             script = (
-                "while IFS= read -r file; do "
+                'while IFS= read -r file && [ "$file" ]; do '
                 f'{gpg} --output "$0/clear" --clearsign "$file" </dev/null >"$0/said" 2>&1 &\n'
                 f'{gpg} --output "$0/detached" --armor --detach-sign "$file" </dev/null >"$0/more" 2>&1; more=$?\n'
                 "wait $! && (exit $more); echo $?; done"
@@ -202,6 +202,12 @@ class Signer:
             run_gpg(None, *options, "--clearsign", str(self._file), doing="sign", secret=True),
             run_gpg(None, *options, "--armor", "--detach-sign", str(self._file), doing="sign", secret=True),
         )
+
+    def dismiss(self) -> None:
+        """Nothing more is to be signed: let the agent's command end while its user goes on."""
+        if self._home is not None:
+            with _blaming_gpg():
+                self._agent.tell("")
 
     def _make_options(self) -> tuple[str, ...]:
         users = [word for fingerprint in self._key.fingerprints for word in ("--local-user", fingerprint)]

@@ -75,7 +75,8 @@ def bring(root: Path, uploads: Sequence[Upload]) -> Iterator[tuple[Upload, ...]]
 
 
 def sort_files(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> Arrival:
-    """What is new, what is there. Every clash is found before any write: a published file never changes.
+    """What is new, what is there, of uploads that were brought. Every clash is found before any write: a published file
+    never changes.
 
     Raises RepositoryError when the pool has other bytes under one of the names, or had until they were pruned.
     """
@@ -88,7 +89,7 @@ def sort_files(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> 
     spare: list[Path] = []
     clashes: list[tuple[str, SourceName, tuple[str, str]]] = []
     for upload in uploads:
-        for file in find_package_files(upload):
+        for file in upload.files:
             path = places.get((upload.suite, file.name)) or _make_pool_path(upload, file.name)
             existing = new.get(path, root / path)
             found = existing.exists()
