@@ -30,7 +30,7 @@ _CONTENTS = "contents.json"
 Ahead = dict[str, DebContent | None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)  # not frozen: there are thousands
 class Entry:
     """One binary package of a suite, in its newest version."""
 
@@ -164,10 +164,10 @@ def _make_section(root: Path, suite: Suite, identity: Identity, contents: Conten
     shown: list[Package] = []
     for _, group in groupby(binaries, key=lambda p: (p.name, p.architecture)):
         held = sorted(group, key=lambda p: order(p.version), reverse=True)
-        newest = held[0]
+        newest, source = held[0], held[0].source
         shown.append(newest)
         path, (_, digest) = next(iter(newest.files.items()))
-        files = sources[newest.source].files if newest.source in sources else {}
+        files = sources[source].files if source in sources else {}
         entries.append(
             Entry(
                 name=newest.name,
@@ -175,7 +175,7 @@ def _make_section(root: Path, suite: Suite, identity: Identity, contents: Conten
                 architecture=newest.architecture,
                 synopsis=newest.fields.get("Description", "").partition("\n")[0],
                 needs=newest.fields.get("Depends", ""),
-                source=" ".join(newest.source),
+                source=" ".join(source),
                 url=quote(path),
                 sources=tuple((Path(file).name, quote(file)) for file in sorted(files)),
                 content=contents.read(path, digest) if len(entries) < _DETAILED else None,
