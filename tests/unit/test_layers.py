@@ -17,6 +17,8 @@ LAYERS = (
     ("errors", "markup", "memory", "options", "picture"),
     ("command", "control", "dep3", "place", "version"),
     ("config", "content", "disk", "jobserver", "mirror", "phases"),
+    ("answers",),
+    ("gpg",),
     ("bucket", "client", "faults", "records", "rsync", "signing", "site_tables", "store", "upstream"),
     ("keys", "remote", "site"),
     ("recipe", "site_facts"),
