@@ -118,7 +118,7 @@ def purge(scene: Scene) -> None:
     with ThreadPoolExecutor(2) as pool:
         stop = "service pacemaker stop && service corosync stop"
         list(pool.map(lambda guest: scene.run(guest, stop, seconds=400), scene.guests))
-    look = "cat /proc/drbd; grep gfs2 /proc/mounts; pgrep -a 'corosync|pacemaker|dlm_'"
+    look = "cat /proc/drbd; grep gfs2 /proc/mounts; pgrep -ax 'corosync|pacemaker.*|dlm_controld'"
     told = scene.run(scene.two, look, check=False)
     scene.check("nothing runs or is mounted", "cs:" not in told and "gfs2" not in told and "dlm_" not in told, told)
     outputs = scene.run_on_both("apt-get purge -y 'ha-*' 2>&1 && apt-get autoremove -y 2>&1", seconds=600)

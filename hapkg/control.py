@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import gzip
+import io
 import lzma
+import os
 import re
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NewType
+from typing import IO, Literal, NewType
 
 SourceName = NewType("SourceName", str)
 """Name of a source package."""
@@ -22,6 +24,7 @@ BinaryName = NewType("BinaryName", str)
 Suite = NewType("Suite", str)
 """Codename of a Debian suite: bookworm."""
 
+_DATA: Mapping[str, Literal["r:", "r:gz", "r:xz"]] = {"data.tar": "r:", "data.tar.gz": "r:gz", "data.tar.xz": "r:xz"}
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
 _LEADING_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _PIN = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?::[a-z0-9-]+)? *\( *= *([^ )]+) *\)")
@@ -125,13 +128,36 @@ def read_deb_content(path: Path) -> DebContent:
     Debian's changelog comes before upstream's, which has the other name where there are both. Raises ValueError for a
     damaged one.
     """
+    try:
+        with path.open("rb") as file:
+            archive = _open_data(file)
+        return _read_content(archive) if archive else _read_other_deb(path)
+    except (EOFError, lzma.LZMAError, tarfile.TarError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _open_data(deb: IO[bytes]) -> tarfile.TarFile | None:
+    """The files of a .deb as dpkg-deb writes most of them (deb(5)); None for any other."""
+    if deb.read(8) != b"!<arch>\n":
+        return None
+    while len(head := deb.read(60)) == 60:
+        name, size = head[:16].decode("ascii", "replace").rstrip(), head[48:58].strip()
+        if not size.isdigit():
+            return None
+        if name in _DATA:
+            return tarfile.open(fileobj=io.BytesIO(deb.read(int(size))), mode=_DATA[name])
+        deb.seek(int(size) + int(size) % 2, os.SEEK_CUR)
+    return None
+
+
+def _read_other_deb(path: Path) -> DebContent:
     from debian.arfile import ArError  # noqa: PLC0415
     from debian.debfile import DebFile  # noqa: PLC0415
 
     try:
         with DebFile(str(path)) as deb:
             return _read_content(deb.data.tgz())
-    except (ArError, EOFError, lzma.LZMAError, tarfile.TarError, zlib.error) as error:
+    except ArError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -35,15 +36,46 @@ def sync_all(paths: Iterable[Path]) -> None:
 
 def work_on_all(act: Callable[[Path], None], paths: Sequence[Path]) -> None:
     """Do something to many files, side by side."""
-    if len(paths) < 3:
-        for path in paths:
-            act(path)
-        return
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - it brings logging, and is not always needed
+    failures: list[BaseException] = []
 
-    with ThreadPoolExecutor(max_workers=_WAITING) as pool:
-        for _ in pool.map(act, paths):
-            pass
+    def work(part: Sequence[Path]) -> None:
+        try:
+            for path in part:
+                act(path)
+        except BaseException as error:
+            failures.append(error)
+
+    parts = [paths[number::_WAITING] for number in range(min(_WAITING, len(paths)))]
+    threads = [threading.Thread(target=work, args=(part,)) for part in parts[1:]]
+    for thread in threads:
+        thread.start()
+    for part in parts[:1]:
+        work(part)
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+@contextlib.contextmanager
+def run_beside(act: Callable[[], None]) -> Iterator[None]:
+    """Do something while the caller does something else; when that fails too, its own failure counts."""
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            act()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    if failures:
+        raise failures[0]
 
 
 def make_folder(folder: Path) -> None:
@@ -64,6 +96,15 @@ def write(file: Path, content: bytes) -> None:
     settle(file)
 
 
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """The same for many at once."""
+    for file, content in contents.items():
+        make_folder(file.parent)
+        file.write_bytes(content)
+        file.chmod(0o644)
+    sync_all(contents)
+
+
 def copy(source: Path, target: Path) -> None:
     """Copy a file's bytes under a name nobody reads yet. Never a link: the original may change later."""
     make_folder(target.parent)
@@ -73,9 +114,10 @@ def copy(source: Path, target: Path) -> None:
 
 def copy_all(copies: Mapping[Path, Path]) -> None:
     """copy() for many: sources by target."""
-    changed: set[Path] = set()
+    changed = {target.parent for target in copies}
+    for folder in sorted(changed):
+        changed |= _add_folder(folder)
     for target, source in copies.items():
-        changed |= _add_folder(target.parent)
         shutil.copyfile(source, target)
         target.chmod(0o644)
     sync_all((*copies, *changed))
@@ -94,7 +136,8 @@ def _add_folder(folder: Path) -> set[Path]:
     """Make a folder with its parents; the folders whose list of names that changed."""
     if folder.is_dir():
         return set()
-    changed = {folder.parent, *_add_folder(folder.parent)}
+    parent = folder.parent
+    changed = {parent, *_add_folder(parent)}
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
     return changed
@@ -106,6 +149,17 @@ def replace(file: Path, content: bytes) -> None:
         new = file.with_name(f".{file.name}.new")
         write(new, content)
         move({new: file})
+
+
+def replace_all(contents: Mapping[Path, bytes]) -> None:
+    """The same for many files, each by itself: in no order, and waited for together."""
+    new = {
+        file.with_name(f".{file.name}.new"): file
+        for file, content in contents.items()
+        if not file.is_file() or file.read_bytes() != content
+    }
+    write_all({temporary: contents[file] for temporary, file in new.items()})
+    move(new)
 
 
 def make_newer(file: Path, before: Path) -> None:

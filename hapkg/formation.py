@@ -61,7 +61,7 @@ def install(scene: Scene) -> None:
     for guest in scene.guests:
         scene.put(guest, "/etc/apt/sources.list.d/ha-stack.sources", text.encode())
     names = [*(f"{name}={version}" for name, version in scene.older.items()), "ha-stack-site"]
-    packages = " ".join(names if scene.older else ("ha-stack", "ha-stack-site"))
+    packages = " ".join((*(names if scene.older else ("ha-stack", "ha-stack-site")), scene.module)).strip()
     told = scene.run_on_both(f"apt-get update && apt-get install -y {packages}", seconds=900)
     for guest, output in zip(scene.guests, told, strict=True):
         scene.check(f"apt installs the stack on {guest.name}", "Setting up ha-stack-site" in output, output)
@@ -124,6 +124,9 @@ def replicate(scene: Scene) -> None:
     scene.run_on_both(
         "modprobe drbd; drbdadm create-md --force ha0 2>&1 && drbdadm up ha0".replace("ha0", _drbd(scene))
     )
+    if scene.module:
+        for guest in scene.guests:
+            check_module(scene, guest)
     count = sum(len(resource.volumes) for resource in scene.site.drbd)
 
     def connected() -> looks.Look:
@@ -143,6 +146,17 @@ def replicate(scene: Scene) -> None:
     scene.check("both nodes are Primary", *looks.is_replicated(scene))
     version = scene.run(scene.one, "head -2 /proc/drbd")
     scene.facts["drbd module"] = version.splitlines()[0]
+
+
+def check_module(scene: Scene, guest: Guest) -> None:
+    """The DRBD that runs is the one of module-assistant's package, not the kernel's own."""
+    shipped = f"realpath $(dpkg-query --listfiles {scene.module} | grep '/drbd[.]ko')"
+    looked = "realpath $(modinfo -F filename drbd); cat /sys/module/drbd/srcversion; modinfo -F srcversion drbd"
+    own, found, *versions = scene.run(guest, f"{shipped}; {looked}").split()
+    same = own == found and len(set(versions)) == 1
+    scene.check(
+        f"the module of {scene.module} runs on {guest.name}", same, scene.run(guest, "modinfo drbd; cat /proc/drbd")
+    )
 
 
 def make_filesystems(scene: Scene) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -215,9 +216,12 @@ def drop_generations(root: Path, suite: Suite) -> None:
         for path, digest in snapshot.indexes.items()
         if path.endswith(".xz") or is_readable(snapshot, held)
     }
-    for file in folder.glob("**/by-hash/SHA256/*"):
-        if str(file.relative_to(folder)) not in wanted:
-            file.unlink()
+    for place, _, names in os.walk(folder):
+        if place.endswith("/by-hash/SHA256"):
+            below = place.removeprefix(f"{folder}/")
+            for name in names:
+                if f"{below}/{name}" not in wanted:
+                    Path(place, name).unlink()
 
 
 def _describe(package: Package) -> str:

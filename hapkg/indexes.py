@@ -9,7 +9,7 @@ import lzma
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cmp_to_key, lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import IO
 
 from hapkg.command import run
 from hapkg.control import BinaryName, SourceName, Suite, compare_versions, parse_pins, split_stanzas
-from hapkg.disk import work_on_all
+from hapkg.disk import run_beside, work_on_all
 from hapkg.errors import ProcessError, RepositoryError
 
 COMPONENTS = ("main", "debug")
@@ -174,7 +174,12 @@ def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
 @lru_cache(maxsize=8)  # one publish reads the same index several times
 def _parse(text: str) -> tuple[Package, ...]:
     """The packages of an index."""
-    return tuple(Package(fields=stanza) for stanza in split_stanzas(text))
+    return tuple(package for block in text.split("\n\n") for package in _parse_stanza(block))
+
+
+@lru_cache(maxsize=1 << 15)  # and the next index says the same of most packages
+def _parse_stanza(block: str) -> tuple[Package, ...]:
+    return tuple(Package(fields=stanza) for stanza in split_stanzas(block))
 
 
 def read_release(file: Path) -> Mapping[str, str]:
@@ -194,13 +199,20 @@ def read_digests(release: Mapping[str, str]) -> dict[str, str]:
 
 
 def make_indexes(
-    staging: Path, suite: Suite, paths: Iterable[str], *, architectures: Sequence[str], new: Mapping[str, Path]
+    staging: Path,
+    suite: Suite,
+    paths: Iterable[str],
+    *,
+    architectures: Sequence[str],
+    new: Mapping[str, Path],
+    meanwhile: Callable[[], None],
 ) -> None:
     """Write staging/dists/SUITE: the indexes of all paths, plain, gz and xz. staging has the files at those paths.
 
     staging/cache holds apt-ftparchive's databases of the last time, or nothing; they hold those of this time
     afterwards. apt-ftparchive leaves out what it cannot read and ends with 0, and its databases may be damaged; hence
-    every index is compared with the files: names and sizes of all, digests of those in new.
+    every index is compared with the files: names and sizes of all, digests of those in new. meanwhile is done while it
+    works.
 
     Raises RepositoryError for a package that cannot be read, or contradicts its name or its .dsc.
     """
@@ -218,26 +230,34 @@ def make_indexes(
     cache = staging / "cache"
     had_cache = cache.is_dir()
     cache.mkdir(exist_ok=True)
-    messages = _generate(staging)
-    faults = _find_faults(staging, suite, paths, new)
+    with run_beside(meanwhile):
+        messages = _generate(staging)
+    faults = _compress_and_compare(staging, suite, paths, new)
     if faults and had_cache:
         shutil.rmtree(cache)
         cache.mkdir()
         messages = _generate(staging)
-        faults = _find_faults(staging, suite, paths, new)
+        faults = _compress_and_compare(staging, suite, paths, new)
     if faults:
         raise RepositoryError(
             f"{len(faults)} of the files to publish cannot be indexed" if len(faults) > 1 else faults[0],
             details=(*(faults if len(faults) > 1 else ()), *messages),
             hint="build the source package again",
         )
-    work_on_all(_compress, find_indexes(staging, suite))
+
+
+def _compress_and_compare(staging: Path, suite: Suite, paths: Sequence[str], new: Mapping[str, Path]) -> list[str]:
+    """Both at once; what _find_faults() finds."""
+    plain = [file for file in find_indexes(staging, suite) if not file.suffix]
+    with run_beside(lambda: work_on_all(_compress, plain)):
+        return _find_faults(staging, suite, paths, new)
 
 
 def _compress(file: Path) -> None:
     content = file.read_bytes()
     file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(content, 6, mtime=0))
-    file.with_name(f"{file.name}.xz").write_bytes(lzma.compress(content, preset=2))
+    # digests fill an index, and nothing makes them smaller: preset 2 takes eight times as long for a twentieth
+    file.with_name(f"{file.name}.xz").write_bytes(lzma.compress(content, preset=0))
 
 
 def find_indexes(root: Path, suite: Suite) -> list[Path]:
@@ -323,15 +343,15 @@ def _find_faults(staging: Path, suite: Suite, paths: Sequence[str], new: Mapping
             faults[path] = f"{name} is not a package that apt-ftparchive can read"
         else:
             size, digest = entries[path]
-            if int(size) != actual or (path in new and digest != compute_digest(staging / path)):
+            if int(size) != actual or (path in new and digest != compute_digest(f"{staging}/{path}")):
                 faults[path] = f"{name} is not the file that its index or .dsc describes"
     faults |= {path: f"{path} is named by a .dsc and missing" for path in entries.keys() - set(paths)}
     return [faults[path] for path in sorted(faults)]
 
 
-def compute_digest(file: Path) -> str:
+def compute_digest(file: Path | str) -> str:
     """SHA256 of a file, in hexadecimal digits."""
-    with file.open("rb") as opened:
+    with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - of every package
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import tempfile
 import time
@@ -10,7 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from hapkg.answers import remember
 from hapkg.errors import RepositoryError
+from hapkg.gpg import run_gpg
 from hapkg.signing import (
     SigningKey,
     add_key,
@@ -20,7 +24,6 @@ from hapkg.signing import (
     make_home,
     read_retired,
     retire_key,
-    run_gpg,
     sign,
 )
 
@@ -176,18 +179,32 @@ def date_keyring(home: Path) -> int:
     return max([*times, *read_retired(home).values()])
 
 
-def read_keys(content: bytes) -> tuple[Key, ...]:
-    """The keys in a keyring file, binary or armored. Raises RepositoryError when it is none."""
+def read_keys(content: bytes, home: Path | None = None) -> tuple[Key, ...]:
+    """The keys in a keyring file, binary or armored. Raises RepositoryError when it is none.
+
+    home: hapkg's own, for an export of it; it remembers what gpg said.
+    """
+
+    def ask() -> bytes:
+        return json.dumps(_ask_gpg(content)).encode()
+
+    said = remember(home, f"read {hashlib.sha256(content).hexdigest()}", ask) if home else ask()
+    listing, packets = json.loads(said)
+    bindings = _read_bindings(packets)
+    found = [_read_key(block, bindings) for block in re.split(r"^(?=(?:pub|sec):)", listing, flags=re.M)[1:]]
+    return tuple(sorted(found, key=lambda key: key.made))
+
+
+def _ask_gpg(content: bytes) -> tuple[str, str]:
+    """A listing of the keys in a keyring file, and their packets."""
     with tempfile.TemporaryDirectory(prefix="hapkg-key-") as folder:
         file = Path(folder) / "keys"
         file.write_bytes(content)
         # with the trust model of every other call, gpg ends at a key that has expired: it misses a database of trust
         options = ("--trust-model", "pgp", "--show-keys", "--with-colons", "--with-subkey-fingerprint")
-        listing = run_gpg(Path(folder), *options, str(file), doing="read the keys").decode("utf-8", "replace")
+        listing = run_gpg(Path(folder), *options, str(file), doing="read the keys")
         packets = run_gpg(Path(folder), "--no-autostart", "--list-packets", str(file), doing="read the keys")
-        bindings = _read_bindings(packets.decode("utf-8", "replace"))
-    found = [_read_key(block, bindings) for block in re.split(r"^(?=(?:pub|sec):)", listing, flags=re.M)[1:]]
-    return tuple(sorted(found, key=lambda key: key.made))
+    return listing.decode("utf-8", "replace"), packets.decode("utf-8", "replace")
 
 
 def lint(key: Key, *, own: bool = False, day: date | None = None) -> tuple[Fault, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,12 @@ DATA = Path(__file__).parent / "data"
 
 def render_page(values: Mapping[str, Any], name: str) -> str:
     """A page from the template of that name: markup, so that every value is escaped."""
+    return str(load_template(name).render(values))
+
+
+@cache
+def load_template(name: str) -> Any:
+    """The template of that name."""
     import jinja2  # noqa: PLC0415
 
     environment = jinja2.Environment(
@@ -20,4 +27,4 @@ def render_page(values: Mapping[str, Any], name: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(name).render(values)
+    return environment.get_template(name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cmp_to_key
 from itertools import groupby
@@ -18,15 +20,17 @@ from hapkg.control import DebContent, Suite, compare_versions, parse_relation_na
 from hapkg.errors import MachineError
 from hapkg.indexes import Package, compute_digest, find_newest, find_suites, read_digests, read_pool, read_release
 from hapkg.keys import Key, read_keys
-from hapkg.markup import DATA, render_page
+from hapkg.markup import DATA, load_template, render_page
 from hapkg.place import PAGE
 
 _DETAILED = 200
 """Packages of a suite whose content is shown; the rest would make the page too large to read."""
 _TEMPLATE = "index.html.j2"
+_CONTENTS = "contents.json"
+Ahead = dict[str, DebContent | None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)  # not frozen: there are thousands
 class Entry:
     """One binary package of a suite, in its newest version."""
 
@@ -64,10 +68,11 @@ class Section:
         return self.suite.partition("-")[0]
 
 
-def write_page(root: Path, identity: Identity) -> Path:
+def write_page(root: Path, identity: Identity, home: Path | None = None, ahead: Ahead | None = None) -> Path:
     """Write index.html for what the repository offers now, at once; it costs little when that is what it shows.
 
-    The caller holds the repository's lock. Raises MachineError when the page cannot be written.
+    The caller holds the repository's lock. home: hapkg's own gpg home, if its key signs. ahead: what was read
+    already. Raises MachineError when the page cannot be written.
     """
     page, note = root / "index.html", root / PAGE / "shown"
     maker = _describe_maker()
@@ -75,8 +80,8 @@ def write_page(root: Path, identity: Identity) -> Path:
     if page.is_file() and note.is_file() and note.read_text("utf-8") == f"{state} {compute_digest(page)}":
         return page
     keyring = root / f"{identity.keyring}.gpg"
-    keys: tuple[Key, ...] = read_keys(keyring.read_bytes()) if keyring.is_file() else ()
-    contents = Contents(root, maker)
+    keys: tuple[Key, ...] = read_keys(keyring.read_bytes(), home) if keyring.is_file() else ()
+    contents = Contents(root, maker, ahead or {})
     sections = [_make_section(root, suite, identity, contents) for suite in find_suites(root)]
     values = {
         "identity": identity,
@@ -86,9 +91,8 @@ def write_page(root: Path, identity: Identity) -> Path:
     }
     text = render_page(values, _TEMPLATE).encode()
     try:
-        disk.replace(page, text)
-        contents.keep()
-        disk.replace(note, f"{state} {hashlib.sha256(text).hexdigest()}".encode())
+        shown = f"{state} {hashlib.sha256(text).hexdigest()}".encode()
+        disk.replace_all({page: text, note: shown, root / PAGE / _CONTENTS: contents.make_table()})
     except OSError as error:
         raise MachineError(
             f"{page} cannot be written: {error.strerror}",
@@ -97,13 +101,21 @@ def write_page(root: Path, identity: Identity) -> Path:
     return page
 
 
+def look_ahead(packages: Iterable[Path], ahead: Ahead) -> None:
+    """Read what a page of new packages will need, by their digests, as far as it can be read."""
+    load_template(_TEMPLATE)
+    for file in sorted(packages)[:_DETAILED]:
+        with contextlib.suppress(OSError):
+            ahead[compute_digest(file)] = _read_content(file)
+
+
 class Contents:
     """What packages install, read from each .deb once: a published file never changes."""
 
-    def __init__(self, root: Path, maker: str) -> None:
+    def __init__(self, root: Path, maker: str, ahead: Ahead) -> None:
         """Begin with what was kept by the same maker; anything else counts as nothing."""
-        self._root, self._maker = root, maker
-        self._file = root / PAGE / "contents.json"
+        self._root, self._maker, self._ahead = root, maker, ahead
+        self._file = root / PAGE / _CONTENTS
         self._used: dict[str, DebContent | None] = {}
         self._kept: dict[str, dict[str, Any]] = {}
         if self._file.is_file():
@@ -117,13 +129,16 @@ class Contents:
         """What the .deb at a pool path installs; None when it cannot be read."""
         if digest not in self._used:
             kept = self._kept.get(digest)
-            self._used[digest] = _make_content(kept) if kept else _read_content(self._root / path)
+            if kept:
+                self._used[digest] = _make_content(kept)
+            else:
+                self._used[digest] = self._ahead.get(digest) or _read_content(self._root / path)
         return self._used[digest]
 
-    def keep(self) -> None:
-        """Keep what was asked for, and nothing else, for the next page."""
-        contents = {digest: asdict(content) for digest, content in sorted(self._used.items()) if content}
-        disk.replace(self._file, json.dumps({"maker": self._maker, "contents": contents}).encode())
+    def make_table(self) -> bytes:
+        """What was asked for, and nothing else, to be kept for the next page."""
+        contents = {digest: vars(content) for digest, content in sorted(self._used.items()) if content}
+        return json.dumps({"maker": self._maker, "contents": contents}).encode()
 
 
 def _describe_maker() -> str:
@@ -143,16 +158,16 @@ def _describe_state(root: Path, identity: Identity, maker: str) -> str:
 def _make_section(root: Path, suite: Suite, identity: Identity, contents: Contents) -> Section:
     packages = read_pool(root, suite).packages
     sources = {package.source: package for package in packages if package.architecture == "source"}
-    order = cmp_to_key(compare_versions)
+    order = cmp_to_key(compare_versions)  # asked for nothing when there is one version
     binaries = sorted((p for p in packages if p.architecture != "source"), key=lambda p: (p.name, p.architecture))
     entries: list[Entry] = []
     shown: list[Package] = []
     for _, group in groupby(binaries, key=lambda p: (p.name, p.architecture)):
         held = sorted(group, key=lambda p: order(p.version), reverse=True)
-        newest = held[0]
+        newest, source = held[0], held[0].source
         shown.append(newest)
         path, (_, digest) = next(iter(newest.files.items()))
-        files = sources[newest.source].files if newest.source in sources else {}
+        files = sources[source].files if source in sources else {}
         entries.append(
             Entry(
                 name=newest.name,
@@ -160,7 +175,7 @@ def _make_section(root: Path, suite: Suite, identity: Identity, contents: Conten
                 architecture=newest.architecture,
                 synopsis=newest.fields.get("Description", "").partition("\n")[0],
                 needs=newest.fields.get("Depends", ""),
-                source=" ".join(newest.source),
+                source=" ".join(source),
                 url=quote(path),
                 sources=tuple((Path(file).name, quote(file)) for file in sorted(files)),
                 content=contents.read(path, digest) if len(entries) < _DETAILED else None,

@@ -83,6 +83,8 @@ class Scene:
     """The .sources file of the repository, for guests."""
     older: Mapping[str, str] = field(default_factory=dict)
     """Packages and versions of the ha-stack before the newest one, where the repository has such: upgraded later."""
+    module: str = ""
+    """Package with DRBD's module for the kernel of the machines, where the repository has such: it is installed too."""
     patience: float = 1.0
     """How much slower than an idle host this one is."""
     added_volumes: int = 0

@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 from pathlib import Path
@@ -22,6 +22,7 @@ from hapkg.proof import Scene
 from hapkg.site import Site
 
 _NAMES = ("ha-stack", "ha-stack-site")
+_MODULES = "drbd-modules-"
 _FIRST_WITH_COMMAND = "1.2"
 """The ha-stack that brought upgrade-node."""
 
@@ -40,6 +41,8 @@ class Offer:
     """Version of ha-stack."""
     older: Mapping[str, str]
     """Packages and versions of the ha-stack before it that has the node's command too; empty where there is none."""
+    modules: tuple[str, ...] = ()
+    """Packages with DRBD's module for one kernel each, as module-assistant builds them."""
 
 
 def read_offer(root: Path, suite: Suite) -> Offer:
@@ -60,6 +63,7 @@ def read_offer(root: Path, suite: Suite) -> Offer:
         needs=find_needs(pool, _NAMES),
         newest=pool.binaries[BinaryName("ha-stack")][-1],
         older=find_older(pool),
+        modules=tuple(sorted(name for name in pool.binaries if _MODULES in name)),
     )
 
 
@@ -72,6 +76,11 @@ def find_older(pool: Pool) -> dict[str, str]:
     if len(stacks) < 2 or compare_versions(stacks[-2].version, _FIRST_WITH_COMMAND) < 0:
         return {}
     return {"ha-stack": stacks[-2].version, **dict(stacks[-2].pins)}
+
+
+def find_module(modules: Iterable[str], kernel: str) -> str:
+    """The package with DRBD's module for a kernel; "" where none of them is for it."""
+    return next((name for name in modules if name.endswith(f"{_MODULES}{kernel}")), "")
 
 
 @contextlib.contextmanager
@@ -114,6 +123,7 @@ def make_scene(
                 folder=result,
                 sources=offer.sources,
                 older={} if short else offer.older,
+                module=find_module(offer.modules, image.kernel_version),
                 facts={"upgrade to": offer.newest} if offer.older and not short else {},
             )
     finally:

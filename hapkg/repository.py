@@ -16,6 +16,7 @@ files alone, so that a publish that is killed anywhere leaves what was published
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,9 +37,9 @@ from hapkg.indexes import (
     read_pool,
     read_release,
 )
-from hapkg.page import write_page
+from hapkg.page import Ahead, look_ahead, write_page
 from hapkg.place import PATIENCE
-from hapkg.signing import KeyChoice, SigningKey, export_key, find_key, identify_keys, strip_armor
+from hapkg.signing import KeyChoice, SigningKey, export_key, find_key, identify_keys, open_signer, strip_armor
 from hapkg.staging import note_signatures, stage
 from hapkg.upload import NOTHING, Arrival, Upload, bring, sort_files
 
@@ -233,19 +234,31 @@ def _publish(site: Site, change: Change) -> Publication:
     states = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
     states |= change.states
     key = find_key(site.choice, owner=identity.key_owner)
-    changed = stage(root, states, arrival.new, identity=identity, key=key, renew=change.renew)
-    if changed or arrival.new:
-        _put_in_place(root, changed, arrival.new, act=change.act, keys=key.fingerprints)
+    ahead: Ahead = {}
+    debs = [root / _PRIVATE / "staging" / path for path in arrival.new if path.endswith(".deb")]
+    with open_signer(key) as signer:
+        changed = stage(
+            root,
+            states,
+            arrival,
+            identity=identity,
+            key=key,
+            signer=signer,
+            renew=change.renew,
+            meanwhile=lambda: look_ahead(debs, ahead),
+        )
+        signer.dismiss()
+        if changed or arrival.new:
+            _put_in_place(root, changed, arrival.new, act=change.act, keys=key.fingerprints)
     if key.fingerprints:
-        for suite in changed:
-            note_signatures(root, suite, key)
+        note_signatures(root, changed, key)
     keyring = root / f"{identity.keyring}.gpg"
     armored = _export(root, keyring, key) if key.fingerprints else b""
     suites = tuple(sorted(states))
     url = site.url or find_url(root)
     uri = url or f"file:{quote(str(root))}"
     sources = write_sources(root, suites, identity.name, uri, armored.decode())
-    write_page(root, identity)
+    write_page(root, identity, key.home, ahead)
     _remove(root, change)
     return Publication(
         added=tuple(arrival.new),
@@ -266,8 +279,7 @@ def _export(root: Path, keyring: Path, key: SigningKey) -> bytes:
     state = identify_keys(key)
     if not (state and before == _note_keyring(state, keyring, text)):
         armored = export_key(key, armored=True)
-        disk.replace(keyring, strip_armor(armored))
-        disk.replace(text, armored)
+        disk.replace_all({keyring: strip_armor(armored), text: armored})
         disk.replace(note, _note_keyring(state, keyring, text).encode())
     return text.read_bytes()
 
@@ -285,7 +297,7 @@ def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, ac
     staging = root / _PRIVATE / "staging"
     disk.write(staging / "journal.new", "".join(f"{path}\n" for path in new).encode())
     disk.move({staging / "journal.new": staging / "journal"})
-    disk.move({staging / path: root / path for path in new})
+    disk.move({staging / path: root / path for path in _join_folders(root, new)})
     for suite in suites:
         source, target = staging / "dists" / suite, root / "dists" / suite
         digests = read_digests(read_release(source / "Release"))
@@ -301,6 +313,23 @@ def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, ac
     if (staging / "cache").is_dir():
         disk.move({staging / "cache": root / _PRIVATE / "cache"})
     (staging / "journal").unlink()  # all of it is published
+
+
+def _join_folders(root: Path, paths: Iterable[str]) -> list[str]:
+    """The fewest renames that bring paths below root: whole folders where there is none yet."""
+    kinds: dict[str, bool] = {}
+    found: dict[str, None] = {}
+    for path in paths:
+        place = path
+        for end in [number for number, letter in enumerate(path) if letter == "/"]:
+            folder = path[:end]
+            if folder not in kinds:
+                kinds[folder] = os.path.lexists(root / folder)
+            if not kinds[folder]:
+                place = folder
+                break
+        found[place] = None
+    return list(found)
 
 
 def _remove(root: Path, change: Change) -> None:

@@ -1,9 +1,7 @@
-"""The key that signs the repository: found, made on first use, used. gpg runs here alone.
+"""The key that signs the repository: found, made on first use, used.
 
-hapkg's own key lives in a gpg home of its own, without passphrase, so that a publish needs nobody at the keyboard. gpg
-never works in that folder itself but in a short-lived one that links to it: sockets fit there however long the real
-path is, two publishers never share an agent, and nothing is left running. The key the user names with `--key` stays in
-the user's own gpg home, with the user's own agent, which is not hapkg's to end.
+hapkg's own key lives in a gpg home of its own, without passphrase, so that a publish needs nobody at the keyboard. The
+key the user names with `--key` stays in the user's own gpg home, with the user's own agent: not hapkg's to end.
 """
 
 from __future__ import annotations
@@ -15,23 +13,14 @@ import os
 import re
 import shlex
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hapkg.command import describe_status, run
+from hapkg.command import converse, run
 from hapkg.disk import make_scratch, replace, sync
-from hapkg.errors import RepositoryError
-
-_GPG = ("--batch", "--no-tty", "--quiet", "--trust-model", "always")
-_SECRET_PARTS = ("private-keys-v1.d", "openpgp-revocs.d")
-_SESSION = ("GNUPGHOME", "GPG_TTY", "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
-"""What the user's own agent needs to find the user's keys and to ask for a passphrase."""
-_UNASKED = re.compile(
-    r"signing failed: (Inappropriate ioctl|No pinentry|Operation cancelled|Timeout|No passphrase|Bad passphrase|.*tty)"
-)
-"""What gpg says when an agent has no passphrase and no way to get it."""
+from hapkg.errors import ProcessError, RepositoryError
+from hapkg.gpg import GPG, SECRET_PARTS, ask_gpg, describe_failure, end_agent, open_home, run_gpg, run_with_agent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +100,8 @@ def _find_active(home: Path) -> dict[str, int]:
     """The same, and when they expire."""
     if not home.is_dir():
         return {}
-    usable = _find_usable(run_gpg(home, "--with-colons", "--list-keys", doing="list the keys"))
+    listing = ask_gpg(home, "--with-colons", "--list-keys", doing="list the keys")
+    usable = _find_usable(listing)
     retired = read_retired(home)
     return {fingerprint: end for fingerprint, end in usable.items() if fingerprint not in retired}
 
@@ -131,9 +121,9 @@ def retire_key(home: Path, fingerprint: str, time: int) -> None:
 
 def add_key(home: Path, *arguments: str, doing: str) -> None:
     """Let gpg add a key to hapkg's own home: whole, or not at all."""
-    with _open_home(home) as short:
-        _run_with_agent(short, *arguments, doing=doing)
-        for file in (home / _SECRET_PARTS[0]).iterdir():
+    with open_home(home) as short:
+        run_with_agent(short, *arguments, doing=doing)
+        for file in (home / SECRET_PARTS[0]).iterdir():
             sync(file)
         replace(home / "pubring.kbx", (short / "pubring.kbx").read_bytes())
 
@@ -150,9 +140,8 @@ def generate(owner: str, expires: str = "never") -> tuple[str, ...]:
 def export_key(key: SigningKey, *, armored: bool) -> bytes:
     """The public key: as apt's keyring files have it, or as text."""
     options = ["--armor"] if armored else []
-    return run_gpg(
-        key.home, *options, "--export-options", "export-minimal", "--export", *key.fingerprints, doing="export the key"
-    )
+    arguments = (*options, "--export-options", "export-minimal", "--export", *key.fingerprints)
+    return ask_gpg(key.home, *arguments, doing="export the key")
 
 
 def strip_armor(armored: bytes) -> bytes:
@@ -168,23 +157,83 @@ def identify_keys(key: SigningKey) -> str:
     return f"{','.join(key.fingerprints)} {hashlib.sha256((key.home / 'pubring.kbx').read_bytes()).hexdigest()}"
 
 
+class Signer:
+    """Signs files with a key. hapkg's own has an agent meanwhile, which may start before there is anything to sign."""
+
+    def __init__(self, key: SigningKey, stack: contextlib.ExitStack) -> None:
+        self._key, self._stack = key, stack
+        self._home: Path | None = None
+        self._file: Path | None = None
+
+    def start(self) -> None:
+        """Let the agent start; it need not be waited for."""
+        if self._key.home is not None and self._home is None:
+            self._home = self._stack.enter_context(open_home(self._key.home))
+            self._stack.callback(end_agent, self._home)
+            gpg = shlex.join(["gpg", "--homedir", str(self._home), *GPG, *self._make_options()])
+            script = (
+                'while IFS= read -r file && [ "$file" ]; do '
+                f'{gpg} --output "$0/clear" --clearsign "$file" </dev/null >"$0/said" 2>&1 &\n'
+                f'{gpg} --output "$0/detached" --armor --detach-sign "$file" </dev/null >"$0/more" 2>&1; more=$?\n'
+                "wait $! && (exit $more); echo $?; done"
+            )
+            agent = ("gpg-agent", "--homedir", str(self._home), "--daemon", "--")
+            self._agent = self._stack.enter_context(converse([*agent, "sh", "-c", script, str(self._home)]))
+
+    def ask(self, file: Path) -> None:
+        """Begin to sign a file."""
+        self._file = file
+        with _blaming_gpg():
+            self.start()
+            if self._home is not None:
+                self._agent.tell(str(file))
+
+    def take(self) -> tuple[bytes, bytes]:
+        """The file signed: its text with the signature around it (InRelease), and the signature alone (Release.gpg)."""
+        if self._home is not None:
+            with _blaming_gpg():
+                status = int(self._agent.hear())
+            if status != 0:
+                said = "".join((self._home / name).read_text("utf-8", "replace") for name in ("said", "more"))
+                raise describe_failure(status, said, ("gpg", "--clearsign", str(self._file)), doing="sign")
+            return (self._home / "clear").read_bytes(), (self._home / "detached").read_bytes()
+        options = (*self._make_options(), "--output", "-")
+        return (
+            run_gpg(None, *options, "--clearsign", str(self._file), doing="sign", secret=True),
+            run_gpg(None, *options, "--armor", "--detach-sign", str(self._file), doing="sign", secret=True),
+        )
+
+    def dismiss(self) -> None:
+        """Nothing more is to be signed: let the agent's command end while its user goes on."""
+        if self._home is not None:
+            with _blaming_gpg():
+                self._agent.tell("")
+
+    def _make_options(self) -> tuple[str, ...]:
+        users = [word for fingerprint in self._key.fingerprints for word in ("--local-user", fingerprint)]
+        return ("--yes", "--digest-algo", "SHA512", *users)
+
+
+@contextlib.contextmanager
+def _blaming_gpg() -> Iterator[None]:
+    try:
+        yield
+    except ProcessError as error:  # the agent could not start
+        raise RepositoryError("gpg cannot sign: its agent ended", details=error.details) from error
+
+
+@contextlib.contextmanager
+def open_signer(key: SigningKey) -> Iterator[Signer]:
+    """Sign as many files as there are."""
+    with contextlib.ExitStack() as stack:
+        yield Signer(key, stack)
+
+
 def sign(key: SigningKey, file: Path) -> tuple[bytes, bytes]:
     """The file signed: its text with the signature around it (InRelease), and the signature alone (Release.gpg)."""
-    users = [word for fingerprint in key.fingerprints for word in ("--local-user", fingerprint)]
-    options = ("--yes", "--digest-algo", "SHA512", *users)
-    if key.home is not None:
-        with _open_home(key.home) as short:  # one agent for both
-            gpg = shlex.join(["gpg", "--homedir", str(short), *_GPG, *options])
-            script = (
-                f'{gpg} --output "$1/clear" --clearsign "$2" && {gpg} --output "$1/detached" --armor --detach-sign "$2"'
-            )
-            _command_agent(short, "sh", "-c", script, "sign", str(short), str(file), doing="sign")
-            return (short / "clear").read_bytes(), (short / "detached").read_bytes()
-    clear = run_gpg(key.home, *options, "--clearsign", "--output", "-", str(file), doing="sign", secret=True)
-    detached = run_gpg(
-        key.home, *options, "--armor", "--detach-sign", "--output", "-", str(file), doing="sign", secret=True
-    )
-    return clear, detached
+    with open_signer(key) as signer:
+        signer.ask(file)
+        return signer.take()
 
 
 def has_signed(key: SigningKey, *files: Path) -> bool:
@@ -263,10 +312,10 @@ def make_home(home: Path, *arguments: str, doing: str) -> None:
     home.parent.mkdir(parents=True, exist_ok=True)
     new = make_scratch(home.parent, f".{home.name}-")
     try:
-        for part in _SECRET_PARTS:
+        for part in SECRET_PARTS:
             (new / part).mkdir(mode=0o700)
-        with _open_home(new) as short:
-            _run_with_agent(short, *arguments, doing=doing)
+        with open_home(new) as short:
+            run_with_agent(short, *arguments, doing=doing)
             shutil.copyfile(short / "pubring.kbx", new / "pubring.kbx")
         for path in (*new.rglob("*"), new):  # a key that is trusted somewhere must survive a power cut
             sync(path)
@@ -278,63 +327,3 @@ def make_home(home: Path, *arguments: str, doing: str) -> None:
         sync(home.parent)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _open_home(home: Path) -> Iterator[Path]:
-    """A short-lived gpg home that links to what is in home."""
-    short = make_scratch(Path("/tmp"), "hapkg-gpg-")
-    try:
-        for part in (*_SECRET_PARTS, "pubring.kbx"):
-            if (home / part).exists():
-                (short / part).symlink_to(home.resolve() / part)
-        yield short
-    finally:
-        shutil.rmtree(short, ignore_errors=True)
-
-
-def run_gpg(home: Path | None, *arguments: str, doing: str, secret: bool = False) -> bytes:
-    """gpg's standard output. secret: the secret key is needed, and so the agent that guards it."""
-    if home is None:
-        environment = {name: os.environ[name] for name in _SESSION if name in os.environ}
-        return _capture(["gpg", *_GPG, *arguments], doing=doing, environment=environment)
-    with _open_home(home) as short:
-        if secret:
-            return _run_with_agent(short, *arguments, doing=doing)
-        return _capture(["gpg", "--homedir", str(short), "--no-autostart", *_GPG, *arguments], doing=doing)
-
-
-def _run_with_agent(home: Path, *arguments: str, doing: str) -> bytes:
-    """gpg as the command of an agent: an agent started so ends with its command, soon, even if hapkg is killed."""
-    return _command_agent(home, "gpg", "--homedir", str(home), *_GPG, *arguments, doing=doing)
-
-
-def _command_agent(home: Path, *argv: str, doing: str) -> bytes:
-    ended = '"$@"; status=$?; gpgconf --homedir "$0" --kill gpg-agent >&2; exit $status'
-    try:
-        agent = ("gpg-agent", "--homedir", str(home), "--daemon", "--", "sh", "-c", ended, str(home))
-        return _capture([*agent, *argv], doing=doing)
-    finally:
-        gpgconf = ("gpgconf", "--homedir", str(home))
-        if Path(f"/run/user/{os.getuid()}/gnupg").is_dir():  # there gpg keeps sockets when it can
-            run([*gpgconf, "--remove-socketdir"], check=False, cleanup=True)
-
-
-def _capture(argv: Sequence[str], *, doing: str, environment: Mapping[str, str] | None = None) -> bytes:
-    with tempfile.TemporaryFile() as out:
-        result = run(argv, environment=environment, stdout=out, check=False)
-        out.seek(0)
-        output = out.read()
-    if result.status != 0:
-        if _UNASKED.search(result.output):
-            raise RepositoryError(
-                f"gpg cannot {doing}: the key has a passphrase, and nobody could be asked for it",
-                details=result.output.splitlines()[-12:],
-                hint="unlock it first: export GPG_TTY=$(tty), and sign anything with gpg; "
-                "for a timer: gpg-preset-passphrase, or hapkg's own key, which has none",
-            )
-        raise RepositoryError(
-            f"gpg cannot {doing}: {describe_status(result.status)}",
-            details=(*result.output.splitlines()[-12:], f"command: {shlex.join(argv)}"),
-        )
-    return output

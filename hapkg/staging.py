@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -25,8 +26,8 @@ from hapkg.indexes import (
     read_pool,
     read_release,
 )
-from hapkg.signing import SigningKey, has_signed, sign
-from hapkg.upload import INCOMING
+from hapkg.signing import Signer, SigningKey, has_signed
+from hapkg.upload import INCOMING, Arrival
 
 _PRIVATE = ".hapkg"
 
@@ -34,27 +35,22 @@ _PRIVATE = ".hapkg"
 def stage(
     root: Path,
     states: Mapping[Suite, frozenset[str]],
-    new: Mapping[str, Path],
+    arrival: Arrival,
     *,
     identity: Identity,
     key: SigningKey,
+    signer: Signer,
     renew: bool,
+    meanwhile: Callable[[], None],
 ) -> tuple[Suite, ...]:
     """Make everything of the next state in the staging folder: new pool files, indexes, signed Release files.
 
-    Returns the suites that differ from what is published.
+    Returns the suites that differ from what is published. meanwhile is done while apt-ftparchive works, if it does.
     """
-    staging = root / _PRIVATE / "staging"
-    cache = root / _PRIVATE / "cache"
+    staging, new = root / _PRIVATE / "staging", arrival.new
     disk.make_folder(staging)
-    # work on copies: a database cut short by a kill is never seen again
-    disk.copy_all({staging / "cache" / file.name: file for file in cache.glob("*.db")})
-    incoming = f"{root / INCOMING}/"
-    for path, file in new.items():
-        if str(file).startswith(incoming):
-            (staging / path).parent.mkdir(parents=True, exist_ok=True)
-            file.replace(staging / path)
-    disk.copy_all({staging / path: file for path, file in new.items() if not str(file).startswith(incoming)})
+    _copy_cache(root / _PRIVATE / "cache", staging / "cache")
+    _take_in(root / INCOMING, staging, arrival)
     changed = []
     if (root / "pool").is_dir():
         if (staging / "pool").is_dir():
@@ -73,27 +69,50 @@ def stage(
         }
         if not renew and paths.isdisjoint(new) and _is_same(root, suite, paths, fields, key, identity.valid_days):
             continue
-        make_indexes(staging, suite, paths, architectures=architectures, new=new)
+        signer.start()  # while apt-ftparchive works
+        make_indexes(staging, suite, paths, architectures=architectures, new=new, meanwhile=meanwhile)
         if identity.valid_days:
             fields["ValidTime"] = str(identity.valid_days * 86400)
         release = make_release(staging, suite, fields)
         if not renew and _is_current(root, suite, release, key, identity.valid_days):
             continue
         _check_clock(root, suite, release)
+        if key.fingerprints:
+            signer.ask(staging / f"Release-{suite}")
         folder = staging / "dists" / suite
         digests = read_digests(read_release(staging / f"Release-{suite}"))
         disk.copy_all({folder / name_by_hash(path, digest): folder / path for path, digest in digests.items()})
         for path in digests:
             (folder / path).chmod(0o644)
         disk.sync_all(folder / path for path in digests)
-        disk.write(folder / "Release", release)
+        contents = {folder / "Release": release}
         if key.fingerprints:
-            signed, signature = sign(key, staging / f"Release-{suite}")
-            disk.write(folder / "Release.gpg", signature)
-            disk.write(folder / "InRelease", signed)
+            contents[folder / "InRelease"], contents[folder / "Release.gpg"] = signer.take()
+        disk.write_all(contents)
         disk.make_newer(find_newest(staging, suite), find_newest(root, suite))
         changed.append(suite)
     return tuple(changed)
+
+
+def _copy_cache(cache: Path, copy: Path) -> None:
+    """Copy apt-ftparchive's databases: one cut short by a kill is never seen again. They can be made anew."""
+    for file in cache.glob("*.db"):
+        copy.mkdir(exist_ok=True)
+        shutil.copyfile(file, copy / file.name)
+
+
+def _take_in(incoming: Path, staging: Path, arrival: Arrival) -> None:
+    """Let staging have a pool of all new files: the one that was brought, as a whole."""
+    start = f"{incoming}/"
+    brought = {path: file for path, file in arrival.new.items() if str(file).startswith(start)}
+    if brought:
+        folder = incoming / str(next(iter(brought.values()))).removeprefix(start).partition("/")[0]
+        for file in arrival.spare:
+            if str(file).startswith(f"{folder}/"):
+                file.unlink(missing_ok=True)
+        disk.move({file: folder / path for path, file in brought.items() if str(file) != f"{folder}/{path}"})
+        (folder / "pool").replace(staging / "pool")
+    disk.copy_all({staging / path: file for path, file in arrival.new.items() if path not in brought})
 
 
 def _link_pool(pool: str, staged: str) -> None:
@@ -148,9 +167,10 @@ def _is_complete(root: Path, suite: Suite, key: SigningKey, valid_days: int) -> 
     return has_signed(key, folder / "InRelease") and has_signed(key, folder / "Release.gpg", folder / "Release")
 
 
-def note_signatures(root: Path, suite: Suite, key: SigningKey) -> None:
-    """Write down that hapkg made the signatures of a suite, so that the next publish needs no gpg to believe them."""
-    disk.replace(root / _PRIVATE / "signed" / suite, _describe_signatures(root, suite, key))
+def note_signatures(root: Path, suites: Iterable[Suite], key: SigningKey) -> None:
+    """Write down that hapkg made the signatures of suites, so that the next publish needs no gpg to believe them."""
+    folder = root / _PRIVATE / "signed"
+    disk.replace_all({folder / suite: _describe_signatures(root, suite, key) for suite in suites})
 
 
 def is_noted(root: Path, suite: Suite, key: SigningKey) -> bool:

@@ -39,6 +39,8 @@ class Arrival:
     """Those already in the pool, with the same bytes."""
     wanted: Mapping[Suite, frozenset[str]]
     """All of them by the suite they were built for."""
+    spare: tuple[Path, ...] = ()
+    """Where bytes lie that the pool has, or gets from elsewhere."""
 
 
 NOTHING = Arrival(new={}, present=(), wanted={})
@@ -48,7 +50,7 @@ NOTHING = Arrival(new={}, present=(), wanted={})
 def bring(root: Path, uploads: Sequence[Upload]) -> Iterator[tuple[Upload, ...]]:
     """The same uploads, with copies inside the repository of all that its pool lacks. Needs no lock.
 
-    Copying is what takes long; with the lock held, these files are only renamed.
+    Copying is what takes long; with the lock held, these files are only renamed: they lie in a pool of their own.
     """
     disk.make_folder(root / INCOMING)
     folder = disk.make_scratch(root / INCOMING, f"{socket.gethostname()}-")
@@ -59,8 +61,9 @@ def bring(root: Path, uploads: Sequence[Upload]) -> Iterator[tuple[Upload, ...]]
             files = []
             for file in find_package_files(upload):
                 files.append(file)
-                if not (root / _make_pool_path(upload, file.name)).exists():
-                    files[-1] = folder / file.name
+                path = _make_pool_path(upload, file.name)
+                if not (root / path).exists():
+                    files[-1] = folder / path
                     if files[-1] in copies:  # two uploads that may contradict each other
                         files[-1] = folder / str(number) / file.name
                     copies[files[-1]] = file
@@ -72,19 +75,21 @@ def bring(root: Path, uploads: Sequence[Upload]) -> Iterator[tuple[Upload, ...]]
 
 
 def sort_files(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> Arrival:
-    """What is new, what is there. Every clash is found before any write: a published file never changes.
+    """What is new, what is there, of uploads that were brought. Every clash is found before any write: a published file
+    never changes.
 
     Raises RepositoryError when the pool has other bytes under one of the names, or had until they were pruned.
     """
     published = {file.path: file.digest for pool in pools for file in pool.files.values()}
-    places = {(path.split("/")[1], Path(path).name): path for path in published}
+    places = {(path.split("/", 2)[1], path.rpartition("/")[2]): path for path in published}
     removed = read_removed(root)
     new: dict[str, Path] = {}
     present: dict[str, None] = {}
     wanted: dict[Suite, set[str]] = {}
+    spare: list[Path] = []
     clashes: list[tuple[str, SourceName, tuple[str, str]]] = []
     for upload in uploads:
-        for file in find_package_files(upload):
+        for file in upload.files:
             path = places.get((upload.suite, file.name)) or _make_pool_path(upload, file.name)
             existing = new.get(path, root / path)
             found = existing.exists()
@@ -94,8 +99,10 @@ def sort_files(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> 
                 clashes.append((file.name, upload.source, (f"published: {existing}", f"built: {file}")))
             elif not found:
                 new[path] = file
-            elif path not in new:
-                present[path] = None
+            else:
+                spare.append(file)
+                if path not in new:
+                    present[path] = None
     if clashes:
         name, source, evidence = clashes[0]
         remedy = "restore the upstream source, or raise its version," if ".orig." in name else "raise the revision"
@@ -104,7 +111,12 @@ def sort_files(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> 
             details=(*evidence, *(f"also: {other} of {owner}" for other, owner, _ in clashes[1:])),
             hint=f"{remedy} in the recipe of {source} and build again",
         )
-    return Arrival(new=new, present=tuple(present), wanted={suite: frozenset(paths) for suite, paths in wanted.items()})
+    return Arrival(
+        new=new,
+        present=tuple(present),
+        wanted={suite: frozenset(paths) for suite, paths in wanted.items()},
+        spare=tuple(spare),
+    )
 
 
 def find_package_files(upload: Upload) -> list[Path]:

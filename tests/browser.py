@@ -27,6 +27,26 @@ _ARGUMENTS = (
     "--remote-debugging-pipe",
 )
 
+SEEN = """
+[...document.querySelectorAll(%r)].filter(element => {
+  const box = element.getBoundingClientRect();
+  return element.checkVisibility({visibilityProperty: true, opacityProperty: true}) && box.width > 0 && box.height > 0
+    && box.left >= 0;
+}).map(element => element.textContent)
+"""
+OVERFLOWING = """
+[...document.querySelectorAll("body *")].filter(element =>
+  element.checkVisibility() && !element.closest(".scroll *") && element.getBoundingClientRect().right > innerWidth
+).map(element => element.outerHTML.slice(0, 200))
+"""
+CUT = """
+[...document.querySelectorAll("pre.copy, td, p, h1, h2, h3, summary")].filter(element =>
+  element.checkVisibility() && element.scrollWidth > element.clientWidth && element.clientWidth > 0
+).map(element => element.outerHTML.slice(0, 200))
+"""
+WIDTHS = "[innerWidth, document.documentElement.scrollWidth]"
+OPEN = "document.querySelectorAll('details').forEach(element => element.open = true)"
+
 
 class Browser:
     """One tab, driven by the messages of the debugging protocol, each of which ends in a NUL."""
@@ -85,6 +105,12 @@ class Browser:
         message, _, self._rest = self._rest.partition(b"\0")
         found: dict[str, Any] = json.loads(message)
         return found
+
+
+def see(browser: Browser, selector: str) -> list[str]:
+    """The text of every element of that kind that takes room on the page."""
+    found: list[str] = browser.ask(SEEN % selector)
+    return found
 
 
 @contextlib.contextmanager

@@ -10,31 +10,11 @@ import pytest
 
 from hapkg.repository import KeyChoice, publish
 from hapkg.signing import find_key
-from tests.browser import Browser, open_browser
+from tests.browser import CUT, OPEN, OVERFLOWING, WIDTHS, Browser, open_browser, see
 from tests.packages import BOOKWORM, IDENTITY, make_stack
 
 WIDE, NARROW = 1280, 360
 PACKAGES = ("ha-manager", "ha-resource-agents", "ha-ring", "ha-stack", "libha-base3")
-
-SEEN = """
-[...document.querySelectorAll(%r)].filter(element => {
-  const box = element.getBoundingClientRect();
-  return element.checkVisibility({visibilityProperty: true, opacityProperty: true}) && box.width > 0 && box.height > 0
-    && box.left >= 0;
-}).map(element => element.textContent)
-"""
-OVERFLOWING = """
-[...document.querySelectorAll("body *")].filter(element =>
-  element.checkVisibility() && !element.closest(".scroll *") && element.getBoundingClientRect().right > innerWidth
-).map(element => element.outerHTML.slice(0, 200))
-"""
-CUT = """
-[...document.querySelectorAll("pre.copy, td, p, h1, h2, h3, summary")].filter(element =>
-  element.checkVisibility() && element.scrollWidth > element.clientWidth && element.clientWidth > 0
-).map(element => element.outerHTML.slice(0, 200))
-"""
-WIDTHS = "[innerWidth, document.documentElement.scrollWidth]"
-OPEN = "document.querySelectorAll('details').forEach(element => element.open = true)"
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +32,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """One Chromium for all tests."""
     with open_browser(tmp_path_factory.mktemp("browser") / "profile") as browser:
         yield browser
-
-
-def see(browser: Browser, selector: str) -> list[str]:
-    """The text of every element of that kind that takes room on the page."""
-    found: list[str] = browser.ask(SEEN % selector)
-    return found
 
 
 def test_the_browser_runs_no_scripts(browser: Browser, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ LAYERS = (
     ("errors", "markup", "memory", "options", "picture"),
     ("checkout", "command", "control", "dep3", "place", "version"),
     ("config", "content", "disk", "jobserver", "machine", "mirror", "phases"),
+    ("answers",),
+    ("gpg",),
     ("bucket", "client", "faults", "records", "rsync", "signing", "site_tables", "store", "upstream"),
     ("keys", "outcome", "remote", "site"),
     ("recipe", "site_facts"),

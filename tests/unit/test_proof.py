@@ -21,7 +21,7 @@ from hapkg.indexes import Package, Pool
 from hapkg.looks import parse_drbd
 from hapkg.proof import Check, Ending, Record, Scene, Step, shorten, tell
 from hapkg.proof_report import describe_proof, write_report
-from hapkg.prove import find_older
+from hapkg.prove import find_module, find_older
 from hapkg.site import read_site
 from hapkg.site_facts import describe_site
 from tests.unit.samples import CHECKOUT
@@ -111,6 +111,12 @@ def test_a_failed_check_ends_the_proof_and_stands_in_the_report(tmp_path: Path) 
     assert "no &amp; never" in page
     assert "writes stood still for</dt><dd>4.2 s" in page
     assert not re.search(r"""(src|href)=["']?https?:""", page)
+
+
+def test_a_module_is_for_one_kernel() -> None:
+    modules = ("ha-drbd-modules-6.1.0-1-amd64", "ha-drbd-modules-6.1.0-10-amd64")
+    assert find_module(modules, "6.1.0-10-amd64") == modules[1]
+    assert find_module(modules, "6.1.0-0-amd64") == ""
 
 
 def test_what_is_no_failure_of_the_stack_ends_everything(tmp_path: Path) -> None:
