@@ -2,7 +2,8 @@
 
 Every process gets an environment made from nothing, no terminal, its own session, and dies with hapkg. Output goes to
 a file (a log, or a temporary one that is read back): `sh` is slow with callbacks and cuts its messages at 750 bytes.
-`sh` is imported here alone, and only when the first one starts.
+What works into a log or stays is started by `sh`, which is imported here alone and only then; what is asked and answers
+at once by the library that Python has: docs/decisions/0013-short-processes.md.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import select
 import shlex
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -96,7 +98,8 @@ def run(
     with contextlib.ExitStack() as stack:
         captured = stack.enter_context(tempfile.TemporaryFile()) if log is None else log
         null = stack.enter_context(Path(os.devnull).open("rb"))
-        process = _start(program, argv, stdin or null, stdout or captured, captured, environment, cwd)
+        start = _ask if log is None else _start
+        process = start(program, argv, stdin or null, stdout or captured, captured, environment, cwd)
         status = _wait(process, cleanup=cleanup)
         output = ""
         if log is None:
@@ -269,6 +272,31 @@ def _prepare_child() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+def _ask(
+    program: str,
+    argv: Sequence[str],
+    stdin: IO[bytes],
+    stdout: IO[bytes],
+    stderr: IO[bytes],
+    environment: Mapping[str, str] | None,
+    cwd: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """_start() for a process of a moment: no sh, which takes longer to be imported than such a process to end."""
+    try:
+        return subprocess.Popen(
+            [program, *argv[1:]],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=make_environment(environment),
+            cwd=cwd,
+            start_new_session=True,
+            preexec_fn=_prepare_child,  # noqa: PLW1509 - it calls what was loaded before, as sh's does
+        )
+    except OSError as error:  # of the child too: a folder, an interpreter that is missing
+        raise MachineError(f"{argv[0]} cannot be started: {error.strerror}: {error.filename}") from error
+
+
 def _start(
     program: str,
     argv: Sequence[str],
@@ -319,7 +347,7 @@ def _wait(process: Any, *, cleanup: bool) -> int:
     finally:
         with _running_lock:
             _running.pop(process.pid, None)
-    return int(process.exit_code)
+    return int(process.returncode if isinstance(process, subprocess.Popen) else process.exit_code)
 
 
 def _end(processes: Sequence[Any]) -> None:

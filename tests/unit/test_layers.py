@@ -125,7 +125,7 @@ def test_each_library_is_known_in_its_module_alone() -> None:
 def test_processes_have_one_door() -> None:
     forbidden = re.compile(r"(subprocess|multiprocessing|pty)\b|os\.(system|popen|fork|exec|spawn|posix_spawn)")
     used = {module: [*imports(module), *find_calls(module)] for module in MODULES}
-    assert {module for module, names in used.items() if any(map(forbidden.match, names))} == set()
+    assert {module for module, names in used.items() if any(map(forbidden.match, names))} == {"command"}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES.keys() - SPEAKING))
