@@ -8,7 +8,10 @@ import tempfile
 from tests.acceptance.conftest import SUITE, Node
 
 NOT_OURS = (
+    "/etc/default/locale",
+    "/etc/vconsole.conf",
     "/root/.ssh/",
+    "/var/cache/debconf/tmp.ci/",
     "/var/cache/private/",
     "/var/lib/private/",
     "/var/lib/systemd/coredump/",
@@ -16,7 +19,7 @@ NOT_OURS = (
     "/var/log/private/",
     "/opt/",
 )
-"""Made and left by Debian's systemd, which the stack's packages bring along; and /opt, which no package of Debian's
+"""Made and left by Debian's systemd and debconf, which come along; and /opt, which no package of Debian's
 owns, so that dpkg takes it away with the last file in it."""
 
 
