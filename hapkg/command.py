@@ -3,7 +3,7 @@
 Every process gets an environment made from nothing, no terminal, its own session, and dies with hapkg. Output goes to
 a file (a log, or a temporary one that is read back): `sh` is slow with callbacks and cuts its messages at 750 bytes.
 What works into a log or stays is started by `sh`, which is imported here alone and only then; what is asked and answers
-at once by the library that Python has: docs/decisions/0013-short-processes.md.
+by the library that Python has: docs/decisions/0013-short-processes.md.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ def converse(argv: Sequence[str], *, environment: Mapping[str, str] | None = Non
         asked = stack.enter_context(os.fdopen(our_output, "wb"))
         answers = stack.enter_context(os.fdopen(our_input, "rb"))
         with os.fdopen(their_input, "rb") as theirs, os.fdopen(their_output, "wb") as back:
-            process = _start(program, argv, theirs, back, errors, environment)
+            process = _ask(program, argv, theirs, back, errors, environment)
         with _running_lock:
             _running[process.pid] = process
         try:
@@ -238,7 +238,7 @@ def converse(argv: Sequence[str], *, environment: Mapping[str, str] | None = Non
                 asked.close()
             with contextlib.suppress(Exception):
                 process.wait(timeout=GRACE_SECONDS)
-            if process.is_alive():
+            if process.poll() is None:
                 _signal_group(process, signal.SIGKILL)
                 with contextlib.suppress(Exception):
                     process.wait()
