@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import textwrap
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
@@ -40,6 +40,7 @@ _CHANGELOG = """\
 
  -- {maintainer}  {date}
 """
+_VERSION = "%Y.%m.%d.%H%M%S"
 _COPYRIGHT = """\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: {name}
@@ -67,8 +68,10 @@ def make_keyring(
         newest = max(pattern.parent.glob(pattern.name), key=lambda file: file.name, default=None)
         if newest and _read_keyring(newest, name, folder) == content:
             return Upload(suite=suite, source=SourceName(name), files=(newest,))
-        changed = datetime.now(UTC) if newest else changed
-    version = f"{changed:%Y.%m.%d.%H%M%S}"
+        if newest:  # two changes in one second are two versions
+            before = datetime.strptime(newest.name.split("_")[1], _VERSION).replace(tzinfo=UTC)
+            changed = max(datetime.now(UTC), before + timedelta(seconds=1))
+    version = f"{changed:{_VERSION}}"
     file = f"{name}_{version}_all.deb"
     upload = Upload(suite=suite, source=SourceName(name), files=(folder / file,))
     published = find_pool_file(root, upload, file)
