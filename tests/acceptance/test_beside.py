@@ -45,9 +45,7 @@ def theirs(bare_node: Path, stack: Stack) -> Iterator[Machine]:
         policy = node.root / "usr/sbin/policy-rc.d"
         policy.write_text("#!/bin/sh\nexit 101\n")
         policy.chmod(0o755)
-        # Not all that is recommended: fence agents for clouds take minutes, and change nothing of what is looked at.
-        theirs = "corosync pacemaker pacemaker-cli-utils"
-        node.run(f"apt-get update && apt-get install -y --no-install-recommends systemd {theirs} iproute2")
+        node.run("apt-get update && apt-get install -y systemd corosync pacemaker iproute2")
         node.run("apt-get install -y --download-only ha-stack")  # a machine with its own network reaches no archive
         (node.root / "etc/corosync/corosync.conf").write_text(CONFIGURATION)
         with start_machine(node.root, switch, name="theirs", address="192.168.132.21/24") as machine:
@@ -78,8 +76,7 @@ def test_a_stopped_one_has_to_be_removed_by_its_owner(theirs: Machine) -> None:
     assert done.returncode != 0
     assert "the distribution's corosync is installed" in done.stdout
     assert theirs.tell(PACKAGES) == before
-    # The tools go too: they want a daemon, and apt would bring pacemaker-remote.
-    theirs.run("apt-get remove -y corosync pacemaker pacemaker-cli-utils")
+    theirs.run("apt-get remove -y corosync pacemaker")
     theirs.run("apt-get install -y ha-stack")
     assert "ii  ha-stack" in theirs.tell(PACKAGES)
     assert find_version("corosync") in theirs.run("/opt/ha/sbin/corosync -v").stdout
