@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.utils import parseaddr
 from pathlib import Path
 
 from hapkg import disk
@@ -32,7 +31,7 @@ class Identity:
     @property
     def key_owner(self) -> str:
         """User id of the key made on first use."""
-        return f"{re.sub('[<>()]', ' ', self.origin)} archive key <{parseaddr(self.maintainer)[1]}>"
+        return f"{re.sub('[<>()]', ' ', self.origin)} archive key <{self.maintainer.rpartition('<')[2].strip('> ')}>"
 
 
 def make_sources(uri: str, suite: Suite, armored_key: str) -> str:

@@ -10,12 +10,15 @@ import io
 import lzma
 import os
 import re
-import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Literal, NewType
+from typing import IO, TYPE_CHECKING, Literal, NewType
+
+if TYPE_CHECKING:
+    import tarfile
 
 SourceName = NewType("SourceName", str)
 """Name of a source package."""
@@ -24,6 +27,8 @@ BinaryName = NewType("BinaryName", str)
 Suite = NewType("Suite", str)
 """Codename of a Debian suite: bookworm."""
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DATA: Mapping[str, Literal["r:", "r:gz", "r:xz"]] = {"data.tar": "r:", "data.tar.gz": "r:gz", "data.tar.xz": "r:xz"}
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
 _LEADING_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
@@ -113,6 +118,18 @@ def split_stanzas(text: str) -> Iterator[dict[str, str]]:
             yield stanza
 
 
+def format_date(moment: datetime) -> str:
+    """A time as Release files and changelogs have it."""
+    moment = moment.astimezone(UTC)
+    return f"{_DAYS[moment.weekday()]}, {moment:%d} {_MONTHS[moment.month - 1]} {moment:%Y %H:%M:%S} +0000"
+
+
+def parse_date(text: str) -> datetime:
+    """The time that a Release file tells, in UTC by Debian's rules. Raises ValueError for what is none."""
+    _, day, month, year, clock, *_ = text.split()
+    return datetime.fromisoformat(f"{year}-{_MONTHS.index(month) + 1:02}-{day:0>2}T{clock:0>8}+00:00")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DebContent:
     """What a .deb installs: its files, and the texts that policy asks for, "" where there is none."""
@@ -128,6 +145,8 @@ def read_deb_content(path: Path) -> DebContent:
     Debian's changelog comes before upstream's, which has the other name where there are both. Raises ValueError for a
     damaged one.
     """
+    import tarfile  # noqa: PLC0415 - for new packages alone
+
     try:
         with path.open("rb") as file:
             archive = _open_data(file)
@@ -138,6 +157,8 @@ def read_deb_content(path: Path) -> DebContent:
 
 def _open_data(deb: IO[bytes]) -> tarfile.TarFile | None:
     """The files of a .deb as dpkg-deb writes most of them (deb(5)); None for any other."""
+    import tarfile  # noqa: PLC0415
+
     if deb.read(8) != b"!<arch>\n":
         return None
     while len(head := deb.read(60)) == 60:

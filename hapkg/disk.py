@@ -6,16 +6,17 @@ import contextlib
 import fcntl
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from hapkg.errors import BusyError
 
+T = TypeVar("T")
 _WAITING = 16
 """Files that are waited for at the same time."""
 
@@ -34,18 +35,18 @@ def sync_all(paths: Iterable[Path]) -> None:
     work_on_all(sync, list(paths))
 
 
-def work_on_all(act: Callable[[Path], None], paths: Sequence[Path]) -> None:
+def work_on_all(act: Callable[[T], None], things: Sequence[T]) -> None:
     """Do something to many files, side by side."""
     failures: list[BaseException] = []
 
-    def work(part: Sequence[Path]) -> None:
+    def work(part: Sequence[T]) -> None:
         try:
-            for path in part:
-                act(path)
+            for thing in part:
+                act(thing)
         except BaseException as error:
             failures.append(error)
 
-    parts = [paths[number::_WAITING] for number in range(min(_WAITING, len(paths)))]
+    parts = [things[number::_WAITING] for number in range(min(_WAITING, len(things)))]
     threads = [threading.Thread(target=work, args=(part,)) for part in parts[1:]]
     for thread in threads:
         thread.start()
@@ -200,6 +201,6 @@ def lock(file: Path, *, what: str, hint: str, seconds: float = 0) -> Iterator[No
                     raise BusyError(f"{what} is in use by process {holder}", hint=hint) from None
             time.sleep(0.05)
         opened.truncate(0)
-        opened.write(f"{os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n")
+        opened.write(f"{os.getpid()} on {os.uname().nodename} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n")
         opened.flush()
         yield

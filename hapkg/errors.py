@@ -8,7 +8,6 @@ docs/errors.md lists the exit codes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import ClassVar
 
 
@@ -119,5 +118,7 @@ class Interrupted(HapkgError):  # noqa: N818 - an end that was asked for, not an
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A guess for a mistyped word, as a sentence, or ""."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for mistakes alone
+
     guesses = get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return f"did you mean {guesses[0]}?" if guesses else ""

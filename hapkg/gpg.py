@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -71,6 +70,8 @@ def _command_agent(home: Path, *argv: str, doing: str) -> bytes:
 
 def end_agent(home: Path) -> None:
     """Let the agent of a home end, if there is one."""
+    import socket  # noqa: PLC0415 - it brings much, and most commands need none
+
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(home / "S.gpg-agent"))
         connection.sendall(b"KILLAGENT\n")

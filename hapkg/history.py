@@ -10,10 +10,8 @@ killed in between, is the newest of its suite and differs from InRelease: it doe
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -106,7 +104,9 @@ def make_snapshot(
     suite: Suite, number: int, act: str, keys: tuple[str, ...], indexes: Mapping[str, str], time: datetime
 ) -> Snapshot:
     """A snapshot made by this user on this host."""
-    by = f"{getpass.getuser()}@{socket.gethostname()}"
+    import getpass  # noqa: PLC0415 - for what changes alone
+
+    by = f"{getpass.getuser()}@{os.uname().nodename}"
     made = f"{time:%Y-%m-%dT%H:%M:%SZ}"
     return Snapshot(suite=suite, number=number, made=made, act=act, by=by, keys=keys, indexes=dict(indexes))
 

@@ -1,39 +1,22 @@
-"""apt's view of a suite: Packages, Sources and Release are read and made here. apt-ftparchive runs here alone."""
+"""apt's view of a suite: Packages, Sources and Release are read here, and Release is made."""
 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import lzma
-import os
 import re
-import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cache, cmp_to_key, lru_cache
 from pathlib import Path
-from typing import IO
 
 from hapkg.command import run
-from hapkg.control import BinaryName, SourceName, Suite, compare_versions, parse_pins, split_stanzas
-from hapkg.disk import run_beside, work_on_all
-from hapkg.errors import ProcessError, RepositoryError
+from hapkg.control import BinaryName, SourceName, Suite, compare_versions, format_date, parse_pins, split_stanzas
+from hapkg.errors import RepositoryError
 
 COMPONENTS = ("main", "debug")
-
-_CONFIGURATION = """\
-Dir {{ ArchiveDir "."; FileListDir "lists"; CacheDir "cache"; }};
-Default {{ Packages::Compress "."; Sources::Compress "."; Contents::Compress "."; }};
-TreeDefault {{
-  FileList "$(SECTION).deb"; SourceFileList "$(SECTION).dsc";
-  BinCacheDB "$(DIST)-$(SECTION)-$(ARCH).db"; SrcCacheDB "$(DIST)-$(SECTION)-source.db";
-  Packages "dists/$(DIST)/$(SECTION)/binary-$(ARCH)/Packages"; Sources "dists/$(DIST)/$(SECTION)/source/Sources";
-  Contents "dists/$(DIST)/$(SECTION)/Contents-$(ARCH)";
-}};
-Tree "{suite}" {{ Sections "{components}"; Architectures "{architectures} source"; }};
-"""
-
 
 _NEWEST = ("InRelease", "Release")
 _BINARY_FOLDER = re.compile(r"/binary-([^/]+)/")
@@ -95,7 +78,7 @@ class Package:
     @property
     def files(self) -> Mapping[str, tuple[int, str]]:
         """Size and SHA256 of its files, by pool path."""
-        return {path: (int(size), digest) for path, (size, digest) in _read_entries(self.fields).items()}
+        return {path: (int(size), digest) for path, (size, digest) in read_entries(self.fields).items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +132,8 @@ def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
     for path in digests:
         if not path.endswith(("/Packages", "/Sources")):
             continue
-        for package in _parse(_read_index(folder, path, digests)):
-            stanza, entries = package.fields, _read_entries(package.fields)
+        for package in parse_index(read_index(folder, path, digests).decode()):
+            stanza, entries = package.fields, read_entries(package.fields)
             for pool_path, (_, pool_digest) in entries.items():
                 files[pool_path.rpartition("/")[2]] = PoolFile(path=pool_path, digest=pool_digest)
             packages.setdefault(" ".join(entries), package)
@@ -172,7 +155,7 @@ def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
 
 
 @lru_cache(maxsize=8)  # one publish reads the same index several times
-def _parse(text: str) -> tuple[Package, ...]:
+def parse_index(text: str) -> tuple[Package, ...]:
     """The packages of an index."""
     return tuple(package for block in text.split("\n\n") for package in _parse_stanza(block))
 
@@ -198,68 +181,6 @@ def read_digests(release: Mapping[str, str]) -> dict[str, str]:
     return {words[2]: words[0] for words in lines if len(words) == 3}
 
 
-def make_indexes(
-    staging: Path,
-    suite: Suite,
-    paths: Iterable[str],
-    *,
-    architectures: Sequence[str],
-    new: Mapping[str, Path],
-    meanwhile: Callable[[], None],
-) -> None:
-    """Write staging/dists/SUITE: the indexes of all paths, plain, gz and xz. staging has the files at those paths.
-
-    staging/cache holds apt-ftparchive's databases of the last time, or nothing; they hold those of this time
-    afterwards. apt-ftparchive leaves out what it cannot read and ends with 0, and its databases may be damaged; hence
-    every index is compared with the files: names and sizes of all, digests of those in new. meanwhile is done while it
-    works.
-
-    Raises RepositoryError for a package that cannot be read, or contradicts its name or its .dsc.
-    """
-    paths = sorted(paths)
-    for component in COMPONENTS:
-        for suffix in (".deb", ".dsc"):
-            names = [path for path in paths if path.endswith(suffix) and path.split("/")[2] == component]
-            _write_text(staging / "lists" / f"{component}{suffix}", "".join(f"{name}\n" for name in names))
-        for folder in (*(f"binary-{architecture}" for architecture in architectures), "source"):
-            (staging / "dists" / suite / component / folder).mkdir(parents=True, exist_ok=True)
-    configuration = _CONFIGURATION.format(
-        suite=suite, components=" ".join(COMPONENTS), architectures=" ".join(architectures)
-    )
-    _write_text(staging / "indexes.conf", configuration)
-    cache = staging / "cache"
-    had_cache = cache.is_dir()
-    cache.mkdir(exist_ok=True)
-    with run_beside(meanwhile):
-        messages = _generate(staging)
-    faults = _compress_and_compare(staging, suite, paths, new)
-    if faults and had_cache:
-        shutil.rmtree(cache)
-        cache.mkdir()
-        messages = _generate(staging)
-        faults = _compress_and_compare(staging, suite, paths, new)
-    if faults:
-        raise RepositoryError(
-            f"{len(faults)} of the files to publish cannot be indexed" if len(faults) > 1 else faults[0],
-            details=(*(faults if len(faults) > 1 else ()), *messages),
-            hint="build the source package again",
-        )
-
-
-def _compress_and_compare(staging: Path, suite: Suite, paths: Sequence[str], new: Mapping[str, Path]) -> list[str]:
-    """Both at once; what _find_faults() finds."""
-    plain = [file for file in find_indexes(staging, suite) if not file.suffix]
-    with run_beside(lambda: work_on_all(_compress, plain)):
-        return _find_faults(staging, suite, paths, new)
-
-
-def _compress(file: Path) -> None:
-    content = file.read_bytes()
-    file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(content, 6, mtime=0))
-    # digests fill an index, and nothing makes them smaller: preset 2 takes eight times as long for a twentieth
-    file.with_name(f"{file.name}.xz").write_bytes(lzma.compress(content, preset=0))
-
-
 def find_indexes(root: Path, suite: Suite) -> list[Path]:
     """The index files of a suite, compressed ones too, without their by-hash names."""
     folder = root / "dists" / suite
@@ -269,25 +190,18 @@ def find_indexes(root: Path, suite: Suite) -> list[Path]:
 def make_release(staging: Path, suite: Suite, fields: Mapping[str, str]) -> bytes:
     """The Release file for what lies in staging/dists/SUITE, with further fields. Also in staging/Release-SUITE.
 
-    Raises RepositoryError when that cannot be done, or leaves out an index.
+    ValidTime, in seconds, becomes Valid-Until. The order is apt-ftparchive's, which made these files once.
     """
-    options = [
-        option
-        for name, value in {**fields, "Suite": suite, "Codename": suite, "Acquire-By-Hash": "yes"}.items()
-        for option in ("-o", f"APT::FTPArchive::Release::{name}={value}")
-    ]
-    for weak_or_surplus in ("MD5", "SHA1", "SHA512"):
-        options += ["-o", f"APT::FTPArchive::{weak_or_surplus}=false"]
-    file = staging / f"Release-{suite}"
-    with file.open("wb") as out:
-        _run_ftparchive(staging, *options, "release", f"dists/{suite}", stdout=out)
-    file.write_bytes(b"Snapshots: no\n" + file.read_bytes())  # a field that apt-ftparchive of bookworm does not know
-    folder = staging / "dists" / suite
-    if {folder / path for path in read_digests(read_release(file))} != set(find_indexes(staging, suite)):
-        raise RepositoryError(
-            f"apt-ftparchive wrote an incomplete Release file for {suite}", hint="see whether the disk is full"
-        )
-    return file.read_bytes()
+    folder, now = staging / "dists" / suite, datetime.now(UTC)
+    values = {**fields, "Suite": suite, "Codename": suite, "Acquire-By-Hash": "yes", "Date": format_date(now)}
+    if seconds := values.pop("ValidTime", ""):
+        values["Valid-Until"] = format_date(now + timedelta(seconds=int(seconds)))
+    lines = ["Snapshots: no", *(f"{name}: {values[name]}" for name in sorted(values)), "SHA256:"]
+    for file in find_indexes(staging, suite):
+        lines.append(f" {compute_digest(file)} {file.stat().st_size:16} {file.relative_to(folder)}")
+    release = "".join(f"{line}\n" for line in lines).encode()
+    (staging / f"Release-{suite}").write_bytes(release)
+    return release
 
 
 def find_architectures(paths: Iterable[str], known: Collection[str] = ()) -> set[str]:
@@ -301,61 +215,13 @@ def _find_own_architecture() -> str:
     return run(["dpkg", "--print-architecture"]).output.strip()
 
 
-def _generate(staging: Path) -> list[str]:
-    """Run apt-ftparchive; its complaints."""
-    output = _run_ftparchive(staging, "-q", "generate", "indexes.conf")
-    return [line for line in output.splitlines() if line.startswith(("E:", "W:"))]
-
-
-def _run_ftparchive(staging: Path, *arguments: str, stdout: IO[bytes] | None = None) -> str:
-    try:
-        return run(["apt-ftparchive", *arguments], cwd=staging, stdout=stdout).output
-    except ProcessError as error:
-        raise RepositoryError(
-            f"the indexes cannot be made: {error.brief}", details=error.details, hint="see whether the disk is full"
-        ) from error
-
-
-def _find_faults(staging: Path, suite: Suite, paths: Sequence[str], new: Mapping[str, Path]) -> list[str]:
-    """What the indexes in staging say that is not so, one sentence a file."""
-    faults: dict[str, str] = {}
-    entries: dict[str, tuple[str, str]] = {}
-    for file in find_indexes(staging, suite):
-        if file.name not in ("Packages", "Sources"):
-            continue
-        for stanza in (package.fields for package in _parse(file.read_text("utf-8"))):
-            found = _read_entries(stanza)
-            entries.update(found)
-            version = stanza["Version"].partition(":")[2] or stanza["Version"]
-            stem = f"{stanza['Package']}_{version}"
-            right = f"{stem}_{stanza['Architecture']}.deb" if "Filename" in stanza else f"{stem}.dsc"
-            if not any(path.endswith(f"/{right}") for path in found):
-                path = next(iter(found))
-                faults[path] = f"{Path(path).name} should be called {right} by what is in it"
-    for path in paths:
-        name = path.rpartition("/")[2]
-        try:
-            actual = os.stat(f"{staging}/{path}").st_size  # noqa: PTH116 - of every package, at every publish
-        except FileNotFoundError:
-            faults[path] = f"{path} is missing from the pool"
-            continue
-        if path not in entries:
-            faults[path] = f"{name} is not a package that apt-ftparchive can read"
-        else:
-            size, digest = entries[path]
-            if int(size) != actual or (path in new and digest != compute_digest(f"{staging}/{path}")):
-                faults[path] = f"{name} is not the file that its index or .dsc describes"
-    faults |= {path: f"{path} is named by a .dsc and missing" for path in entries.keys() - set(paths)}
-    return [faults[path] for path in sorted(faults)]
-
-
 def compute_digest(file: Path | str) -> str:
     """SHA256 of a file, in hexadecimal digits."""
     with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - of every package
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _read_entries(stanza: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+def read_entries(stanza: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Size and SHA256 of each file that a stanza of Packages or Sources describes, by pool path."""
     if "Filename" in stanza:
         return {stanza["Filename"]: (stanza["Size"], stanza["SHA256"])}
@@ -368,8 +234,8 @@ def name_by_hash(path: str, digest: str) -> str:
     return f"{path.rpartition('/')[0]}/by-hash/SHA256/{digest}"
 
 
-def _read_index(folder: Path, path: str, digests: Mapping[str, str]) -> str:
-    """An index: under its plain name, or by hash while a publish is between the two; old ones are there as .xz."""
+def read_index(folder: Path, path: str, digests: Mapping[str, str]) -> bytes:
+    """An index of a state: under its plain name, or by hash while a publish is between the two; old ones as .xz."""
     digest, compressed = digests[path], digests.get(f"{path}.xz", "")
     for candidate in (folder / path, folder / name_by_hash(path, digest), folder / name_by_hash(path, compressed)):
         if candidate.is_file():
@@ -378,13 +244,8 @@ def _read_index(folder: Path, path: str, digests: Mapping[str, str]) -> str:
                 with contextlib.suppress(lzma.LZMAError, EOFError):
                     content = lzma.decompress(content)
             if hashlib.sha256(content).hexdigest() == digest:
-                return content.decode("utf-8")
+                return content
     raise RepositoryError(
         f"the index {folder / path} is missing, or is not the one that InRelease names",
         hint="restore the repository from a copy, or remove its dists folder and publish every build again",
     )
-
-
-def _write_text(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, "utf-8")

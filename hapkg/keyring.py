@@ -6,12 +6,11 @@ import gzip
 import hashlib
 import textwrap
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 
 from hapkg.client import Identity
 from hapkg.command import run
-from hapkg.control import SourceName, Suite
+from hapkg.control import SourceName, Suite, format_date
 from hapkg.keys import read_keys
 from hapkg.signing import KeyChoice, SigningKey, export_key, read_retired
 from hapkg.upload import Upload, find_pool_file
@@ -88,7 +87,7 @@ def make_keyring(
             ),
             "size": 12,
             "keys": "\n".join(f"    {one.fingerprint}" for one in keys),
-            "date": format_datetime(changed),
+            "date": format_date(changed),
             "year": changed.year,
         }
         _build(folder / "tree", folder / file, values, content, int(changed.timestamp()))

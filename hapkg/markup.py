@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -20,11 +22,20 @@ def load_template(name: str) -> Any:
     """The template of that name."""
     import jinja2  # noqa: PLC0415
 
+    compiled = DATA / "__pycache__"  # where Python keeps its own; without it, that costs time alone
+    with contextlib.suppress(OSError):
+        compiled.mkdir(exist_ok=True)
+    memory = jinja2.FileSystemBytecodeCache(str(compiled), f"jinja2-{jinja2.__version__}-%s")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(DATA),
         undefined=jinja2.StrictUndefined,
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=memory if os.access(compiled, os.W_OK) else None,
     )
-    return environment.get_template(name)
+    try:
+        return environment.get_template(name)
+    except OSError:  # no room to keep it
+        environment.bytecode_cache = None
+        return environment.get_template(name)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from hapkg import control, disk, picture
+from hapkg import control, disk
 from hapkg.client import Identity
 from hapkg.control import DebContent, Suite, compare_versions, parse_relation_names, read_deb_content
 from hapkg.errors import MachineError
@@ -143,7 +143,7 @@ class Contents:
 
 def _describe_maker() -> str:
     """What becomes another one when the page would look otherwise: a digest of all that makes it."""
-    files = (Path(__file__), Path(control.__file__), Path(picture.__file__), DATA / _TEMPLATE)
+    files = (Path(__file__), Path(control.__file__), Path(__file__).with_name("picture.py"), DATA / _TEMPLATE)
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
@@ -156,6 +156,8 @@ def _describe_state(root: Path, identity: Identity, maker: str) -> str:
 
 
 def _make_section(root: Path, suite: Suite, identity: Identity, contents: Contents) -> Section:
+    from hapkg.picture import draw  # noqa: PLC0415 - most often the page shows what it is to show
+
     packages = read_pool(root, suite).packages
     sources = {package.source: package for package in packages if package.architecture == "source"}
     order = cmp_to_key(compare_versions)  # asked for nothing when there is one version
@@ -186,7 +188,7 @@ def _make_section(root: Path, suite: Suite, identity: Identity, contents: Conten
         suite=suite,
         packages=tuple(entry for entry in entries if not _is_symbols(entry.name)),
         symbols=tuple(entry for entry in entries if _is_symbols(entry.name)),
-        picture=picture.draw(_find_needs(shown)) if len(shown) <= _DETAILED else "",
+        picture=draw(_find_needs(shown)) if len(shown) <= _DETAILED else "",
         stanza=(root / file).read_text("utf-8"),
         file=quote(file),
     )

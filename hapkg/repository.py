@@ -87,6 +87,8 @@ class Change:
     """What is done, for the history."""
     states: Mapping[Suite, frozenset[str]]
     arrival: Arrival = NOTHING
+    begin: Mapping[Suite, Mapping[str, str]] = field(default_factory=dict)
+    """Indexes that are those of the next state, or nearer to them than what is published: digests by path."""
     surplus: tuple[str, ...] = ()
     """Pool files that are removed afterwards."""
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -138,8 +140,9 @@ def rollback(site: Site, suite: Suite, number: int) -> Publication:
     """Make a suite what it was in a snapshot. Raises RepositoryError when that, or a package of it, is gone."""
 
     def decide() -> Change:
-        paths = _find_paths(site.root, find_snapshot(site.root, suite, number))
-        return Change(act=f"rollback to {number}", states={suite: paths})
+        snapshot = find_snapshot(site.root, suite, number)
+        paths = _find_paths(site.root, snapshot)
+        return Change(act=f"rollback to {number}", states={suite: paths}, begin={suite: snapshot.indexes})
 
     return change(site, decide)
 
@@ -245,6 +248,7 @@ def _publish(site: Site, change: Change) -> Publication:
             key=key,
             signer=signer,
             renew=change.renew,
+            begin=change.begin,
             meanwhile=lambda: look_ahead(debs, ahead),
         )
         signer.dismiss()
@@ -301,17 +305,16 @@ def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, ac
     for suite in suites:
         source, target = staging / "dists" / suite, root / "dists" / suite
         digests = read_digests(read_release(source / "Release"))
-        hashed = [name_by_hash(path, digest) for path, digest in digests.items()]
-        disk.move({source / path: target / path for path in hashed})
-        disk.move({source / path: target / path for path in digests})
+        changes = {path: name_by_hash(path, digest) for path, digest in digests.items()}
+        changes = {path: name for path, name in changes.items() if (source / name).exists()}
+        disk.move({source / name: target / name for name in changes.values()})
+        disk.move({source / path: target / path for path in changes})
         history.add_snapshot(root, suite, act, keys, digests)
         for name in ("Release", "Release.gpg", "InRelease"):
             if (source / name).exists():
                 disk.move({source / name: target / name})
         history.drop_generations(root, suite)
-    shutil.rmtree(root / _PRIVATE / "cache", ignore_errors=True)
-    if (staging / "cache").is_dir():
-        disk.move({staging / "cache": root / _PRIVATE / "cache"})
+    shutil.rmtree(root / _PRIVATE / "cache", ignore_errors=True)  # apt-ftparchive's, which nothing reads any more
     (staging / "journal").unlink()  # all of it is published
 
 

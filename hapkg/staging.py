@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from hapkg import disk
 from hapkg.client import Identity
-from hapkg.control import Suite
+from hapkg.control import Suite, parse_date
 from hapkg.errors import MachineError
 from hapkg.indexes import (
     COMPONENTS,
     compute_digest,
     find_architectures,
     find_newest,
-    make_indexes,
     make_release,
     name_by_hash,
     read_digests,
     read_pool,
     read_release,
 )
+from hapkg.merging import make_indexes
 from hapkg.signing import Signer, SigningKey, has_signed
 from hapkg.upload import INCOMING, Arrival
 
@@ -41,22 +38,18 @@ def stage(
     key: SigningKey,
     signer: Signer,
     renew: bool,
+    begin: Mapping[Suite, Mapping[str, str]],
     meanwhile: Callable[[], None],
 ) -> tuple[Suite, ...]:
     """Make everything of the next state in the staging folder: new pool files, indexes, signed Release files.
 
-    Returns the suites that differ from what is published. meanwhile is done while apt-ftparchive works, if it does.
+    Returns the suites that differ from what is published. begin has states that are nearer to what a suite is to be
+    than what is published: digests of indexes by path. meanwhile is done while apt-ftparchive works, if it does.
     """
     staging, new = root / _PRIVATE / "staging", arrival.new
     disk.make_folder(staging)
-    _copy_cache(root / _PRIVATE / "cache", staging / "cache")
     _take_in(root / INCOMING, staging, arrival)
     changed = []
-    if (root / "pool").is_dir():
-        if (staging / "pool").is_dir():
-            _link_pool(str(root / "pool"), str(staging / "pool"))
-        else:
-            (staging / "pool").symlink_to(root / "pool")
     for suite, paths in sorted(states.items()):
         known = read_release(find_newest(root, suite)).get("Architectures", "").split()
         architectures = sorted({*known, *find_architectures(paths, known)})
@@ -70,7 +63,9 @@ def stage(
         if not renew and paths.isdisjoint(new) and _is_same(root, suite, paths, fields, key, identity.valid_days):
             continue
         signer.start()  # while apt-ftparchive works
-        make_indexes(staging, suite, paths, architectures=architectures, new=new, meanwhile=meanwhile)
+        published = read_digests(read_release(find_newest(root, suite)))
+        before = begin.get(suite, published)
+        make_indexes(root, suite, paths, architectures=architectures, new=new, before=before, meanwhile=meanwhile)
         if identity.valid_days:
             fields["ValidTime"] = str(identity.valid_days * 86400)
         release = make_release(staging, suite, fields)
@@ -81,10 +76,11 @@ def stage(
             signer.ask(staging / f"Release-{suite}")
         folder = staging / "dists" / suite
         digests = read_digests(read_release(staging / f"Release-{suite}"))
-        disk.copy_all({folder / name_by_hash(path, digest): folder / path for path, digest in digests.items()})
-        for path in digests:
+        changes = {path: digest for path, digest in digests.items() if not _has(root / "dists" / suite, path, digest)}
+        disk.copy_all({folder / name_by_hash(path, digest): folder / path for path, digest in changes.items()})
+        for path in changes:
             (folder / path).chmod(0o644)
-        disk.sync_all(folder / path for path in digests)
+        disk.sync_all(folder / path for path in changes)
         contents = {folder / "Release": release}
         if key.fingerprints:
             contents[folder / "InRelease"], contents[folder / "Release.gpg"] = signer.take()
@@ -92,13 +88,6 @@ def stage(
         disk.make_newer(find_newest(staging, suite), find_newest(root, suite))
         changed.append(suite)
     return tuple(changed)
-
-
-def _copy_cache(cache: Path, copy: Path) -> None:
-    """Copy apt-ftparchive's databases: one cut short by a kill is never seen again. They can be made anew."""
-    for file in cache.glob("*.db"):
-        copy.mkdir(exist_ok=True)
-        shutil.copyfile(file, copy / file.name)
 
 
 def _take_in(incoming: Path, staging: Path, arrival: Arrival) -> None:
@@ -115,16 +104,12 @@ def _take_in(incoming: Path, staging: Path, arrival: Arrival) -> None:
     disk.copy_all({staging / path: file for path, file in arrival.new.items() if path not in brought})
 
 
-def _link_pool(pool: str, staged: str) -> None:
-    """Let the staged pool lead to all that is published, by few links: whole folders where nothing new lies in them."""
-    with os.scandir(staged) as entries:
-        there = {entry.name: entry.is_dir() for entry in entries}
-    with os.scandir(pool) as entries:
-        for entry in entries:
-            if entry.name not in there:
-                os.symlink(entry.path, f"{staged}/{entry.name}")  # noqa: PTH211 - there are thousands
-            elif there[entry.name]:
-                _link_pool(entry.path, f"{staged}/{entry.name}")
+def _has(folder: Path, path: str, digest: str) -> bool:
+    """Whether an index file is published already, under both its names."""
+    try:
+        return all(compute_digest(folder / name) == digest for name in (path, name_by_hash(path, digest)))
+    except FileNotFoundError:
+        return False
 
 
 def _is_same(
@@ -156,11 +141,7 @@ def _is_complete(root: Path, suite: Suite, key: SigningKey, valid_days: int) -> 
     release = read_release(folder / "Release")
     if read_release(find_newest(root, suite)) != release or _ends_soon(folder / "Release", valid_days):
         return False
-    try:
-        for path, digest in read_digests(release).items():
-            if compute_digest(folder / path) != digest or compute_digest(folder / name_by_hash(path, digest)) != digest:
-                return False
-    except FileNotFoundError:
+    if not all(_has(folder, path, digest) for path, digest in read_digests(release).items()):
         return False
     if not key.fingerprints or is_noted(root, suite, key):
         return True
@@ -192,14 +173,14 @@ def _drop_dates(release: bytes) -> bytes:
 def _ends_soon(release: Path, valid_days: int) -> bool:
     """Whether less than half of the time is left for which apt trusts a Release file."""
     end = read_release(release).get("Valid-Until")
-    return bool(end) and parsedate_to_datetime(str(end)) - datetime.now(UTC) < timedelta(days=valid_days / 2)
+    return bool(end) and parse_date(str(end)) - datetime.now(UTC) < timedelta(days=valid_days / 2)
 
 
 def _check_clock(root: Path, suite: Suite, release: bytes) -> None:
     """apt ignores, without a word, an InRelease that is older than the one it has."""
     before = read_release(find_newest(root, suite)).get("Date")
     now = next(line[6:] for line in release.decode().splitlines() if line.startswith("Date: "))
-    if before and parsedate_to_datetime(now) < parsedate_to_datetime(before):
+    if before and parse_date(now) < parse_date(before):
         raise MachineError(
             f"the clock of this machine is wrong: it says {now}, and suite {suite} was published at {before}",
             hint="set the clock; apt ignores a repository that grows older",

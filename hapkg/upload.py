@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def bring(root: Path, uploads: Sequence[Upload]) -> Iterator[tuple[Upload, ...]]
     Copying is what takes long; with the lock held, these files are only renamed: they lie in a pool of their own.
     """
     disk.make_folder(root / INCOMING)
-    folder = disk.make_scratch(root / INCOMING, f"{socket.gethostname()}-")
+    folder = disk.make_scratch(root / INCOMING, f"{os.uname().nodename}-")
     try:
         brought = []
         copies: dict[Path, Path] = {}

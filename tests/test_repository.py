@@ -597,7 +597,7 @@ def test_earlier_generations_stay_readable_by_hash(
     assert len(kept) == (15 if days else 9 + 2)
 
 
-UNFINISHED = ("/snapshots/", "/Packages.gz 2", "/Release.gpg", "/InRelease")
+UNFINISHED = ("/snapshots/", "/Packages.gz", "/Release.gpg", "/InRelease")
 """Where plain names are already those of the state that is to be."""
 
 
@@ -637,15 +637,15 @@ def test_a_kill_at_any_rename_leaves_a_repository_that_apt_can_use(
 
     monkeypatch.setattr(Path, "replace", step)
     published = 1
-    stops = ("/journal", "/pool/", "/snapshots/", "/by-hash/ 4", "/Packages.gz 2")
+    stops = ("/journal", "/pool/", "/snapshots/", "/by-hash/ 2", "/Packages.gz")
     with serve(root) as url:
         machines = [client(sources), client(re.sub(r"URIs: .*", f"URIs: {url}", sources))]
-        for number, point in enumerate((*stops, "/Release.gpg", "/InRelease", "/cache"), 2):
+        for number, point in enumerate((*stops, "/Release.gpg", "/InRelease", "/signed/"), 2):
             stop, countdown = point.split()[0], int((point.split()[1:] or ["1"])[0])
             pid = fork(partial(issue, stacks(number)))
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL, point
             stop = ""
-            published = number if point == "/cache" else published
+            published = number if point == "/signed/" else published
             machine = machines[number % 2]
             report = verify(root)
             assert report.faults == (), point
@@ -717,17 +717,22 @@ def test_a_second_publisher_is_told_who_is_at_work_and_a_dead_one_holds_nobody_u
     assert issue(builds(1)).written == (BOOKWORM,)
 
 
-def test_a_damaged_cache_does_no_harm(root: Path, issue: Issue, builds: Builds) -> None:
+def test_an_index_that_cannot_be_gone_on_with_is_made_from_the_packages(
+    root: Path, issue: Issue, builds: Builds
+) -> None:
     issue(builds(1))
-    for file in (root / ".hapkg/cache").iterdir():
-        content = bytearray(file.read_bytes())
-        content[4096:7000] = random.Random(1).randbytes(2904)
-        file.write_bytes(content)
-    issue(builds(2))
-    for file in (root / ".hapkg/cache").iterdir():
+    contents = root / f"dists/bookworm/main/Contents-{OWN}"
+    whole = contents.read_bytes()
+    for file in contents.parent.glob("by-hash/*/*"):
         file.write_bytes(b"junk")
-    issue(builds(3))
-    assert len(read_index(root / f"dists/bookworm/main/binary-{OWN}/Packages")) == 6
+    for damage in (whole[: len(whole) // 2], b""):
+        contents.write_bytes(damage)
+        assert issue(builds(1)).written == (BOOKWORM,)
+        assert contents.read_bytes() == whole
+    contents.write_bytes(b"junk")
+    issue(builds(2))
+    assert contents.read_bytes() == whole  # the same files, of the same packages
+    assert len(read_index(root / f"dists/bookworm/main/binary-{OWN}/Packages")) == 4
 
 
 def test_damage_to_the_indexes_is_mended_by_a_publish_without_changes(root: Path, issue: Issue, builds: Builds) -> None:

@@ -24,7 +24,7 @@ LAYERS = (
     ("recipe", "site_facts"),
     ("automake", "graph", "indexes", "meson_language", "rendering", "signature"),
     ("meson", "schedule", "template", "vcs"),
-    ("archive", "history", "plan", "site_package"),
+    ("archive", "history", "merging", "plan", "site_package"),
     ("upload",),
     ("keyring", "page", "staging"),
     ("origin", "repository"),
