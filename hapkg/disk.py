@@ -19,6 +19,7 @@ from hapkg.errors import BusyError
 T = TypeVar("T")
 _WAITING = 16
 """Files that are waited for at the same time."""
+_local = threading.local()
 
 
 def sync(path: Path) -> None:
@@ -32,7 +33,41 @@ def sync(path: Path) -> None:
 
 def sync_all(paths: Iterable[Path]) -> None:
     """The same for many at once: waiting side by side, they share the disk's commits."""
-    work_on_all(sync, list(paths))
+    if (pending := _find_pending()) is None:
+        work_on_all(sync, list(paths))
+    else:
+        pending.update(dict.fromkeys(paths))
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Wait once, at the end, for all that this thread writes and moves within.
+
+    What is moved is waited for before, as always; the order in which the rest reaches the disk is nobody's business.
+    docs/decisions/0014-few-waits.md says why one system call for the whole file system is not what waits.
+    """
+    if _find_pending() is not None:
+        yield
+        return
+    pending: dict[Path, None] = {}
+    _local.pending = pending
+    try:
+        yield
+    finally:
+        _local.pending = None
+    sync_all(pending)
+
+
+def _find_pending() -> dict[Path, None] | None:
+    return getattr(_local, "pending", None)
+
+
+def _settle_pending() -> None:
+    """Wait now for what together() has gathered."""
+    if pending := _find_pending():
+        paths = list(pending)
+        pending.clear()
+        work_on_all(sync, paths)
 
 
 def work_on_all(act: Callable[[T], None], things: Sequence[T]) -> None:
@@ -87,7 +122,7 @@ def make_folder(folder: Path) -> None:
 def settle(file: Path) -> None:
     """Make a file that another program wrote readable and lasting."""
     file.chmod(0o644)
-    sync(file)
+    sync_all([file])
 
 
 def write(file: Path, content: bytes) -> None:
@@ -126,6 +161,8 @@ def copy_all(copies: Mapping[Path, Path]) -> None:
 
 def move(moves: Mapping[Path, Path]) -> None:
     """Rename files or folders, each at once, within one file system; then wait for the disk, once for each folder."""
+    if not moves.keys().isdisjoint(_find_pending() or ()):
+        _settle_pending()
     changed: set[Path] = set()
     for source, target in moves.items():
         changed |= {target.parent, *_add_folder(target.parent)}

@@ -254,15 +254,15 @@ def _publish(site: Site, change: Change) -> Publication:
         signer.dismiss()
         if changed or arrival.new:
             _put_in_place(root, changed, arrival.new, act=change.act, keys=key.fingerprints)
-    if key.fingerprints:
-        note_signatures(root, changed, key)
-    keyring = root / f"{identity.keyring}.gpg"
-    armored = _export(root, keyring, key) if key.fingerprints else b""
-    suites = tuple(sorted(states))
+    keyring, suites = root / f"{identity.keyring}.gpg", tuple(sorted(states))
     url = site.url or find_url(root)
-    uri = url or f"file:{quote(str(root))}"
-    sources = write_sources(root, suites, identity.name, uri, armored.decode())
-    write_page(root, identity, key.home, ahead)
+    with disk.together():
+        if key.fingerprints:
+            note_signatures(root, changed, key)
+        armored = _export(root, keyring, key) if key.fingerprints else b""
+        uri = url or f"file:{quote(str(root))}"
+        sources = write_sources(root, suites, identity.name, uri, armored.decode())
+        write_page(root, identity, key.home, ahead)
     _remove(root, change)
     return Publication(
         added=tuple(arrival.new),
@@ -307,12 +307,16 @@ def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, ac
         digests = read_digests(read_release(source / "Release"))
         changes = {path: name_by_hash(path, digest) for path, digest in digests.items()}
         changes = {path: name for path, name in changes.items() if (source / name).exists()}
-        disk.move({source / name: target / name for name in changes.values()})
-        disk.move({source / path: target / path for path in changes})
-        history.add_snapshot(root, suite, act, keys, digests)
-        for name in ("Release", "Release.gpg", "InRelease"):
-            if (source / name).exists():
-                disk.move({source / name: target / name})
+        with disk.together():
+            disk.move({source / name: target / name for name in changes.values()})
+            disk.move({source / path: target / path for path in changes})
+            history.add_snapshot(root, suite, act, keys, digests)
+        with disk.together():
+            for name in ("Release", "Release.gpg"):
+                if (source / name).exists():
+                    disk.move({source / name: target / name})
+        if (source / "InRelease").exists():
+            disk.move({source / "InRelease": target / "InRelease"})
         history.drop_generations(root, suite)
     shutil.rmtree(root / _PRIVATE / "cache", ignore_errors=True)  # apt-ftparchive's, which nothing reads any more
     (staging / "journal").unlink()  # all of it is published

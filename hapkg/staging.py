@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hapkg import disk
 from hapkg.client import Identity
-from hapkg.control import Suite, parse_date
+from hapkg.control import Suite, parse_date, split_stanzas
 from hapkg.errors import MachineError
 from hapkg.indexes import (
     COMPONENTS,
@@ -74,20 +74,26 @@ def stage(
         _check_clock(root, suite, release)
         if key.fingerprints:
             signer.ask(staging / f"Release-{suite}")
-        folder = staging / "dists" / suite
-        digests = read_digests(read_release(staging / f"Release-{suite}"))
-        changes = {path: digest for path, digest in digests.items() if not _has(root / "dists" / suite, path, digest)}
-        disk.copy_all({folder / name_by_hash(path, digest): folder / path for path, digest in changes.items()})
-        for path in changes:
-            (folder / path).chmod(0o644)
-        disk.sync_all(folder / path for path in changes)
-        contents = {folder / "Release": release}
-        if key.fingerprints:
-            contents[folder / "InRelease"], contents[folder / "Release.gpg"] = signer.take()
-        disk.write_all(contents)
-        disk.make_newer(find_newest(staging, suite), find_newest(root, suite))
+        with disk.together():
+            _write_release(root, suite, release, signer if key.fingerprints else None)
         changed.append(suite)
     return tuple(changed)
+
+
+def _write_release(root: Path, suite: Suite, release: bytes, signer: Signer | None) -> None:
+    """Make ready to be moved: what the next Release file of a suite names, and that file, which the signer signs."""
+    folder, published = root / _PRIVATE / "staging" / "dists" / suite, root / "dists" / suite
+    digests = read_digests(next(split_stanzas(release.decode())))
+    changes = {path: digest for path, digest in digests.items() if not _has(published, path, digest)}
+    disk.copy_all({folder / name_by_hash(path, digest): folder / path for path, digest in changes.items()})
+    for path in changes:
+        (folder / path).chmod(0o644)
+    disk.sync_all(folder / path for path in changes)
+    contents = {folder / "Release": release}
+    if signer:
+        contents[folder / "InRelease"], contents[folder / "Release.gpg"] = signer.take()
+    disk.write_all(contents)
+    disk.make_newer(find_newest(folder.parent.parent, suite), find_newest(root, suite))
 
 
 def _take_in(incoming: Path, staging: Path, arrival: Arrival) -> None:
