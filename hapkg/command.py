@@ -33,7 +33,7 @@ GRACE_SECONDS = 10.0
 """How long a process may take to end after SIGTERM before it gets SIGKILL."""
 
 _PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: dlopen is not safe between fork and exec
+libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: dlopen is not safe between fork and exec
 
 _running: dict[int, Any] = {}
 _running_lock = threading.Lock()
@@ -267,7 +267,7 @@ def reset() -> None:
 
 def _prepare_child() -> None:
     """Die with hapkg, and find signals as programs expect them: Python ignores XFSZ, sh makes children ignore HUP."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for number in (signal.SIGHUP, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
 

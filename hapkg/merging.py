@@ -18,12 +18,12 @@ from pathlib import Path
 
 from hapkg.command import run
 from hapkg.control import Suite
-from hapkg.disk import run_beside, work_on_all
+from hapkg.disk import make_scratch, run_beside, work_on_all
 from hapkg.errors import ProcessError, RepositoryError
 from hapkg.indexes import COMPONENTS, Package, compute_digest, name_by_hash, parse_index, read_entries, read_index
 
 _CONFIGURATION = """\
-Dir {{ ArchiveDir "."; FileListDir "lists"; CacheDir "."; }};
+Dir {{ ArchiveDir "."; FileListDir "lists"; }};
 Default {{ Packages::Compress "."; Sources::Compress "."; Contents::Compress "."; }};
 TreeDefault {{
   FileList "$(SECTION).deb"; SourceFileList "$(SECTION).dsc";
@@ -35,6 +35,7 @@ Tree "{suite}" {{ Sections "{components}"; Architectures "{architectures} source
 _KEY = re.compile(rb"^Filename: (.*)$", re.MULTILINE)
 _SOURCE_KEY = re.compile(rb"^Directory: (.*)$|^ [0-9a-f]{64} \d+ (\S+\.dsc)$", re.MULTILINE)
 _NAME = re.compile(rb"^Package: (.*)$", re.MULTILINE)
+_MEMORY = Path("/dev/shm")
 FORMS = ("", ".gz", ".xz")
 """What the names of an index's files end in."""
 
@@ -212,13 +213,21 @@ def _prepare(
 
 
 def _generate(staging: Path) -> list[str]:
-    """Let apt-ftparchive write staging/fresh, the indexes of what it reads; its complaints."""
+    """Let apt-ftparchive write staging/fresh, the indexes of what it reads; its complaints.
+
+    It cannot do without databases of what it read, and waits until they are on the disk. Nobody reads them: they lie in
+    memory where there is a place for that.
+    """
+    scratch = make_scratch(_MEMORY if os.access(_MEMORY, os.W_OK) else staging, "hapkg-index-")
     try:
-        output = run(["apt-ftparchive", "-q", "generate", "indexes.conf"], cwd=staging).output
+        argv = ["apt-ftparchive", "-q", "-o", f"Dir::CacheDir={scratch}", "generate", "indexes.conf"]
+        output = run(argv, cwd=staging).output
     except ProcessError as error:
         raise RepositoryError(
             f"the indexes cannot be made: {error.brief}", details=error.details, hint="see whether the disk is full"
         ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     return [line for line in output.splitlines() if line.startswith(("E:", "W:"))]
 
 
