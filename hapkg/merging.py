@@ -23,12 +23,12 @@ from hapkg.errors import ProcessError, RepositoryError
 from hapkg.indexes import COMPONENTS, Package, compute_digest, name_by_hash, parse_index, read_entries, read_index
 
 _CONFIGURATION = """\
-Dir {{ ArchiveDir "."; FileListDir "lists"; }};
+Dir {{ ArchiveDir "."; FileListDir "{scratch}"; CacheDir "{scratch}"; }};
 Default {{ Packages::Compress "."; Sources::Compress "."; Contents::Compress "."; }};
 TreeDefault {{
   FileList "$(SECTION).deb"; SourceFileList "$(SECTION).dsc";
-  Packages "fresh/$(SECTION)/binary-$(ARCH)/Packages"; Sources "fresh/$(SECTION)/source/Sources";
-  Contents "fresh/$(SECTION)/Contents-$(ARCH)";
+  Packages "{scratch}/$(SECTION)/binary-$(ARCH)/Packages"; Sources "{scratch}/$(SECTION)/source/Sources";
+  Contents "{scratch}/$(SECTION)/Contents-$(ARCH)";
 }};
 Tree "{suite}" {{ Sections "{components}"; Architectures "{architectures} source"; }};
 """
@@ -36,6 +36,8 @@ _KEY = re.compile(rb"^Filename: (.*)$", re.MULTILINE)
 _SOURCE_KEY = re.compile(rb"^Directory: (.*)$|^ [0-9a-f]{64} \d+ (\S+\.dsc)$", re.MULTILINE)
 _NAME = re.compile(rb"^Package: (.*)$", re.MULTILINE)
 _MEMORY = Path("/dev/shm")
+_ROOM = 256 * 1024**2
+"""Bytes that must be free there: a container may have little."""
 FORMS = ("", ".gz", ".xz")
 """What the names of an index's files end in."""
 
@@ -73,20 +75,18 @@ def make_indexes(
         if path in wanted and not (path.endswith(".deb") and _find_name(block) in gone)
     }
     fresh = sorted(wanted - kept)
+    came: dict[str, bytes] = {}
     messages: list[str] = []
     if fresh:
-        _prepare(root, staging, suite, fresh, paths, architectures)
-        with run_beside(meanwhile):
-            messages = _generate(staging)
+        _show(root, staging, fresh, paths)
+        came, messages = _generate(staging, suite, fresh, architectures, meanwhile)
     texts: dict[str, bytes] = {}
     for name in names:
-        file = staging / "fresh" / name
-        came = file.read_bytes() if fresh else b""
         if _is_contents(name):
             place = f"{name.partition('/')[0]}/binary-{name.rpartition('-')[2]}/Packages"
-            texts[name] = merge_contents(base.get(name, b""), came, gone, texts[place])
+            texts[name] = merge_contents(base.get(name, b""), came.get(name, b""), gone, texts[place])
         else:
-            texts[name] = merge_index(known.get(name, {}), split_index(name, came), kept)
+            texts[name] = merge_index(known.get(name, {}), split_index(name, came.get(name, b"")), kept)
     folder = staging / "dists" / suite
     with run_beside(lambda: work_on_all(lambda name: _write(root, suite, folder, name, texts[name], before), names)):
         packages = [p for name in names if not _is_contents(name) for p in parse_index(texts[name].decode())]
@@ -190,45 +190,48 @@ def _read_base(root: Path, suite: Suite, names: Sequence[str], before: Mapping[s
         return {}
 
 
-def _prepare(
-    root: Path, staging: Path, suite: Suite, fresh: Sequence[str], paths: Sequence[str], architectures: Sequence[str]
-) -> None:
-    """Put down what apt-ftparchive is to read."""
-    folders = {path.rpartition("/")[0] for path in fresh}
-    for path in paths:  # what is published already, and what a .dsc may name
-        if path.rpartition("/")[0] in folders and not os.path.lexists(f"{staging}/{path}"):
-            (staging / path).parent.mkdir(parents=True, exist_ok=True)
-            (staging / path).symlink_to(root / path)
-    shutil.rmtree(staging / "fresh", ignore_errors=True)
-    for component in COMPONENTS:
-        for suffix in (".deb", ".dsc"):
-            listed = [path for path in fresh if path.endswith(suffix) and path.split("/")[2] == component]
-            _write_text(staging / "lists" / f"{component}{suffix}", "".join(f"{path}\n" for path in listed))
-    for name in _name_indexes(architectures):
-        (staging / "fresh" / name).parent.mkdir(parents=True, exist_ok=True)
-    configuration = _CONFIGURATION.format(
-        suite=suite, components=" ".join(COMPONENTS), architectures=" ".join(architectures)
-    )
-    _write_text(staging / "indexes.conf", configuration)
+def _generate(
+    staging: Path, suite: Suite, fresh: Sequence[str], architectures: Sequence[str], meanwhile: Callable[[], None]
+) -> tuple[dict[str, bytes], list[str]]:
+    """What apt-ftparchive says of some packages in staging, as index files, and its complaints.
 
-
-def _generate(staging: Path) -> list[str]:
-    """Let apt-ftparchive write staging/fresh, the indexes of what it reads; its complaints.
-
-    It cannot do without databases of what it read, and waits until they are on the disk. Nobody reads them: they lie in
-    memory where there is a place for that.
+    It also writes databases, and waits until these are on the disk. All of it is for a moment: it lies in memory where
+    there is room.
     """
-    scratch = make_scratch(_MEMORY if os.access(_MEMORY, os.W_OK) else staging, "hapkg-index-")
+    room = os.statvfs(_MEMORY) if os.access(_MEMORY, os.W_OK) else None
+    place = _MEMORY if room and room.f_bavail * room.f_frsize >= _ROOM else staging
+    scratch = make_scratch(place, "hapkg-index-")
     try:
-        argv = ["apt-ftparchive", "-q", "-o", f"Dir::CacheDir={scratch}", "generate", "indexes.conf"]
-        output = run(argv, cwd=staging).output
+        for component in COMPONENTS:
+            for suffix in (".deb", ".dsc"):
+                listed = [path for path in fresh if path.endswith(suffix) and path.split("/")[2] == component]
+                (scratch / f"{component}{suffix}").write_text("".join(f"{path}\n" for path in listed), "utf-8")
+        names = _name_indexes(architectures)
+        for name in names:
+            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+        configuration = _CONFIGURATION.format(
+            suite=suite, scratch=scratch, components=" ".join(COMPONENTS), architectures=" ".join(architectures)
+        )
+        (scratch / "indexes.conf").write_text(configuration, "utf-8")
+        with run_beside(meanwhile):
+            output = run(["apt-ftparchive", "-q", "generate", str(scratch / "indexes.conf")], cwd=staging).output
+        messages = [line for line in output.splitlines() if line.startswith(("E:", "W:"))]
+        return {name: (scratch / name).read_bytes() for name in names}, messages
     except ProcessError as error:
         raise RepositoryError(
             f"the indexes cannot be made: {error.brief}", details=error.details, hint="see whether the disk is full"
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return [line for line in output.splitlines() if line.startswith(("E:", "W:"))]
+
+
+def _show(root: Path, staging: Path, fresh: Iterable[str], paths: Iterable[str]) -> None:
+    """Let staging lead to what is published already and read again, or may be named by a .dsc that is read."""
+    folders = {path.rpartition("/")[0] for path in fresh}
+    for path in paths:
+        if path.rpartition("/")[0] in folders and not os.path.lexists(f"{staging}/{path}"):
+            (staging / path).parent.mkdir(parents=True, exist_ok=True)
+            (staging / path).symlink_to(root / path)
 
 
 def _write(root: Path, suite: Suite, folder: Path, name: str, text: bytes, before: Mapping[str, str]) -> None:
@@ -291,8 +294,3 @@ def _find_faults(
                 faults[path] = f"{name} is not the file that its index or .dsc describes"
     faults |= {path: f"{path} is named by a .dsc and missing" for path in entries.keys() - set(paths)}
     return [faults[path] for path in sorted(faults)]
-
-
-def _write_text(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, "utf-8")

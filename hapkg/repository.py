@@ -37,7 +37,7 @@ from hapkg.indexes import (
     read_pool,
     read_release,
 )
-from hapkg.page import Ahead, look_ahead, write_page
+from hapkg.page import Ahead, load_page, look_ahead, write_page
 from hapkg.place import PATIENCE
 from hapkg.signing import KeyChoice, SigningKey, export_key, find_key, identify_keys, open_signer, strip_armor
 from hapkg.staging import note_signatures, stage
@@ -94,6 +94,8 @@ class Change:
     digests: Mapping[str, str] = field(default_factory=dict)
     """SHA256 of those of them whose names stay taken."""
     forgotten: tuple[Snapshot, ...] = ()
+    ahead: Ahead = field(default_factory=dict)
+    """What was read of the new packages already, for the page."""
     renew: bool = False
     """Sign every suite anew, even one that does not change."""
 
@@ -128,11 +130,15 @@ def publish(
             target: paths | (pools[target].paths if target in pools else frozenset())
             for target, paths in ((_add_pocket(suite, pocket), paths) for suite, paths in arrival.wanted.items())
         }
-        return Change(act="publish", states=states, arrival=arrival)
+        return Change(act="publish", states=states, arrival=arrival, ahead=ahead)
 
     site = Site(root=root.absolute(), identity=identity, choice=key, url=url, patience=patience)
     check_choice(site.root, site.choice)
-    with _blaming_the_disk(site.root), bring(site.root, uploads) as brought:
+    ahead: Ahead = {}
+    with (
+        _blaming_the_disk(site.root),
+        bring(site.root, uploads, lambda files: look_ahead(files, ahead)) as brought,
+    ):
         return change(site, decide)
 
 
@@ -237,8 +243,6 @@ def _publish(site: Site, change: Change) -> Publication:
     states = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
     states |= change.states
     key = find_key(site.choice, owner=identity.key_owner)
-    ahead: Ahead = {}
-    debs = [root / _PRIVATE / "staging" / path for path in arrival.new if path.endswith(".deb")]
     with open_signer(key) as signer:
         changed = stage(
             root,
@@ -249,7 +253,7 @@ def _publish(site: Site, change: Change) -> Publication:
             signer=signer,
             renew=change.renew,
             begin=change.begin,
-            meanwhile=lambda: look_ahead(debs, ahead),
+            meanwhile=load_page,
         )
         signer.dismiss()
         if changed or arrival.new:
@@ -262,7 +266,7 @@ def _publish(site: Site, change: Change) -> Publication:
         armored = _export(root, keyring, key) if key.fingerprints else b""
         uri = url or f"file:{quote(str(root))}"
         sources = write_sources(root, suites, identity.name, uri, armored.decode())
-        write_page(root, identity, key.home, ahead)
+        write_page(root, identity, key.home, change.ahead)
     _remove(root, change)
     return Publication(
         added=tuple(arrival.new),
