@@ -174,19 +174,15 @@ def copy(source: Path, target: Path) -> None:
     settle(target)
 
 
-def copy_all(copies: Mapping[Path, Path], meanwhile: Callable[[], None] | None = None) -> None:
-    """copy() for many: sources by target. meanwhile is done while the disk writes."""
+def copy_all(copies: Mapping[Path, Path]) -> None:
+    """copy() for many: sources by target."""
     changed = {target.parent for target in copies}
     for folder in sorted(changed):
         changed |= _add_folder(folder)
     for target, source in copies.items():
         shutil.copyfile(source, target)
         target.chmod(0o644)
-    if meanwhile:
-        with run_beside(lambda: sync_all((*copies, *changed))):
-            meanwhile()
-    else:
-        sync_all((*copies, *changed))
+    sync_all((*copies, *changed))
 
 
 def move(moves: Mapping[Path, Path]) -> None:

@@ -101,14 +101,10 @@ def write_page(root: Path, identity: Identity, home: Path | None = None, ahead: 
     return page
 
 
-def load_page() -> None:
-    """Load what writes a page, which takes longer than writing it."""
-    load_template(_TEMPLATE)
-
-
-def look_ahead(files: Iterable[Path], ahead: Ahead) -> None:
+def look_ahead(packages: Iterable[Path], ahead: Ahead) -> None:
     """Read what a page of new packages will need, by their digests, as far as it can be read."""
-    for file in sorted(file for file in files if file.suffix == ".deb")[:_DETAILED]:
+    load_template(_TEMPLATE)
+    for file in sorted(packages)[:_DETAILED]:
         with contextlib.suppress(OSError):
             ahead[compute_digest(file)] = _read_content(file)
 

@@ -6,7 +6,7 @@
     ORIGIN-archive-keyring.gpg, .asc     the public key
     NAME-SUITE.sources, NAME.sources     ready for /etc/apt/sources.list.d
     index.html                           the page for people
-    .hapkg/                              lock, staging, apt-ftparchive's cache, snapshots; not for users
+    .hapkg/                              lock, staging, snapshots; not for users
 
 A publish prepares everything in .hapkg/staging, then moves it into place: pool, by-hash files, plain indexes, Release,
 and at last InRelease; keyring, .sources and page follow, with the lock still held. apt follows InRelease to by-hash
@@ -37,7 +37,7 @@ from hapkg.indexes import (
     read_pool,
     read_release,
 )
-from hapkg.page import Ahead, load_page, look_ahead, write_page
+from hapkg.page import Ahead, look_ahead, write_page
 from hapkg.place import PATIENCE
 from hapkg.signing import KeyChoice, SigningKey, export_key, find_key, identify_keys, open_signer, strip_armor
 from hapkg.staging import note_signatures, stage
@@ -94,8 +94,6 @@ class Change:
     digests: Mapping[str, str] = field(default_factory=dict)
     """SHA256 of those of them whose names stay taken."""
     forgotten: tuple[Snapshot, ...] = ()
-    ahead: Ahead = field(default_factory=dict)
-    """What was read of the new packages already, for the page."""
     renew: bool = False
     """Sign every suite anew, even one that does not change."""
 
@@ -130,15 +128,11 @@ def publish(
             target: paths | (pools[target].paths if target in pools else frozenset())
             for target, paths in ((_add_pocket(suite, pocket), paths) for suite, paths in arrival.wanted.items())
         }
-        return Change(act="publish", states=states, arrival=arrival, ahead=ahead)
+        return Change(act="publish", states=states, arrival=arrival)
 
     site = Site(root=root.absolute(), identity=identity, choice=key, url=url, patience=patience)
     check_choice(site.root, site.choice)
-    ahead: Ahead = {}
-    with (
-        _blaming_the_disk(site.root),
-        bring(site.root, uploads, lambda files: look_ahead(files, ahead)) as brought,
-    ):
+    with _blaming_the_disk(site.root), bring(site.root, uploads) as brought:
         return change(site, decide)
 
 
@@ -243,6 +237,8 @@ def _publish(site: Site, change: Change) -> Publication:
     states = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
     states |= change.states
     key = find_key(site.choice, owner=identity.key_owner)
+    ahead: Ahead = {}
+    debs = [root / _PRIVATE / "staging" / path for path in arrival.new if path.endswith(".deb")]
     with open_signer(key) as signer:
         changed = stage(
             root,
@@ -253,7 +249,7 @@ def _publish(site: Site, change: Change) -> Publication:
             signer=signer,
             renew=change.renew,
             begin=change.begin,
-            meanwhile=load_page,
+            meanwhile=lambda: look_ahead(debs, ahead),
         )
         signer.dismiss()
         if changed or arrival.new:
@@ -266,7 +262,7 @@ def _publish(site: Site, change: Change) -> Publication:
         armored = _export(root, keyring, key) if key.fingerprints else b""
         uri = url or f"file:{quote(str(root))}"
         sources = write_sources(root, suites, identity.name, uri, armored.decode())
-        write_page(root, identity, key.home, change.ahead)
+        write_page(root, identity, key.home, ahead)
     _remove(root, change)
     return Publication(
         added=tuple(arrival.new),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,13 +47,10 @@ NOTHING = Arrival(new={}, present=(), wanted={})
 
 
 @contextmanager
-def bring(
-    root: Path, uploads: Sequence[Upload], look: Callable[[Iterable[Path]], None] | None = None
-) -> Iterator[tuple[Upload, ...]]:
+def bring(root: Path, uploads: Sequence[Upload]) -> Iterator[tuple[Upload, ...]]:
     """The same uploads, with copies inside the repository of all that its pool lacks. Needs no lock.
 
-    Copying is what takes long; with the lock held, these files are only renamed: they lie in a pool of their own. look
-    gets the copies and looks at them while the disk writes.
+    Copying is what takes long; with the lock held, these files are only renamed: they lie in a pool of their own.
     """
     disk.make_folder(root / INCOMING)
     folder = disk.make_scratch(root / INCOMING, f"{os.uname().nodename}-")
@@ -71,7 +68,7 @@ def bring(
                         files[-1] = folder / str(number) / file.name
                     copies[files[-1]] = file
             brought.append(Upload(suite=upload.suite, source=upload.source, files=tuple(files)))
-        disk.copy_all(copies, (lambda: look(copies)) if look and copies else None)
+        disk.copy_all(copies)
         yield tuple(brought)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

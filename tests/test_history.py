@@ -206,9 +206,9 @@ def test_packages_are_copied_before_the_lock_is_taken(
     copied: list[Path] = []
     copy_all = disk.copy_all
 
-    def record(copies: Mapping[Path, Path], meanwhile: Callable[[], None] | None = None) -> None:
+    def record(copies: Mapping[Path, Path]) -> None:
         copied.extend(copies)
-        copy_all(copies, meanwhile)
+        copy_all(copies)
 
     monkeypatch.setattr(disk, "copy_all", record)
     with disk.lock(root / ".hapkg/lock", what="work", hint=""), pytest.raises(BusyError):
