@@ -182,6 +182,8 @@ class Bucket:
         content = (mirror / path).read_bytes()
         newest = _is_newest(path)
         condition = ({"IfMatch": self._tags[path]} if path in self._tags else {"IfNoneMatch": "*"}) if newest else {}
+        if newest and path in self._tags:
+            self._outlast(path)
         try:
             answer = self._put(path, content, **condition)
         except self._refusal as refusal:
@@ -194,6 +196,21 @@ class Bucket:
                     hint="the repository is whole; run the same again",
                 ) from refusal
         self._note(mirror, path, answer["ETag"])
+
+    def _outlast(self, path: str) -> None:
+        """Let the second pass in which an object was written: by its date, of whole seconds, apt knows a newer one."""
+        while True:
+            try:
+                answer = self._client.get_object(Bucket=self._place.bucket, Key=self._key(path))
+            except self._refusal as refusal:
+                if _is_absent(refusal):  # the upload says what is wrong with that
+                    return
+                raise
+            answer["Body"].close()
+            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+            if answer["LastModified"].replace(microsecond=0) < now:
+                return
+            time.sleep(0.2)
 
     def _put(self, path: str, content: bytes, **conditions: str) -> Any:
         return self._client.put_object(
