@@ -108,7 +108,7 @@ def test_a_lost_node_is_switched_off_by_its_device_alone(fenced: Cluster) -> Non
     struck = one.root / STRUCK[1:]
     assert not struck.exists()
     two.run("kill -9 $(pidof corosync)")
-    fenced.wait_until(struck.exists, "act of the device")
+    fenced.wait_until(lambda: struck.exists() and struck.read_text().endswith("\n"), "act of the device")
     assert struck.read_text() == "reboot fiesta-ha2 red\n"
     fenced.wait_until(lambda: locate(one, "follower") == one.name, "follower on the node left")
     assert not (two.root / STRUCK[1:]).exists()

@@ -26,7 +26,9 @@ DISTRIBUTION = re.compile(
 def test_every_recipe_is_built(stack: Stack) -> None:
     recipes = {f"ha-{file.parent.name}" for file in (CHECKOUT / "recipes").glob("*/recipe.toml")}
     finished = {outcome["source"] for outcome in stack.outcomes if outcome["outcome"] in ("built", "reused")}
-    assert finished == {*recipes, "ha-stack-site"}
+    (module,) = finished - {*recipes, "ha-stack-site"}  # of the suite's own kernel
+    assert module.startswith("ha-drbd-modules-")
+    assert finished >= {*recipes, "ha-stack-site"}
 
 
 def test_lintian_finds_no_error(stack: Stack) -> None:

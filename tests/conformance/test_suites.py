@@ -43,12 +43,14 @@ def test_command_line_tools(laboratory: Node, counts: list[Count]) -> None:
     # Recorded decisions about bundles hold the path of Pacemaker Remote, /usr/sbin: they are others for other places.
     usage, _ = run(laboratory, f"python3 {tests}/cts-cli --help")
     (usual,) = re.findall(r"^Default tests: (.+)$", usage, re.MULTILINE)
-    chosen = " ".join(f"--run-only {name}" for name in usual.split() if name != "crm_simulate")
+    chosen = " ".join(f"--run-only {name}" for name in (*usual.split(), "agents") if name != "crm_simulate")
     told, seconds = run(laboratory, f"python3 {tests}/cts-cli {chosen}")
     passed, failed = find_number(r"^(\d+) tests? passed", told), find_number(r"^(\d+) tests? failed", told)
     for file, suite in re.findall(r"^\s+(/tmp/cts-cli\.(\w+)\.\w+)$", told, re.MULTILINE):
-        difference, _ = run(laboratory, f"diff -u {tests}/cli/regression.{suite}.exp {file}")
-        told, failed = f"{told}\n{difference}", failed + 1
+        # The laboratory has no system bus, whose absence the tools name.
+        same = f"diff -u -I 'Could not connect to DBus' {tests}/cli/regression.{suite}.exp {file} && echo the same"
+        difference, _ = run(laboratory, same)
+        told, failed = f"{told}\n{difference}", failed + (difference != "the same\n")
     judge(counts, Count(suite="pacemaker cts-cli", passed=passed, failed=failed, seconds=seconds), told, 650)
 
 
