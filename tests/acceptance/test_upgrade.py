@@ -15,8 +15,8 @@ from tests.acceptance.repack import repack
 from tests.chroot.machine import wait_until
 
 SUFFIX = "+later1"
-DAEMONS = """awk '{ name[$1] = $2; parent[$1] = $4; start[$1] = $22 }
-    END { for (pid in name) if (name[pid] != name[parent[pid]]) print pid, name[pid], start[pid] }' /proc/[0-9]*/stat |
+DAEMONS = """cat /proc/[0-9]*/stat 2>/dev/null | awk '{ name[$1] = $2; parent[$1] = $4; start[$1] = $22 }
+    END { for (pid in name) if (name[pid] != name[parent[pid]]) print pid, name[pid], start[pid] }' |
     grep -E ' [(](corosync|pacemaker)' | sort"""
 """Pid, name and time of start of every daemon, but not of what one forks for a moment, as to write the CIB."""
 SITE_FILES = f"cd {FOLDER} && sha256sum corosync.conf authkey && stat -c '%a %U %Y %i' authkey"
