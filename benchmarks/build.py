@@ -34,6 +34,7 @@ from hapkg.checkout import find_cache
 from hapkg.chroot import BUILD_FOLDER, Chroot, Session
 from hapkg.config import find_project
 from hapkg.control import SourceName, Suite
+from hapkg.errors import ProcessError
 from hapkg.graph import Graph, make_graph
 from hapkg.layer import enter_layer
 from hapkg.recipe import Recipe, Style, read_recipes
@@ -122,15 +123,19 @@ def time_bare(bench: Bench) -> tuple[float, dict[str, float]]:
             session.copy_in(builds[name].paths(".dsc", ".tar.xz", ".tar.gz", ".tar.bz2"), BUILD_FOLDER, user="root")
             (dsc,) = builds[name].paths(".dsc")
             session.run(["sh", "-c", f"cd {BUILD_FOLDER} && dpkg-source --no-check -x {dsc.name} {name}"], user="root")
-        lines = [f"all: {' '.join(names)}"]
+        lines = [f".PHONY: all {' '.join(names)}", f"all: {' '.join(names)}"]  # folders have these names
         for name in names:
             needs = " ".join(need for need in graph.needs[name] if need in names)
             write(session, f"{BUILD_FOLDER}/{name}.sh", make_script(recipes[name]))
             lines += [f"{name}: {needs}", f"\t+@cd {BUILD_FOLDER}/{name} && sh -e ../{name}.sh > ../{name}.log 2>&1"]
         write(session, f"{BUILD_FOLDER}/Makefile", "\n".join((*lines, "")))
         begun = time.monotonic()
-        argv = ["sh", "-c", f"cd {BUILD_FOLDER} && {MAKE} -j {CORES} || {{ tail -n 20 *.log; exit 1; }}"]
-        session.run(argv, user="root", log=log)
+        argv = ["sh", "-c", f"cd {BUILD_FOLDER} && {MAKE} -j {CORES} || {{ grep -L ^TOOK: *.log | xargs tail -n 20; exit 1; }}"]
+        try:
+            session.run(argv, user="root", log=log)
+        except ProcessError as error:
+            log.seek(0)
+            raise SystemExit(f"bare builds: {error.brief}\n{log.read().decode('utf-8', 'replace')[-8000:]}") from error
         seconds = time.monotonic() - begun
         told = session.run(["sh", "-c", f"cd {BUILD_FOLDER} && grep ^TOOK: *.log"], user="root").output
     return seconds, {name: float(took) for name, took in re.findall(r"^(\S+)\.log:TOOK: (\S+)", told, re.MULTILINE)}
@@ -152,7 +157,8 @@ def make_script(recipe: Recipe) -> str:
     else:
         commands = ["make -f debian/rules override_dh_auto_build"]
     commands = [command.replace("make ", f"{MAKE} ", 1) for command in commands]
-    environment = ["export DEB_BUILD_MAINT_OPTIONS=hardening=+all DEB_BUILD_OPTIONS=nocheck", ". debian/exports.sh"]
+    environment = ["export DEB_BUILD_MAINT_OPTIONS=hardening=+all DEB_BUILD_OPTIONS=nocheck"]
+    environment += ["if [ -e debian/exports.sh ]; then . debian/exports.sh; fi"]  # a kernel module has none
     clock = ["began=$(date +%s.%N)", "took=$(echo \"$(date +%s.%N) $began\" | awk '{print $1 - $2}')"]
     return "\n".join((*environment, clock[0], *commands, clock[1], 'echo "TOOK: $took"', ""))
 
