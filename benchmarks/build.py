@@ -130,7 +130,8 @@ def time_bare(bench: Bench) -> tuple[float, dict[str, float]]:
             lines += [f"{name}: {needs}", f"\t+@cd {BUILD_FOLDER}/{name} && sh -e ../{name}.sh > ../{name}.log 2>&1"]
         write(session, f"{BUILD_FOLDER}/Makefile", "\n".join((*lines, "")))
         begun = time.monotonic()
-        argv = ["sh", "-c", f"cd {BUILD_FOLDER} && {MAKE} -j {CORES} || {{ grep -L ^TOOK: *.log | xargs tail -n 20; exit 1; }}"]
+        tell = "grep -L ^TOOK: *.log | xargs tail -n 20; exit 1"
+        argv = ["sh", "-c", f"cd {BUILD_FOLDER} && {MAKE} -j {CORES} || {{ {tell}; }}"]
         try:
             session.run(argv, user="root", log=log)
         except ProcessError as error:
