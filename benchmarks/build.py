@@ -43,6 +43,8 @@ from hapkg.store import Artifact, Store
 CHECKOUT = Path(__file__).parents[1]
 CORES = len(os.sched_getaffinity(0))
 MAKE = "/usr/libexec/hapkg/make"
+HIDDEN = {"ha-resource-agents": "export ac_cv_path_XSLTPROC="}
+"""What a source would do more than its package where the tools of all others are found: manual pages."""
 SBUILD = """\
 [{name}]
 type=directory
@@ -160,6 +162,7 @@ def make_script(recipe: Recipe) -> str:
     commands = [command.replace("make ", f"{MAKE} ", 1) for command in commands]
     environment = ["export DEB_BUILD_MAINT_OPTIONS=hardening=+all DEB_BUILD_OPTIONS=nocheck"]
     environment += ["if [ -e debian/exports.sh ]; then . debian/exports.sh; fi"]  # a kernel module has none
+    environment += [HIDDEN.get(recipe.source, "")]
     clock = ["began=$(date +%s.%N)", "took=$(echo \"$(date +%s.%N) $began\" | awk '{print $1 - $2}')"]
     return "\n".join((*environment, clock[0], *commands, clock[1], 'echo "TOOK: $took"', ""))
 
