@@ -148,8 +148,9 @@ def make_script(recipe: Recipe) -> str:
     """The commands of a source, by the words of its own rules where they are more than the usual ones."""
     words = " ".join(f'"{word}"' for word in recipe.make)
     if recipe.style is Style.AUTOTOOLS:
-        rules = "make -f debian/rules override_dh_autoreconf override_dh_auto_configure"
-        commands = [rules, f"make {words}", f"make install {words}"]
+        steps = ("autoreconf", "auto_configure")  # one call would do them side by side: its jobs are those of all
+        commands = [f"make -f debian/rules override_dh_{step}" for step in steps]
+        commands += [f"make {words}", f"make install {words}"]
     elif recipe.style is Style.MAKE:
         variables = f'PREFIX="$PREFIX" LIBDIR="$PREFIX/lib" {words}'
         commands = [f"make {variables}", f"make install {variables}"]

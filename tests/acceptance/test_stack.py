@@ -171,7 +171,10 @@ def test_the_example_configuration_is_valid_and_corosync_runs_with_it(node: Node
 
 def test_removal_leaves_nothing_but_declared_state(bare_node: Path, stack: Stack) -> None:
     with make_node(bare_node, stack, stack.url) as node:
-        node.run("apt-get update && apt-get install -y ha-stack && apt-get purge -y 'ha-*'")
+        node.run("apt-get update && apt-get install -y ha-stack")
+        node.run("/opt/ha/sbin/crm help && /opt/ha/sbin/fence_dummy -o metadata && /opt/ha/sbin/ha-stack --help")
+        assert list((node.root / "opt/ha/lib/python3").rglob("*.pyc"))  # by root: byte code is written
+        node.run("apt-get purge -y 'ha-*'")
         left = [path for path in (node.root / "opt/ha").rglob("*") if not path.is_dir()]
         assert left == []
         assert node.run("systemctl list-unit-files 'corosync*' 2>/dev/null | grep corosync", check=False).stdout == ""
