@@ -53,7 +53,7 @@ union-type=overlay
 users=root
 root-users=root
 profile=sbuild
-setup.fstab={fstab}
+setup.fstab=../..{fstab}
 """
 
 
