@@ -4,7 +4,10 @@ A layer is the overlay of a session in which a set of packages, each in one vers
 key is the hash of both. It is made under another name and renamed when it is whole and on the disk; every session that
 uses it compares it with the listing that was made then. Root's part of this is data/hapkg-layers.sh.
 
-layers/<key>/         root's: the files, their listing, their size
+What every source package wants, debhelper and all that this needs, is a layer as well. The others lie on it where it
+has the same versions: it would take half the time of most of them.
+
+layers/<key>/         root's: the files, their listing, their size, the key of the layer below
 layers/<key>.json     ours: what is in it; its time is that of the last use
 """
 
@@ -14,6 +17,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import threading
 import time
 from collections import defaultdict
@@ -25,12 +29,15 @@ from typing import IO
 from hapkg import chroot as chroots
 from hapkg import disk
 from hapkg.chroot import LAYER_MARK, Chroot, Session, enter
-from hapkg.errors import MachineError, ProcessError
+from hapkg.errors import BuildError, MachineError, ProcessError
+from hapkg.resolve import resolve
 
 DAYS = 30
 """How long a layer stays that nothing uses."""
 MOST_BYTES = 12 << 30
 """What all layers may take together."""
+_COMMON = ("debhelper-compat (= 13)",)
+_DAMAGED = re.compile("the layer ([0-9a-f]+) is damaged")
 
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -44,6 +51,8 @@ class Layer:
     bytes: int
     used: float
     """When it was used last, in seconds since 1970."""
+    below: str
+    """The key of the layer that it lies on; "" for the base."""
 
 
 def make_layer_key(base: Chroot, packages: Mapping[str, str]) -> str:
@@ -57,9 +66,11 @@ def find_layer(cache: Path, key: str) -> Layer | None:
     note = cache / "layers" / f"{key}.json"
     try:
         table = json.loads(note.read_text("utf-8"))
-        if not (cache / "layers" / key / "listing").is_file():
+        below = table.get("below", "")
+        if not (cache / "layers" / key / "listing").is_file() or (below and find_layer(cache, below) is None):
             return None
-        return Layer(key=key, packages=table["packages"], bytes=table["bytes"], used=note.stat().st_mtime)
+        used = note.stat().st_mtime
+        return Layer(key=key, packages=table["packages"], bytes=table["bytes"], used=used, below=below)
     except (FileNotFoundError, ValueError, KeyError):
         return None
 
@@ -76,9 +87,14 @@ def provide_layer(cache: Path, base: Chroot, packages: Mapping[str, str], log: I
         return ""
     key = make_layer_key(base, packages)
     with _locks[key]:
-        if find_layer(cache, key) is None:
-            _make(cache, base, packages, key, log)
-        os.utime(cache / "layers" / f"{key}.json")
+        try:
+            layer = find_layer(cache, key) or _make(cache, base, packages, key, log)
+        except ProcessError as error:  # the one below may be damaged
+            _forget_damaged(cache, error, log)
+            layer = _make(cache, base, packages, key, log)
+        for used in (key, layer.below):  # that one last: it is never older than what lies on it
+            if used:
+                os.utime(cache / "layers" / f"{used}.json")
     return key
 
 
@@ -94,11 +110,19 @@ def enter_layer(
                 session = stack.enter_context(enter(base, label, {"layer": key} if key else None))
                 break
             except ProcessError as error:
-                if attempt == 2 or not any("is damaged" in line for line in error.details):
+                if attempt == 2:
                     raise
-                log.write(f"the layer {key} is not as it was made: making it anew\n".encode())
-                put_aside(cache, key)
+                _forget_damaged(cache, error, log)
         yield session
+
+
+def _forget_damaged(cache: Path, error: ProcessError, log: IO[bytes]) -> None:
+    """Put the layer aside that is the cause of a failure; raise the failure when none is."""
+    damaged = next((match[1] for line in error.details if (match := _DAMAGED.search(line))), None)
+    if damaged is None:
+        raise error
+    log.write(f"the layer {damaged} is not as it was made: making it anew\n".encode())
+    put_aside(cache, damaged)
 
 
 def put_aside(cache: Path, key: str) -> None:
@@ -144,11 +168,13 @@ def sweep(cache: Path) -> None:
             chroots.remove_tree(left)
 
 
-def _make(cache: Path, base: Chroot, packages: Mapping[str, str], key: str, log: IO[bytes]) -> None:
+def _make(cache: Path, base: Chroot, packages: Mapping[str, str], key: str, log: IO[bytes]) -> Layer:
     folder = cache / "layers"
     chroots.make_folders(cache, base.suite)
     put_aside(cache, key)
-    with enter(base, f"layer-{key[:16]}", {"save": key}) as session:
+    common = _find_common(cache, base)
+    below = provide_layer(cache, base, common, log) if common.items() < packages.items() else ""
+    with enter(base, f"layer-{key[:16]}", {"save": key, "layer": below}) as session:
         session.install(packages, log=log)
         # Times and lists that the next session makes itself; what it would find of them is as good as nothing.
         tidy = "rm -f /var/cache/apt/*.bin /var/log/dpkg.log /var/log/apt/*.log /var/log/alternatives.log"
@@ -159,5 +185,14 @@ def _make(cache: Path, base: Chroot, packages: Mapping[str, str], key: str, log:
         raise MachineError(
             f"the layer {key[:12]} of build dependencies vanished while it was made", hint="run: hapkg doctor"
         ) from None
-    note = {"base": base.digest, "suite": base.suite, "packages": dict(packages), "bytes": size}
+    note = {"base": base.digest, "suite": base.suite, "packages": dict(packages), "bytes": size, "below": below}
     disk.replace(folder / f"{key}.json", json.dumps(note, indent=1, sort_keys=True).encode() + b"\n")
+    return Layer(key=key, packages=packages, bytes=size, used=time.time(), below=below)
+
+
+def _find_common(cache: Path, base: Chroot) -> Mapping[str, str]:
+    """What every source package wants; nothing where the archive has not got it."""
+    try:
+        return resolve(base, _COMMON, cache, source="every source")
+    except BuildError:
+        return {}

@@ -1,7 +1,8 @@
 # Written by hapkg; schroot's setup scripts read it, as root, at every step of a session of this chroot.
 #
-# hapkg.layer=KEY   the session sees the layer KEY between the base and what it writes itself
-# hapkg.save=KEY    what the session writes becomes the layer KEY when it ends, if it left the mark behind
+# hapkg.layer=KEY   the session sees the layer KEY, and what that lies on, between the base and what it writes itself
+# hapkg.save=KEY    what the session writes becomes the layer KEY, on that of hapkg.layer, when it ends, if it left the
+#                   mark behind
 # hapkg.sweep=yes   layers that hapkg has put aside are removed
 #
 # Layers hold files of root, so all that is done to them is done here: whoever may enter the chroot needs no other right.
@@ -25,11 +26,14 @@ fi
 if [ "$STAGE" = setup-start ] && [ -n "${HAPKG_LAYER-}${HAPKG_SAVE-}" ] && [ "${0##*/}" = 10mount ]; then
     hapkg_lower=$CHROOT_UNION_UNDERLAY_DIRECTORY
     if [ -n "${HAPKG_LAYER-}" ]; then
-        hapkg_lower=$layers/$HAPKG_LAYER/root:$hapkg_lower
-        if [ "$(hapkg_list "$layers/$HAPKG_LAYER/root")" != "$(cat "$layers/$HAPKG_LAYER/listing")" ]; then
-            echo "error: hapkg: the layer $HAPKG_LAYER is damaged" >&2
-            exit 1
-        fi
+        hapkg_below=$(cat "$layers/$HAPKG_LAYER/below")
+        for hapkg_key in $hapkg_below "$HAPKG_LAYER"; do
+            hapkg_lower=$layers/$hapkg_key/root:$hapkg_lower
+            if [ "$(hapkg_list "$layers/$hapkg_key/root")" != "$(cat "$layers/$hapkg_key/listing")" ]; then
+                echo "error: hapkg: the layer $hapkg_key is damaged" >&2
+                exit 1
+            fi
+        done
     fi
     mkdir -p "$CHROOT_UNION_OVERLAY_DIRECTORY/root" "$CHROOT_UNION_OVERLAY_DIRECTORY/work"
     CHROOT_UNION_MOUNT_OPTIONS="lowerdir=$hapkg_lower,upperdir=$CHROOT_UNION_OVERLAY_DIRECTORY/root,workdir=$CHROOT_UNION_OVERLAY_DIRECTORY/work"
@@ -44,6 +48,7 @@ if [ "$STAGE" = setup-stop ] && [ -n "${HAPKG_SAVE-}" ] && [ "${0##*/}" = 05unio
     rm -rf "$CHROOT_UNION_OVERLAY_DIRECTORY/work"
     hapkg_list "$CHROOT_UNION_OVERLAY_DIRECTORY/root" > "$CHROOT_UNION_OVERLAY_DIRECTORY/listing"
     du -sk "$CHROOT_UNION_OVERLAY_DIRECTORY/root" | cut -f 1 > "$CHROOT_UNION_OVERLAY_DIRECTORY/size"
+    echo "${HAPKG_LAYER-}" > "$CHROOT_UNION_OVERLAY_DIRECTORY/below"
     chmod 755 "$CHROOT_UNION_OVERLAY_DIRECTORY"
     sync -f "$CHROOT_UNION_OVERLAY_DIRECTORY/listing"
     rm -rf --one-file-system -- "$layers/$HAPKG_SAVE"

@@ -80,6 +80,25 @@ def test_a_layer_serves_every_later_build(hapkg: Hapkg, first: Done, pair: Minia
     assert {path: path.stat().st_ctime_ns for path in read_layers(hapkg).values()} == before
 
 
+def test_what_every_source_wants_is_installed_once(hapkg: Hapkg, first: Done) -> None:
+    layers = {layer.key: layer for layer in list_layers(hapkg.cache)}
+    common = {layer.below for layer in layers.values()} - {""}
+    assert len(common) == 1
+    folder = hapkg.cache / "layers"
+    holding = {key for key in layers if (folder / key / "root/usr/bin/dh").exists()}
+    assert holding == common
+    assert all("debhelper" in layer.packages for layer in layers.values() if layer.below)
+
+
+def test_a_damaged_layer_below_others_is_made_anew(hapkg: Hapkg, first: Done, project: Miniature) -> None:
+    (common,) = {layer.below for layer in list_layers(hapkg.cache)} - {""}
+    victim = hapkg.cache / "layers" / common / "root/usr/bin/dh"
+    victim.write_bytes(b"")
+    project.add("lying", make_plain_source(build=["cowthink word"]), build_depends=["cowsay"])
+    assert hapkg.on(project.root).succeed(*REBUILD).endings == {"ha-lying": "built"}
+    assert victim.stat().st_size
+
+
 @pytest.mark.parametrize("harm", ["shorter", "gone", "listing"])
 def test_a_damaged_layer_is_made_anew(hapkg: Hapkg, first: Done, pair: Miniature, harm: str) -> None:
     program = hapkg.on(pair.root)

@@ -196,3 +196,17 @@ def test_the_recipes_make_one_graph() -> None:
     place = {name: index for index, name in enumerate(graph.order)}
     order = [SourceName(f"ha-{name}") for name in ("libqb", "kronosnet", "corosync", "stack")]
     assert sorted(order, key=place.__getitem__) == order
+
+
+def test_maintainer_scripts_are_posix_shell() -> None:
+    """What lintian would say of them at each build: its check reads upstream's scripts as well, and takes long."""
+    scripts = [file for name in ("pre", "post") for file in GOLDEN.glob(f"*/*.{name}*") if file.suffix != ".in"]
+    assert len(scripts) > 20
+    done = subprocess.run(["checkbashisms", "--force", *map(str, scripts)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_checkbashisms_would_find_one(tmp_path: Path) -> None:
+    script = tmp_path / "ha-one.preinst"
+    script.write_text("#!/bin/sh\n[[ a == a ]]\n")
+    assert subprocess.run(["checkbashisms", "--force", str(script)], capture_output=True, check=False).returncode == 1

@@ -17,13 +17,13 @@ DAY = 86400.0
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 
 
-def add_layer(cache: Path, key: str, *, size: int = 10, days: float = 0) -> None:
+def add_layer(cache: Path, key: str, *, size: int = 10, days: float = 0, below: str = "") -> None:
     """A layer that was used last so many days ago."""
     folder = cache / "layers" / key
     (folder / "root").mkdir(parents=True)
     (folder / "listing").write_text("what is in it\n")
     note = folder.with_name(f"{key}.json")
-    note.write_text(json.dumps({"packages": {"m4": "1"}, "bytes": size}))
+    note.write_text(json.dumps({"packages": {"m4": "1"}, "bytes": size, "below": below}))
     used = time.time() - days * DAY
     os.utime(note, (used, used))
 
@@ -75,6 +75,15 @@ def test_half_of_a_layer_is_none(tmp_path: Path, half: str) -> None:
         note.write_text(note.read_text()[:10])
     assert find_layer(tmp_path, A) is None
     assert list_layers(tmp_path) == ()
+
+
+def test_what_lies_on_a_layer_that_is_gone_is_none(tmp_path: Path) -> None:
+    add_layer(tmp_path, A)
+    add_layer(tmp_path, B, below=A)
+    assert sorted(list_keys(tmp_path)) == [A, B]
+    put_aside(tmp_path, A)
+    assert find_layer(tmp_path, B) is None
+    assert list_keys(tmp_path) == []
 
 
 def test_a_layer_can_be_forgotten_twice(tmp_path: Path) -> None:
