@@ -94,7 +94,7 @@ def test_a_damaged_layer_below_others_is_made_anew(hapkg: Hapkg, first: Done, pr
     (common,) = {layer.below for layer in list_layers(hapkg.cache)} - {""}
     victim = hapkg.cache / "layers" / common / "root/usr/bin/dh"
     victim.write_bytes(b"")
-    project.add("lying", make_plain_source(build=["cowthink word"]), build_depends=["cowsay"])
+    project.add("lying", make_plain_source(build=["test -e /usr/games/sl"]), build_depends=["sl"])
     assert hapkg.on(project.root).succeed(*REBUILD).endings == {"ha-lying": "built"}
     assert victim.stat().st_size
 
