@@ -29,9 +29,6 @@ TAIL_LINES = 25
 SPARE_BYTES = 1 << 20
 """With less space than this left on its disk, a build has failed for want of it."""
 LINTIAN_NAME = "lintian.txt"
-_NOT_LOOKED_FOR = "shell/non-posix/bash-centric"
-"""Of upstream's scripts it says what the report leaves out (severity info), and for resource-agents that takes lintian
-nine parts of ten of its time. Maintainer scripts are ours: a test has checkbashisms read them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +170,6 @@ def check_with_lintian(task: BuildTask, target: Path) -> None:
     """Run lintian over the finished packages; its report is kept beside them. Raises BuildError for an error tag."""
     changes = sorted(target.glob("*.changes"))
     argv = ["lintian", "--no-cfg", "--fail-on", "error", "--tag-display-limit", "0", "--allow-root"]
-    argv += ["--dont-check-part", _NOT_LOOKED_FOR]
     with tempfile.TemporaryDirectory() as scratch:  # lintian leaves files behind in its temporary folder
         files = [*map(str, changes), str(task.package.dsc)]
         result = command.run([*argv, *files], check=False, environment={"TMPDIR": scratch})

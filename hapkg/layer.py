@@ -5,7 +5,7 @@ key is the hash of both. It is made under another name and renamed when it is wh
 uses it compares it with the listing that was made then. Root's part of this is data/hapkg-layers.sh.
 
 What every source package wants, debhelper and all that this needs, is a layer as well. The others lie on it where it
-has the same versions: it would take half the time of most of them.
+has the same versions: installing it anew would take a good part of the time of each.
 
 layers/<key>/         root's: the files, their listing, their size, the key of the layer below
 layers/<key>.json     ours: what is in it; its time is that of the last use
