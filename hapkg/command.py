@@ -29,6 +29,9 @@ from hapkg.errors import Interrupted, MachineError, ProcessError
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for: an ordinary user's PATH often lacks sbin."""
 
+MODEST = 10
+"""The nice value of what gives way to others."""
+
 GRACE_SECONDS = 10.0
 """How long a process may take to end after SIGTERM before it gets SIGKILL."""
 
@@ -38,6 +41,7 @@ libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: dlopen is no
 _running: dict[int, Any] = {}
 _running_lock = threading.Lock()
 _stopping = threading.Event()
+_local = threading.local()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +250,16 @@ def converse(argv: Sequence[str], *, environment: Mapping[str, str] | None = Non
                 _running.pop(process.pid, None)
 
 
+@contextlib.contextmanager
+def give_way() -> Iterator[None]:
+    """What this thread starts within takes little of the processor while others want it."""
+    _local.modest = True
+    try:
+        yield
+    finally:
+        _local.modest = False
+
+
 def stop_all() -> None:
     """End every running process of hapkg and refuse new ones: TERM to its session, KILL after a grace period."""
     _stopping.set()
@@ -270,6 +284,11 @@ def _prepare_child() -> None:
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for number in (signal.SIGHUP, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
+    if getattr(_local, "modest", False):
+        os.nice(MODEST)
+        # Where the kernel shares the processor between sessions (sched(7), autogroup), the nice value of each counts.
+        with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as group:  # noqa: PTH123
+            group.write(str(MODEST))
 
 
 def _ask(

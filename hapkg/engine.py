@@ -1,8 +1,9 @@
 """The engine of a run that builds: each source starts the moment that what it needs can be installed.
 
-A source has three stages, see making.py: prepare, compile, finish. Only compile is limited, by --jobs and by the memory
-there is; the others overlap with it, the longest way first. What will surely be built begins while it waits for others:
-one source at a time, so that it takes little from what can compile already.
+A source has three stages, see making.py: prepare, compile, finish. Only compile is limited, by --jobs and by the
+memory there is; the others overlap with it, the longest way first. The longest chain gets what it can use of the
+processor, until others may use its packages; the rest gives way to it. What will surely be built begins while it waits
+for others: one source at a time, so that it takes little from what can compile already.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from hapkg.making import Making
 from hapkg.memory import read_available
 from hapkg.outcome import Ending, Outcome, Progress
 from hapkg.records import WAIT, read_records
-from hapkg.schedule import Measured, find_measured, fits, measure_paths
+from hapkg.schedule import Measured, find_longest, find_measured, fits, measure_paths
 from hapkg.store import Artifact, Store
 from hapkg.workshop import Workshop
 
@@ -95,6 +96,8 @@ class _Run:
         self.measured = find_measured(workshop.suite, self.builds, read_records(workshop.store.root))
         seconds = {name: measured.seconds for name, measured in self.measured.items()}
         rest = measure_paths(workshop.graph, names, seconds)
+        self.longest = set(find_longest(workshop.graph, rest))
+        """What nothing is to take the processor from."""
         self.waiting = sorted(names, key=lambda name: (-rest[name], name))
         self.rank = {name: number for number, name in enumerate(self.waiting)}
         self.makings: dict[SourceName, Making] = {}
@@ -194,7 +197,8 @@ class _Run:
 
     def _submit(self, made: Making, stage: str, act: Callable[[], bool | None]) -> None:
         self.stages[stage].append(made)
-        future = self.pool.submit(act)
+        leads = made.recipe.name in self.longest and stage != "finish"
+        future = self.pool.submit(act if leads else partial(_give_way, act))
         future.add_done_callback(lambda future: self.events.put(_Done(making=made, stage=stage, future=future)))
 
     def _settle(self, done: _Done) -> Iterator[Progress | Outcome]:
@@ -248,6 +252,11 @@ class _Run:
             fault=classify(error),
             at=time.monotonic(),
         )
+
+
+def _give_way(act: Callable[[], bool | None]) -> bool | None:
+    with command.give_way():
+        return act()
 
 
 @contextlib.contextmanager

@@ -58,6 +58,16 @@ def measure_paths(
     return rest
 
 
+def find_longest(graph: Graph, rest: Mapping[SourceName, float]) -> tuple[SourceName, ...]:
+    """The longest chain of sources that wait for each other, by measure_paths(): no run ends before it."""
+    chain: list[SourceName] = []
+    waiting = list(rest)
+    while waiting:
+        chain.append(min(waiting, key=lambda name: (-rest[name], name)))
+        waiting = [name for name in rest if chain[-1] in graph.needs[name]]
+    return tuple(chain)
+
+
 def fits(peak: int, available: int, running: Sequence[tuple[int, int]]) -> bool:
     """Whether a build with this peak of memory may start beside those that run, each given as (peak, held now).
 

@@ -103,6 +103,25 @@ def test_a_process_ignores_no_signal() -> None:
     assert [number for number in signal.valid_signals() if ignored & 1 << number - 1] == []
 
 
+@pytest.mark.parametrize("how", ["captured", "logged"])
+def test_what_gives_way_says_so_to_the_kernel_and_the_next_process_does_not(tmp_path: Path, how: str) -> None:
+    def ask() -> str:
+        argv = ["sh", "-c", "nice; cat /proc/self/autogroup 2>/dev/null || true"]
+        if how == "captured":
+            return command.run(argv).output
+        with (tmp_path / "log").open("wb") as log:
+            command.run(argv, log=log)
+        return (tmp_path / "log").read_text("utf-8")
+
+    before = ask()
+    with command.give_way():
+        modest = ask()
+    assert int(modest.split()[0]) == min(19, int(before.split()[0]) + command.MODEST)
+    if "nice" in before:
+        assert modest.split()[-1] == str(command.MODEST)
+    assert before.split()[0] == ask().split()[0]
+
+
 def test_output_of_both_streams_is_captured_in_order() -> None:
     assert shell("echo out; echo err >&2; echo out") == Result(
         argv=("sh", "-c", "echo out; echo err >&2; echo out"), status=0, output="out\nerr\nout\n"

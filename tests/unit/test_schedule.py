@@ -13,7 +13,7 @@ from hapkg.graph import make_graph
 from hapkg.outcome import Ending, Outcome, Progress
 from hapkg.phases import follow
 from hapkg.records import CREATE, WAIT, order_phases, pick_record, read_records
-from hapkg.schedule import UNKNOWN_BYTES, UNKNOWN_SECONDS, Measured, find_measured, fits, measure_paths
+from hapkg.schedule import UNKNOWN_BYTES, UNKNOWN_SECONDS, Measured, find_longest, find_measured, fits, measure_paths
 from hapkg.store import Artifact
 from hapkg.times import KEPT_RECORDS, Recorder, draw
 from tests.unit.samples import make_node, make_nodes
@@ -42,6 +42,12 @@ def test_a_way_is_as_long_as_all_that_waits_for_it() -> None:
     rest = measure_paths(GRAPH, [A, B, C, D], {A: 1.0, B: 10.0, D: 5.0})
     assert rest == {A: 11.0 + UNKNOWN_SECONDS, B: 10.0 + UNKNOWN_SECONDS, C: UNKNOWN_SECONDS, D: 5.0}
     assert measure_paths(GRAPH, [A, D], {A: 1.0, D: 5.0}) == {A: 1.0, D: 5.0}
+
+
+def test_the_longest_chain_goes_from_need_to_user() -> None:
+    assert find_longest(GRAPH, measure_paths(GRAPH, [A, B, C, D], {A: 1.0, B: 10.0, C: 1.0, D: 11.0})) == (A, B, C)
+    assert find_longest(GRAPH, measure_paths(GRAPH, [A, B, C, D], {A: 1.0, B: 10.0, C: 1.0, D: 13.0})) == (D,)
+    assert find_longest(GRAPH, {}) == ()
 
 
 GIB = 1 << 30
