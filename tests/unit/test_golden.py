@@ -28,7 +28,7 @@ GOLDEN = Path(__file__).with_name("golden")
 BOOKWORM = Suite("bookworm")
 KEYS = {
     "ha-libqb": "92790b96ce1160130c60504decbe3bbad6240c74bf1c4d85c76ba1eb77a7e971",
-    "ha-pacemaker": "3aa0ed4409366fa394887e9549f408de455103b3290cffcc3c560cdecee1f4d1",
+    "ha-pacemaker": "e28516504ae3795c933f5e99faeeb8d1992c91fceb856fd47355aef8948a7cea",
     "ha-stack": "eff1c4452e2f0639d1eaa07bd4ac7ad8a2c4e030ec1ccf600cc38e0f04cfe85b",
 }
 """Keys of three real recipes. Another one here means that everybody builds this source again."""
