@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
+from hapkg import command
 from hapkg.chroot import ARCHIVES
 from tests.chroot.conftest import Built
 from tests.chroot.machine import NOTHING, SUITE, Done, Hapkg, count_asleep, find_leftovers, wait_until
@@ -35,6 +37,18 @@ def test_what_waits_for_another_source_has_everything_else_ready(hapkg: Hapkg, p
     done = program.succeed("build-all", "--no-lintian", "--json")
     assert done.endings == {"ha-slow": "built", "ha-quick": "built"}
     assert layer.stat().st_ctime_ns == made, "the guess was right: its build uses that layer"
+
+
+def test_what_nobody_waits_for_gives_way_to_the_longest_chain(hapkg: Hapkg, project: Miniature) -> None:
+    tell = ["nice"]
+    project.add("below", make_plain_source(build=tell))
+    project.add("above", make_plain_source(build=tell), build_depends=["ha-below"])
+    project.add("aside", make_plain_source(build=tell))
+    program = hapkg.on(project.root)
+    done = program.succeed("build-all", "--no-lintian", "--jobs", "2", "--json")
+    logs = {name: (program.folder(outcome) / "build.log").read_text() for name, outcome in done.outcomes.items()}
+    told = {name: re.findall(r"^nice\n(\d+)$", log, re.MULTILINE) for name, log in logs.items()}
+    assert told == {"ha-below": ["0"], "ha-above": ["0"], "ha-aside": [str(command.MODEST)]}
 
 
 def test_what_cannot_begin_early_fails_in_its_turn_alone(hapkg: Hapkg, project: Miniature) -> None:
