@@ -194,9 +194,9 @@ def change(site: Site, decide: Callable[[], Change]) -> Publication:
             try:
                 publication = _publish(site, decide())
             except BaseException:
-                _clear(root, failed=True)
+                _clear(root)
                 raise
-            _clear(root)
+            _clear(root, whole=True)
             return publication
 
 
@@ -354,11 +354,11 @@ def _remove(root: Path, change: Change) -> None:
             history.drop_generations(root, suite)
 
 
-def _clear(root: Path, *, failed: bool = False) -> None:
-    """Remove the staging folder, and the pool files of a publish that did not come to its end.
+def _clear(root: Path, *, whole: bool = False) -> None:
+    """Remove what is staged, and the pool files of a publish that did not come to its end.
 
-    failed: it has just ended so. Its journal stays then, if it came so far: plain indexes may be those of the state
-    that did not become real, and the journal tells who looks at them.
+    Its journal stays until everything is whole again: plain indexes may be those of the state that did not become real,
+    and the journal tells who looks at them, whatever happens to this act in its turn.
     """
     history.forget_unreal(root)
     staging = root / _PRIVATE / "staging"
@@ -368,7 +368,7 @@ def _clear(root: Path, *, failed: bool = False) -> None:
         for path in journal.read_text("utf-8").splitlines():
             if path not in listed:
                 (root / path).unlink(missing_ok=True)
-    if failed and journal.is_file():
+    if journal.is_file() and not whole:
         for entry in staging.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)

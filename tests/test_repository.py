@@ -620,6 +620,37 @@ def test_a_first_publish_that_is_killed_before_its_last_rename_has_published_not
     assert (report.faults, report.unfinished, report.surplus) == ((), (), ())
 
 
+@pytest.mark.parametrize("end", ["killed", "failed"])
+def test_what_a_killed_publish_left_is_known_as_such_until_it_is_mended(
+    root: Path, issue: Issue, stacks: Builds, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    rename = Path.replace
+
+    def step(source: Path, target: Path) -> Path:
+        if target.name == "InRelease":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rename(source, target)
+
+    def stop(*_: object, **__: object) -> None:
+        if end == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise RepositoryError("nothing can be staged")
+
+    issue(stacks(1))
+    issue(stacks(1), pocket="testing")
+    for name, fault, build, pocket in (("replace", step, stacks(2), "testing"), ("stage", stop, stacks(3), "")):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path if name == "replace" else repository, name, fault)
+            _, status = os.waitpid(fork(partial(issue, build, pocket=pocket)), 0)
+        assert os.waitstatus_to_exitcode(status) != 0
+        report = verify(root)
+        assert (report.faults, bool(report.unfinished)) == ((), True), name
+    issue(stacks(3))
+    report = verify(root)
+    assert (report.faults, report.unfinished, report.surplus) == ((), (), ())
+    assert not (root / ".hapkg/staging").exists()
+
+
 def test_a_kill_at_any_rename_leaves_a_repository_that_apt_can_use(
     root: Path, issue: Issue, stacks: Builds, client: Callable[[str], Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
