@@ -55,8 +55,9 @@ def render_proof(proof: Mapping[str, Any], logs: Sequence[str]) -> str:
     """The page of a proof: one file, nothing from elsewhere."""
     facts = {}
     for name, value in proof["facts"].items():
-        label, unit = _UNITS.get(name, (name, ""))
-        facts[label] = f"{value}{unit}"
+        kind, bracket, loss = name.partition(" (")
+        label, unit = _UNITS.get(kind, (kind, ""))
+        facts[f"{label}{bracket}{loss}"] = f"{value}{unit}"
     shown = {**proof, "facts": facts, "logs": logs, "seconds": max(proof["seconds"], 0.1)}
     return render_page({"proof": shown}, "prove.html.j2")
 

@@ -85,6 +85,7 @@ def make_scene(folder: Path) -> Scene:
 def work(scene: Scene) -> None:
     scene.check("it works", True, "yes")
     scene.facts["failover"] = 4.2
+    scene.facts["failover (hang)"] = 5.1
 
 
 def fail(scene: Scene) -> None:
@@ -110,6 +111,7 @@ def test_a_failed_check_ends_the_proof_and_stands_in_the_report(tmp_path: Path) 
     assert "<b>it works</b>" not in page
     assert "no &amp; never" in page
     assert "writes stood still for</dt><dd>4.2 s" in page
+    assert "writes stood still for (hang)</dt><dd>5.1 s" in page
     assert not re.search(r"""(src|href)=["']?https?:""", page)
 
 
