@@ -28,10 +28,8 @@ from hapkg.errors import Interrupted, MachineError, ProcessError
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for: an ordinary user's PATH often lacks sbin."""
-
 MODEST = 10
 """The nice value of what gives way to others."""
-
 GRACE_SECONDS = 10.0
 """How long a process may take to end after SIGTERM before it gets SIGKILL."""
 
@@ -285,10 +283,20 @@ def _prepare_child() -> None:
     for number in (signal.SIGHUP, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     if getattr(_local, "modest", False):
-        os.nice(MODEST)
-        # Where the kernel shares the processor between sessions (sched(7), autogroup), the nice value of each counts.
-        with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as group:  # noqa: PTH123
-            group.write(str(MODEST))
+        _be_modest()
+
+
+def _be_modest() -> None:
+    """Where the kernel shares the processor between sessions (sched(7), autogroup), the nice value of each counts."""
+    os.nice(MODEST)
+    for _ in range(8):
+        try:
+            Path("/proc/self/autogroup").write_text(str(MODEST), "ascii")
+            return
+        except BlockingIOError:  # the kernel takes ten of these a second from ordinary users
+            time.sleep(0.05)
+        except OSError:
+            return
 
 
 def _ask(
