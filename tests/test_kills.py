@@ -63,7 +63,10 @@ def test_kills_at_random_moments_leave_whole_repositories(
         os.kill(pid, signal.SIGKILL)
         ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         assert ended in (0, -signal.SIGKILL), (number, ended)
-        killed += ended == -signal.SIGKILL
+        if ended == -signal.SIGKILL:
+            killed += 1
+        else:
+            spans[(number - 2) % 6] *= 0.7  # the machine is less busy than it was at first
         where = f"kill {number}, after {moment:.3f} s"
         assert verify(root).faults == (), where
         assert not machine.refuses(), where

@@ -219,7 +219,10 @@ def test_kills_in_the_middle_of_an_upload_leave_it_whole(
         pid = fork(partial(put, number, patience=60))
         time.sleep(dice.uniform(0.4, 1) * lasts)
         os.kill(pid, signal.SIGKILL)
-        killed += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL:
+            killed += 1
+        else:
+            lasts *= 0.7  # the machine is less busy than it was at first
         machine.update()
         before = machine.candidate("ha-stack")
         assert before in {f"1.2-{known}+ha12.0" for known in range(2, number + 1)}
