@@ -163,9 +163,9 @@ class _Run:
             elif name in self.early and not self.stages["begin"] and self._knows(needs):
                 self.early.remove(name)
                 self._submit(made, "begin", partial(making.begin, made, [*self.builds, *self.usable.values()]))
-        self.ready.sort(key=lambda made: self.rank[made.recipe.name])
+        self.ready.sort(key=lambda made: (made.recipe.name not in self.longest, self.rank[made.recipe.name]))
         # The first in line is not overtaken by one that holds less: it would never have its turn.
-        while self.ready and len(self.stages["compile"]) < self.jobs and self._fits(self.ready[0]):
+        while self.ready and self._has_place(self.ready[0]) and self._fits(self.ready[0]):
             made = self.ready.pop(0)
             self._submit(made, "compile", partial(making.compile_source, made, self.jobserver))
 
@@ -183,6 +183,18 @@ class _Run:
     def _knows(self, needs: Sequence[SourceName]) -> bool:
         """Whether all but one were built before or just now: the more are known, the better the guess of a layer."""
         return len([need for need in needs if need not in self.built and need not in self.usable]) <= 1
+
+    def _has_place(self, made: Making) -> bool:
+        """Whether it may compile now. One place of several is kept for the longest chain unless others hold that up."""
+        compiling = [other.recipe.name for other in self.stages["compile"]]
+        coming = [other.recipe.name for other in (*self.stages["prepare"], *self.ready)]
+        chain = [name for name in (*self.waiting, *coming) if name in self.longest]
+        places = self.jobs
+        if chain and made.recipe.name not in self.longest and self.longest.isdisjoint(compiling):
+            needs = self.workshop.graph.needs[min(chain, key=self.rank.__getitem__)]
+            if all(need in self.usable or need in self.longest for need in needs):
+                places = max(1, self.jobs - 1)
+        return len(compiling) < places
 
     def _fits(self, made: Making) -> bool:
         """Whether there is memory for it. Asked again at every event: something compiles where there is not."""
