@@ -601,18 +601,17 @@ UNFINISHED = ("/snapshots/", "/Packages.gz", "/Release.gpg", "/InRelease")
 """Where plain names are already those of the state that is to be."""
 
 
+def die_at_the_last_rename(source: Path, target: Path, rename: Callable[[Path, Path], Path] = Path.replace) -> Path:
+    if target.name == "InRelease":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(source, target)
+
+
 def test_a_first_publish_that_is_killed_before_its_last_rename_has_published_nothing(
     root: Path, issue: Issue, stacks: Builds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rename = Path.replace
-
-    def step(source: Path, target: Path) -> Path:
-        if target.name == "InRelease":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return rename(source, target)
-
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", step)
+        patched.setattr(Path, "replace", die_at_the_last_rename)
         os.waitpid(fork(partial(issue, stacks(1), pocket="testing")), 0)
     assert (root / "dists/bookworm-testing/Release").is_file()
     issue(stacks(1))
@@ -624,13 +623,6 @@ def test_a_first_publish_that_is_killed_before_its_last_rename_has_published_not
 def test_what_a_killed_publish_left_is_known_as_such_until_it_is_mended(
     root: Path, issue: Issue, stacks: Builds, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    rename = Path.replace
-
-    def step(source: Path, target: Path) -> Path:
-        if target.name == "InRelease":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return rename(source, target)
-
     def stop(*_: object, **__: object) -> None:
         if end == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -638,10 +630,14 @@ def test_what_a_killed_publish_left_is_known_as_such_until_it_is_mended(
 
     issue(stacks(1))
     issue(stacks(1), pocket="testing")
-    for name, fault, build, pocket in (("replace", step, stacks(2), "testing"), ("stage", stop, stacks(3), "")):
+    faults = (
+        (Path, "replace", die_at_the_last_rename, partial(issue, stacks(2), pocket="testing")),
+        (repository, "stage", stop, partial(issue, stacks(3))),
+    )
+    for holder, name, fault, act in faults:
         with monkeypatch.context() as patched:
-            patched.setattr(Path if name == "replace" else repository, name, fault)
-            _, status = os.waitpid(fork(partial(issue, build, pocket=pocket)), 0)
+            patched.setattr(holder, name, fault)
+            _, status = os.waitpid(fork(act), 0)
         assert os.waitstatus_to_exitcode(status) != 0
         report = verify(root)
         assert (report.faults, bool(report.unfinished)) == ((), True), name

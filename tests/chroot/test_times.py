@@ -138,6 +138,30 @@ def test_a_build_that_holds_more_memory_than_there_is_waits_for_the_others(hapkg
     assert told.index("ha-hungry: dependencies") > told.index("ha-other: check")
 
 
+def test_a_place_is_kept_for_the_longest_chain(hapkg: Hapkg, project: Miniature) -> None:
+    gates = {name: hapkg.cache / "archives" / SUITE / f"go-{name}" for name in ("below", "above", "aside", "beside")}
+    add_waiting(project, "below", "One.\n")
+    add_waiting(project, "above", "One.\n", "ha-below")
+    add_waiting(project, "aside", "One.\n")
+    add_waiting(project, "beside", "One.\n")
+    try:
+        running = hapkg.on(project.root).start("build-all", "--no-lintian", "--jobs", "2", "--json")
+        running.wait_for(r"^ha-beside: wait$")
+        running.wait_for(r"^ha-below: compile$")
+        running.wait_for(r"^ha-aside: compile$")
+        gates["below"].touch()
+        running.wait_for(r"^ha-above: compile$")
+        for gate in gates.values():
+            gate.touch()
+        done = running.finish()
+    finally:
+        for gate in gates.values():
+            gate.unlink(missing_ok=True)
+    assert set(done.endings.values()) == {"built"}
+    told = done.stderr.splitlines()
+    assert told.index("ha-above: compile") < told.index("ha-beside: dependencies")
+
+
 def test_clean_all_leaves_nothing_but_base_chroots(hapkg: Hapkg, place: Path) -> None:
     program = Hapkg(project=hapkg.project, cache=place / "full", home=hapkg.home)
     for name in ("resolved", "runs", "sources", "archives", "logs", "failed"):
