@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,13 +60,18 @@ def find_url(root: Path) -> str:
     return ""
 
 
-def write_sources(root: Path, suites: Sequence[Suite], name: str, uri: str, armored_key: str) -> tuple[Path, ...]:
+def name_sources(identity: Identity, suite: Suite) -> str:
+    """What the .sources file of a suite is called."""
+    return f"{identity.name}-{suite}.sources"
+
+
+def write_sources(root: Path, identity: Identity, stanzas: Mapping[Suite, str]) -> tuple[Path, ...]:
     """One NAME-SUITE.sources per suite. NAME.sources as well while there is one suite alone: with several, a file that
     does not say its suite would be wrong on most machines, so it goes."""
-    files = {root / f"{name}-{suite}.sources": make_sources(uri, suite, armored_key) for suite in suites}
-    short = root / f"{name}.sources"
-    if len(suites) == 1:
-        files = {short: make_sources(uri, suites[0], armored_key), **files}
+    files = {root / name_sources(identity, suite): stanza for suite, stanza in stanzas.items()}
+    short = root / f"{identity.name}.sources"
+    if len(stanzas) == 1:
+        files = {short: next(iter(stanzas.values())), **files}
     else:
         short.unlink(missing_ok=True)
     for file, text in files.items():

@@ -277,7 +277,7 @@ def reset() -> None:
     _stopping.clear()
 
 
-def _prepare_child() -> None:
+def prepare_child() -> None:
     """Die with hapkg, and find signals as programs expect them: Python ignores XFSZ, sh makes children ignore HUP."""
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for number in (signal.SIGHUP, signal.SIGXFSZ):
@@ -318,7 +318,7 @@ def _ask(
             env=make_environment(environment),
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=_prepare_child,  # noqa: PLW1509 - it calls what was loaded before, as sh's does
+            preexec_fn=prepare_child,  # noqa: PLW1509 - it calls what was loaded before, as sh's does
         )
     except OSError as error:  # of the child too: a folder, an interpreter that is missing
         raise MachineError(f"{argv[0]} cannot be started: {error.strerror}: {error.filename}") from error
@@ -348,7 +348,7 @@ def _start(
             _env=make_environment(environment),
             _cwd=str(cwd) if cwd else None,
             _ok_code=list(range(-signal.NSIG, 256)),
-            _preexec_fn=_prepare_child,
+            _preexec_fn=prepare_child,
             _close_fds=True,
         )
     except OSError as error:

@@ -65,24 +65,11 @@ def _command_agent(home: Path, *argv: str, doing: str) -> bytes:
         agent = ("gpg-agent", "--homedir", str(home), "--daemon", "--", "sh", "-c", ended, str(home))
         return _capture([*agent, *argv], doing=doing)
     finally:
-        _remove_sockets(home)
+        remove_sockets(home)
 
 
-def end_agent(home: Path) -> None:
-    """Let the agent of a home end, if there is one."""
-    import socket  # noqa: PLC0415 - it brings much, and most commands need none
-
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(home / "S.gpg-agent"))
-        connection.sendall(b"KILLAGENT\n")
-        while connection.recv(1024):  # until it is gone
-            pass
-        return
-    run(["gpgconf", "--homedir", str(home), "--kill", "gpg-agent"], check=False, cleanup=True)
-    _remove_sockets(home)
-
-
-def _remove_sockets(home: Path) -> None:
+def remove_sockets(home: Path) -> None:
+    """Leave nothing of an agent that has ended."""
     if Path(f"/run/user/{os.getuid()}/gnupg").is_dir():  # there gpg keeps sockets when it can
         run(["gpgconf", "--homedir", str(home), "--remove-socketdir"], check=False, cleanup=True)
 

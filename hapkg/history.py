@@ -171,12 +171,13 @@ def compare(old: Pool, new: Pool) -> Difference:
 
 
 def forget_unreal(root: Path) -> None:
-    """Remove snapshots that never became real. The caller holds the lock."""
+    """Remove snapshots that never became real: the newest, down to what a suite is. The caller holds the lock."""
     for folder in (root / ".hapkg" / "snapshots").glob("*"):
-        real = {_name_file(root, snapshot) for snapshot in list_snapshots(root, Suite(folder.name))}
-        for file in folder.glob("[0-9]*.json"):
-            if file not in real:
-                file.unlink()
+        now = _read_indexes(root, Suite(folder.name))
+        for file in sorted(folder.glob("[0-9]*.json"), reverse=True):
+            if _read_snapshot(file).indexes == now:
+                break
+            file.unlink()
 
 
 def forget_snapshot(root: Path, snapshot: Snapshot) -> None:

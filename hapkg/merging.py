@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 from hapkg.command import run
@@ -50,13 +50,12 @@ def make_indexes(
     architectures: Sequence[str],
     new: Mapping[str, Path],
     before: Mapping[str, str],
-    meanwhile: Callable[[], None],
 ) -> None:
     """Write .hapkg/staging/dists/SUITE: the indexes of all paths, plain, gz and xz. Files of new lie in staging.
 
     before is a state of the suite to begin with: the digests of its index files by path, or nothing. What is the same
     as in there is linked, not made. apt-ftparchive leaves out what it cannot read and ends with 0; hence every index is
-    compared with the files: names and sizes of all, digests of those in new. meanwhile is done while it works.
+    compared with the files: names and sizes of all, digests of those in new.
 
     Raises RepositoryError for a package that cannot be read, or contradicts its name or its .dsc.
     """
@@ -79,7 +78,7 @@ def make_indexes(
     messages: list[str] = []
     if fresh:
         _show(root, staging, fresh, paths)
-        came, messages = _generate(staging, suite, fresh, architectures, meanwhile)
+        came, messages = _generate(staging, suite, fresh, architectures)
     texts: dict[str, bytes] = {}
     for name in names:
         if _is_contents(name):
@@ -87,8 +86,7 @@ def make_indexes(
             texts[name] = merge_contents(base.get(name, b""), came.get(name, b""), gone, texts[place])
         else:
             texts[name] = merge_index(known.get(name, {}), split_index(name, came.get(name, b"")), kept)
-    folder = staging / "dists" / suite
-    with run_beside(lambda: work_on_all(lambda name: _write(root, suite, folder, name, texts[name], before), names)):
+    with run_beside(lambda: _write_all(root, suite, texts, before)):
         packages = [p for name in names if not _is_contents(name) for p in parse_index(texts[name].decode())]
         faults = _find_faults(root, packages, paths, set(fresh), new)
     if faults:
@@ -191,7 +189,7 @@ def _read_base(root: Path, suite: Suite, names: Sequence[str], before: Mapping[s
 
 
 def _generate(
-    staging: Path, suite: Suite, fresh: Sequence[str], architectures: Sequence[str], meanwhile: Callable[[], None]
+    staging: Path, suite: Suite, fresh: Sequence[str], architectures: Sequence[str]
 ) -> tuple[dict[str, bytes], list[str]]:
     """What apt-ftparchive says of some packages in staging, as index files, and its complaints.
 
@@ -213,8 +211,7 @@ def _generate(
             suite=suite, scratch=scratch, components=" ".join(COMPONENTS), architectures=" ".join(architectures)
         )
         (scratch / "indexes.conf").write_text(configuration, "utf-8")
-        with run_beside(meanwhile):
-            output = run(["apt-ftparchive", "-q", "generate", str(scratch / "indexes.conf")], cwd=staging).output
+        output = run(["apt-ftparchive", "-q", "generate", str(scratch / "indexes.conf")], cwd=staging).output
         messages = [line for line in output.splitlines() if line.startswith(("E:", "W:"))]
         return {name: (scratch / name).read_bytes() for name in names}, messages
     except ProcessError as error:
@@ -234,13 +231,24 @@ def _show(root: Path, staging: Path, fresh: Iterable[str], paths: Iterable[str])
             (staging / path).symlink_to(root / path)
 
 
-def _write(root: Path, suite: Suite, folder: Path, name: str, text: bytes, before: Mapping[str, str]) -> None:
-    """Write an index in its three forms; when it is the one of the last state, those that this has."""
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    same = before.get(name) == hashlib.sha256(text).hexdigest()
-    for form in FORMS:
-        if not (same and _link(root / "dists" / suite, folder, f"{name}{form}", before.get(f"{name}{form}", ""))):
-            (folder / f"{name}{form}").write_bytes(_compress(text, form))
+def _write_all(root: Path, suite: Suite, texts: Mapping[str, bytes], before: Mapping[str, str]) -> None:
+    """Write every index in its three forms; of one that is in the last state, those that this has.
+
+    What takes longest, the xz form of the largest, begins first.
+    """
+    published, folder = root / "dists" / suite, root / ".hapkg" / "staging" / "dists" / suite
+    same = {name for name, text in texts.items() if before.get(name) == hashlib.sha256(text).hexdigest()}
+
+    def write(file: tuple[str, str]) -> None:
+        name, form = file
+        path = f"{name}{form}"
+        if not (name in same and _link(published, folder, path, before.get(path, ""))):
+            (folder / path).write_bytes(_compress(texts[name], form))
+
+    for name in texts:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    files = [(name, form) for name in texts for form in FORMS]
+    work_on_all(write, sorted(files, key=lambda file: len(texts[file[0]]) * FORMS.index(file[1]), reverse=True))
 
 
 def _link(source: Path, target: Path, path: str, digest: str) -> bool:

@@ -1,4 +1,7 @@
-"""index.html of a repository: what is in it, and how a node uses it."""
+"""index.html of a repository: what is in it, and how a node uses it.
+
+Drawing it takes as long as everything else of a publish. So a twin does it while indexes are made, signed and moved.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,57 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cmp_to_key
+from functools import cache, cmp_to_key
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 from hapkg import control, disk
-from hapkg.client import Identity
+from hapkg.client import Identity, name_sources
 from hapkg.control import DebContent, Suite, compare_versions, parse_relation_names, read_deb_content
-from hapkg.errors import MachineError
-from hapkg.indexes import Package, compute_digest, find_newest, find_suites, read_digests, read_pool, read_release
+from hapkg.errors import MachineError, RepositoryError
+from hapkg.indexes import Package, compute_digest, find_newest, find_suites, read_digests, read_release, read_state
 from hapkg.keys import Key, read_keys
 from hapkg.markup import DATA, load_template, render_page
 from hapkg.place import PAGE
+from hapkg.twin import Twin, open_twin
 
 _DETAILED = 200
 """Packages of a suite whose content is shown; the rest would make the page too large to read."""
 _TEMPLATE = "index.html.j2"
 _CONTENTS = "contents.json"
-Ahead = dict[str, DebContent | None]
+_STAGING = ".hapkg/staging"
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """All that a page shows, the packages by the indexes that name them."""
+
+    identity: Identity
+    suites: Mapping[Suite, Mapping[str, str]]
+    """SHA256 of each index file, by its path below dists/SUITE."""
+    stanzas: Mapping[Suite, str]
+    """What the .sources file of each suite says."""
+    keyring: bytes
+    """The public keys; none where nothing is signed."""
+
+    def describe(self) -> str:
+        """A digest of it, and of what draws it."""
+        keyring = hashlib.sha256(self.keyring).hexdigest()
+        state = [_describe_maker(), asdict(self.identity), dict(self.suites), dict(self.stanzas), keyring]
+        return hashlib.sha256(json.dumps(state).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A page that was drawn of a view."""
+
+    text: bytes
+    contents: bytes
+    """What packages install, for the next one."""
 
 
 @dataclass(kw_only=True, slots=True)  # not frozen: there are thousands
@@ -68,31 +100,34 @@ class Section:
         return self.suite.partition("-")[0]
 
 
+def read_view(root: Path, identity: Identity) -> View:
+    """What the repository offers now."""
+    suites = find_suites(root)
+    keyring = root / f"{identity.keyring}.gpg"
+    sources = {suite: root / name_sources(identity, suite) for suite in suites}
+    return View(
+        identity=identity,
+        suites={suite: read_digests(read_release(find_newest(root, suite))) for suite in suites},
+        stanzas={suite: file.read_text("utf-8") if file.is_file() else "" for suite, file in sources.items()},
+        keyring=keyring.read_bytes() if keyring.is_file() else b"",
+    )
+
+
 def write_page(root: Path, identity: Identity, home: Path | None = None, ahead: Ahead | None = None) -> Path:
     """Write index.html for what the repository offers now, at once; it costs little when that is what it shows.
 
-    The caller holds the repository's lock. home: hapkg's own gpg home, if its key signs. ahead: what was read
+    The caller holds the repository's lock. home: hapkg's own gpg home, if its key signs. ahead: who may have drawn it
     already. Raises MachineError when the page cannot be written.
     """
     page, note = root / "index.html", root / PAGE / "shown"
-    maker = _describe_maker()
-    state = _describe_state(root, identity, maker)
+    view = read_view(root, identity)
+    state = view.describe()
     if page.is_file() and note.is_file() and note.read_text("utf-8") == f"{state} {compute_digest(page)}":
         return page
-    keyring = root / f"{identity.keyring}.gpg"
-    keys: tuple[Key, ...] = read_keys(keyring.read_bytes(), home) if keyring.is_file() else ()
-    contents = Contents(root, maker, ahead or {})
-    sections = [_make_section(root, suite, identity, contents) for suite in find_suites(root)]
-    values = {
-        "identity": identity,
-        "sections": sections,
-        "keys": [" ".join(re.findall("....", key.fingerprint)) for key in keys],
-        "keyring": keyring.name,
-    }
-    text = render_page(values, _TEMPLATE).encode()
+    drawing = (ahead and ahead.take(state)) or draw_page(root, view, home, {})
+    shown = f"{state} {hashlib.sha256(drawing.text).hexdigest()}".encode()
     try:
-        shown = f"{state} {hashlib.sha256(text).hexdigest()}".encode()
-        disk.replace_all({page: text, note: shown, root / PAGE / _CONTENTS: contents.make_table()})
+        disk.replace_all({page: drawing.text, note: shown, root / PAGE / _CONTENTS: drawing.contents})
     except OSError as error:
         raise MachineError(
             f"{page} cannot be written: {error.strerror}",
@@ -101,27 +136,88 @@ def write_page(root: Path, identity: Identity, home: Path | None = None, ahead: 
     return page
 
 
-def look_ahead(packages: Iterable[Path], ahead: Ahead) -> None:
-    """Read what a page of new packages will need, by their digests, as far as it can be read."""
-    load_template(_TEMPLATE)
-    for file in sorted(packages)[:_DETAILED]:
-        with contextlib.suppress(OSError):
-            ahead[compute_digest(file)] = _read_content(file)
+def draw_page(root: Path, view: View, home: Path | None, read: Mapping[str, DebContent]) -> Drawing:
+    """The page of a view, whose indexes lie in the repository, or are about to. read: what packages hold, by digest."""
+    keys: tuple[Key, ...] = read_keys(view.keyring, home) if view.keyring else ()
+    contents = Contents(root, read)
+    values = {
+        "identity": view.identity,
+        "sections": [_make_section(root, view, suite, contents) for suite in view.suites],
+        "keys": [" ".join(re.findall("....", key.fingerprint)) for key in keys],
+        "keyring": f"{view.identity.keyring}.gpg",
+    }
+    return Drawing(text=render_page(values, _TEMPLATE).encode(), contents=contents.make_table())
+
+
+class Ahead:
+    """Draws the page of what is about to be published, beside the one who publishes it."""
+
+    def __init__(self, twin: Twin | None) -> None:
+        self._twin, self._begun = twin, False
+
+    def begin(self, packages: Iterable[Path]) -> None:
+        """Let it read new packages."""
+        self._begun = True
+        if self._twin:
+            self._twin.tell(json.dumps([str(file) for file in sorted(packages)[:_DETAILED]]).encode())
+
+    def go_on(self, view: View) -> None:
+        """Let it draw a view; the indexes of changed suites lie in the staging folder."""
+        if not self._begun:
+            self.begin(())
+        if self._twin:
+            self._twin.tell(json.dumps({**vars(view), "identity": {}, "keyring": view.keyring.hex()}).encode())
+
+    def take(self, state: str) -> Drawing | None:
+        """What it drew of a view with this description; None when it did not."""
+        head, _, rest = (self._twin.take() if self._twin else b"").partition(b"\n")
+        described, *lengths = head.decode().split() or [""]
+        if described != state or sum(map(int, lengths)) != len(rest):
+            return None
+        length = int(lengths[0])
+        return Drawing(text=rest[:length], contents=rest[length:])
+
+
+@contextlib.contextmanager
+def draw_ahead(root: Path, identity: Identity, home: Path | None) -> Iterator[Ahead]:
+    """Have somebody beside who draws the next page. To be called before the repository is locked."""
+
+    def work(asked: IO[bytes]) -> bytes:
+        line = asked.readline()
+        if not line:
+            return b""
+        load_template(_TEMPLATE)
+        found: dict[str, DebContent] = {}
+        for file in map(Path, json.loads(line)):
+            with contextlib.suppress(OSError):  # moved already: then it is read where it is when it is needed
+                if content := _read_content(file):
+                    found[compute_digest(file)] = content
+        line = asked.readline()
+        if not line:
+            return b""
+        told = json.loads(line)
+        view = View(**{**told, "identity": identity, "keyring": bytes.fromhex(told["keyring"])})
+        drawing = draw_page(root, view, home, found)
+        lengths = (len(drawing.text), len(drawing.contents))
+        return b"%s %d %d\n%s%s" % (view.describe().encode(), *lengths, drawing.text, drawing.contents)
+
+    with open_twin(work) as twin:
+        yield Ahead(twin)
 
 
 class Contents:
     """What packages install, read from each .deb once: a published file never changes."""
 
-    def __init__(self, root: Path, maker: str, ahead: Ahead) -> None:
-        """Begin with what was kept by the same maker; anything else counts as nothing."""
-        self._root, self._maker, self._ahead = root, maker, ahead
+    def __init__(self, root: Path, read: Mapping[str, DebContent]) -> None:
+        """Begin with what was read, and what was kept by the same maker; anything else counts as nothing."""
+        self._root, self._maker, self._read = root, _describe_maker(), read
         self._file = root / PAGE / _CONTENTS
         self._used: dict[str, DebContent | None] = {}
         self._kept: dict[str, dict[str, Any]] = {}
         if self._file.is_file():
             try:
                 table = json.loads(self._file.read_bytes())
-                self._kept = table["contents"] if table["maker"] == maker else {}
+                self._kept = table["contents"] if table["maker"] == self._maker else {}
             except (ValueError, TypeError, KeyError):
                 pass
 
@@ -132,7 +228,7 @@ class Contents:
             if kept:
                 self._used[digest] = _make_content(kept)
             else:
-                self._used[digest] = self._ahead.get(digest) or _read_content(self._root / path)
+                self._used[digest] = self._read.get(digest) or _read_content(self._root / path)
         return self._used[digest]
 
     def make_table(self) -> bytes:
@@ -141,24 +237,17 @@ class Contents:
         return json.dumps({"maker": self._maker, "contents": contents}).encode()
 
 
+@cache
 def _describe_maker() -> str:
     """What becomes another one when the page would look otherwise: a digest of all that makes it."""
     files = (Path(__file__), Path(control.__file__), Path(__file__).with_name("picture.py"), DATA / _TEMPLATE)
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def _describe_state(root: Path, identity: Identity, maker: str) -> str:
-    """A digest of all that the page shows."""
-    suites = {suite: read_digests(read_release(find_newest(root, suite))) for suite in find_suites(root)}
-    names = (f"{identity.keyring}.gpg", *(_name_sources(identity, suite) for suite in suites))
-    files = {name: compute_digest(root / name) for name in names if (root / name).is_file()}
-    return hashlib.sha256(json.dumps([maker, asdict(identity), suites, files]).encode()).hexdigest()
-
-
-def _make_section(root: Path, suite: Suite, identity: Identity, contents: Contents) -> Section:
+def _make_section(root: Path, view: View, suite: Suite, contents: Contents) -> Section:
     from hapkg.picture import draw  # noqa: PLC0415 - most often the page shows what it is to show
 
-    packages = read_pool(root, suite).packages
+    packages = _read_packages(root, suite, view.suites[suite])
     sources = {package.source: package for package in packages if package.architecture == "source"}
     order = cmp_to_key(compare_versions)  # asked for nothing when there is one version
     binaries = sorted((p for p in packages if p.architecture != "source"), key=lambda p: (p.name, p.architecture))
@@ -183,23 +272,26 @@ def _make_section(root: Path, suite: Suite, identity: Identity, contents: Conten
                 content=contents.read(path, digest) if len(entries) < _DETAILED else None,
             )
         )
-    file = _name_sources(identity, suite)
     return Section(
         suite=suite,
         packages=tuple(entry for entry in entries if not _is_symbols(entry.name)),
         symbols=tuple(entry for entry in entries if _is_symbols(entry.name)),
         picture=draw(_find_needs(shown)) if len(shown) <= _DETAILED else "",
-        stanza=(root / file).read_text("utf-8"),
-        file=quote(file),
+        stanza=view.stanzas[suite],
+        file=quote(name_sources(view.identity, suite)),
     )
+
+
+def _read_packages(root: Path, suite: Suite, digests: Mapping[str, str]) -> tuple[Package, ...]:
+    """What the indexes with these digests name. While they are moved, each is in one of both places at any time."""
+    try:
+        return read_state(root / _STAGING, suite, digests).packages
+    except RepositoryError:
+        return read_state(root, suite, digests).packages
 
 
 def _is_symbols(name: str) -> bool:
     return name.endswith("-dbgsym")
-
-
-def _name_sources(identity: Identity, suite: Suite) -> str:
-    return f"{identity.name}-{suite}.sources"
 
 
 def _find_needs(packages: list[Package]) -> dict[str, frozenset[str]]:

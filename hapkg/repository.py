@@ -25,22 +25,23 @@ from urllib.parse import quote
 
 from hapkg import disk, history
 from hapkg.client import Identity, find_url, make_sources, write_sources
-from hapkg.control import Suite
+from hapkg.control import Suite, split_stanzas
 from hapkg.errors import MachineError, RepositoryError
 from hapkg.history import Snapshot, find_snapshot, read_snapshot
 from hapkg.indexes import (
     Pool,
     compute_digest,
+    find_newest,
     find_suites,
     name_by_hash,
     read_digests,
     read_pool,
     read_release,
 )
-from hapkg.page import Ahead, look_ahead, write_page
+from hapkg.page import Ahead, View, draw_ahead, write_page
 from hapkg.place import PATIENCE
 from hapkg.signing import KeyChoice, SigningKey, export_key, find_key, identify_keys, open_signer, strip_armor
-from hapkg.staging import note_signatures, stage
+from hapkg.staging import note_signatures, sign_all, stage, take_in
 from hapkg.upload import NOTHING, Arrival, Upload, bring, sort_files
 
 __all__ = ["Identity", "KeyChoice", "Pool", "Publication", "Upload", "make_sources", "publish", "read_pool"]
@@ -185,14 +186,15 @@ def refresh(site: Site) -> Publication:
 
 def change(site: Site, decide: Callable[[], Change]) -> Publication:
     """Publish what decide gives; it is asked with the lock held, after the remains of a killed publish are gone."""
-    root = site.root
-    check_choice(site.root, site.choice)
-    with _blaming_the_disk(root):
+    root, choice = site.root, site.choice
+    check_choice(root, choice)
+    home = None if choice.names or choice.unsigned else choice.home
+    with _blaming_the_disk(root), draw_ahead(root, site.identity, home) as ahead:
         disk.make_folder(root / _PRIVATE)
         with disk.lock(root / _PRIVATE / "lock", what=f"the repository {root}", hint=PATIENCE, seconds=site.patience):
             _clear(root)
             try:
-                publication = _publish(site, decide())
+                publication = _publish(site, decide(), ahead)
             except BaseException:
                 _clear(root)
                 raise
@@ -232,15 +234,17 @@ def _add_pocket(suite: Suite, pocket: str) -> Suite:
     return Suite(f"{suite}-{pocket}") if pocket else suite
 
 
-def _publish(site: Site, change: Change) -> Publication:
+def _publish(site: Site, change: Change, ahead: Ahead) -> Publication:
     root, identity, arrival = site.root, site.identity, change.arrival
-    states = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
-    states |= change.states
+    published = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
+    states = dict(sorted({**published, **change.states}.items()))
     key = find_key(site.choice, owner=identity.key_owner)
-    ahead: Ahead = {}
-    debs = [root / _PRIVATE / "staging" / path for path in arrival.new if path.endswith(".deb")]
+    url = site.url or find_url(root)
+    take_in(root, arrival)
+    if arrival.new:
+        ahead.begin(root / _PRIVATE / "staging" / path for path in arrival.new if path.endswith(".deb"))
     with open_signer(key) as signer:
-        changed = stage(
+        releases = stage(
             root,
             states,
             arrival,
@@ -249,47 +253,73 @@ def _publish(site: Site, change: Change) -> Publication:
             signer=signer,
             renew=change.renew,
             begin=change.begin,
-            meanwhile=lambda: look_ahead(debs, ahead),
         )
+        armored = _find_public_key(root, identity, key)
+        uri = url or f"file:{quote(str(root))}"
+        stanzas = {suite: make_sources(uri, suite, armored.decode()) for suite in states}
+        if releases:
+            ahead.go_on(_look(root, identity, releases, stanzas, armored))
+        sign_all(root, releases, key, signer)
         signer.dismiss()
-        if changed or arrival.new:
-            _put_in_place(root, changed, arrival.new, act=change.act, keys=key.fingerprints)
-    keyring, suites = root / f"{identity.keyring}.gpg", tuple(sorted(states))
-    url = site.url or find_url(root)
+        if releases or arrival.new:
+            _put_in_place(root, releases, arrival.new, act=change.act, keys=key.fingerprints)
     with disk.together():
         if key.fingerprints:
-            note_signatures(root, changed, key)
-        armored = _export(root, keyring, key) if key.fingerprints else b""
-        uri = url or f"file:{quote(str(root))}"
-        sources = write_sources(root, suites, identity.name, uri, armored.decode())
+            note_signatures(root, releases, key)
+            _write_keyring(root, identity, key, armored)
+        sources = write_sources(root, identity, stanzas)
         write_page(root, identity, key.home, ahead)
     _remove(root, change)
     return Publication(
         added=tuple(arrival.new),
         present=arrival.present,
-        written=changed,
-        unchanged=tuple(suite for suite in suites if suite not in changed),
+        written=tuple(releases),
+        unchanged=tuple(suite for suite in states if suite not in releases),
         key=key,
-        keyring=keyring,
+        keyring=root / f"{identity.keyring}.gpg",
         sources=sources,
         url=url,
     )
 
 
-def _export(root: Path, keyring: Path, key: SigningKey) -> bytes:
-    """Bring the public key up to date in the repository, without asking gpg for one that did not change; its text."""
-    text, note = keyring.with_suffix(".asc"), root / _PRIVATE / "signed" / ".keyring"
+def _look(
+    root: Path, identity: Identity, releases: Mapping[Suite, bytes], stanzas: Mapping[Suite, str], armored: bytes
+) -> View:
+    """What the page of the next state shows."""
+    suites = {}
+    for suite in stanzas:
+        fields = (
+            next(split_stanzas(releases[suite].decode()))
+            if suite in releases
+            else read_release(find_newest(root, suite))
+        )
+        suites[suite] = read_digests(fields)
+    keyring = strip_armor(armored) if armored else b""
+    return View(identity=identity, suites=suites, stanzas=stanzas, keyring=keyring)
+
+
+def _find_public_key(root: Path, identity: Identity, key: SigningKey) -> bytes:
+    """The public keys as text; gpg is not asked for those that are in the repository already."""
+    if not key.fingerprints:
+        return b""
+    state, note = identify_keys(key), root / _PRIVATE / "signed" / ".keyring"
     before = note.read_text("utf-8") if note.is_file() else ""
-    state = identify_keys(key)
-    if not (state and before == _note_keyring(state, keyring, text)):
-        armored = export_key(key, armored=True)
-        disk.replace_all({keyring: strip_armor(armored), text: armored})
-        disk.replace(note, _note_keyring(state, keyring, text).encode())
-    return text.read_bytes()
+    keyring = root / f"{identity.keyring}.gpg"
+    if state and before == _note_keyring(state, keyring):
+        return keyring.with_suffix(".asc").read_bytes()
+    return export_key(key, armored=True)
 
 
-def _note_keyring(state: str, keyring: Path, text: Path) -> str:
-    return " ".join((state, *(compute_digest(file) for file in (keyring, text) if file.is_file())))
+def _write_keyring(root: Path, identity: Identity, key: SigningKey, armored: bytes) -> None:
+    """Bring the public keys up to date in the repository."""
+    keyring = root / f"{identity.keyring}.gpg"
+    disk.replace_all({keyring: strip_armor(armored), keyring.with_suffix(".asc"): armored})
+    disk.replace(root / _PRIVATE / "signed" / ".keyring", _note_keyring(identify_keys(key), keyring).encode())
+
+
+def _note_keyring(state: str, keyring: Path) -> str:
+    files = (keyring, keyring.with_suffix(".asc"))
+    return " ".join((state, *(compute_digest(file) for file in files if file.is_file())))
 
 
 def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, act: str, keys: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from hapkg.command import converse, run
 from hapkg.disk import make_scratch, replace, sync
 from hapkg.errors import ProcessError, RepositoryError
-from hapkg.gpg import GPG, SECRET_PARTS, ask_gpg, describe_failure, end_agent, open_home, run_gpg, run_with_agent
+from hapkg.gpg import GPG, SECRET_PARTS, ask_gpg, describe_failure, open_home, remove_sockets, run_gpg, run_with_agent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,13 +169,13 @@ class Signer:
         """Let the agent start; it need not be waited for."""
         if self._key.home is not None and self._home is None:
             self._home = self._stack.enter_context(open_home(self._key.home))
-            self._stack.callback(end_agent, self._home)
+            self._stack.callback(remove_sockets, self._home)
             gpg = shlex.join(["gpg", "--homedir", str(self._home), *GPG, *self._make_options()])
             script = (
                 'while IFS= read -r file && [ "$file" ]; do '
                 f'{gpg} --output "$0/clear" --clearsign "$file" </dev/null >"$0/said" 2>&1 &\n'
                 f'{gpg} --output "$0/detached" --armor --detach-sign "$file" </dev/null >"$0/more" 2>&1; more=$?\n'
-                "wait $! && (exit $more); echo $?; done"
+                'wait $! && (exit $more); echo $?; done; gpgconf --homedir "$0" --kill gpg-agent >"$0/said" 2>&1'
             )
             agent = ("gpg-agent", "--homedir", str(self._home), "--daemon", "--")
             self._agent = self._stack.enter_context(converse([*agent, "sh", "-c", script, str(self._home)]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,6 +29,22 @@ from hapkg.upload import INCOMING, Arrival
 _PRIVATE = ".hapkg"
 
 
+def take_in(root: Path, arrival: Arrival) -> None:
+    """Let staging have a pool of all new files: the one that was brought, as a whole."""
+    incoming, staging = root / INCOMING, root / _PRIVATE / "staging"
+    disk.make_folder(staging)
+    start = f"{incoming}/"
+    brought = {path: file for path, file in arrival.new.items() if str(file).startswith(start)}
+    if brought:
+        folder = incoming / str(next(iter(brought.values()))).removeprefix(start).partition("/")[0]
+        for file in arrival.spare:
+            if str(file).startswith(f"{folder}/"):
+                file.unlink(missing_ok=True)
+        disk.move({file: folder / path for path, file in brought.items() if str(file) != f"{folder}/{path}"})
+        (folder / "pool").replace(staging / "pool")
+    disk.copy_all({staging / path: file for path, file in arrival.new.items() if path not in brought})
+
+
 def stage(
     root: Path,
     states: Mapping[Suite, frozenset[str]],
@@ -39,17 +55,14 @@ def stage(
     signer: Signer,
     renew: bool,
     begin: Mapping[Suite, Mapping[str, str]],
-    meanwhile: Callable[[], None],
-) -> tuple[Suite, ...]:
-    """Make everything of the next state in the staging folder: new pool files, indexes, signed Release files.
+) -> dict[Suite, bytes]:
+    """Make the indexes of the next state in the staging folder, where its new pool files are.
 
-    Returns the suites that differ from what is published. begin has states that are nearer to what a suite is to be
-    than what is published: digests of indexes by path. meanwhile is done while apt-ftparchive works, if it does.
+    Returns the Release files of the suites that differ from what is published, for sign_all(). begin has states that
+    are nearer to what a suite is to be than what is published: digests of indexes by path.
     """
     staging, new = root / _PRIVATE / "staging", arrival.new
-    disk.make_folder(staging)
-    _take_in(root / INCOMING, staging, arrival)
-    changed = []
+    releases: dict[Suite, bytes] = {}
     for suite, paths in sorted(states.items()):
         known = read_release(find_newest(root, suite)).get("Architectures", "").split()
         architectures = sorted({*known, *find_architectures(paths, known)})
@@ -65,19 +78,24 @@ def stage(
         signer.start()  # while apt-ftparchive works
         published = read_digests(read_release(find_newest(root, suite)))
         before = begin.get(suite, published)
-        make_indexes(root, suite, paths, architectures=architectures, new=new, before=before, meanwhile=meanwhile)
+        make_indexes(root, suite, paths, architectures=architectures, new=new, before=before)
         if identity.valid_days:
             fields["ValidTime"] = str(identity.valid_days * 86400)
         release = make_release(staging, suite, fields)
         if not renew and _is_current(root, suite, release, key, identity.valid_days):
             continue
         _check_clock(root, suite, release)
+        releases[suite] = release
+    return releases
+
+
+def sign_all(root: Path, releases: Mapping[Suite, bytes], key: SigningKey, signer: Signer) -> None:
+    """Sign the Release files that stage() made; then everything of the next state lies in the staging folder."""
+    for suite, release in releases.items():
         if key.fingerprints:
-            signer.ask(staging / f"Release-{suite}")
+            signer.ask(root / _PRIVATE / "staging" / f"Release-{suite}")
         with disk.together():
             _write_release(root, suite, release, signer if key.fingerprints else None)
-        changed.append(suite)
-    return tuple(changed)
 
 
 def _write_release(root: Path, suite: Suite, release: bytes, signer: Signer | None) -> None:
@@ -94,20 +112,6 @@ def _write_release(root: Path, suite: Suite, release: bytes, signer: Signer | No
         contents[folder / "InRelease"], contents[folder / "Release.gpg"] = signer.take()
     disk.write_all(contents)
     disk.make_newer(find_newest(folder.parent.parent, suite), find_newest(root, suite))
-
-
-def _take_in(incoming: Path, staging: Path, arrival: Arrival) -> None:
-    """Let staging have a pool of all new files: the one that was brought, as a whole."""
-    start = f"{incoming}/"
-    brought = {path: file for path, file in arrival.new.items() if str(file).startswith(start)}
-    if brought:
-        folder = incoming / str(next(iter(brought.values()))).removeprefix(start).partition("/")[0]
-        for file in arrival.spare:
-            if str(file).startswith(f"{folder}/"):
-                file.unlink(missing_ok=True)
-        disk.move({file: folder / path for path, file in brought.items() if str(file) != f"{folder}/{path}"})
-        (folder / "pool").replace(staging / "pool")
-    disk.copy_all({staging / path: file for path, file in arrival.new.items() if path not in brought})
 
 
 def _has(folder: Path, path: str, digest: str) -> bool:

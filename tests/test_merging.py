@@ -47,7 +47,7 @@ def make(root: Path, paths: set[str], before: Mapping[str, str]) -> dict[str, by
     staging = root / ".hapkg/staging"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
-    make_indexes(root, SUITE, paths, architectures=["amd64"], new={}, before=before, meanwhile=lambda: None)
+    make_indexes(root, SUITE, paths, architectures=["amd64"], new={}, before=before)
     folder = staging / "dists/bookworm"
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 

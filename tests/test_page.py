@@ -117,6 +117,35 @@ def test_every_change_leaves_the_page_of_what_is_published(root: Path, key: KeyC
     assert look() == ["1.2-3+ha12.0", "1.2-3+ha12.0"]
 
 
+@pytest.mark.parametrize("well", [True, False])
+def test_a_page_is_drawn_beside_and_else_afterwards(
+    root: Path, issue: Issue, stacks: Builds, monkeypatch: pytest.MonkeyPatch, well: bool
+) -> None:
+    drawn: list[bytes] = []
+    draw_page = page_module.draw_page
+
+    def draw_here(*arguments: Any) -> page_module.Drawing:
+        drawing = draw_page(*arguments)
+        drawn.append(drawing.text)  # a twin appends to its own
+        return drawing
+
+    def fail(name: str) -> None:
+        raise ValueError(name)
+
+    monkeypatch.setattr(page_module, "draw_page", draw_here)
+    if not well:
+        monkeypatch.setattr(page_module, "load_template", fail)  # the twin's first step
+    for number in (1, 2):
+        issue(stacks(number))
+    text = (root / "index.html").read_bytes()
+    assert drawn[1:] == ([] if well else [text])
+    assert len(drawn) == (0 if well else 2)
+    (root / "index.html").unlink()
+    write_page(root, IDENTITY)
+    assert (root / "index.html").read_bytes() == text
+    assert len(drawn) == (1 if well else 3)
+
+
 def test_two_keys_are_on_the_page_from_the_refresh_on(root: Path, tmp_path: Path, stacks: Builds) -> None:
     choice = KeyChoice(home=tmp_path / "keys")
     first = publish(root, [stacks(1)], identity=IDENTITY, key=choice).key.fingerprint
