@@ -24,7 +24,7 @@ GPG = ("--batch", "--no-tty", "--quiet", "--trust-model", "always")
 SECRET_PARTS = ("private-keys-v1.d", "openpgp-revocs.d")
 _SESSION = ("GNUPGHOME", "GPG_TTY", "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
 """What the user's own agent needs to find the user's keys and to ask for a passphrase."""
-_UNASKED = re.compile(
+_UNASKED = (
     r"signing failed: (Inappropriate ioctl|No pinentry|Operation cancelled|Timeout|No passphrase|Bad passphrase|.*tty)"
 )
 """What gpg says when an agent has no passphrase and no way to get it."""
@@ -87,7 +87,7 @@ def _capture(argv: Sequence[str], *, doing: str, environment: Mapping[str, str] 
 def describe_failure(status: int, said: str, argv: Sequence[str], *, doing: str) -> RepositoryError:
     """What a gpg that failed means."""
     lines = said.splitlines()[-12:]
-    if _UNASKED.search(said):
+    if re.search(_UNASKED, said):
         return RepositoryError(
             f"gpg cannot {doing}: the key has a passphrase, and nobody could be asked for it",
             details=lines,

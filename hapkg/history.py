@@ -59,7 +59,7 @@ class Snapshot:
     @property
     def time(self) -> datetime:
         """When it was made."""
-        return datetime.strptime(self.made, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        return datetime.fromisoformat(self.made)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,12 +211,12 @@ def drop_generations(root: Path, suite: Suite) -> None:
     """Remove by-hash files that neither apt nor a snapshot needs any more."""
     folder = root / "dists" / suite
     held = list_snapshots(root, suite)
-    wanted = {
-        name_by_hash(path, digest)
-        for snapshot in held
-        for path, digest in snapshot.indexes.items()
-        if path.endswith(".xz") or is_readable(snapshot, held)
-    }
+    wanted = set()
+    for snapshot in held:
+        whole = is_readable(snapshot, held)
+        wanted |= {
+            name_by_hash(path, digest) for path, digest in snapshot.indexes.items() if whole or path.endswith(".xz")
+        }
     for place, _, names in os.walk(folder):
         if place.endswith("/by-hash/SHA256"):
             below = place.removeprefix(f"{folder}/")
