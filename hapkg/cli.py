@@ -9,11 +9,10 @@ from __future__ import annotations
 import importlib
 import os
 import signal
-import sys
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperArgument, TyperGroup, TyperOption
@@ -21,6 +20,7 @@ from typer.main import get_group
 
 from hapkg import __version__
 from hapkg.errors import HapkgError, Interrupted, UsageError
+from hapkg.life import begin, end
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -142,25 +142,31 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def main() -> None:
-    """Entry point. The one place where a failure becomes words and an exit code."""
+def main() -> NoReturn:
+    """Entry point."""
+    begin()
     signal.signal(signal.SIGTERM, _on_signal)
     signal.signal(signal.SIGHUP, _on_signal)
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # looking for some takes a tenth of a short run
+    end(_run())
+
+
+def _run() -> int:
+    """Do what the command line says. The one place where a failure becomes words and an exit code."""
     try:
-        sys.exit(app(standalone_mode=False))  # what typer.Exit carried comes back as the result
+        return int(app(standalone_mode=False) or 0)  # what typer.Exit carried comes back as the result
     except HapkgError as error:
         _import("show").print_error(error)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         _import("show").say("stopped")
-        sys.exit(Interrupted.exit_code)
+        return Interrupted.exit_code
     except BrokenPipeError:
-        sys.exit(1)
+        return 1
     except _CommandLineProblem as problem:
         problem.show()
-        sys.exit(UsageError.exit_code)
+        return UsageError.exit_code
     except Exception:
         traceback.print_exc()
         _import("show").say("this is a bug in hapkg: please report it with the lines above")
-        sys.exit(70)
+        return 70

@@ -33,7 +33,10 @@ MODEST = 10
 GRACE_SECONDS = 10.0
 """How long a process may take to end after SIGTERM before it gets SIGKILL."""
 
+_NOT_STARTED = 127
+"""Exit status of a program that starts another, and could not."""
 _PR_SET_PDEATHSIG = 1
+_DYING = ("/usr/bin/setpriv", "--pdeathsig", "KILL")
 libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: dlopen is not safe between fork and exec
 
 _running: dict[int, Any] = {}
@@ -109,6 +112,8 @@ def run(
             output = captured.read().decode("utf-8", "replace")
     if not cleanup:
         check_stop()
+    if status == _NOT_STARTED and output.startswith("setpriv: failed to execute"):
+        raise MachineError(f"{argv[0]} cannot be started: {output.partition(': ')[2].strip()}")
     result = Result(argv=tuple(argv), status=status, output=output)
     if check and status != 0:
         raise ProcessError(
@@ -308,17 +313,22 @@ def _ask(
     environment: Mapping[str, str] | None,
     cwd: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """_start() for a process of a moment: no sh, which takes longer to be imported than such a process to end."""
+    """_start() for a process of a moment: no sh, which takes longer to be imported than such a process to end.
+
+    No Python runs between fork and exec either, so that the child need not be a copy of this process, which takes as
+    long to make; setpriv asks the kernel for its death instead.
+    """
+    modest = getattr(_local, "modest", False)
     try:
         return subprocess.Popen(
-            [program, *argv[1:]],
+            [*(() if modest else _DYING), program, *argv[1:]],
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             env=make_environment(environment),
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=prepare_child,  # noqa: PLW1509 - it calls what was loaded before, as sh's does
+            preexec_fn=prepare_child if modest else None,  # noqa: PLW1509 - it calls what was loaded before
         )
     except OSError as error:  # of the child too: a folder, an interpreter that is missing
         raise MachineError(f"{argv[0]} cannot be started: {error.strerror}: {error.filename}") from error

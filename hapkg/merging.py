@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import lzma
 import os
 import re
@@ -39,7 +40,9 @@ _MEMORY = Path("/dev/shm")
 _ROOM = 256 * 1024**2
 """Bytes that must be free there: a container may have little."""
 FORMS = ("", ".gz", ".xz")
-"""What the names of an index's files end in."""
+"""What the names of an index's files end in; each takes longer than the one before."""
+_LONG = 1 << 20
+"""From which estimate on an index is written beside other work: with less, threads take more by taking turns."""
 
 
 def make_indexes(
@@ -86,9 +89,19 @@ def make_indexes(
             texts[name] = merge_contents(base.get(name, b""), came.get(name, b""), gone, texts[place])
         else:
             texts[name] = merge_index(known.get(name, {}), split_index(name, came.get(name, b"")), kept)
-    with run_beside(lambda: _write_all(root, suite, texts, before)):
+    for name in names:
+        (staging / "dists" / suite / name).parent.mkdir(parents=True, exist_ok=True)
+    same = {name for name, text in texts.items() if before.get(name) == hashlib.sha256(text).hexdigest()}
+
+    def write(file: tuple[str, str]) -> None:
+        _write(root, suite, file, texts[file[0]], before if file[0] in same else {})
+
+    files = sorted(itertools.product(names, FORMS), key=lambda file: _estimate(texts[file[0]], file[1]), reverse=True)
+    long = [file for file in files if _estimate(texts[file[0]], file[1]) >= _LONG]
+    with run_beside(lambda: work_on_all(write, long)):
         packages = [p for name in names if not _is_contents(name) for p in parse_index(texts[name].decode())]
         faults = _find_faults(root, packages, paths, set(fresh), new)
+    work_on_all(write, files[len(long) :])
     if faults:
         raise RepositoryError(
             f"{len(faults)} of the files to publish cannot be indexed" if len(faults) > 1 else faults[0],
@@ -231,24 +244,17 @@ def _show(root: Path, staging: Path, fresh: Iterable[str], paths: Iterable[str])
             (staging / path).symlink_to(root / path)
 
 
-def _write_all(root: Path, suite: Suite, texts: Mapping[str, bytes], before: Mapping[str, str]) -> None:
-    """Write every index in its three forms; of one that is in the last state, those that this has.
+def _estimate(text: bytes, form: str) -> int:
+    """How long a form of an index takes, against others."""
+    return len(text) * FORMS.index(form)
 
-    What takes longest, the xz form of the largest, begins first.
-    """
+
+def _write(root: Path, suite: Suite, file: tuple[str, str], text: bytes, before: Mapping[str, str]) -> None:
+    """Write one form of an index, or let it be the one of the last state, if that has it."""
+    path = "".join(file)
     published, folder = root / "dists" / suite, root / ".hapkg" / "staging" / "dists" / suite
-    same = {name for name, text in texts.items() if before.get(name) == hashlib.sha256(text).hexdigest()}
-
-    def write(file: tuple[str, str]) -> None:
-        name, form = file
-        path = f"{name}{form}"
-        if not (name in same and _link(published, folder, path, before.get(path, ""))):
-            (folder / path).write_bytes(_compress(texts[name], form))
-
-    for name in texts:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    files = [(name, form) for name in texts for form in FORMS]
-    work_on_all(write, sorted(files, key=lambda file: len(texts[file[0]]) * FORMS.index(file[1]), reverse=True))
+    if not (before and _link(published, folder, path, before.get(path, ""))):
+        (folder / path).write_bytes(_compress(text, file[1]))
 
 
 def _link(source: Path, target: Path, path: str, digest: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import threading
+import time
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -121,6 +123,8 @@ def test_every_change_leaves_the_page_of_what_is_published(root: Path, key: KeyC
 def test_a_page_is_drawn_beside_and_else_afterwards(
     root: Path, issue: Issue, stacks: Builds, monkeypatch: pytest.MonkeyPatch, well: bool
 ) -> None:
+    while threading.active_count() > 1:  # a timer of an earlier test may be left for some seconds
+        time.sleep(0.1)
     drawn: list[bytes] = []
     draw_page = page_module.draw_page
 

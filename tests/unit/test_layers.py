@@ -14,7 +14,7 @@ import pytest
 from tests.unit.samples import CHECKOUT
 
 LAYERS = (
-    ("errors", "markup", "memory", "options", "picture"),
+    ("errors", "life", "markup", "memory", "options", "picture"),
     ("checkout", "command", "control", "dep3", "place", "version"),
     ("config", "content", "disk", "jobserver", "machine", "mirror", "phases", "twin"),
     ("answers",),
@@ -69,7 +69,7 @@ LIBRARIES = {
     "typer": {"cli", "options", *COMMANDS},
 }
 """The modules that know each library."""
-SPEAKING = {"cli", "show", *COMMANDS}
+SPEAKING = {"cli", "life", "show", *COMMANDS}
 """The modules that may print and decide how the program ends."""
 MODULES = {file.stem: file for file in (CHECKOUT / "hapkg").glob("*.py") if file.stem != "__init__"}
 RANKS = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}

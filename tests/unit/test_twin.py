@@ -19,6 +19,11 @@ SOON = 20.0
 """Seconds."""
 
 
+@pytest.fixture(autouse=True)
+def _alone() -> None:
+    wait_until(lambda: threading.active_count() == 1)  # a timer of an earlier test may be left for some seconds
+
+
 def count(asked: IO[bytes]) -> bytes:
     return b",".join(line.strip() for line in asked)
 
