@@ -6,7 +6,7 @@
 # make piuparts    what each published package leaves behind
 # make bench       builds against bare builds and sbuild, publishing against aptly, planning: an hour on a quiet machine
 SUITE ?= bookworm
-PYTHON ?= python3
+PYTHON ?= /usr/bin/python3
 VENV = .venv
 HAPKG = $(VENV)/bin/hapkg
 

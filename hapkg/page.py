@@ -21,7 +21,16 @@ from hapkg import control, disk
 from hapkg.client import Identity, name_sources
 from hapkg.control import DebContent, Suite, compare_versions, parse_relation_names, read_deb_content
 from hapkg.errors import MachineError, RepositoryError
-from hapkg.indexes import Package, compute_digest, find_newest, find_suites, read_digests, read_release, read_state
+from hapkg.indexes import (
+    Package,
+    compute_digest,
+    find_newest,
+    find_suites,
+    read_digests,
+    read_pool,
+    read_release,
+    read_state,
+)
 from hapkg.keys import Key, read_keys
 from hapkg.markup import DATA, load_template, render_page
 from hapkg.place import PAGE
@@ -187,6 +196,9 @@ def draw_ahead(root: Path, identity: Identity, home: Path | None) -> Iterator[Ah
         if not line:
             return b""
         load_template(_TEMPLATE)
+        for suite in find_suites(root):
+            with contextlib.suppress(RepositoryError):
+                read_pool(root, suite)  # most of it comes again in the next state, and is remembered
         found: dict[str, DebContent] = {}
         for file in map(Path, json.loads(line)):
             with contextlib.suppress(OSError):  # moved already: then it is read where it is when it is needed

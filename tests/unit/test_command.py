@@ -178,13 +178,23 @@ def test_programs_are_found_where_administrators_have_them(monkeypatch: pytest.M
     assert command.find_program("sh") is not None
 
 
-@pytest.mark.parametrize("content", ["#!/nonexistent/interpreter\n", "\x7fELF garbage"])
-def test_a_program_that_cannot_start_is_the_machines_failure(tmp_path: Path, content: str) -> None:
+def test_a_program_that_cannot_start_is_the_machines_failure(tmp_path: Path) -> None:
     program = tmp_path / "broken"
-    program.write_text(content)
+    program.write_text("#!/nonexistent/interpreter\n")
     program.chmod(0o755)
-    with pytest.raises(MachineError, match=f"{program} cannot be started: "):
+    with pytest.raises(MachineError, match=f"{program} cannot be started: .*No such file"):
         command.run([str(program)])
+    with (tmp_path / "log").open("wb") as log, pytest.raises(MachineError, match=f"{program} cannot be started: "):
+        command.run([str(program)], log=log)
+
+
+def test_a_program_that_is_none_fails_with_its_name(tmp_path: Path) -> None:
+    program = tmp_path / "broken"
+    program.write_text("\x7fELF garbage")  # a shell is tried, as everywhere
+    program.chmod(0o755)
+    with pytest.raises(ProcessError, match="broken failed with exit status 127") as caught:
+        command.run([str(program)])
+    assert str(program) in "".join(caught.value.details)
 
 
 def test_a_folder_that_is_missing_is_the_machines_failure(tmp_path: Path) -> None:
