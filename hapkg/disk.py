@@ -176,6 +176,11 @@ def copy(source: Path, target: Path) -> None:
 
 def copy_all(copies: Mapping[Path, Path]) -> None:
     """copy() for many: sources by target. Several side by side, for making a file or a folder takes longest."""
+    sync_all(begin_copies(copies))
+
+
+def begin_copies(copies: Mapping[Path, Path]) -> set[Path]:
+    """The same without waiting for the disk; the paths that are to be waited for."""
 
     def copy_one(target: Path) -> None:
         changed.update((target.parent, *_add_folder(target.parent)))
@@ -184,7 +189,7 @@ def copy_all(copies: Mapping[Path, Path]) -> None:
 
     changed: set[Path] = set()
     work_on_all(copy_one, list(copies))
-    sync_all((*copies, *changed))
+    return {*copies, *changed}
 
 
 def move(moves: Mapping[Path, Path]) -> None:

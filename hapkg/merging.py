@@ -213,15 +213,16 @@ def _generate(
     place = _MEMORY if room and room.f_bavail * room.f_frsize >= _ROOM else staging
     scratch = make_scratch(place, "hapkg-index-")
     try:
-        for component in COMPONENTS:
+        components = [name for name in COMPONENTS if any(path.split("/")[2] == name for path in fresh)]
+        for component in components:
             for suffix in (".deb", ".dsc"):
                 listed = [path for path in fresh if path.endswith(suffix) and path.split("/")[2] == component]
                 (scratch / f"{component}{suffix}").write_text("".join(f"{path}\n" for path in listed), "utf-8")
-        names = _name_indexes(architectures)
+        names = [name for name in _name_indexes(architectures) if name.partition("/")[0] in components]
         for name in names:
             (scratch / name).parent.mkdir(parents=True, exist_ok=True)
         configuration = _CONFIGURATION.format(
-            suite=suite, scratch=scratch, components=" ".join(COMPONENTS), architectures=" ".join(architectures)
+            suite=suite, scratch=scratch, components=" ".join(components), architectures=" ".join(architectures)
         )
         (scratch / "indexes.conf").write_text(configuration, "utf-8")
         output = run(["apt-ftparchive", "-q", "generate", str(scratch / "indexes.conf")], cwd=staging).output

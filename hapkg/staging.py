@@ -29,8 +29,11 @@ from hapkg.upload import INCOMING, Arrival
 _PRIVATE = ".hapkg"
 
 
-def take_in(root: Path, arrival: Arrival) -> None:
-    """Let staging have a pool of all new files: the one that was brought, as a whole."""
+def take_in(root: Path, arrival: Arrival) -> set[Path]:
+    """Let staging have a pool of all new files: the one that was brought, as a whole.
+
+    Returns the files and folders that are to be on the disk before anybody is told of them.
+    """
     incoming, staging = root / INCOMING, root / _PRIVATE / "staging"
     disk.make_folder(staging)
     start = f"{incoming}/"
@@ -42,7 +45,10 @@ def take_in(root: Path, arrival: Arrival) -> None:
                 file.unlink(missing_ok=True)
         disk.move({file: folder / path for path, file in brought.items() if str(file) != f"{folder}/{path}"})
         (folder / "pool").replace(staging / "pool")
-    disk.copy_all({staging / path: file for path, file in arrival.new.items() if path not in brought})
+    pending = disk.begin_copies({staging / path: file for path, file in arrival.new.items() if path not in brought})
+    for path in brought:
+        pending |= {staging / path, *(staging / parent for parent in Path(path).parents)}
+    return pending
 
 
 def stage(

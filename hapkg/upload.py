@@ -50,7 +50,8 @@ NOTHING = Arrival(new={}, present=(), wanted={})
 def bring(root: Path, uploads: Sequence[Upload]) -> Iterator[tuple[Upload, ...]]:
     """The same uploads, with copies inside the repository of all that its pool lacks. Needs no lock.
 
-    Copying is what takes long; with the lock held, these files are only renamed: they lie in a pool of their own.
+    Copying is what takes long; with the lock held, these files are only renamed: they lie in a pool of their own. The
+    one who publishes them waits for the disk, while something else is done.
     """
     disk.make_folder(root / INCOMING)
     folder = disk.make_scratch(root / INCOMING, f"{os.uname().nodename}-")
@@ -68,7 +69,7 @@ def bring(root: Path, uploads: Sequence[Upload]) -> Iterator[tuple[Upload, ...]]
                         files[-1] = folder / str(number) / file.name
                     copies[files[-1]] = file
             brought.append(Upload(suite=upload.suite, source=upload.source, files=tuple(files)))
-        disk.copy_all(copies)
+        disk.begin_copies(copies)
         yield tuple(brought)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
