@@ -213,6 +213,15 @@ class Conversation:
             self._fail()
         return line.decode("utf-8", "replace").rstrip("\n")
 
+    def finish(self) -> Result:
+        """Let it come to its end; what it wrote. Raises Interrupted when hapkg is being stopped."""
+        said = self._answers.read()
+        status = self._process.wait()
+        check_stop()
+        self._errors.seek(0)
+        output = (said + self._errors.read()).decode("utf-8", "replace")
+        return Result(argv=tuple(self._process.args), status=status, output=output)
+
     def _fail(self) -> NoReturn:
         check_stop()
         with contextlib.suppress(Exception):  # what it says of its end comes before its end
@@ -223,7 +232,9 @@ class Conversation:
 
 
 @contextlib.contextmanager
-def converse(argv: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Iterator[Conversation]:
+def converse(
+    argv: Sequence[str], *, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[Conversation]:
     """Run one process for as long as the caller talks to it; then its input ends, and it has a time to end as well."""
     check_stop()
     program = find_program(argv[0])
@@ -235,7 +246,7 @@ def converse(argv: Sequence[str], *, environment: Mapping[str, str] | None = Non
         asked = stack.enter_context(os.fdopen(our_output, "wb"))
         answers = stack.enter_context(os.fdopen(our_input, "rb"))
         with os.fdopen(their_input, "rb") as theirs, os.fdopen(their_output, "wb") as back:
-            process = _ask(program, argv, theirs, back, errors, environment)
+            process = _ask(program, argv, theirs, back, errors, environment, cwd)
         with _running_lock:
             _running[process.pid] = process
         try:

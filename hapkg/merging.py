@@ -1,7 +1,7 @@
 """The indexes of a suite's next state: those of the last one, and what apt-ftparchive says of packages that come in.
 
 A published file never changes, and so neither does what an index says of it. apt-ftparchive reads a package once, when
-it comes; then its lines go from one state to the next. It runs here alone.
+it comes; then its lines go from one state to the next.
 """
 
 from __future__ import annotations
@@ -12,33 +12,19 @@ import itertools
 import lzma
 import os
 import re
-import shutil
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
-from hapkg.command import run
 from hapkg.control import Suite
-from hapkg.disk import make_scratch, run_beside, work_on_all
-from hapkg.errors import ProcessError, RepositoryError
+from hapkg.disk import run_beside, work_on_all
+from hapkg.errors import RepositoryError
+from hapkg.ftparchive import Reading, begin_reading, name_indexes
 from hapkg.indexes import COMPONENTS, Package, compute_digest, name_by_hash, parse_index, read_entries, read_index
 
-_CONFIGURATION = """\
-Dir {{ ArchiveDir "."; FileListDir "{scratch}"; CacheDir "{scratch}"; }};
-Default {{ Packages::Compress "."; Sources::Compress "."; Contents::Compress "."; }};
-TreeDefault {{
-  FileList "$(SECTION).deb"; SourceFileList "$(SECTION).dsc";
-  Packages "{scratch}/$(SECTION)/binary-$(ARCH)/Packages"; Sources "{scratch}/$(SECTION)/source/Sources";
-  Contents "{scratch}/$(SECTION)/Contents-$(ARCH)";
-}};
-Tree "{suite}" {{ Sections "{components}"; Architectures "{architectures} source"; }};
-"""
 _KEY = re.compile(rb"^Filename: (.*)$", re.MULTILINE)
 _SOURCE_KEY = re.compile(rb"^Directory: (.*)$|^ [0-9a-f]{64} \d+ (\S+\.dsc)$", re.MULTILINE)
 _NAME = re.compile(rb"^Package: (.*)$", re.MULTILINE)
-_MEMORY = Path("/dev/shm")
-_ROOM = 256 * 1024**2
-"""Bytes that must be free there: a container may have little."""
 FORMS = ("", ".gz", ".xz")
 """What the names of an index's files end in; each takes longer than the one before."""
 _LONG = 1 << 20
@@ -53,17 +39,19 @@ def make_indexes(
     architectures: Sequence[str],
     new: Mapping[str, Path],
     before: Mapping[str, str],
+    reading: Reading | None = None,
 ) -> None:
     """Write .hapkg/staging/dists/SUITE: the indexes of all paths, plain, gz and xz. Files of new lie in staging.
 
     before is a state of the suite to begin with: the digests of its index files by path, or nothing. What is the same
-    as in there is linked, not made. apt-ftparchive leaves out what it cannot read and ends with 0; hence every index is
-    compared with the files: names and sizes of all, digests of those in new.
+    as in there is linked, not made. reading is what apt-ftparchive said already; it is taken when it is of just the
+    packages that come in. apt-ftparchive leaves out what it cannot read and ends with 0; hence every index is compared
+    with the files: names and sizes of all, digests of those in new.
 
     Raises RepositoryError for a package that cannot be read, or contradicts its name or its .dsc.
     """
     staging, paths = root / ".hapkg" / "staging", sorted(paths)
-    names = _name_indexes(architectures)
+    names = name_indexes(COMPONENTS, architectures)
     base = _read_base(root, suite, names, before)
     wanted = {path for path in paths if path.endswith((".deb", ".dsc"))}
     known = {name: split_index(name, text) for name, text in base.items() if not _is_contents(name)}
@@ -77,11 +65,11 @@ def make_indexes(
         if path in wanted and not (path.endswith(".deb") and _find_name(block) in gone)
     }
     fresh = sorted(wanted - kept)
-    came: dict[str, bytes] = {}
-    messages: list[str] = []
-    if fresh:
+    if fresh and not (reading and (reading.paths, reading.architectures) == (tuple(fresh), tuple(architectures))):
         _show(root, staging, fresh, paths)
-        came, messages = _generate(staging, suite, fresh, architectures)
+        with begin_reading(staging, fresh, architectures) as take:
+            reading = take()
+    came = reading.indexes if fresh and reading else {}
     texts: dict[str, bytes] = {}
     for name in names:
         if _is_contents(name):
@@ -105,7 +93,7 @@ def make_indexes(
     if faults:
         raise RepositoryError(
             f"{len(faults)} of the files to publish cannot be indexed" if len(faults) > 1 else faults[0],
-            details=(*(faults if len(faults) > 1 else ()), *messages),
+            details=(*(faults if len(faults) > 1 else ()), *(reading.messages if reading else ())),
             hint="build the source package again",
         )
 
@@ -175,13 +163,6 @@ def _number_packages(packages: bytes) -> dict[bytes, int]:
     return found
 
 
-def _name_indexes(architectures: Sequence[str]) -> list[str]:
-    """The plain index files of a suite, by path below it: those that Contents are made of come before them."""
-    kinds = [*(f"binary-{name}/Packages" for name in architectures), "source/Sources"]
-    kinds += [f"Contents-{name}" for name in architectures]
-    return [f"{component}/{kind}" for component in COMPONENTS for kind in kinds]
-
-
 def _is_contents(name: str) -> bool:
     return "/Contents-" in name
 
@@ -199,41 +180,6 @@ def _read_base(root: Path, suite: Suite, names: Sequence[str], before: Mapping[s
         return {name: read_index(root / "dists" / suite, name, before) for name in names}
     except RepositoryError:
         return {}
-
-
-def _generate(
-    staging: Path, suite: Suite, fresh: Sequence[str], architectures: Sequence[str]
-) -> tuple[dict[str, bytes], list[str]]:
-    """What apt-ftparchive says of some packages in staging, as index files, and its complaints.
-
-    It also writes databases, and waits until these are on the disk. All of it is for a moment: it lies in memory where
-    there is room.
-    """
-    room = os.statvfs(_MEMORY) if os.access(_MEMORY, os.W_OK) else None
-    place = _MEMORY if room and room.f_bavail * room.f_frsize >= _ROOM else staging
-    scratch = make_scratch(place, "hapkg-index-")
-    try:
-        components = [name for name in COMPONENTS if any(path.split("/")[2] == name for path in fresh)]
-        for component in components:
-            for suffix in (".deb", ".dsc"):
-                listed = [path for path in fresh if path.endswith(suffix) and path.split("/")[2] == component]
-                (scratch / f"{component}{suffix}").write_text("".join(f"{path}\n" for path in listed), "utf-8")
-        names = [name for name in _name_indexes(architectures) if name.partition("/")[0] in components]
-        for name in names:
-            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
-        configuration = _CONFIGURATION.format(
-            suite=suite, scratch=scratch, components=" ".join(components), architectures=" ".join(architectures)
-        )
-        (scratch / "indexes.conf").write_text(configuration, "utf-8")
-        output = run(["apt-ftparchive", "-q", "generate", str(scratch / "indexes.conf")], cwd=staging).output
-        messages = [line for line in output.splitlines() if line.startswith(("E:", "W:"))]
-        return {name: (scratch / name).read_bytes() for name in names}, messages
-    except ProcessError as error:
-        raise RepositoryError(
-            f"the indexes cannot be made: {error.brief}", details=error.details, hint="see whether the disk is full"
-        ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _show(root: Path, staging: Path, fresh: Iterable[str], paths: Iterable[str]) -> None:

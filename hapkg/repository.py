@@ -27,10 +27,10 @@ from hapkg import disk, history
 from hapkg.client import Identity, find_url, make_sources, write_sources
 from hapkg.control import Suite, split_stanzas
 from hapkg.errors import MachineError, RepositoryError
+from hapkg.ftparchive import Reading
 from hapkg.history import Snapshot, find_snapshot, read_snapshot
 from hapkg.indexes import (
     Pool,
-    compute_digest,
     find_newest,
     find_suites,
     name_by_hash,
@@ -40,8 +40,16 @@ from hapkg.indexes import (
 )
 from hapkg.page import Ahead, View, draw_ahead, write_page
 from hapkg.place import PATIENCE
-from hapkg.signing import KeyChoice, SigningKey, export_key, find_key, identify_keys, open_signer, strip_armor
-from hapkg.staging import note_signatures, sign_all, stage, take_in
+from hapkg.signing import KeyChoice, SigningKey, find_key, open_signer, strip_armor
+from hapkg.staging import (
+    find_public_key,
+    note_signatures,
+    read_ahead,
+    sign_all,
+    stage,
+    take_in,
+    write_keyring,
+)
 from hapkg.upload import NOTHING, Arrival, Upload, bring, sort_files
 
 __all__ = ["Identity", "KeyChoice", "Pool", "Publication", "Upload", "make_sources", "publish", "read_pool"]
@@ -133,8 +141,12 @@ def publish(
 
     site = Site(root=root.absolute(), identity=identity, choice=key, url=url, patience=patience)
     check_choice(site.root, site.choice)
-    with _blaming_the_disk(site.root), bring(site.root, uploads) as brought:
-        return change(site, decide)
+    with (
+        _blaming_the_disk(site.root),
+        bring(site.root, uploads) as brought,
+        read_ahead(site.root, brought, lambda suite: _add_pocket(suite, pocket)) as read,
+    ):
+        return change(site, decide, read)
 
 
 def rollback(site: Site, suite: Suite, number: int) -> Publication:
@@ -184,8 +196,11 @@ def refresh(site: Site) -> Publication:
     return change(site, lambda: Change(act="refresh", states={}, renew=True))
 
 
-def change(site: Site, decide: Callable[[], Change]) -> Publication:
-    """Publish what decide gives; it is asked with the lock held, after the remains of a killed publish are gone."""
+def change(site: Site, decide: Callable[[], Change], read: Callable[[], Reading] | None = None) -> Publication:
+    """Publish what decide gives; it is asked with the lock held, after the remains of a killed publish are gone.
+
+    read gives what apt-ftparchive says of what was brought, if it was asked.
+    """
     root, choice = site.root, site.choice
     check_choice(root, choice)
     home = None if choice.names or choice.unsigned else choice.home
@@ -194,7 +209,7 @@ def change(site: Site, decide: Callable[[], Change]) -> Publication:
         with disk.lock(root / _PRIVATE / "lock", what=f"the repository {root}", hint=PATIENCE, seconds=site.patience):
             _clear(root)
             try:
-                publication = _publish(site, decide(), ahead)
+                publication = _publish(site, decide(), ahead, read)
             except BaseException:
                 _clear(root)
                 raise
@@ -234,12 +249,13 @@ def _add_pocket(suite: Suite, pocket: str) -> Suite:
     return Suite(f"{suite}-{pocket}") if pocket else suite
 
 
-def _publish(site: Site, change: Change, ahead: Ahead) -> Publication:
+def _publish(site: Site, change: Change, ahead: Ahead, read: Callable[[], Reading] | None) -> Publication:
     root, identity, arrival = site.root, site.identity, change.arrival
     published = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
     states = dict(sorted({**published, **change.states}.items()))
     key = find_key(site.choice, owner=identity.key_owner)
     url = site.url or find_url(root)
+    reading = read() if read else None
     pending = take_in(root, arrival)
     if arrival.new:
         ahead.begin(root / _PRIVATE / "staging" / path for path in arrival.new if path.endswith(".deb"))
@@ -254,8 +270,9 @@ def _publish(site: Site, change: Change, ahead: Ahead) -> Publication:
                 signer=signer,
                 renew=change.renew,
                 begin=change.begin,
+                reading=reading,
             )
-        armored = _find_public_key(root, identity, key)
+        armored = find_public_key(root, identity, key)
         uri = url or f"file:{quote(str(root))}"
         stanzas = {suite: make_sources(uri, suite, armored.decode()) for suite in states}
         if releases:
@@ -267,7 +284,7 @@ def _publish(site: Site, change: Change, ahead: Ahead) -> Publication:
     with disk.together():
         if key.fingerprints:
             note_signatures(root, releases, key)
-            _write_keyring(root, identity, key, armored)
+            write_keyring(root, identity, key, armored)
         sources = write_sources(root, identity, stanzas)
         write_page(root, identity, key.home, ahead)
     _remove(root, change)
@@ -297,30 +314,6 @@ def _look(
         suites[suite] = read_digests(fields)
     keyring = strip_armor(armored) if armored else b""
     return View(identity=identity, suites=suites, stanzas=stanzas, keyring=keyring)
-
-
-def _find_public_key(root: Path, identity: Identity, key: SigningKey) -> bytes:
-    """The public keys as text; gpg is not asked for those that are in the repository already."""
-    if not key.fingerprints:
-        return b""
-    state, note = identify_keys(key), root / _PRIVATE / "signed" / ".keyring"
-    before = note.read_text("utf-8") if note.is_file() else ""
-    keyring = root / f"{identity.keyring}.gpg"
-    if state and before == _note_keyring(state, keyring):
-        return keyring.with_suffix(".asc").read_bytes()
-    return export_key(key, armored=True)
-
-
-def _write_keyring(root: Path, identity: Identity, key: SigningKey, armored: bytes) -> None:
-    """Bring the public keys up to date in the repository."""
-    keyring = root / f"{identity.keyring}.gpg"
-    disk.replace_all({keyring: strip_armor(armored), keyring.with_suffix(".asc"): armored})
-    disk.replace(root / _PRIVATE / "signed" / ".keyring", _note_keyring(identify_keys(key), keyring).encode())
-
-
-def _note_keyring(state: str, keyring: Path) -> str:
-    files = (keyring, keyring.with_suffix(".asc"))
-    return " ".join((state, *(compute_digest(file) for file in files if file.is_file())))
 
 
 def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, act: str, keys: tuple[str, ...]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hapkg import disk
 from hapkg.client import Identity
 from hapkg.control import Suite, parse_date, split_stanzas
 from hapkg.errors import MachineError
+from hapkg.ftparchive import Reading, begin_reading
 from hapkg.indexes import (
     COMPONENTS,
     compute_digest,
@@ -23,10 +25,42 @@ from hapkg.indexes import (
     read_release,
 )
 from hapkg.merging import make_indexes
-from hapkg.signing import Signer, SigningKey, has_signed
-from hapkg.upload import INCOMING, Arrival
+from hapkg.signing import Signer, SigningKey, export_key, has_signed, identify_keys, strip_armor
+from hapkg.upload import INCOMING, Arrival, Upload
 
 _PRIVATE = ".hapkg"
+
+
+@contextlib.contextmanager
+def read_ahead(
+    root: Path, uploads: Sequence[Upload], name: Callable[[Suite], Suite]
+) -> Iterator[Callable[[], Reading] | None]:
+    """Have apt-ftparchive read what was brought before the repository is locked; None where that is for several suites.
+
+    name is what the suite is called in the repository for which an upload was built. The caller asks before take_in().
+    """
+    incoming = root / INCOMING
+    new = {file: upload for upload in uploads for file in upload.files if file.is_relative_to(incoming)}
+    paths = {file: Path(*file.relative_to(incoming).parts[1:]) for file in new}
+    if len({upload.suite for upload in new.values()}) != 1 or {path.parts[0] for path in paths.values()} != {"pool"}:
+        yield None
+        return
+    for file, upload in new.items():
+        if file.suffix == ".dsc":  # what it names is read with it, and may be in the pool already
+            for other in upload.files:
+                if other not in new and other.suffix != ".deb":
+                    with contextlib.suppress(FileExistsError):  # another version names it, too
+                        file.with_name(other.name).symlink_to(other)
+    architectures = _find_architectures(root, name(next(iter(new.values())).suite), map(str, paths.values()))
+    packages = [str(path) for path in paths.values() if path.suffix in (".deb", ".dsc")]
+    with begin_reading(incoming / next(iter(new)).relative_to(incoming).parts[0], packages, architectures) as take:
+        yield take
+
+
+def _find_architectures(root: Path, suite: Suite, paths: Iterable[str]) -> list[str]:
+    """The architectures of a suite that gets some files."""
+    known = read_release(find_newest(root, suite)).get("Architectures", "").split()
+    return sorted({*known, *find_architectures(paths, known)})
 
 
 def take_in(root: Path, arrival: Arrival) -> set[Path]:
@@ -61,17 +95,18 @@ def stage(
     signer: Signer,
     renew: bool,
     begin: Mapping[Suite, Mapping[str, str]],
+    reading: Reading | None,
 ) -> dict[Suite, bytes]:
     """Make the indexes of the next state in the staging folder, where its new pool files are.
 
     Returns the Release files of the suites that differ from what is published, for sign_all(). begin has states that
-    are nearer to what a suite is to be than what is published: digests of indexes by path.
+    are nearer to what a suite is to be than what is published: digests of indexes by path. reading is what
+    read_ahead() led to.
     """
     staging, new = root / _PRIVATE / "staging", arrival.new
     releases: dict[Suite, bytes] = {}
     for suite, paths in sorted(states.items()):
-        known = read_release(find_newest(root, suite)).get("Architectures", "").split()
-        architectures = sorted({*known, *find_architectures(paths, known)})
+        architectures = _find_architectures(root, suite, paths)
         fields = {
             "Origin": identity.origin,
             "Label": identity.label,
@@ -84,7 +119,7 @@ def stage(
         signer.start()  # while apt-ftparchive works
         published = read_digests(read_release(find_newest(root, suite)))
         before = begin.get(suite, published)
-        make_indexes(root, suite, paths, architectures=architectures, new=new, before=before)
+        make_indexes(root, suite, paths, architectures=architectures, new=new, before=before, reading=reading)
         if identity.valid_days:
             fields["ValidTime"] = str(identity.valid_days * 86400)
         release = make_release(staging, suite, fields)
@@ -174,6 +209,30 @@ def is_noted(root: Path, suite: Suite, key: SigningKey) -> bool:
     """Whether the signatures of a suite are, to the last byte, those that hapkg made with this key."""
     file = root / _PRIVATE / "signed" / suite
     return file.is_file() and file.read_bytes() == _describe_signatures(root, suite, key)
+
+
+def find_public_key(root: Path, identity: Identity, key: SigningKey) -> bytes:
+    """The public keys as text; gpg is not asked for those that are in the repository already."""
+    if not key.fingerprints:
+        return b""
+    state, note = identify_keys(key), root / _PRIVATE / "signed" / ".keyring"
+    before = note.read_text("utf-8") if note.is_file() else ""
+    keyring = root / f"{identity.keyring}.gpg"
+    if state and before == _note_keyring(state, keyring):
+        return keyring.with_suffix(".asc").read_bytes()
+    return export_key(key, armored=True)
+
+
+def write_keyring(root: Path, identity: Identity, key: SigningKey, armored: bytes) -> None:
+    """Bring the public keys up to date in the repository."""
+    keyring = root / f"{identity.keyring}.gpg"
+    disk.replace_all({keyring: strip_armor(armored), keyring.with_suffix(".asc"): armored})
+    disk.replace(root / _PRIVATE / "signed" / ".keyring", _note_keyring(identify_keys(key), keyring).encode())
+
+
+def _note_keyring(state: str, keyring: Path) -> str:
+    files = (keyring, keyring.with_suffix(".asc"))
+    return " ".join((state, *(compute_digest(file) for file in files if file.is_file())))
 
 
 def _describe_signatures(root: Path, suite: Suite, key: SigningKey) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import gzip
 import hashlib
 import lzma
@@ -20,10 +21,12 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
-from hapkg import command, disk, history, indexes, repository, staging
+from hapkg import command, disk, history, indexes, merging, repository, staging
 from hapkg.control import BinaryName, SourceName, Suite, read_stanzas, split_stanzas
 from hapkg.errors import BusyError, MachineError, RepositoryError
 from hapkg.indexes import Pool, PublishedSource
@@ -402,6 +405,37 @@ def test_the_user_may_sign_with_her_own_key(
     time.sleep(2.1)  # gpg counts whole seconds, and a key is still good in its last
     with pytest.raises(RepositoryError, match="cannot sign"):
         issue(builds(1), choice=KeyChoice(home=unused, names=("old@user.invalid",)))
+
+
+def test_what_comes_in_is_read_once_and_before_the_repository_is_locked(
+    root: Path, issue: Issue, builds: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[tuple[str, bool]] = []
+
+    def note(module: ModuleType) -> None:
+        begin = module.begin_reading
+
+        def begin_reading(*arguments: Any) -> Any:
+            (root / ".hapkg").mkdir(parents=True, exist_ok=True)
+            with (root / ".hapkg/lock").open("a") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    read.append((module.__name__, False))
+                except BlockingIOError:
+                    read.append((module.__name__, True))
+            return begin(*arguments)
+
+        monkeypatch.setattr(module, "begin_reading", begin_reading)
+
+    note(merging)
+    note(staging)
+    issue(builds(1))
+    issue(builds(2))  # with the same orig.tar, which lies in the pool
+    issue(builds(3), builds(4))
+    assert read == [("hapkg.staging", False)] * 3
+    sources = (root / "dists/bookworm/main/source/Sources").read_text()
+    assert len(re.findall(r"^ [0-9a-f]{64} \d+ \S+\.orig\.tar", sources, re.MULTILINE)) == 4
+    assert not [file for file in root.rglob("pool/**/*") if file.is_symlink()]
 
 
 # The pool never changes

@@ -197,6 +197,14 @@ def test_a_program_that_is_none_fails_with_its_name(tmp_path: Path) -> None:
     assert str(program) in "".join(caught.value.details)
 
 
+def test_a_program_that_is_not_talked_to_says_all_at_its_end(tmp_path: Path) -> None:
+    script = "pwd; seq 20000; echo wrong >&2; exit 3"
+    with command.converse(["sh", "-c", script], cwd=tmp_path) as program:
+        done = program.finish()
+    lines = done.output.splitlines()
+    assert (done.status, lines[0], len(lines), lines[-1]) == (3, str(tmp_path), 20002, "wrong")
+
+
 def test_a_folder_that_is_missing_is_the_machines_failure(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"true cannot be started: .*nowhere"):
         command.run(["true"], cwd=tmp_path / "nowhere")

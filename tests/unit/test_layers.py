@@ -23,7 +23,7 @@ LAYERS = (
     ("keys", "outcome", "remote", "site"),
     ("recipe", "site_facts"),
     ("automake", "graph", "indexes", "meson_language", "rendering", "signature"),
-    ("meson", "schedule", "template", "vcs"),
+    ("ftparchive", "meson", "schedule", "template", "vcs"),
     ("archive", "history", "merging", "plan", "site_package"),
     ("upload",),
     ("keyring", "page", "staging"),
