@@ -204,13 +204,13 @@ def test_packages_are_copied_before_the_lock_is_taken(
 ) -> None:
     issue(stacks(1))
     copied: list[Path] = []
-    copy_all = disk.copy_all
+    begin_copies = disk.begin_copies
 
-    def record(copies: Mapping[Path, Path]) -> None:
+    def record(copies: Mapping[Path, Path]) -> set[Path]:
         copied.extend(copies)
-        copy_all(copies)
+        return begin_copies(copies)
 
-    monkeypatch.setattr(disk, "copy_all", record)
+    monkeypatch.setattr(disk, "begin_copies", record)
     with disk.lock(root / ".hapkg/lock", what="work", hint=""), pytest.raises(BusyError):
         issue(stacks(2))
     assert [path.name for path in copied] == ["ha-stack_1.2-2+ha12.0_all.deb"]
