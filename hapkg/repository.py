@@ -256,22 +256,21 @@ def _publish(site: Site, change: Change, ahead: Ahead, read: Callable[[], Readin
     key = find_key(site.choice, owner=identity.key_owner)
     url = site.url or find_url(root)
     reading = read() if read else None
-    pending = take_in(root, arrival)
+    take_in(root, arrival)
     if arrival.new:
         ahead.begin(root / _PRIVATE / "staging" / path for path in arrival.new if path.endswith(".deb"))
     with open_signer(key) as signer:
-        with disk.run_beside(lambda: disk.sync_all(pending)):
-            releases = stage(
-                root,
-                states,
-                arrival,
-                identity=identity,
-                key=key,
-                signer=signer,
-                renew=change.renew,
-                begin=change.begin,
-                reading=reading,
-            )
+        releases = stage(
+            root,
+            states,
+            arrival,
+            identity=identity,
+            key=key,
+            signer=signer,
+            renew=change.renew,
+            begin=change.begin,
+            reading=reading,
+        )
         armored = find_public_key(root, identity, key)
         uri = url or f"file:{quote(str(root))}"
         stanzas = {suite: make_sources(uri, suite, armored.decode()) for suite in states}

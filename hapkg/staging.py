@@ -37,12 +37,15 @@ def read_ahead(
 ) -> Iterator[Callable[[], Reading] | None]:
     """Have apt-ftparchive read what was brought before the repository is locked; None where that is for several suites.
 
-    name is what the suite is called in the repository for which an upload was built. The caller asks before take_in().
+    Meanwhile it is waited for until it is on the disk. name is what the suite is called in the repository for which an
+    upload was built. The caller asks before take_in().
     """
     incoming = root / INCOMING
     new = {file: upload for upload in uploads for file in upload.files if file.is_relative_to(incoming)}
+    folders = {parent for file in new for parent in file.parents if parent.is_relative_to(incoming)}
     paths = {file: Path(*file.relative_to(incoming).parts[1:]) for file in new}
     if len({upload.suite for upload in new.values()}) != 1 or {path.parts[0] for path in paths.values()} != {"pool"}:
+        disk.sync_all((*new, *folders))
         yield None
         return
     for file, upload in new.items():
@@ -54,6 +57,7 @@ def read_ahead(
     architectures = _find_architectures(root, name(next(iter(new.values())).suite), map(str, paths.values()))
     packages = [str(path) for path in paths.values() if path.suffix in (".deb", ".dsc")]
     with begin_reading(incoming / next(iter(new)).relative_to(incoming).parts[0], packages, architectures) as take:
+        disk.sync_all((*new, *folders))
         yield take
 
 
@@ -63,11 +67,8 @@ def _find_architectures(root: Path, suite: Suite, paths: Iterable[str]) -> list[
     return sorted({*known, *find_architectures(paths, known)})
 
 
-def take_in(root: Path, arrival: Arrival) -> set[Path]:
-    """Let staging have a pool of all new files: the one that was brought, as a whole.
-
-    Returns the files and folders that are to be on the disk before anybody is told of them.
-    """
+def take_in(root: Path, arrival: Arrival) -> None:
+    """Let staging have a pool of all new files: the one that was brought, as a whole."""
     incoming, staging = root / INCOMING, root / _PRIVATE / "staging"
     disk.make_folder(staging)
     start = f"{incoming}/"
@@ -79,10 +80,7 @@ def take_in(root: Path, arrival: Arrival) -> set[Path]:
                 file.unlink(missing_ok=True)
         disk.move({file: folder / path for path, file in brought.items() if str(file) != f"{folder}/{path}"})
         (folder / "pool").replace(staging / "pool")
-    pending = disk.begin_copies({staging / path: file for path, file in arrival.new.items() if path not in brought})
-    for path in brought:
-        pending |= {staging / path, *(staging / parent for parent in Path(path).parents)}
-    return pending
+    disk.copy_all({staging / path: file for path, file in arrival.new.items() if path not in brought})
 
 
 def stage(

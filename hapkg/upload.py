@@ -51,7 +51,7 @@ def bring(root: Path, uploads: Sequence[Upload]) -> Iterator[tuple[Upload, ...]]
     """The same uploads, with copies inside the repository of all that its pool lacks. Needs no lock.
 
     Copying is what takes long; with the lock held, these files are only renamed: they lie in a pool of their own. The
-    one who publishes them waits for the disk, while something else is done.
+    caller waits for the disk.
     """
     disk.make_folder(root / INCOMING)
     folder = disk.make_scratch(root / INCOMING, f"{os.uname().nodename}-")
