@@ -171,7 +171,10 @@ def make_script(recipe: Recipe) -> str:
     commands = [command.replace("make ", f"{MAKE} ", 1) for command in commands]
     environment = ["export DEB_BUILD_MAINT_OPTIONS=hardening=+all DEB_BUILD_OPTIONS=nocheck"]
     environment += ["if [ -e debian/exports.sh ]; then . debian/exports.sh; fi"]  # a kernel module has none
-    environment += [HIDDEN.get(recipe.source, "")]
+    environment += [
+        HIDDEN.get(recipe.source, ""),
+        'eval "$(dpkg-architecture --print-set)"',
+    ]  # once, not for each variable
     clock = ["began=$(date +%s.%N)", "took=$(echo \"$(date +%s.%N) $began\" | awk '{print $1 - $2}')"]
     return "\n".join((*environment, clock[0], *commands, clock[1], 'echo "TOOK: $took"', ""))
 

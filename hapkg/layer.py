@@ -4,8 +4,9 @@ A layer is the overlay of a session in which a set of packages, each in one vers
 key is the hash of both. It is made under another name and renamed when it is whole and on the disk; every session that
 uses it compares it with the listing that was made then. Root's part of this is data/hapkg-layers.sh.
 
-What every source package wants, debhelper and all that this needs, is a layer as well. The others lie on it where it
-has the same versions: installing it anew would take a good part of the time of each.
+What every source package wants, debhelper and all that this needs, is a layer as well; so is this with Python, which
+many want, and that with GLib. A layer lies on the largest of these that it holds, in the same versions: installing it
+anew would take a good part of the time of each.
 
 layers/<key>/         root's: the files, their listing, their size, the key of the layer below
 layers/<key>.json     ours: what is in it; its time is that of the last use
@@ -36,7 +37,8 @@ DAYS = 30
 """How long a layer stays that nothing uses."""
 MOST_BYTES = 12 << 30
 """What all layers may take together."""
-_COMMON = ("debhelper-compat (= 13)",)
+_COMMON = ("debhelper-compat (= 13)", "python3", "libglib2.0-dev")
+"""What layers lie on: the first of these, the first two, and so on."""
 _DAMAGED = re.compile("the layer ([0-9a-f]+) is damaged")
 
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -92,10 +94,15 @@ def provide_layer(cache: Path, base: Chroot, packages: Mapping[str, str], log: I
         except ProcessError as error:  # the one below may be damaged
             _forget_damaged(cache, error, log)
             layer = _make(cache, base, packages, key, log)
-        for used in (key, layer.below):  # that one last: it is never older than what lies on it
-            if used:
-                os.utime(cache / "layers" / f"{used}.json")
+        _touch(cache, layer)
     return key
+
+
+def _touch(cache: Path, layer: Layer | None) -> None:
+    """It is used now, and so are those below, each after what lies on it: it is never older than that."""
+    while layer is not None:
+        os.utime(cache / "layers" / f"{layer.key}.json")
+        layer = find_layer(cache, layer.below) if layer.below else None
 
 
 @contextlib.contextmanager
@@ -172,10 +179,11 @@ def _make(cache: Path, base: Chroot, packages: Mapping[str, str], key: str, log:
     folder = cache / "layers"
     chroots.make_folders(cache, base.suite)
     put_aside(cache, key)
-    common = _find_common(cache, base)
-    below = provide_layer(cache, base, common, log) if common.items() < packages.items() else ""
+    commons = (_find_common(cache, base, number) for number in range(len(_COMMON), 0, -1))
+    common = next((common for common in commons if common and common.items() < packages.items()), {})
+    below = provide_layer(cache, base, common, log)
     with enter(base, f"layer-{key[:16]}", {"save": key, "layer": below}) as session:
-        session.install(packages, log=log)
+        session.install(packages, cache / "archives" / base.suite, log=log)
         # Times and lists that the next session makes itself; what it would find of them is as good as nothing.
         tidy = "rm -f /var/cache/apt/*.bin /var/log/dpkg.log /var/log/apt/*.log /var/log/alternatives.log"
         session.run(["sh", "-c", f"{tidy} && mkdir -p {Path(LAYER_MARK).parent} && touch {LAYER_MARK}"], user="root")
@@ -190,9 +198,10 @@ def _make(cache: Path, base: Chroot, packages: Mapping[str, str], key: str, log:
     return Layer(key=key, packages=packages, bytes=size, used=time.time(), below=below)
 
 
-def _find_common(cache: Path, base: Chroot) -> Mapping[str, str]:
-    """What every source package wants; nothing where the archive has not got it."""
+def _find_common(cache: Path, base: Chroot, number: int) -> Mapping[str, str]:
+    """What the first so many of the common relations want; nothing where the archive has not got it."""
     try:
-        return resolve(base, _COMMON, cache, source="every source")
+        with _locks["common"]:  # the first layers are made at the same time, and would all ask
+            return resolve(base, _COMMON[:number], cache, source="every source")
     except BuildError:
         return {}

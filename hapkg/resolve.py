@@ -14,6 +14,7 @@ import re
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 from hapkg import command, disk
 from hapkg.chroot import Chroot
@@ -21,8 +22,8 @@ from hapkg.control import BinaryName, parse_relation_names, split_stanzas
 from hapkg.errors import BuildError, ProcessError
 
 _FIELDS = ("Build-Depends", "Build-Depends-Arch", "Build-Depends-Indep")
-_INSTALLED = re.compile(r"^Inst (\S+?)(?::\S+)? (?:\[[^]]*\] )?\((\S+)", re.MULTILINE)
-_REMOVED = re.compile(r"^Remv (\S+)", re.MULTILINE)
+_INSTALLED = re.compile(r"^'\S+' ([^\s_]+)_([^\s_]+)_[^\s_]+\.deb \d", re.MULTILINE)
+_REMOVED = re.compile(r"^The following packages will be REMOVED:\n((?: +.*\n)+)", re.MULTILINE)
 
 
 def read_relations(control: str) -> tuple[str, ...]:
@@ -112,13 +113,17 @@ def _ask(base: Chroot, relations: tuple[str, ...], source: str) -> dict[str, str
             "Dir::Cache": scratch,
             "Dir::Cache::PkgCache": f"{folder}/pkgcache-resolve.bin",
             "Dir::Cache::SrcPkgCache": f"{folder}/srcpkgcache-resolve.bin",
+            "Dir::Cache::Archives": f"{scratch}/archives",  # nothing in it: apt names each file that it would need
             "APT::Install-Recommends": "false",
+            "Debug::NoLocking": "true",
         }
         configuration = Path(scratch, "apt.conf")
         configuration.write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()), "utf-8")
         try:
             output = command.run(
-                ["apt-get", "--simulate", "satisfy", ", ".join(relations)],
+                # What it would fetch, by the names of the files. --simulate says the same after acting out every step,
+                # which takes four times as long.
+                ["apt-get", "--print-uris", "satisfy", ", ".join(relations)],
                 environment={"APT_CONFIG": str(configuration)},
             ).output
         except ProcessError as error:
@@ -127,9 +132,9 @@ def _ask(base: Chroot, relations: tuple[str, ...], source: str) -> dict[str, str
                 details=error.details,
                 hint="check build-depends in recipe.toml against the suite; hapkg chroot update reads its index anew",
             ) from error
-    if removed := _REMOVED.findall(output):
+    if removed := _REMOVED.search(output):
         raise BuildError(
-            f"{source}: a build dependency would remove {', '.join(removed)} from the base chroot",
+            f"{source}: a build dependency would remove {', '.join(removed[1].split())} from the base chroot",
             hint="check build-depends in recipe.toml for packages that exclude each other",
         )
-    return dict(_INSTALLED.findall(output))
+    return {name: unquote(version) for name, version in _INSTALLED.findall(output)}

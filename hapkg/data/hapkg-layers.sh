@@ -25,18 +25,21 @@ if [ -n "${HAPKG_SAVE-}" ]; then
 fi
 if [ "$STAGE" = setup-start ] && [ -n "${HAPKG_LAYER-}${HAPKG_SAVE-}" ] && [ "${0##*/}" = 10mount ]; then
     hapkg_lower=$CHROOT_UNION_UNDERLAY_DIRECTORY
-    if [ -n "${HAPKG_LAYER-}" ]; then
-        hapkg_below=$(cat "$layers/$HAPKG_LAYER/below")
-        for hapkg_key in $hapkg_below "$HAPKG_LAYER"; do
-            hapkg_lower=$layers/$hapkg_key/root:$hapkg_lower
-            if [ "$(hapkg_list "$layers/$hapkg_key/root")" != "$(cat "$layers/$hapkg_key/listing")" ]; then
-                echo "error: hapkg: the layer $hapkg_key is damaged" >&2
-                exit 1
-            fi
-        done
-    fi
+    hapkg_chain= hapkg_key=${HAPKG_LAYER-}
+    while [ -n "$hapkg_key" ]; do
+        hapkg_chain="$hapkg_key $hapkg_chain"
+        hapkg_key=$(cat "$layers/$hapkg_key/below")
+    done
+    for hapkg_key in $hapkg_chain; do
+        hapkg_lower=$layers/$hapkg_key/root:$hapkg_lower
+        if [ "$(hapkg_list "$layers/$hapkg_key/root")" != "$(cat "$layers/$hapkg_key/listing")" ]; then
+            echo "error: hapkg: the layer $hapkg_key is damaged" >&2
+            exit 1
+        fi
+    done
     mkdir -p "$CHROOT_UNION_OVERLAY_DIRECTORY/root" "$CHROOT_UNION_OVERLAY_DIRECTORY/work"
-    CHROOT_UNION_MOUNT_OPTIONS="lowerdir=$hapkg_lower,upperdir=$CHROOT_UNION_OVERLAY_DIRECTORY/root,workdir=$CHROOT_UNION_OVERLAY_DIRECTORY/work"
+    # Volatile: what is thrown away need not reach the disk, and what is kept is waited for below, once.
+    CHROOT_UNION_MOUNT_OPTIONS="volatile,lowerdir=$hapkg_lower,upperdir=$CHROOT_UNION_OVERLAY_DIRECTORY/root,workdir=$CHROOT_UNION_OVERLAY_DIRECTORY/work"
 fi
 if [ "$STAGE" = setup-start ] && [ -n "${HAPKG_SWEEP-}" ] && [ "${0##*/}" = 10mount ]; then
     rm -rf --one-file-system -- "$layers"/.old-*

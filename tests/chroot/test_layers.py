@@ -80,19 +80,39 @@ def test_a_layer_serves_every_later_build(hapkg: Hapkg, first: Done, pair: Minia
     assert {path: path.stat().st_ctime_ns for path in read_layers(hapkg).values()} == before
 
 
+def find_lowest(hapkg: Hapkg) -> str:
+    """The layer that all others lie on."""
+    layers = list_layers(hapkg.cache)
+    (lowest,) = {layer.below for layer in layers} & {layer.key for layer in layers if not layer.below}
+    return lowest
+
+
+def find_holding(hapkg: Hapkg, path: str) -> list[str]:
+    """The layers in which something was installed."""
+    return [key for key, root in read_layers(hapkg).items() if (root / path).exists()]
+
+
 def test_what_every_source_wants_is_installed_once(hapkg: Hapkg, first: Done) -> None:
+    assert find_holding(hapkg, "usr/bin/dh") == [find_lowest(hapkg)]
+    assert len(list_layers(hapkg.cache)) > 1
+    assert all("debhelper" in layer.packages for layer in list_layers(hapkg.cache) if layer.below)
+
+
+def test_what_many_sources_want_is_installed_once_for_these(hapkg: Hapkg, first: Done, project: Miniature) -> None:
+    for name, package in (("adder", "sl"), ("boa", "boxes")):
+        source = make_plain_source(build=[f"test -e /usr/share/doc/{package}", "python3 -c ''"])
+        project.add(name, source, build_depends=["python3", package])
+    assert hapkg.on(project.root).succeed(*REBUILD).endings == {"ha-adder": "built", "ha-boa": "built"}
     layers = {layer.key: layer for layer in list_layers(hapkg.cache)}
-    common = {layer.below for layer in layers.values()} - {""}
-    assert len(common) == 1
-    folder = hapkg.cache / "layers"
-    holding = {key for key in layers if (folder / key / "root/usr/bin/dh").exists()}
-    assert holding == common
-    assert all("debhelper" in layer.packages for layer in layers.values() if layer.below)
+    (python,) = find_holding(hapkg, "usr/bin/python3")
+    assert layers[python].below == find_lowest(hapkg)
+    assert {"sl", "boxes"} <= {name for layer in layers.values() if layer.below == python for name in layer.packages}
+    used = [(hapkg.cache / "layers" / f"{key}.json").stat().st_mtime for key in (python, layers[python].below)]
+    assert used == sorted(used), "what lies on another one is forgotten first"
 
 
 def test_a_damaged_layer_below_others_is_made_anew(hapkg: Hapkg, first: Done, project: Miniature) -> None:
-    (common,) = {layer.below for layer in list_layers(hapkg.cache)} - {""}
-    victim = hapkg.cache / "layers" / common / "root/usr/bin/dh"
+    victim = hapkg.cache / "layers" / find_lowest(hapkg) / "root/usr/bin/dh"
     victim.write_bytes(b"")
     project.add("lying", make_plain_source(build=["test -e /usr/games/sl"]), build_depends=["sl"])
     assert hapkg.on(project.root).succeed(*REBUILD).endings == {"ha-lying": "built"}
