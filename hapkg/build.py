@@ -217,7 +217,7 @@ def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
         export DEB_BUILD_OPTIONS='{options}'
         {jobs}
         {make_exports(task.chroot, task.packages) if task.ccache else ""}
-        dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary"""
+        dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary --no-pre-clean"""
     cache = lend_cache(session, task.cache, task.chroot.suite, task.source, log)
     with cache if task.ccache else contextlib.nullcontext():
         session.run(["sh", "-c", script], log=log)
