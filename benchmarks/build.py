@@ -28,6 +28,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from processes import Work, compare_work, watch
 from tables import call, describe_machine, keep, make_table, measure
 
 from hapkg import chroot as chroots
@@ -120,7 +121,7 @@ class Bench:
         return recipes, make_graph(recipes, package_prefix=project.settings.package_prefix), builds
 
 
-def time_bare(bench: Bench) -> tuple[float, dict[str, float]]:
+def time_bare(bench: Bench, works: dict[str, Work]) -> tuple[float, dict[str, float]]:
     """The stack built by hand: seconds of all, and of each source."""
     recipes, graph, builds = bench.read()
     base = find_base(bench)
@@ -139,17 +140,18 @@ def time_bare(bench: Bench) -> tuple[float, dict[str, float]]:
             write(session, f"{BUILD_FOLDER}/{name}.sh", make_script(recipes[name]))
             lines += [f"{name}: {needs}", f"\t+@cd {BUILD_FOLDER}/{name} && sh -e ../{name}.sh > ../{name}.log 2>&1"]
         write(session, f"{BUILD_FOLDER}/Makefile", "\n".join((*lines, "")))
-        begun = time.monotonic()
         tell = "grep -L ^TOOK: *.log | xargs tail -n 20; exit 1"
         argv = ["sh", "-c", f"cd {BUILD_FOLDER} && {MAKE} -j {CORES} || {{ {tell}; }}"]
         try:
-            session.run(argv, user="root", log=log)
+            with watch() as works["bare"]:
+                session.run(argv, user="root", log=log)
         except ProcessError as error:
             log.seek(0)
             raise SystemExit(f"bare builds: {error.brief}\n{log.read().decode('utf-8', 'replace')[-8000:]}") from error
-        seconds = time.monotonic() - begun
         told = session.run(["sh", "-c", f"cd {BUILD_FOLDER} && grep ^TOOK: *.log"], user="root").output
-    return seconds, {name: float(took) for name, took in re.findall(r"^(\S+)\.log:TOOK: (\S+)", told, re.MULTILINE)}
+    return works["bare"].wall, {
+        name: float(took) for name, took in re.findall(r"^(\S+)\.log:TOOK: (\S+)", told, re.MULTILINE)
+    }
 
 
 def make_script(recipe: Recipe) -> str:
@@ -264,6 +266,9 @@ def time_changes(bench: Bench, bare: Mapping[str, float], rows: Rows) -> None:
             verdict(seconds <= own + 5 and built == ["ha-crmsh"]),
         )
     )
+    bench.hapkg("clean", "crmsh", "--suite", bench.suite)
+    alone, _ = bench.build_all("crmsh", lintian=False)
+    rows.append(("the same, --no-lintian", f"{alone:.1f} s", f"≤ {own + 5:.1f} s", verdict(alone <= own + 5)))
     bench.build_all()
 
     patch(bench, "libqb", "lib/array.c", "a comment", "<qb/qbarray.h>\n", "<qb/qbarray.h> /* ours */\n")
@@ -338,7 +343,7 @@ def verdict(good: bool) -> str:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--suite", default="bookworm")
     parser.add_argument("--leave-out", nargs="*", default=[], choices=["bare", "sbuild", "changes"])
@@ -351,18 +356,22 @@ def main() -> None:
     bare: dict[str, float] = {}
     try:
         bench.warm(options.cache)
-        alone, _ = bench.build_all(lintian=False)
+        works: dict[str, Work] = {}
+        with watch() as works["--no-lintian"]:
+            alone, _ = bench.build_all(lintian=False)
         notes = {"build-all, no layers, no tests, no lintian": f"{alone:.0f} s"}
         bench.forget()
-        own, _ = bench.build_all()
+        with watch() as works["build-all"]:
+            own, _ = bench.build_all()
         notes["build-all, no layers, no tests"] = f"{own:.0f} s"
         print(bench.hapkg_tells("times"), file=sys.stderr)
         if "bare" not in options.leave_out:
-            whole, bare = time_bare(bench)
+            whole, bare = time_bare(bench, works)
             notes["bare builds"] = f"{whole:.0f} s (" + ", ".join(f"{n} {s:.0f}" for n, s in bare.items()) + ")"
             compare(rows, "bare builds", whole, own, alone, 1.35)
         if "sbuild" not in options.leave_out:
-            peer = time_sbuild(bench, Path(tempfile.mkdtemp(dir=folder)))
+            with watch() as works["sbuild"]:
+                peer = time_sbuild(bench, Path(tempfile.mkdtemp(dir=folder)))
             notes["sbuild"] = f"{peer:.0f} s"
             compare(rows, "sbuild", peer, own, alone, 0.5)
         ready = time_entering(bench)
@@ -372,7 +381,9 @@ def main() -> None:
     finally:
         bench.hapkg("chroot", "rm", bench.suite)
         shutil.rmtree(folder, ignore_errors=True)
-    keep("build", make_table(("figure", "measured", "must reach", ""), rows), notes)
+    table = make_table(("figure", "measured", "must reach", ""), rows)
+    profile = make_table(("seconds of the processor", *works), compare_work(works, CORES))
+    keep("build", f"{table}\n{profile}", notes)
 
 
 if __name__ == "__main__":
