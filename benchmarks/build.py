@@ -32,8 +32,9 @@ from processes import Work, compare_work, watch
 from tables import call, describe_machine, keep, make_table, measure
 
 from hapkg import chroot as chroots
+from hapkg.base import BUILD_FOLDER
 from hapkg.checkout import find_cache
-from hapkg.chroot import BUILD_FOLDER, Chroot, Session
+from hapkg.chroot import Chroot, Session
 from hapkg.config import find_project
 from hapkg.control import SourceName, Suite
 from hapkg.errors import ProcessError

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO
 
 from hapkg import command
+from hapkg.base import BUILD_FOLDER, JOBS
 from hapkg.ccache import lend_cache, make_exports
-from hapkg.chroot import BUILD_FOLDER, JOBS, Chroot, Session
+from hapkg.chroot import Chroot, Session
 from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, ProcessError
 from hapkg.layer import enter_layer, provide_layer
 from hapkg.memory import Gauge

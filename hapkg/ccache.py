@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from hapkg.chroot import BUILD_USER, Chroot, Session
+from hapkg.base import BUILD_USER
+from hapkg.chroot import Chroot, Session
 from hapkg.errors import BuildError, MachineError, ProcessError
 from hapkg.layer import make_layer_key
 from hapkg.resolve import resolve

@@ -17,35 +17,18 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import IO
 
 from hapkg import command
+from hapkg.base import ARCHIVES, BUILD_USER, ENTER, JOBS, digest_contents, digest_index, read_data, run_mmdebstrap
 from hapkg.control import Suite, read_stanzas
 from hapkg.errors import MachineError, ProcessError
-from hapkg.mirror import Mirror, read_apt_options
+from hapkg.mirror import Mirror
 
-BUILD_USER = "hapkg"
-BUILD_UID = 2952
-"""Fixed, so that a number that leaks into a package is the same everywhere."""
-BUILD_FOLDER = "/build"
 LOCAL_REPOSITORY = "/srv/hapkg/stack"
-ARCHIVES = "/srv/hapkg/archives"
-JOBS = "/srv/hapkg/jobs"
-"""Where a build finds the fifos of the jobserver."""
 LAYER_MARK = "/srv/hapkg/layer-is-complete"
 """What a session that becomes a layer leaves behind when all of it is there."""
-_ENTER = "/usr/libexec/hapkg-enter"
-_MAKE = "/usr/bin/make"
-_DEBIAN_MAKE = "/usr/libexec/hapkg/make"
-# What an ordinary user starts through sudo can neither be signalled by him nor asks the kernel to die with its parent.
-# So it dies as soon as the process $0, which is the user's own, has died.
-_WATCHED = """perl -e 'my ($holder, $watched) = @ARGV;
-    select undef, undef, undef, 0.2 while kill(0, $holder) && getppid == $watched;
-    kill KILL => $watched if getppid == $watched' "$0" $$ </dev/null >/dev/null 2>&1 &
-exec "$@"
-"""
 _WITHOUT_INDEX = (
     *(
         "-o",
@@ -60,15 +43,6 @@ _WITHOUT_INDEX = (
 _CONFIGURATIONS = Path("/etc/schroot/chroot.d")
 _PROFILES = Path("/etc/schroot/hapkg")
 _SESSIONS = Path("/var/lib/schroot/session")
-
-_BASE_FILES = {
-    "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAPT::Sandbox::User "root";\n'
-    'Acquire::Languages "none";\nAcquire::Retries "3";\nAPT::Get::Assume-Yes "true";\n',
-    "/etc/dpkg/dpkg.cfg.d/50hapkg": "force-unsafe-io\n",  # sessions are thrown away: nothing to keep safe
-}
-_ANSWERS = "man-db man-db/auto-update boolean false"
-"""To debconf: nobody looks for a manual by its words in a chroot that is thrown away."""
-_POLICY = "#!/bin/sh\n# No daemon starts in a build chroot.\nexit 101\n"
 
 _archives_lock = threading.Lock()
 
@@ -113,7 +87,7 @@ class Session:
         check: bool = True,
     ) -> command.Result:
         """Run one command inside; without a network unless asked. See command.run for the streams and errors."""
-        inside = [_ENTER, str(os.getpid()), "on" if network else "off", user, *argv]
+        inside = [ENTER, str(os.getpid()), "on" if network else "off", user, *argv]
         return command.run(
             ["schroot", "--run-session", "--chroot", self.name, "--user", "root", "--directory", "/", "--", *inside],
             log=log,
@@ -245,7 +219,7 @@ def find_chroot(cache: Path, suite: Suite) -> Chroot | None:
     name = _schroot_name(cache, suite)
     if not (_CONFIGURATIONS / name).exists():
         return None  # made by another machine's installation, or its configuration was removed by hand
-    if data.get("contents") != _digest_contents():
+    if data.get("contents") != digest_contents():
         return None  # made by a hapkg that prepared its chroots differently
     return Chroot(suite=suite, name=name, folder=folder, **data)
 
@@ -270,15 +244,15 @@ def create_chroot(cache: Path, suite: Suite, mirror: Mirror | None, *, log: IO[b
     root = new / "root"
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            _run_mmdebstrap(root, suite, mirror, Path(scratch), log)
+            run_mmdebstrap(root, suite, mirror, Path(scratch), log)
     except ProcessError as error:
         remove_tree(new)
         raise ProcessError("mmdebstrap failed", details=error.details) from error
     status = (root / "var/lib/dpkg/status").read_text("utf-8")
     packages = sorted(f"{s['Package']}={s['Version']}:{s['Architecture']}" for s in read_stanzas(status))
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()
-    index = _digest_index(root / "var/lib/apt/lists")
-    description = {"contents": _digest_contents(), "digest": digest, "index": index, "packages": len(packages)}
+    index = digest_index(root / "var/lib/apt/lists")
+    description = {"contents": digest_contents(), "digest": digest, "index": index, "packages": len(packages)}
     (new / "chroot.json").write_text(json.dumps(description) + "\n", "utf-8")
     make_folders(cache, suite)
     _write_configuration(cache, suite)
@@ -312,67 +286,6 @@ def remove_chroot(cache: Path, suite: Suite) -> None:
     remove_tree(cache / "chroots" / suite)
 
 
-def _read_data(name: str) -> str:
-    return resources.files("hapkg").joinpath(f"data/{name}").read_text("utf-8")
-
-
-def _read_contents() -> dict[str, str]:
-    """The files that hapkg puts into a base chroot."""
-    return {**_BASE_FILES, _ENTER: _read_data("hapkg-enter"), _MAKE: _read_data("hapkg-make")}
-
-
-def _digest_contents() -> str:
-    whole = [BUILD_UID, _read_contents(), _ANSWERS, _read_data("hapkg-layers.sh")]
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
-
-
-def _digest_index(lists: Path) -> str:
-    """One digest of all the package lists that apt has."""
-    found = {}
-    for file in sorted(lists.glob("*_Packages*")):
-        with file.open("rb") as stream:
-            found[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
-
-
-def _run_mmdebstrap(root: Path, suite: Suite, mirror: Mirror | None, scratch: Path, log: IO[bytes]) -> None:
-    divert = (
-        f"mkdir -p {Path(_DEBIAN_MAKE).parent} && dpkg-divert --quiet --local --rename --divert {_DEBIAN_MAKE} {_MAKE}"
-    )
-    hooks = [f"--customize-hook=chroot \"$1\" sh -c '{divert}'"]
-    for number, (path, text) in enumerate(_read_contents().items()):
-        staged = scratch / str(number)
-        staged.write_text(text, "utf-8")
-        staged.chmod(0o755 if text.startswith("#!") else 0o644)
-        hooks.append(f"--customize-hook=upload {staged} {path}")
-        hooks.append(f'--customize-hook=chmod {"755" if text.startswith("#!") else "644"} "$1"{path}')
-    account = f"useradd --uid {BUILD_UID} --user-group --no-create-home --home-dir /nonexistent {BUILD_USER}"
-    hooks.append(f'--customize-hook=chroot "$1" {account}')
-    hooks.append(f"--customize-hook=chroot \"$1\" sh -c 'echo {_ANSWERS} | debconf-set-selections'")
-    hooks.append(f'--customize-hook=mkdir -p "$1"{ARCHIVES} "$1"{JOBS} "$1"{BUILD_FOLDER}')
-    options = [f'--aptopt={name} "{value}"' for name, value in read_apt_options().items()]
-    sources = list(mirror.lines(suite)) if mirror else []
-    argv = ["mmdebstrap", "--variant=buildd", "--mode=root", "--format=directory", "--skip=cleanup/apt/lists"]
-    command.run(
-        enclose([*argv, *options, *hooks, str(suite), str(root), *sources]),
-        log=log,
-        environment={"TMPDIR": str(scratch)},
-    )
-    # Not by a hook: mmdebstrap has a policy-rc.d of its own while it works, and removes it at the end.
-    policy = scratch / "policy-rc.d"
-    policy.write_text(_POLICY, "utf-8")
-    command.run(command.privileged(["install", "-m", "755", str(policy), str(root / "usr/sbin/policy-rc.d")]))
-
-
-def enclose(argv: Sequence[str]) -> list[str]:
-    """The same command as root, in process and mount namespaces that end with it: nothing of it outlives hapkg."""
-    namespaces = ["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
-    enclosed = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", *namespaces, "--", *argv]
-    if os.geteuid() == 0:
-        return enclosed
-    return ["sh", "-c", 'sudo -n -- sh -c "$0" $$ "$@"; exit $?', _WATCHED, *enclosed]
-
-
 def _write_configuration(cache: Path, suite: Suite) -> None:
     """Tell schroot of the chroot. /etc is not ours: every file has our name, and removal takes it back."""
     name = _schroot_name(cache, suite)
@@ -401,7 +314,7 @@ tmpfs /dev/shm tmpfs mode=1777 0 0
 {cache}/archives/{suite} {ARCHIVES} none rw,bind 0 0
 {cache}/jobs {JOBS} none rw,bind 0 0
 """
-    settings = _read_data("hapkg-layers.sh").replace("@LAYERS@", f"{cache}/layers")
+    settings = read_data("hapkg-layers.sh").replace("@LAYERS@", f"{cache}/layers")
     files = {
         _PROFILES / "copyfiles": "/etc/resolv.conf\n",
         _PROFILES / "nssdatabases": "",

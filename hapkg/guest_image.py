@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from hapkg import command, disk, initrd
-from hapkg.chroot import enclose
+from hapkg.base import enclose
 from hapkg.control import Suite, compare_versions, parse_relation_names, read_stanzas
 from hapkg.errors import MachineError, ProcessError, RepositoryError
 from hapkg.indexes import Package, Pool

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hapkg import command
-from hapkg.chroot import BUILD_FOLDER
+from hapkg.base import BUILD_FOLDER
 from hapkg.control import parse_relation_names, read_deb_control
 from hapkg.errors import BuildError
 from hapkg.recipe import Package, Recipe

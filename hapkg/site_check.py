@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from hapkg import chroot as chroots
-from hapkg.chroot import ARCHIVES, LOCAL_REPOSITORY, Session
+from hapkg.base import ARCHIVES
+from hapkg.chroot import LOCAL_REPOSITORY, Session
 from hapkg.errors import ProcessError, SiteError
 from hapkg.site import Site
 from hapkg.site_package import name_package

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hapkg import command
-from hapkg.chroot import ARCHIVES
+from hapkg.base import ARCHIVES
 from tests.chroot.conftest import Built
 from tests.chroot.machine import NOTHING, SUITE, Done, Hapkg, count_asleep, find_leftovers, wait_until
 from tests.chroot.miniature import Miniature, make_plain_source, make_sleeper

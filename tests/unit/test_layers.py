@@ -30,7 +30,7 @@ LAYERS = (
     ("origin", "repository"),
     ("lock", "release", "retention", "source", "verify"),
     ("identity",),
-    ("draft",),
+    ("base", "draft"),
     ("chroot",),
     ("acks", "guest_agent", "guest_service", "initrd", "monitor"),
     ("guest_image",),

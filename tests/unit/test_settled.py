@@ -15,6 +15,7 @@ import pytest
 import hapkg
 from hapkg import chroot as chroots
 from hapkg import resolve, running, settled
+from hapkg.base import digest_contents
 from hapkg.cli import app
 from hapkg.config import find_project
 from hapkg.control import Suite
@@ -41,7 +42,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "pyproject.toml").write_text(f'[tool.hapkg]\nmaintainer = "{MAINTAINER}"\n')
     monkeypatch.chdir(root)
     store = Store(root=tmp_path / "cache")
-    description = {"contents": chroots._digest_contents(), "digest": "d" * 64, "index": "i", "packages": 1}
+    description = {"contents": digest_contents(), "digest": "d" * 64, "index": "i", "packages": 1}
     write(store.root / "chroots/bookworm/chroot.json", json.dumps(description))
     write(tmp_path / "schroot" / chroots._schroot_name(store.root, BOOKWORM), "")
     base = chroots.find_chroot(store.root, BOOKWORM)
@@ -144,7 +145,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "what hapkg brings": lambda root: write(root.parent / "code/data/new", ""),
     "the base chroot": lambda root: write(
         root.parent / "cache/chroots/bookworm/chroot.json",
-        json.dumps({"contents": chroots._digest_contents(), "digest": "e" * 64, "index": "i", "packages": 1}),
+        json.dumps({"contents": digest_contents(), "digest": "e" * 64, "index": "i", "packages": 1}),
     ),
     "no base chroot": lambda root: shutil.rmtree(root.parent / "schroot"),
     "what apt answers": lambda root: shutil.rmtree(root.parent / "cache/resolved"),
