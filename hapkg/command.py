@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from hapkg.errors import Interrupted, MachineError, ProcessError
 
@@ -191,77 +191,35 @@ def describe_status(status: int) -> str:
     return f"signal {signal.Signals(-status).name if named else -status}"
 
 
-class Conversation:
-    """A running program that is asked and answers, a line at a time."""
-
-    def __init__(self, process: Any, asked: IO[bytes], answers: IO[bytes], errors: IO[bytes]) -> None:
-        self._process, self._asked, self._answers, self._errors = process, asked, answers, errors
-
-    def tell(self, line: str) -> None:
-        """Write one line. Raises ProcessError when the program has ended."""
-        try:
-            self._asked.write(line.encode() + b"\n")
-            self._asked.flush()
-        except OSError:
-            self._fail()
-
-    def hear(self) -> str:
-        """The next line that the program writes. Raises ProcessError when it has ended."""
-        check_stop()
-        line = self._answers.readline()
-        if not line.endswith(b"\n"):
-            self._fail()
-        return line.decode("utf-8", "replace").rstrip("\n")
-
-    def finish(self) -> Result:
-        """Let it come to its end; what it wrote. Raises Interrupted when hapkg is being stopped."""
-        said = self._answers.read()
-        status = self._process.wait()
-        check_stop()
-        self._errors.seek(0)
-        output = (said + self._errors.read()).decode("utf-8", "replace")
-        return Result(argv=tuple(self._process.args), status=status, output=output)
-
-    def _fail(self) -> NoReturn:
-        check_stop()
-        with contextlib.suppress(Exception):  # what it says of its end comes before its end
-            self._process.wait(timeout=1)
-        self._errors.seek(0)
-        said = self._errors.read().decode("utf-8", "replace").splitlines()
-        raise ProcessError("the program ended before its work was done", details=said[-12:])
-
-
 @contextlib.contextmanager
-def converse(
-    argv: Sequence[str], *, environment: Mapping[str, str] | None = None, cwd: Path | None = None
-) -> Iterator[Conversation]:
-    """Run one process for as long as the caller talks to it; then its input ends, and it has a time to end as well."""
+def hold(
+    argv: Sequence[str],
+    *,
+    stdin: IO[bytes],
+    stdout: IO[bytes],
+    stderr: IO[bytes],
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """One process for as long as the caller needs it; then it has a time to end by itself."""
     check_stop()
     program = find_program(argv[0])
     if program is None:
         raise MachineError(f"the program {argv[0]} is not installed", hint="run: hapkg doctor")
-    with contextlib.ExitStack() as stack:
-        errors = stack.enter_context(tempfile.TemporaryFile())
-        (their_input, our_output), (our_input, their_output) = os.pipe(), os.pipe()
-        asked = stack.enter_context(os.fdopen(our_output, "wb"))
-        answers = stack.enter_context(os.fdopen(our_input, "rb"))
-        with os.fdopen(their_input, "rb") as theirs, os.fdopen(their_output, "wb") as back:
-            process = _ask(program, argv, theirs, back, errors, environment, cwd)
-        with _running_lock:
-            _running[process.pid] = process
-        try:
-            yield Conversation(process, asked, answers, errors)
-        finally:
-            with contextlib.suppress(OSError):
-                asked.close()
+    process = _ask(program, argv, stdin, stdout, stderr, environment, cwd)
+    with _running_lock:
+        _running[process.pid] = process
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(Exception):
+            process.wait(timeout=GRACE_SECONDS)
+        if process.poll() is None:
+            _signal_group(process, signal.SIGKILL)
             with contextlib.suppress(Exception):
-                process.wait(timeout=GRACE_SECONDS)
-            if process.poll() is None:
-                _signal_group(process, signal.SIGKILL)
-                with contextlib.suppress(Exception):
-                    process.wait()
-            with _running_lock:
-                _running.pop(process.pid, None)
+                process.wait()
+        with _running_lock:
+            _running.pop(process.pid, None)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg.command import converse, describe_status
+from hapkg.command import describe_status
+from hapkg.conversation import converse
 from hapkg.disk import make_scratch
 from hapkg.errors import RepositoryError
 from hapkg.indexes import COMPONENTS

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from hapkg.command import Conversation, converse, run
+from hapkg.command import run
+from hapkg.conversation import Conversation, converse
 from hapkg.disk import make_folder, make_scratch
 from hapkg.errors import BusyError, ProcessError, RepositoryError
 from hapkg.place import JOURNAL, OWN, PATIENCE, HostFolder

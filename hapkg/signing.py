@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hapkg.command import converse, run
+from hapkg.command import run
+from hapkg.conversation import converse
 from hapkg.disk import make_scratch, replace, sync
 from hapkg.errors import ProcessError, RepositoryError
 from hapkg.gpg import GPG, SECRET_PARTS, ask_gpg, describe_failure, open_home, remove_sockets, run_gpg, run_with_agent

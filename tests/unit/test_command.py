@@ -15,6 +15,7 @@ import pytest
 
 from hapkg import command
 from hapkg.command import Result
+from hapkg.conversation import converse
 from hapkg.errors import HapkgError, Interrupted, MachineError, ProcessError
 
 SOON = 8.0
@@ -199,7 +200,7 @@ def test_a_program_that_is_none_fails_with_its_name(tmp_path: Path) -> None:
 
 def test_a_program_that_is_not_talked_to_says_all_at_its_end(tmp_path: Path) -> None:
     script = "pwd; seq 20000; echo wrong >&2; exit 3"
-    with command.converse(["sh", "-c", script], cwd=tmp_path) as program:
+    with converse(["sh", "-c", script], cwd=tmp_path) as program:
         done = program.finish()
     lines = done.output.splitlines()
     assert (done.status, lines[0], len(lines), lines[-1]) == (3, str(tmp_path), 20002, "wrong")
@@ -309,7 +310,7 @@ def test_a_process_dies_with_hapkg(tmp_path: Path, number: signal.Signals) -> No
 
 
 def test_a_conversation_is_lines_both_ways_and_ends_with_its_input() -> None:
-    with command.converse(["sh", "-c", 'while read -r line; do echo "<$line>"; done']) as program:
+    with converse(["sh", "-c", 'while read -r line; do echo "<$line>"; done']) as program:
         program.tell("one  two")
         assert program.hear() == "<one  two>"
         program.tell("three")
@@ -317,14 +318,14 @@ def test_a_conversation_is_lines_both_ways_and_ends_with_its_input() -> None:
 
 
 def test_a_conversation_with_a_program_that_ended_quotes_its_last_words() -> None:
-    with pytest.raises(ProcessError) as caught, command.converse(["sh", "-c", "echo why >&2; exit 3"]) as program:
+    with pytest.raises(ProcessError) as caught, converse(["sh", "-c", "echo why >&2; exit 3"]) as program:
         program.hear()
     assert caught.value.details == ("why",)
 
 
 def test_stopping_ends_a_conversation() -> None:
     try:
-        with pytest.raises(Interrupted), command.converse(["sh", "-c", "echo begun; exec sleep 60"]) as program:
+        with pytest.raises(Interrupted), converse(["sh", "-c", "echo begun; exec sleep 60"]) as program:
             assert program.hear() == "begun"
             command.stop_all()
             program.hear()

@@ -18,7 +18,7 @@ LAYERS = (
     ("checkout", "command", "control", "dep3", "place", "version"),
     ("config", "content", "disk", "jobserver", "machine", "mirror", "phases", "twin"),
     ("answers",),
-    ("gpg",),
+    ("conversation", "gpg"),
     ("bucket", "client", "faults", "records", "rsync", "signing", "site_tables", "store", "upstream"),
     ("keys", "outcome", "remote", "site"),
     ("recipe", "site_facts"),
