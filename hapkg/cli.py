@@ -6,6 +6,7 @@ all of them together take longer than most commands do.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -19,7 +20,7 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 from typer.main import get_group
 
 from hapkg import __version__
-from hapkg.errors import HapkgError, Interrupted, UsageError
+from hapkg.errors import HapkgError, Interrupted, MachineError, UsageError
 from hapkg.life import begin, end
 
 if TYPE_CHECKING:
@@ -156,8 +157,7 @@ def _run() -> int:
     try:
         return int(app(standalone_mode=False) or 0)  # what typer.Exit carried comes back as the result
     except HapkgError as error:
-        _import("show").print_error(error)
-        return error.exit_code
+        return _tell(error)
     except (KeyboardInterrupt, typer.Abort):
         _import("show").say("stopped")
         return Interrupted.exit_code
@@ -166,7 +166,19 @@ def _run() -> int:
     except _CommandLineProblem as problem:
         problem.show()
         return UsageError.exit_code
-    except Exception:
-        traceback.print_exc()
-        _import("show").say("this is a bug in hapkg: please report it with the lines above")
-        return 70
+    except Exception as error:
+        return _tell_unforeseen(error)
+
+
+def _tell(error: HapkgError) -> int:
+    _import("show").print_error(error)
+    return error.exit_code
+
+
+def _tell_unforeseen(error: Exception) -> int:
+    """A full disk can show itself anywhere, what is printed included; all else is a mistake of ours."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _tell(MachineError(f"there is no space left for {error.filename or 'what hapkg prints'}"))
+    traceback.print_exception(error)
+    _import("show").say("this is a bug in hapkg: please report it with the lines above")
+    return 70

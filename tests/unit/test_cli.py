@@ -71,3 +71,13 @@ def test_a_command_that_starts_nothing_imports_little(project: Path, argv: list[
     assert done.returncode == 0, done.stderr
     assert done.stderr == "\n"
     assert not (project / "cache").exists(), "looking writes nothing"
+
+
+@pytest.mark.parametrize("argv", [["list"], ["list", "--json"], ["--version"], ["list", "--help"]])
+def test_output_that_has_no_room_is_an_error_and_no_bug(project: Path, argv: list[str]) -> None:
+    program = Path(sys.executable).with_name("hapkg")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [program, *argv], cwd=project, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (9, "error: there is no space left for what hapkg prints\n")
