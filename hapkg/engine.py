@@ -27,6 +27,7 @@ from hapkg.machine import count_cores
 from hapkg.making import Making
 from hapkg.memory import read_available
 from hapkg.outcome import Ending, Outcome, Progress
+from hapkg.recipe import Style
 from hapkg.records import WAIT, read_records
 from hapkg.schedule import Measured, find_longest, find_measured, fits, measure_paths
 from hapkg.store import Artifact, Store
@@ -209,9 +210,16 @@ class _Run:
 
     def _submit(self, made: Making, stage: str, act: Callable[[], bool | None]) -> None:
         self.stages[stage].append(made)
-        leads = made.recipe.name in self.longest and stage != "finish"
+        leads = made.recipe.name in self.longest and not (stage == "finish" and self._holds_up())
         future = self.pool.submit(act if leads else partial(_give_way, act))
         future.add_done_callback(lambda future: self.events.put(_Done(making=made, stage=stage, future=future)))
+
+    def _holds_up(self) -> bool:
+        """Whether a source waits for one that is not compiled yet. A meta-package waits for all, and takes a moment."""
+        begun = (made.recipe.name for stage in ("prepare", "compile") for made in self.stages[stage])
+        left = {*self.waiting, *begun, *(made.recipe.name for made in self.ready)}
+        builds = (name for name in left if self.workshop.recipes[name].style is not Style.META)
+        return any(not left.isdisjoint(self.workshop.graph.needs[name]) for name in builds)
 
     def _settle(self, done: _Done) -> Iterator[Progress | Outcome]:
         """Take a source on after one of its stages. Foreseen failures become its outcome."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -49,6 +50,33 @@ def test_what_nobody_waits_for_gives_way_to_the_longest_chain(hapkg: Hapkg, proj
     logs = {name: (program.folder(outcome) / "build.log").read_text() for name, outcome in done.outcomes.items()}
     told = {name: re.findall(r"^nice\n(\d+)$", log, re.MULTILINE) for name, log in logs.items()}
     assert told == {"ha-below": ["0"], "ha-above": ["0"], "ha-aside": [str(command.MODEST)]}
+
+
+def test_lintian_gives_way_as_long_as_a_source_waits_for_another(hapkg: Hapkg, project: Miniature) -> None:
+    project.add("first", make_plain_source())
+    project.add("second", make_plain_source(), build_depends=["ha-first"])
+    project.add("third", make_plain_source(), build_depends=["ha-second"])
+    running = hapkg.on(project.root).start("build-all", "--json")
+    told: dict[str, int] = {}
+    while running.process.poll() is None:
+        told |= find_lintian()
+        time.sleep(0.02)
+    assert running.finish().status == 0
+    assert told == {"ha-first": command.MODEST, "ha-second": 0, "ha-third": 0}
+
+
+def find_lintian() -> dict[str, int]:
+    """The sources that lintian looks at just now, and its nice value for each."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            said = (folder / "cmdline").read_text(errors="replace").replace("\0", " ")
+            nice = (folder / "stat").read_text(errors="replace").rpartition(") ")[2].split()[16]
+        except OSError:
+            continue  # it has ended
+        if match := re.search(r"/lintian .*?\b(ha-[a-z]+)_", said):
+            found[match[1]] = int(nice)
+    return found
 
 
 def test_what_cannot_begin_early_fails_in_its_turn_alone(hapkg: Hapkg, project: Miniature) -> None:
