@@ -14,7 +14,7 @@ import pytest
 
 from hapkg.chroot import find_chroot
 from hapkg.control import Suite
-from hapkg.layer import list_layers, provide_layer, sweep
+from hapkg.layer import list_layers, provide_layer, put_aside, sweep
 from hapkg.resolve import resolve
 from tests.chroot.machine import NOTHING, SUITE, Done, Hapkg, find_leftovers, find_processes, wait_until
 from tests.chroot.miniature import LIBRARY, PROGRAM, SLEEP, Miniature, make_package, make_plain_source
@@ -192,6 +192,24 @@ def test_who_asks_for_the_same_layer_at_the_same_time_shares_it(hapkg: Hapkg) ->
     assert sorted(bool(text) for text in (said, more)) == [False, True], "one of them made it, the other waited"
     assert [layer.key for layer in list_layers(hapkg.cache) if "cowsay" in layer.packages] == [key]
     assert provide_layer(hapkg.cache, base, packages, io.BytesIO()) == key
+
+
+@pytest.mark.parametrize("harm", ["cut short", "gone"])
+def test_a_downloaded_package_that_is_not_whole_is_fetched_anew(hapkg: Hapkg, harm: str) -> None:
+    base = find_chroot(hapkg.cache, Suite(SUITE))
+    assert base is not None
+    packages = resolve(base, ("rolldice",), hapkg.cache, source="a test")
+    key = provide_layer(hapkg.cache, base, packages, io.BytesIO())
+    put_aside(hapkg.cache, key)
+    (archive,) = (hapkg.cache / "archives" / SUITE).glob("rolldice_*.deb")
+    size = archive.stat().st_size
+    if harm == "gone":
+        archive.unlink()
+    else:
+        archive.write_bytes(archive.read_bytes()[: size // 2])
+    assert provide_layer(hapkg.cache, base, packages, io.BytesIO()) == key
+    assert (hapkg.cache / "layers" / key / "root/usr/games/rolldice").exists()
+    assert archive.stat().st_size == size
 
 
 def test_two_recipes_with_the_same_dependencies_share_one_layer(hapkg: Hapkg, project: Miniature) -> None:
