@@ -30,15 +30,12 @@ LOCAL_REPOSITORY = "/srv/hapkg/stack"
 LAYER_MARK = "/srv/hapkg/layer-is-complete"
 """What a session that becomes a layer leaves behind when all of it is there."""
 _WITHOUT_INDEX = (
-    *(
-        "-o",
-        "Dir::State::Lists=/nonexistent",
-        "-o",
-        "Dir::Etc::SourceList=/dev/null",
-        "-o",
-        "Dir::Etc::SourceParts=/dev/null",
-    ),
-    *("-o", "Dir::Cache::PkgCache=", "-o", "Dir::Cache::SrcPkgCache=", "-o", "APT::Get::Show-Versions=true"),
+    "Dir::State::Lists=/nonexistent",
+    "Dir::Etc::SourceList=/dev/null",
+    "Dir::Etc::SourceParts=/dev/null",
+    "Dir::Cache::PkgCache=",
+    "Dir::Cache::SrcPkgCache=",
+    "APT::Get::Show-Versions=true",
 )
 _CONFIGURATIONS = Path("/etc/schroot/chroot.d")
 _PROFILES = Path("/etc/schroot/hapkg")
@@ -124,8 +121,9 @@ class Session:
         """
         files = _find_archives(archives, packages)
         if files:
+            settings = [f"--option={setting}" for setting in _WITHOUT_INDEX]
             try:
-                self.run(["apt-get", *_WITHOUT_INDEX, "install", *files], user="root", log=log)
+                self.run(["apt-get", *settings, "install", *files], user="root", log=log)
                 return
             except ProcessError as error:
                 log.write(f"{error.brief}: trying again with the archive's index\n".encode())
