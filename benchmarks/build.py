@@ -31,17 +31,17 @@ from typing import Any
 from processes import Work, compare_work, watch
 from tables import call, describe_machine, keep, make_table, measure
 
-from hapkg import chroot as chroots
-from hapkg.base import BUILD_FOLDER
-from hapkg.checkout import find_cache
-from hapkg.chroot import Chroot, Session
-from hapkg.config import find_project
+from hapkg.build.store import Artifact, Store
+from hapkg.chroot import schroot
+from hapkg.chroot.base import BUILD_FOLDER
+from hapkg.chroot.layer import enter_layer
+from hapkg.chroot.schroot import Chroot, Session
 from hapkg.control import SourceName, Suite
 from hapkg.errors import ProcessError
-from hapkg.graph import Graph, make_graph
-from hapkg.layer import enter_layer
-from hapkg.recipe import Recipe, Style, read_recipes
-from hapkg.store import Artifact, Store
+from hapkg.locations import find_cache
+from hapkg.recipe.graph import Graph, make_graph
+from hapkg.recipe.model import Recipe, Style, read_recipes
+from hapkg.recipe.settings import find_project
 
 CHECKOUT = Path(__file__).parents[1]
 CORES = len(os.sched_getaffinity(0))
@@ -317,7 +317,7 @@ def time_entering(bench: Bench) -> float:
 
 def find_base(bench: Bench) -> Chroot:
     """The base chroot, which warm() made."""
-    base = chroots.find_chroot(bench.cache, bench.suite)
+    base = schroot.find_chroot(bench.cache, bench.suite)
     if base is None:
         raise SystemExit(f"there is no base chroot of {bench.suite}")
     return base

@@ -17,14 +17,14 @@ from pathlib import Path
 
 from tables import keep, make_table
 
-from hapkg.config import find_project
+from hapkg.build.plan import Action, decide, make_inputs, make_key
+from hapkg.build.priority import measure_paths
+from hapkg.build.store import Artifact
 from hapkg.control import BinaryName, SourceName, Suite
-from hapkg.graph import make_graph
-from hapkg.plan import Action, decide, make_inputs, make_key
-from hapkg.recipe import Recipe, read_recipes
-from hapkg.schedule import measure_paths
-from hapkg.store import Artifact
-from hapkg.template import DebianFolder
+from hapkg.recipe.debian_folder import DebianFolder
+from hapkg.recipe.graph import make_graph
+from hapkg.recipe.model import Recipe, read_recipes
+from hapkg.recipe.settings import find_project
 
 SUITE = Suite("bookworm")
 

@@ -29,8 +29,8 @@ import sys, tempfile
 from pathlib import Path
 from hapkg.control import SourceName, Suite
 from hapkg.keyring import make_keyring
-from hapkg.repository import Identity, KeyChoice, Upload, publish
-from hapkg.signing import find_key
+from hapkg.repository.publishing import Identity, KeyChoice, Upload, publish
+from hapkg.repository.keys.signing import find_key
 
 root, debs, choice = Path(sys.argv[1]), Path(sys.argv[2]), KeyChoice(home=Path(sys.argv[3]))
 files, suite = sorted(debs.glob("*.deb")), Suite("bookworm")

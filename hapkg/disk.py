@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from hapkg.command import libc
 from hapkg.errors import BusyError
+from hapkg.process import libc
 
 T = TypeVar("T")
 _WORKERS = 4

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import signing
 from hapkg.control import SourceName
-from hapkg.repository import Identity, Publication, Upload, publish
-from hapkg.signing import KeyChoice
+from hapkg.repository.keys import signing
+from hapkg.repository.keys.signing import KeyChoice
+from hapkg.repository.publishing import Identity, Publication, Upload, publish
 from tests.packages import (
     BOOKWORM,
     IDENTITY,

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from hapkg.control import SourceName, Suite
-from hapkg.repository import Identity, Publication, Upload
+from hapkg.repository.publishing import Identity, Publication, Upload
 
 BOOKWORM, TRIXIE = Suite("bookworm"), Suite("trixie")
 IDENTITY = Identity(origin="Hapkg Test", label='HA "stack", ünïcode', maintainer="hapkg tests <tests@hapkg.invalid>")

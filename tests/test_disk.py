@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from hapkg import disk, repository
+from hapkg import disk
 from hapkg.errors import MachineError, RepositoryError
-from hapkg.repository import KeyChoice, publish
-from hapkg.verify import verify
+from hapkg.repository import publishing
+from hapkg.repository.publishing import KeyChoice, publish
+from hapkg.repository.verify import verify
 from tests.packages import IDENTITY, Builds, Client, Issue, run
 
 
@@ -65,8 +66,8 @@ class FullDisk:
         self.room: int | None = None
         self.left: int | None = None
         self.failed: list[str] = []
-        self._put, self._move, self._write = repository._put_in_place, disk.move, disk.write
-        monkeypatch.setattr(repository, "_put_in_place", self.put_in_place)
+        self._put, self._move, self._write = publishing._put_in_place, disk.move, disk.write
+        monkeypatch.setattr(publishing, "_put_in_place", self.put_in_place)
         monkeypatch.setattr(disk, "move", self.move)
         monkeypatch.setattr(disk, "write", self.write)
 

@@ -17,14 +17,23 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import disk, repository
-from hapkg.cli import app
+from hapkg import disk
+from hapkg.cli.main import app
 from hapkg.control import SourceName, Suite
 from hapkg.errors import BusyError, RepositoryError
-from hapkg.history import Difference, Snapshot, compare, find_snapshot, list_snapshots, read_held, read_snapshot
-from hapkg.indexes import read_release
-from hapkg.repository import KeyChoice, Site, promote, publish, rollback
-from hapkg.verify import Report, verify
+from hapkg.repository import publishing
+from hapkg.repository.indexes import read_release
+from hapkg.repository.publishing import KeyChoice, Site, promote, publish, rollback
+from hapkg.repository.snapshots import (
+    Difference,
+    Snapshot,
+    compare,
+    find_snapshot,
+    list_snapshots,
+    read_held,
+    read_snapshot,
+)
+from hapkg.repository.verify import Report, verify
 from tests.packages import (
     BOOKWORM,
     IDENTITY,
@@ -151,7 +160,7 @@ def test_a_name_in_a_pocket_cannot_have_other_bytes_elsewhere(
 ) -> None:
     publish(root, [stacks(1)], identity=IDENTITY, key=key, pocket="testing")
     clash = next(file for file in builds(1).files if file.name.startswith("ha-stack_"))
-    other = repository.Upload(suite=BOOKWORM, source=stacks(1).source, files=(clash,))
+    other = publishing.Upload(suite=BOOKWORM, source=stacks(1).source, files=(clash,))
     with pytest.raises(RepositoryError, match=r"ha-stack_1\.2-1.*already published with other bytes"):
         publish(root, [other], identity=IDENTITY, key=key)
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import keys, show
-from hapkg.cli import app
+from hapkg.cli import output
+from hapkg.cli.main import app
 from hapkg.errors import RepositoryError, UsageError
-from hapkg.keyring import make_keyring
-from hapkg.keys import Key
-from hapkg.repository import KeyChoice, Publication, Site, refresh
-from hapkg.signing import find_active, find_key
+from hapkg.repository.keyring_package import make_keyring
+from hapkg.repository.keys import lifecycle
+from hapkg.repository.keys.lifecycle import Key
+from hapkg.repository.keys.signing import find_active, find_key
+from hapkg.repository.publishing import KeyChoice, Publication, Site, refresh
 from tests.packages import BOOKWORM, IDENTITY, Builds, Client, Issue, run
 
 OWNER = IDENTITY.key_owner
@@ -44,15 +45,15 @@ def test_lint_agrees_with_sqv(gnupg: Callable[..., Path], tmp_path: Path) -> Non
         "its user id is bound to it by a SHA-1 signature": gnupg("rsa3072", *weak),
     }
     for reason, file in made.items():
-        (key,) = keys.read_keys(file.read_bytes())
-        assert [fault.reason for fault in keys.lint(key)] == ([reason] if reason else [])
+        (key,) = lifecycle.read_keys(file.read_bytes())
+        assert [fault.reason for fault in lifecycle.lint(key)] == ([reason] if reason else [])
         assert judge(file, tmp_path) == (not reason)
 
 
 def test_lint_tells_what_ends_soon(gnupg: Callable[..., Path]) -> None:
     def find(file: Path) -> list[tuple[str, str]]:
-        (key,) = keys.read_keys(file.read_bytes())
-        return [(fault.reason, fault.when) for fault in keys.lint(key)]
+        (key,) = lifecycle.read_keys(file.read_bytes())
+        return [(fault.reason, fault.when) for fault in lifecycle.lint(key)]
 
     assert find(gnupg("rsa2048")) == [("RSA of 2048 bits is refused", "2030-02-01")]
     (soon,) = find(gnupg("ed25519", expires="30d"))
@@ -60,17 +61,19 @@ def test_lint_tells_what_ends_soon(gnupg: Callable[..., Path]) -> None:
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", soon[1])
     assert find(gnupg("ed25519", usage="cert")) == [("it cannot sign", "now")]
     assert find(gnupg("ed25519", expires="5y")) == []
-    assert [fault.when for fault in keys.lint(keys.read_keys(gnupg("rsa2048").read_bytes())[0], day=LATER)] == ["now"]
+    assert [
+        fault.when for fault in lifecycle.lint(lifecycle.read_keys(gnupg("rsa2048").read_bytes())[0], day=LATER)
+    ] == ["now"]
 
 
 def test_every_algorithm_has_its_own_name(gnupg: Callable[..., Path]) -> None:
     for name in ("ed25519", "nistp384", "brainpoolP256r1", "rsa2048", "dsa2048"):
-        (key,) = keys.read_keys(gnupg(name).read_bytes())
+        (key,) = lifecycle.read_keys(gnupg(name).read_bytes())
         assert (key.algorithm, key.subkeys, key.certifies_only) == (name, (), False)
-    (key,) = keys.read_keys(gnupg("nistp256", usage="cert").read_bytes())
+    (key,) = lifecycle.read_keys(gnupg("nistp256", usage="cert").read_bytes())
     run("gpg", *QUIET, "--quick-add-key", key.fingerprint, "cv25519", "encr")
     run("gpg", *QUIET, "--quick-add-key", key.fingerprint, "rsa3072", "sign")
-    (key,) = keys.read_keys(run("gpg", "--armor", "--export", key.fingerprint).encode())
+    (key,) = lifecycle.read_keys(run("gpg", "--armor", "--export", key.fingerprint).encode())
     assert (key.algorithm, key.certifies_only) == ("nistp256", True)
     assert [subkey.algorithm for subkey in key.subkeys] == ["rsa3072"]
 
@@ -80,26 +83,26 @@ def test_an_expired_key_of_hapkg_is_extended_and_a_publish_warns_before(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     choice = KeyChoice(home=tmp_path / "keys")
-    key = keys.create(choice.home, OWNER, "20d")
-    show.print_publication(publication := issue(builds(1), choice=choice), as_json=False)
+    key = lifecycle.create(choice.home, OWNER, "20d")
+    output.print_publication(publication := issue(builds(1), choice=choice), as_json=False)
     assert f"WARNING: the key {key.fingerprint} expires on 20" in capsys.readouterr().err
-    (fault,) = keys.lint(key, own=True)
+    (fault,) = lifecycle.lint(key, own=True)
     assert (fault.reason, fault.remedy) == ("it expires", f"hapkg key extend {key.fingerprint}")
-    keys.extend(choice.home, expires="seconds=1")
+    lifecycle.extend(choice.home, expires="seconds=1")
     while find_active(choice.home):
         time.sleep(0.1)
     with pytest.raises(RepositoryError, match="holds no key that can sign") as refused:
         issue(builds(2), choice=choice)
     assert "hapkg key extend" in refused.value.hint
-    assert [fault.reason for fault in keys.lint(keys.list_keys(choice.home)[0])] == ["it has expired"]
-    extended = keys.extend(choice.home, key.fingerprint[-8:])
+    assert [fault.reason for fault in lifecycle.lint(lifecycle.list_keys(choice.home)[0])] == ["it has expired"]
+    extended = lifecycle.extend(choice.home, key.fingerprint[-8:])
     assert extended.fingerprint == key.fingerprint
     assert (extended.expires or 0) > time.time() + 4 * 365 * 86400
-    show.print_publication(publication := issue(builds(2), choice=choice), as_json=False)
+    output.print_publication(publication := issue(builds(2), choice=choice), as_json=False)
     assert "WARNING" not in capsys.readouterr().err
     client(publication.sources[0].read_text()).update()
     with pytest.raises(RepositoryError, match="ABCD is not one of the keys here"):
-        keys.extend(choice.home, "ABCD")
+        lifecycle.extend(choice.home, "ABCD")
 
 
 def test_two_keys_of_the_users_own_gnupg_sign_a_rotation(
@@ -166,12 +169,12 @@ def test_a_rotation_locks_nobody_out(
     root: Path, issue: Issue, builds: Builds, client: Callable[[str], Client], tmp_path: Path
 ) -> None:
     home = tmp_path / "keys"
-    old = keys.create(home, OWNER)
+    old = lifecycle.create(home, OWNER)
     choice = KeyChoice(home=home)
     site = Site(root=root, identity=IDENTITY, choice=choice)
     early = client(issue(builds(1), choice=choice).sources[0].read_text())
     early.update()
-    new = keys.rotate(home, OWNER)
+    new = lifecycle.rotate(home, OWNER)
     publication = refresh(site)
     assert set(publication.key.fingerprints) == {new.fingerprint, old.fingerprint}
     signed = run("gpgv", "--keyring", publication.keyring, root / "dists/bookworm/InRelease")
@@ -180,31 +183,31 @@ def test_a_rotation_locks_nobody_out(
     late = client(publication.sources[0].read_text())
     late.update()
     assert issue(builds(1), choice=choice).unchanged == (BOOKWORM,)
-    assert [fault for key in keys.list_keys(home) for fault in keys.lint(key)] == []
-    assert keys.retire(home, old.fingerprint[-16:]).fingerprint == old.fingerprint
+    assert [fault for key in lifecycle.list_keys(home) for fault in lifecycle.lint(key)] == []
+    assert lifecycle.retire(home, old.fingerprint[-16:]).fingerprint == old.fingerprint
     publication = issue(builds(1), choice=choice)
     assert publication.written == (BOOKWORM,)
     late.update()
     assert early.refuses()
-    assert [key.fingerprint for key in keys.read_keys(publication.keyring.read_bytes())] == [new.fingerprint]
+    assert [key.fingerprint for key in lifecycle.read_keys(publication.keyring.read_bytes())] == [new.fingerprint]
 
 
 def test_what_cannot_be_done_with_keys_is_said(tmp_path: Path) -> None:
     home = tmp_path / "keys"
     with pytest.raises(RepositoryError, match="there is no key to rotate"):
-        keys.rotate(home, OWNER)
+        lifecycle.rotate(home, OWNER)
     with pytest.raises(RepositoryError, match="there is no key yet"):
-        keys.export(home, armored=True)
-    key = keys.create(home, OWNER, "5y")
+        lifecycle.export(home, armored=True)
+    key = lifecycle.create(home, OWNER, "5y")
     assert isinstance(key, Key)
     assert key.expires is not None
     with pytest.raises(RepositoryError, match="there is a signing key already"):
-        keys.create(home, OWNER)
+        lifecycle.create(home, OWNER)
     with pytest.raises(RepositoryError, match="is the only key that signs"):
-        keys.retire(home, key.fingerprint)
+        lifecycle.retire(home, key.fingerprint)
     with pytest.raises(RepositoryError, match="ABCD is not one of the keys that sign"):
-        keys.retire(home, "ABCD")
-    assert keys.list_keys(home) == (key,)
+        lifecycle.retire(home, "ABCD")
+    assert lifecycle.list_keys(home) == (key,)
 
 
 def test_a_key_is_imported_only_when_it_can_sign_and_apt_takes_it(gnupg: Callable[..., Path], tmp_path: Path) -> None:
@@ -216,11 +219,11 @@ def test_a_key_is_imported_only_when_it_can_sign_and_apt_takes_it(gnupg: Callabl
         (tmp_path / "junk", "gpg cannot import"),
     ):
         with pytest.raises(RepositoryError, match=message):
-            keys.import_key(home, file)
+            lifecycle.import_key(home, file)
         assert not home.exists()
     good = gnupg("ed25519")
-    key = keys.import_key(home, good)
-    assert keys.list_keys(home) == (key,)
+    key = lifecycle.import_key(home, good)
+    assert lifecycle.list_keys(home) == (key,)
     assert find_active(home) == [key.fingerprint]
 
 
@@ -228,7 +231,7 @@ def test_the_keyring_package_brings_the_keys_of_a_rotation(
     root: Path, issue: Issue, client: Callable[[str], Client], tmp_path: Path
 ) -> None:
     choice = KeyChoice(home=tmp_path / "keys")
-    keys.create(choice.home, OWNER)
+    lifecycle.create(choice.home, OWNER)
 
     def publish_keyring(folder: Path) -> Path:
         folder.mkdir()
@@ -242,7 +245,7 @@ def test_the_keyring_package_brings_the_keys_of_a_rotation(
     first = publish_keyring(tmp_path / "1")
     assert publish_keyring(tmp_path / "2").is_relative_to(root)
     time.sleep(1.1)
-    keys.rotate(choice.home, OWNER)
+    lifecycle.rotate(choice.home, OWNER)
     second = publish_keyring(tmp_path / "3")
     machine = client((root / "ha-stack.sources").read_text())
     machine.update()
@@ -251,7 +254,7 @@ def test_the_keyring_package_brings_the_keys_of_a_rotation(
     assert run("dpkg", "--compare-versions", version, "gt", first.name.split("_")[1]) == ""
     run("dpkg-deb", "-x", second, tmp_path / "node")
     keyring = tmp_path / "node/usr/share/keyrings/ha-archive-keyring.gpg"
-    assert [key.fingerprint for key in keys.read_keys(keyring.read_bytes())] == find_active(choice.home)
+    assert [key.fingerprint for key in lifecycle.read_keys(keyring.read_bytes())] == find_active(choice.home)
     assert run("lintian", "--allow-root", "--fail-on", "error,warning,info", "--display-info", second) == ""
 
 
@@ -270,7 +273,7 @@ def test_the_commands(
     assert (old["state"], new["state"], new["expires"]) == ("signs", "signs", "never")
     call("retire", old["fingerprint"])
     assert [row["state"] for row in json.loads(call("list", "--json"))] == ["retired", "signs"]
-    assert [key.fingerprint for key in keys.read_keys(call("export"))] == [new["fingerprint"]]
+    assert [key.fingerprint for key in lifecycle.read_keys(call("export"))] == [new["fingerprint"]]
     assert call("export", "--armor").startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----")
     assert json.loads(call("lint", "--json")) == []
     with pytest.raises(UsageError, match="does not exist"):

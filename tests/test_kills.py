@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from hapkg.control import Suite
-from hapkg.history import list_snapshots
-from hapkg.repository import KeyChoice, Site, promote, publish, refresh, rollback
-from hapkg.retention import prune
-from hapkg.verify import verify
+from hapkg.repository.pruning import prune
+from hapkg.repository.publishing import KeyChoice, Site, promote, publish, refresh, rollback
+from hapkg.repository.snapshots import list_snapshots
+from hapkg.repository.verify import verify
 from tests.packages import BOOKWORM, IDENTITY, Builds, Client, fork, serve
 
 KILLS = int(os.environ.get("HAPKG_KILLS", "12"))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hapkg.control import Suite
-from hapkg.indexes import compute_digest
-from hapkg.merging import make_indexes
+from hapkg.repository.index_merge import make_indexes
+from hapkg.repository.indexes import compute_digest
 from tests.packages import run
 
 SUITE = Suite("bookworm")

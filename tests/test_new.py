@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from hapkg.recipe import read_recipe
+from hapkg.recipe.model import read_recipe
 from tests.chroot.machine import Hapkg
 from tests.chroot.miniature import Miniature
 from tests.unit.test_draft import MESON, SOURCE, make_git, make_tarball, run

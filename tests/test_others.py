@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import keys
-from hapkg.keyring import make_keyring
-from hapkg.mirror import find_mirror
-from hapkg.signing import KeyChoice, find_active, find_key
+from hapkg.apt import find_mirror
+from hapkg.repository.keyring_package import make_keyring
+from hapkg.repository.keys import lifecycle
+from hapkg.repository.keys.signing import KeyChoice, find_active, find_key
 from tests.packages import BOOKWORM, IDENTITY, OWN, TRIXIE, Builds, Issue, read_index, run, serve
 
 KEYRING = "usr/share/keyrings/ha-archive-keyring.gpg"
@@ -179,7 +179,7 @@ def test_a_node_with_the_keyring_package_gets_the_next_key_by_an_upgrade(
     root: Path, issue: Issue, stacks: Builds, trixie: Path, tmp_path: Path
 ) -> None:
     choice = KeyChoice(home=tmp_path / "keys")
-    old = keys.create(choice.home, IDENTITY.key_owner)
+    old = lifecycle.create(choice.home, IDENTITY.key_owner)
 
     def publish(number: int) -> None:
         folder = tmp_path / f"keyring{number}"
@@ -194,7 +194,7 @@ def test_a_node_with_the_keyring_package_gets_the_next_key_by_an_upgrade(
         return run("chroot", trixie, "apt-get", "-q", "-y", *words)
 
     def find_trusted() -> list[str]:
-        return [key.fingerprint for key in keys.read_keys((trixie / KEYRING).read_bytes())]
+        return [key.fingerprint for key in lifecycle.read_keys((trixie / KEYRING).read_bytes())]
 
     publish(1)
     with serve(root) as url:
@@ -208,14 +208,14 @@ def test_a_node_with_the_keyring_package_gets_the_next_key_by_an_upgrade(
         old_keyring = (trixie / KEYRING).read_bytes()
         while time.time() < old.renewed + 1:  # the version of the keyring counts seconds
             time.sleep(0.1)
-        new = keys.rotate(choice.home, IDENTITY.key_owner)
+        new = lifecycle.rotate(choice.home, IDENTITY.key_owner)
         publish(2)
         update(trixie)
         apt("upgrade")
         assert find_trusted() == [old.fingerprint, new.fingerprint]
         while time.time() < new.renewed + 1:
             time.sleep(0.1)
-        keys.retire(choice.home, old.fingerprint)
+        lifecycle.retire(choice.home, old.fingerprint)
         publish(3)
         update(trixie)
         apt("upgrade")
@@ -240,8 +240,8 @@ def test_lint_says_what_sqv_of_trixie_says_under_apts_policy_now_and_later(
     folder.mkdir(exist_ok=True)
     (folder / "text").write_text("text\n")
 
-    def find(name: str) -> keys.Key:
-        (key,) = keys.read_keys(run("gpg", "--armor", "--export", name).encode())
+    def find(name: str) -> lifecycle.Key:
+        (key,) = lifecycle.read_keys(run("gpg", "--armor", "--export", name).encode())
         return key
 
     def make(algorithm: str, *subkeys: tuple[str, ...], usage: str = "sign", digest: str = "SHA512") -> str:
@@ -307,7 +307,7 @@ def test_lint_says_what_sqv_of_trixie_says_under_apts_policy_now_and_later(
         status = run("gpgv", "--status-fd", "1", "--keyring", *files, check=False)
         for day in DAYS:
             then = day or datetime.now(UTC).date()
-            said[what, day] = [fault.reason for fault in keys.lint(key, day=day) if fault.when == keys.NOW]
+            said[what, day] = [fault.reason for fault in lifecycle.lint(key, day=day) if fault.when == lifecycle.NOW]
             output = run(
                 "chroot", trixie, "env", f"SEQUOIA_CRYPTO_POLICY={POLICY}", "sqv", "--policy-as-of", f"{then}",
                 "--keyring", f"/srv/lint/{name}.gpg", "--signature-file", f"/srv/lint/{name}.sig", "/srv/lint/text",
@@ -323,4 +323,4 @@ def test_the_policy_of_trixies_apt_is_the_one_that_lint_knows(trixie: Path) -> N
     rules = dict(re.findall(r"^([\w.]+)\s*=\s*(\S+)", text, re.MULTILINE))
     passed = {name for name, day in rules.items() if day < "2026-12-01"}
     assert passed == {"dsa2048", "dsa3072", "dsa4096", "sha1.second_preimage_resistance", "sha224", "signature.v3"}
-    assert rules["rsa2048"] == f"{keys.SHORT_RSA[1]}"
+    assert rules["rsa2048"] == f"{lifecycle.SHORT_RSA[1]}"

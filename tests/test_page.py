@@ -15,15 +15,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hapkg import keys
-from hapkg import page as page_module
 from hapkg.control import SourceName, Suite
 from hapkg.errors import BusyError
-from hapkg.markup import render_page
-from hapkg.page import write_page
-from hapkg.picture import draw
-from hapkg.repository import KeyChoice, Site, Upload, promote, publish, refresh, rollback
-from hapkg.retention import prune
+from hapkg.jinja import render_page
+from hapkg.repository import page as page_module
+from hapkg.repository.keys import lifecycle
+from hapkg.repository.page import write_page
+from hapkg.repository.page_graph import draw
+from hapkg.repository.pruning import prune
+from hapkg.repository.publishing import KeyChoice, Site, Upload, promote, publish, refresh, rollback
 from tests.packages import BOOKWORM, IDENTITY, OWN, TRIXIE, Builds, Issue, fork, make_deb, make_stack
 
 VOID = {"meta", "br", "link", "img"}
@@ -153,7 +153,7 @@ def test_a_page_is_drawn_beside_and_else_afterwards(
 def test_two_keys_are_on_the_page_from_the_refresh_on(root: Path, tmp_path: Path, stacks: Builds) -> None:
     choice = KeyChoice(home=tmp_path / "keys")
     first = publish(root, [stacks(1)], identity=IDENTITY, key=choice).key.fingerprint
-    second = keys.rotate(choice.home, IDENTITY.key_owner, "never").fingerprint
+    second = lifecycle.rotate(choice.home, IDENTITY.key_owner, "never").fingerprint
     refresh(Site(root=root, identity=IDENTITY, choice=choice))
     words = (root / "index.html").read_text().replace(" ", "")
     assert first in words

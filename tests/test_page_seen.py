@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.repository import KeyChoice, publish
-from hapkg.signing import find_key
+from hapkg.repository.keys.signing import find_key
+from hapkg.repository.publishing import KeyChoice, publish
 from tests.browser import CUT, OPEN, OVERFLOWING, WIDTHS, Browser, open_browser, see
 from tests.packages import BOOKWORM, IDENTITY, make_stack
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.proof import Check, Ending, Record
-from hapkg.proof_report import describe_proof, write_report
-from hapkg.story import STORY
+from hapkg.prove.report import describe_proof, write_report
+from hapkg.prove.runner import Check, Ending, Record
+from hapkg.prove.scenario import STORY
 from tests.browser import CUT, OPEN, OVERFLOWING, WIDTHS, Browser, open_browser, see
 
 WIDE, NARROW = 1280, 360

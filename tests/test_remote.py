@@ -22,14 +22,14 @@ from typing import Any
 import boto3
 import pytest
 
-from hapkg.bucket import Bucket
 from hapkg.errors import BusyError, RepositoryError, UsageError
-from hapkg.history import list_snapshots
-from hapkg.place import LOCK, BucketFolder, HostFolder, Place, name_mirror, parse_place
-from hapkg.remote import open_repository
-from hapkg.repository import KeyChoice, Site, publish, rollback
-from hapkg.retention import prune
-from hapkg.verify import verify
+from hapkg.repository.pruning import prune
+from hapkg.repository.publishing import KeyChoice, Site, publish, rollback
+from hapkg.repository.remote.location import LOCK, BucketFolder, HostFolder, Place, name_mirror, parse_place
+from hapkg.repository.remote.s3 import Bucket
+from hapkg.repository.remote.sync import open_repository
+from hapkg.repository.snapshots import list_snapshots
+from hapkg.repository.verify import verify
 from tests.packages import BOOKWORM, IDENTITY, Builds, Client, fork, run, serve
 
 KILLS = int(os.environ.get("HAPKG_KILLS", "4"))

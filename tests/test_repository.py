@@ -26,13 +26,14 @@ from typing import Any
 
 import pytest
 
-from hapkg import command, disk, history, indexes, merging, repository, staging
+from hapkg import disk, process
 from hapkg.control import BinaryName, SourceName, Suite, read_stanzas, split_stanzas
 from hapkg.errors import BusyError, MachineError, RepositoryError
-from hapkg.indexes import Pool, PublishedSource
-from hapkg.repository import Upload, make_sources, read_pool
-from hapkg.signing import KeyChoice
-from hapkg.verify import verify
+from hapkg.repository import index_merge, indexes, publishing, snapshots, staging
+from hapkg.repository.indexes import Pool, PublishedSource
+from hapkg.repository.keys.signing import KeyChoice
+from hapkg.repository.publishing import Upload, make_sources, read_pool
+from hapkg.repository.verify import verify
 from tests.packages import (
     BOOKWORM,
     IDENTITY,
@@ -214,12 +215,12 @@ def test_a_state_ends_when_the_identity_says_so_and_is_renewed_in_time(
     for name in ("Release", "InRelease"):
         (root / "dists/bookworm" / name).write_text(aged)
     assert issue(identity=identity).written == (BOOKWORM,)
-    before = history.list_snapshots(root, BOOKWORM)
+    before = snapshots.list_snapshots(root, BOOKWORM)
     time.sleep(1)
-    site = repository.Site(root=root, identity=identity, choice=key)
-    assert repository.refresh(site).written == (BOOKWORM,)
+    site = publishing.Site(root=root, identity=identity, choice=key)
+    assert publishing.refresh(site).written == (BOOKWORM,)
     assert read_dates()[1] > end
-    assert history.list_snapshots(root, BOOKWORM) == before
+    assert snapshots.list_snapshots(root, BOOKWORM) == before
     machine.update()
     make = indexes.make_release
 
@@ -227,7 +228,7 @@ def test_a_state_ends_when_the_identity_says_so_and_is_renewed_in_time(
         return make(staging, suite, {**fields, "ValidTime": "1"})
 
     monkeypatch.setattr(staging, "make_release", make_short)
-    repository.refresh(site)
+    publishing.refresh(site)
     time.sleep(2)
     assert machine.refuses()
 
@@ -427,12 +428,12 @@ def test_what_comes_in_is_read_once_and_before_the_repository_is_locked(
 
         monkeypatch.setattr(module, "begin_reading", begin_reading)
 
-    note(merging)
+    note(index_merge)
     note(staging)
     issue(builds(1))
     issue(builds(2))  # with the same orig.tar, which lies in the pool
     issue(builds(3), builds(4))
-    assert read == [("hapkg.staging", False)] * 3
+    assert read == [("hapkg.repository.staging", False)] * 3
     sources = (root / "dists/bookworm/main/source/Sources").read_text()
     assert len(re.findall(r"^ [0-9a-f]{64} \d+ \S+\.orig\.tar", sources, re.MULTILINE)) == 4
     assert not [file for file in root.rglob("pool/**/*") if file.is_symlink()]
@@ -603,7 +604,7 @@ def test_a_missing_program_is_named(
 ) -> None:
     for name in ("gpg", "gpg-agent", "gpgconf", "dpkg"):
         (tmp_path / name).symlink_to(f"/usr/bin/{name}")
-    monkeypatch.setattr(command, "SEARCH_PATH", str(tmp_path))
+    monkeypatch.setattr(process, "SEARCH_PATH", str(tmp_path))
     with pytest.raises(MachineError, match="the program apt-ftparchive is not installed"):
         issue(builds(1))
 
@@ -615,7 +616,7 @@ def test_a_missing_program_is_named(
 def test_earlier_generations_stay_readable_by_hash(
     days: int, root: Path, issue: Issue, stacks: Builds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "SLOW_CLIENT", timedelta(days=days))
+    monkeypatch.setattr(snapshots, "SLOW_CLIENT", timedelta(days=days))
     releases = []
     for number in (1, 2, 3, 4, 5):
         issue(stacks(number))
@@ -666,7 +667,7 @@ def test_what_a_killed_publish_left_is_known_as_such_until_it_is_mended(
     issue(stacks(1), pocket="testing")
     faults = (
         (Path, "replace", die_at_the_last_rename, partial(issue, stacks(2), pocket="testing")),
-        (repository, "stage", stop, partial(issue, stacks(3))),
+        (publishing, "stage", stop, partial(issue, stacks(3))),
     )
     for holder, name, fault, act in faults:
         with monkeypatch.context() as patched:
@@ -749,7 +750,7 @@ def test_a_name_that_a_killed_publish_took_is_free_again(
         os.kill(os.getpid(), signal.SIGKILL)
 
     with monkeypatch.context() as patched:
-        patched.setattr(history, "add_snapshot", die)
+        patched.setattr(snapshots, "add_snapshot", die)
         os.waitpid(fork(partial(issue, builds(2))), 0)
     assert list(root.glob("pool/**/ha-stack_1.2-2*"))
     assert (root / ".hapkg/staging/journal").is_file()
@@ -763,7 +764,7 @@ def test_a_second_publisher_is_told_who_is_at_work_and_a_dead_one_holds_nobody_u
     root: Path, issue: Issue, builds: Builds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(repository, "find_key", lambda *_, **__: time.sleep(60))
+        patched.setattr(publishing, "find_key", lambda *_, **__: time.sleep(60))
         pid = fork(partial(issue, builds(1)))
     try:
         lock = root / ".hapkg/lock"

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import history
-from hapkg.cli import app
+from hapkg.cli.main import app
 from hapkg.control import SourceName, Suite
 from hapkg.errors import RepositoryError
-from hapkg.history import list_snapshots, read_removed
-from hapkg.indexes import read_pool
-from hapkg.repository import KeyChoice, Site, Upload, promote, publish, rollback
-from hapkg.retention import decide_pruning, prune
-from hapkg.verify import verify
+from hapkg.repository import snapshots
+from hapkg.repository.indexes import read_pool
+from hapkg.repository.pruning import decide_pruning, prune
+from hapkg.repository.publishing import KeyChoice, Site, Upload, promote, publish, rollback
+from hapkg.repository.snapshots import list_snapshots, read_removed
+from hapkg.repository.verify import verify
 from tests.packages import BOOKWORM, IDENTITY, TRIXIE, Builds, Client, Issue, fork, make_deb, take_snapshot
 
 
@@ -104,7 +104,7 @@ def test_a_snapshot_is_forgotten_with_its_packages_unless_a_slow_client_reads_it
     for number in (1, 2, 3, 4, 5):
         issue(stacks(number))
     assert decide_pruning(root, keep=1, days=0, at_once=True).snapshots == ()
-    monkeypatch.setattr(history, "SLOW_CLIENT", timedelta(0))
+    monkeypatch.setattr(snapshots, "SLOW_CLIENT", timedelta(0))
     prune(site, keep=1, days=0, at_once=True)
     assert [s.number for s in list_snapshots(root, BOOKWORM)] == [3, 4, 5, 6]
     with pytest.raises(RepositoryError, match="is missing from the pool"):
@@ -131,7 +131,7 @@ def test_what_a_client_may_still_fetch_stays_for_a_day(
     assert prune(site, keep=1, days=0)[0].unchanged == (BOOKWORM,)
     report = verify(root)
     assert (report.faults, report.surplus) == ((), ())
-    monkeypatch.setattr(history, "SLOW_CLIENT", timedelta(0))
+    monkeypatch.setattr(snapshots, "SLOW_CLIENT", timedelta(0))
     assert len(prune(site, keep=1, days=0)[1].files) == 1
     assert find_versions(root, "ha-stack") == ["2"]
     assert len(list(root.glob("pool/**/*.deb"))) == 1
@@ -191,7 +191,7 @@ def test_a_prune_that_is_killed_before_it_removes_is_finished_by_the_next(
     issue(stacks(1))
     issue(stacks(2))
     with monkeypatch.context() as patched:
-        patched.setattr(history, "add_removed", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        patched.setattr(snapshots, "add_removed", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
         os.waitpid(fork(partial(prune, site, keep=1, days=0, at_once=True)), 0)
     assert find_versions(root, "ha-stack") == ["2"]
     assert len(list(root.glob("pool/**/*.deb"))) == 2

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from hapkg.errors import RepositoryError
-from hapkg.history import list_snapshots
-from hapkg.page import write_page
-from hapkg.repository import KeyChoice, Site, refresh, rollback
-from hapkg.verify import is_unsigned, verify
+from hapkg.repository.page import write_page
+from hapkg.repository.publishing import KeyChoice, Site, refresh, rollback
+from hapkg.repository.snapshots import list_snapshots
+from hapkg.repository.verify import is_unsigned, verify
 from tests.packages import BOOKWORM, IDENTITY, Builds, Client, Issue, take_snapshot
 
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
+from hapkg.apt import find_mirror, read_apt_options
 from hapkg.control import Suite
-from hapkg.mirror import find_mirror, read_apt_options
 from tests.acceptance.formation import Cluster, form_cluster
 
 CHECKOUT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.config import find_project
-from hapkg.recipe import read_recipes
+from hapkg.recipe.model import read_recipes
+from hapkg.recipe.settings import find_project
 from tests.acceptance.conftest import CHECKOUT, SUITE, Node, Stack
 
 NEWER: Mapping[str, str] = {

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.chroot import find_chroot
+from hapkg.chroot.layer import list_layers, provide_layer, put_aside, sweep
+from hapkg.chroot.resolver import resolve
+from hapkg.chroot.schroot import find_chroot
 from hapkg.control import Suite
-from hapkg.layer import list_layers, provide_layer, put_aside, sweep
-from hapkg.resolve import resolve
 from tests.chroot.machine import NOTHING, SUITE, Done, Hapkg, find_leftovers, find_processes, wait_until
 from tests.chroot.miniature import LIBRARY, PROGRAM, SLEEP, Miniature, make_package, make_plain_source
 

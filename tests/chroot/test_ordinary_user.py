@@ -62,7 +62,7 @@ def _copy_program(folder: Path) -> tuple[str, ...]:
     for packages in filter(os.path.isdir, site.getsitepackages()):
         shutil.copytree(packages, folder, ignore=shutil.ignore_patterns("*mypyc*", "mypy", "pip"), dirs_exist_ok=True)
     shutil.copytree(CHECKOUT / "hapkg", folder / "hapkg", dirs_exist_ok=True)
-    return ("/usr/bin/python3", "-c", "from hapkg.cli import main; main()")
+    return ("/usr/bin/python3", "-c", "from hapkg.cli.main import main; main()")
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.chroot import Session, enter, find_chroot
-from hapkg.command import Result
+from hapkg.chroot.schroot import Session, enter, find_chroot
 from hapkg.control import Suite
+from hapkg.process import Result
 from tests.chroot.conftest import Built
 from tests.chroot.machine import SUITE, Hapkg
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.checkout import find_cache
+from hapkg.apt import find_mirror
 from hapkg.control import Suite
 from hapkg.errors import ProofError
-from hapkg.guest import Guest, probe_accelerator
-from hapkg.guest_image import GuestImage, find_image, make_image
-from hapkg.mirror import find_mirror
-from hapkg.proof import Scene
-from hapkg.prove import Offer, make_scene, read_offer
-from hapkg.site import read_site
+from hapkg.locations import find_cache
+from hapkg.prove.runner import Scene
+from hapkg.prove.testbed import Offer, make_scene, read_offer
+from hapkg.prove.vm import Guest, probe_accelerator
+from hapkg.prove.vm_image import GuestImage, find_image, make_image
+from hapkg.site.model import read_site
 from tests.unit.samples import CHECKOUT
 
 REPOSITORY = Path(os.environ.get("HAPKG_PROVE_REPO", CHECKOUT / "prove/apt"))

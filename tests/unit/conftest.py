@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis
 import pytest
 
-from hapkg import origin
+from hapkg.source import fetch
 
 hypothesis.settings.register_profile("unit", deadline=None, database=None, print_blob=True)
 hypothesis.settings.load_profile("unit")
@@ -14,4 +14,4 @@ hypothesis.settings.load_profile("unit")
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails on purpose is tried again at once."""
-    monkeypatch.setattr(origin, "_PAUSES", (0.0,) * origin.ATTEMPTS)
+    monkeypatch.setattr(fetch, "_PAUSES", (0.0,) * fetch.ATTEMPTS)

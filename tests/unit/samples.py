@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hapkg.config import Settings, parse_table
 from hapkg.control import SourceName
 from hapkg.errors import RecipeError
-from hapkg.recipe import RECIPE_FILE, Recipe, read_recipe
+from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe
+from hapkg.recipe.settings import Settings, parse_table
 
 CHECKOUT = Path(__file__).parents[2]
 TEMPLATES = CHECKOUT / "debian-templates"

@@ -9,13 +9,23 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hapkg.cli import COMMANDS, GROUPS, app
+from hapkg.cli.main import COMMANDS, GROUPS, app
 from tests.unit.samples import AUTOTOOLS, MAINTAINER, TEMPLATES, write_recipe
 
-HEAVY = ("boto3", "http.client", "rich", "sh", "debian", "hapkg.prove", "hapkg.guest", "hapkg.site", "hapkg.draft")
+HEAVY = (
+    "boto3",
+    "http.client",
+    "rich",
+    "sh",
+    "debian",
+    "hapkg.prove.testbed",
+    "hapkg.prove.vm",
+    "hapkg.site.model",
+    "hapkg.draft.draft",
+)
 LOOK = f"""
 import sys
-from hapkg.cli import app
+from hapkg.cli.main import app
 sys.argv[0] = "hapkg"
 try:
     app(standalone_mode=False)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import command
-from hapkg.command import Result
-from hapkg.conversation import converse
+from hapkg import process
+from hapkg.coprocess import converse
 from hapkg.errors import HapkgError, Interrupted, MachineError, ProcessError
+from hapkg.process import Result
 
 SOON = 8.0
 """Seconds after which a process that should have ended has not."""
@@ -25,11 +25,11 @@ SOON = 8.0
 @pytest.fixture(autouse=True)
 def _accept_again() -> Iterator[None]:
     yield
-    command.reset()
+    process.reset()
 
 
 def shell(script: str, *, check: bool = True) -> Result:
-    return command.run(["sh", "-c", script], check=check)
+    return process.run(["sh", "-c", script], check=check)
 
 
 def wait_until(is_true: Callable[[], bool]) -> bool:
@@ -76,9 +76,9 @@ def test_the_environment_is_made_from_nothing(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     monkeypatch.setenv("PATH", f"/nonexistent:{os.environ['PATH']}")
     monkeypatch.setenv("HOME", "/home/somebody")
-    result = command.run(["env", "-0"], environment={"EXTRA": "a\nb", "DEBIAN_FRONTEND": "readline"})
+    result = process.run(["env", "-0"], environment={"EXTRA": "a\nb", "DEBIAN_FRONTEND": "readline"})
     assert dict(entry.split("=", 1) for entry in result.output.rstrip("\0").split("\0")) == {
-        "PATH": command.SEARCH_PATH,
+        "PATH": process.SEARCH_PATH,
         "HOME": "/home/somebody",
         "LC_ALL": "C.UTF-8",
         "DEBIAN_FRONTEND": "readline",
@@ -89,16 +89,16 @@ def test_the_environment_is_made_from_nothing(monkeypatch: pytest.MonkeyPatch) -
 def test_a_process_has_a_session_of_its_own_and_nothing_else_of_hapkg(tmp_path: Path) -> None:
     with (tmp_path / "open").open("wb") as opened:
         os.set_inheritable(opened.fileno(), True)
-        assert command.run(["ls", "/proc/self/fd"]).output.split() == ["0", "1", "2", "3"]
+        assert process.run(["ls", "/proc/self/fd"]).output.split() == ["0", "1", "2", "3"]
     assert (
         shell("read -r pid name state parent group session rest </proc/self/stat; echo $((session - $$))").output
         == "0\n"
     )
-    assert command.run(["tty"], check=False).output == "not a tty\n"
+    assert process.run(["tty"], check=False).output == "not a tty\n"
 
 
 def test_a_process_ignores_no_signal() -> None:
-    output = command.run(["grep", "SigIgn", "/proc/self/status"]).output
+    output = process.run(["grep", "SigIgn", "/proc/self/status"]).output
     ignored = int(output.removeprefix("SigIgn:"), base=16)
     # Signals 32 and 33 are the C library's own: no program can ask for them, or for their end.
     assert [number for number in signal.valid_signals() if ignored & 1 << number - 1] == []
@@ -109,17 +109,17 @@ def test_what_gives_way_says_so_to_the_kernel_and_the_next_process_does_not(tmp_
     def ask() -> str:
         argv = ["sh", "-c", "nice; cat /proc/self/autogroup 2>/dev/null || true"]
         if how == "captured":
-            return command.run(argv).output
+            return process.run(argv).output
         with (tmp_path / "log").open("wb") as log:
-            command.run(argv, log=log)
+            process.run(argv, log=log)
         return (tmp_path / "log").read_text("utf-8")
 
     before = ask()
-    with command.give_way():
+    with process.give_way():
         modest = ask()
-    assert int(modest.split()[0]) == min(19, int(before.split()[0]) + command.MODEST)
+    assert int(modest.split()[0]) == min(19, int(before.split()[0]) + process.MODEST)
     if "nice" in before:
-        assert modest.split()[-1] == str(command.MODEST)
+        assert modest.split()[-1] == str(process.MODEST)
     assert before.split()[0] == ask().split()[0]
 
 
@@ -136,32 +136,32 @@ def test_output_that_is_no_text_does_no_harm() -> None:
 def test_standard_output_can_be_data_and_a_log_takes_the_rest(tmp_path: Path) -> None:
     argv = ["sh", "-c", r"printf '\0\377'; echo story >&2"]
     with (tmp_path / "data").open("wb") as data, (tmp_path / "log").open("wb") as log:
-        assert command.run(argv, stdout=data, log=log).output == ""
-        assert command.run(argv, stdout=data).output == "story\n"
-        assert command.run(["echo", "more"], log=log).output == ""
+        assert process.run(argv, stdout=data, log=log).output == ""
+        assert process.run(argv, stdout=data).output == "story\n"
+        assert process.run(["echo", "more"], log=log).output == ""
     assert (tmp_path / "data").read_bytes() == b"\0\xff\0\xff"
     assert (tmp_path / "log").read_bytes() == b"story\nmore\n"
 
 
 def test_standard_input_is_empty_unless_given(tmp_path: Path) -> None:
-    assert command.run(["cat"]).output == ""
+    assert process.run(["cat"]).output == ""
     (tmp_path / "in").write_bytes(b"given\n")
     with (tmp_path / "in").open("rb") as file:
-        assert command.run(["cat"], stdin=file).output == "given\n"
+        assert process.run(["cat"], stdin=file).output == "given\n"
 
 
 def test_a_process_starts_in_the_named_folder(tmp_path: Path) -> None:
-    assert command.run(["pwd"], cwd=tmp_path).output == f"{tmp_path}\n"
+    assert process.run(["pwd"], cwd=tmp_path).output == f"{tmp_path}\n"
 
 
 def test_arguments_arrive_as_they_are() -> None:
     words = ["", " ", "a b", "$HOME", "`id`", "'\"", "ü\n", "-n", "--", "*"]
-    assert command.run(["printf", "%s\\0", *words]).output == "".join(f"{word}\0" for word in words)
+    assert process.run(["printf", "%s\\0", *words]).output == "".join(f"{word}\0" for word in words)
 
 
 def test_a_missing_program_is_the_machines_failure() -> None:
     with pytest.raises(MachineError) as caught:
-        command.run(["no-such-program", "x"])
+        process.run(["no-such-program", "x"])
     assert (caught.value.exit_code, caught.value.brief, caught.value.hint) == (
         9,
         "the program no-such-program is not installed",
@@ -174,9 +174,9 @@ def test_programs_are_found_where_administrators_have_them(monkeypatch: pytest.M
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert command.find_program("mine") is None
-    assert command.find_program(str(program)) == str(program)
-    assert command.find_program("sh") is not None
+    assert process.find_program("mine") is None
+    assert process.find_program(str(program)) == str(program)
+    assert process.find_program("sh") is not None
 
 
 def test_a_program_that_cannot_start_is_the_machines_failure(tmp_path: Path) -> None:
@@ -184,9 +184,9 @@ def test_a_program_that_cannot_start_is_the_machines_failure(tmp_path: Path) -> 
     program.write_text("#!/nonexistent/interpreter\n")
     program.chmod(0o755)
     with pytest.raises(MachineError, match=f"{program} cannot be started: .*No such file"):
-        command.run([str(program)])
+        process.run([str(program)])
     with (tmp_path / "log").open("wb") as log, pytest.raises(MachineError, match=f"{program} cannot be started: "):
-        command.run([str(program)], log=log)
+        process.run([str(program)], log=log)
 
 
 def test_a_program_that_is_none_fails_with_its_name(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_program_that_is_none_fails_with_its_name(tmp_path: Path) -> None:
     program.write_text("\x7fELF garbage")  # a shell is tried, as everywhere
     program.chmod(0o755)
     with pytest.raises(ProcessError, match="broken failed with exit status 127") as caught:
-        command.run([str(program)])
+        process.run([str(program)])
     assert str(program) in "".join(caught.value.details)
 
 
@@ -208,7 +208,7 @@ def test_a_program_that_is_not_talked_to_says_all_at_its_end(tmp_path: Path) -> 
 
 def test_a_folder_that_is_missing_is_the_machines_failure(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"true cannot be started: .*nowhere"):
-        command.run(["true"], cwd=tmp_path / "nowhere")
+        process.run(["true"], cwd=tmp_path / "nowhere")
 
 
 def test_a_failure_quotes_the_end_of_the_output_and_the_command() -> None:
@@ -234,15 +234,15 @@ def test_a_signal_is_named(name: str) -> None:
 
 def test_every_status_has_words() -> None:
     assert shell("kill -40 $$", check=False).status == -40
-    words = [command.describe_status(status) for status in (0, 1, 255, -9, -40)]
+    words = [process.describe_status(status) for status in (0, 1, 255, -9, -40)]
     assert words == ["exit status 0", "exit status 1", "exit status 255", "signal SIGKILL", "signal 40"]
 
 
 def test_only_others_than_root_go_through_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert command.privileged(["ls", "/"]) == ["ls", "/"]
+    assert process.privileged(["ls", "/"]) == ["ls", "/"]
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert command.privileged(["ls", "/"]) == ["sudo", "-n", "--", "ls", "/"]
+    assert process.privileged(["ls", "/"]) == ["sudo", "-n", "--", "ls", "/"]
 
 
 def test_stopping_ends_a_process_and_its_children(tmp_path: Path) -> None:
@@ -250,42 +250,42 @@ def test_stopping_ends_a_process_and_its_children(tmp_path: Path) -> None:
     thread, errors = start(f"sleep 60 & echo $! >>{file}; sleep 60 & echo $! >>{file}; echo $$ >>{file}; wait")
     pids = read_pids(file, 3)
     assert all(map(is_alive, pids))
-    command.stop_all()
+    process.stop_all()
     assert wait_until(lambda: not any(map(is_alive, pids)))
     thread.join(SOON)
     assert [(type(error), error.exit_code) for error in errors] == [(Interrupted, 130)]
 
 
 def test_a_process_that_will_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.1)
     file = tmp_path / "pids"
     thread, errors = start(f"trap '' TERM; sleep 60 & echo $! $$ >{file}; wait; sleep 60")
     pids = read_pids(file, 2)
-    command.stop_all()
+    process.stop_all()
     assert wait_until(lambda: not any(map(is_alive, pids)))
     thread.join(SOON)
     assert [type(error) for error in errors] == [Interrupted]
 
 
 def test_nothing_starts_while_hapkg_stops_but_what_cleans_up() -> None:
-    command.stop_all()
+    process.stop_all()
     with pytest.raises(Interrupted):
-        command.run(["true"])
+        process.run(["true"])
     with pytest.raises(Interrupted):
-        command.check_stop()
-    assert command.run(["echo", "cleaned"], cleanup=True).output == "cleaned\n"
-    command.reset()
-    command.check_stop()
-    assert command.run(["true"]).status == 0
+        process.check_stop()
+    assert process.run(["echo", "cleaned"], cleanup=True).output == "cleaned\n"
+    process.reset()
+    process.check_stop()
+    assert process.run(["true"]).status == 0
 
 
 @pytest.mark.parametrize("script", ["exec sleep 60", "trap '' TERM; sleep 60; sleep 60"])
 def test_a_process_that_starts_in_the_very_moment_of_stopping_is_ended(
     monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
-    monkeypatch.setattr(command, "GRACE_SECONDS", 0.2)
-    monkeypatch.setattr(command, "check_stop", lambda: None)  # stands for a look that came too early
-    command.stop_all()
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(process, "check_stop", lambda: None)  # stands for a look that came too early
+    process.stop_all()
     started = time.monotonic()
     assert shell(script, check=False).status in (-signal.SIGTERM, -signal.SIGKILL)
     assert time.monotonic() - started < SOON
@@ -293,8 +293,8 @@ def test_a_process_that_starts_in_the_very_moment_of_stopping_is_ended(
 
 HAPKG = """
 import sys
-from hapkg import command
-command.run(["sh", "-c", sys.argv[1]])
+from hapkg import process
+process.run(["sh", "-c", sys.argv[1]])
 """
 
 
@@ -327,15 +327,15 @@ def test_stopping_ends_a_conversation() -> None:
     try:
         with pytest.raises(Interrupted), converse(["sh", "-c", "echo begun; exec sleep 60"]) as program:
             assert program.hear() == "begun"
-            command.stop_all()
+            process.stop_all()
             program.hear()
     finally:
-        command.reset()
+        process.reset()
 
 
 def test_the_last_kill_spares_a_stranger_who_got_the_number_of_a_process_that_ended() -> None:
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
-        command._kill_all([stranger])
+        process._kill_all([stranger])
         time.sleep(0.05)
         assert stranger.poll() is None
         stranger.kill()

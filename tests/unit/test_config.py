@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.checkout import find_cache, find_keys
-from hapkg.config import Project, Settings, find_project
 from hapkg.errors import ConfigError, UsageError
+from hapkg.locations import find_cache, find_keys
+from hapkg.recipe.settings import Project, Settings, find_project
 from tests.unit.samples import CHECKOUT, MAINTAINER, SETTINGS, format_toml
 
 LINE = "must be one line of printable text, without blanks at its ends"

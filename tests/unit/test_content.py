@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.content import CONTENT_FORMAT, normalize_elf, read_content
+from hapkg.build.content_digest import CONTENT_FORMAT, normalize_elf, read_content
 
 PLAIN = {"opt/ha/share/one/README": "One.\n"}
 ONE = "int one(void) { return 1; }"

@@ -19,12 +19,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hapkg.config import Project
-from hapkg.draft import draft
+from hapkg.draft.draft import draft
 from hapkg.errors import FetchError, HapkgError, MachineError, RecipeError, SourceError, UsageError
-from hapkg.graph import make_graph
-from hapkg.origin import fetch
-from hapkg.recipe import Recipe, read_recipe, read_recipes
+from hapkg.recipe.graph import make_graph
+from hapkg.recipe.model import Recipe, read_recipe, read_recipes
+from hapkg.recipe.settings import Project
+from hapkg.source.fetch import fetch
 from tests.unit.samples import AUTOTOOLS, CHECKOUT, EPOCH, SETTINGS, TEMPLATES, change, write_recipe
 
 GPL_NOTICE = """\
@@ -480,7 +480,7 @@ def test_addresses_of_forges(
     """As if the network had delivered it."""
     readme = "Needs https://github.com/other/two and https://other.github.io/one/.\n"
     tarball = make_tarball(tmp_path, {"configure.ac": configure(), "README.md": readme})
-    monkeypatch.setattr("hapkg.origin.fetch_url", lambda _, target: shutil.copyfile(tarball, target))
+    monkeypatch.setattr("hapkg.source.fetch.fetch_url", lambda _, target: shutil.copyfile(tarball, target))
     draft_text(project, url)
     recipe = read_recipe(project.recipes / "one", package_prefix="ha-")
     assert recipe.upstream is not None

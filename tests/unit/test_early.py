@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.config import find_project
+from hapkg.build.context import Workshop, find_relations, find_stack, open_workshop
+from hapkg.build.job import guess_finished
+from hapkg.build.store import Artifact, Store
 from hapkg.control import SourceName, Suite
-from hapkg.making import guess_finished
-from hapkg.store import Artifact, Store
-from hapkg.workshop import Workshop, find_relations, find_stack, open_workshop
+from hapkg.recipe.settings import find_project
 from tests.unit.samples import CHECKOUT
 
 AGENTS, GLUE = SourceName("ha-resource-agents"), SourceName("ha-cluster-glue")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hapkg.build.failures import classify, recall, remember
 from hapkg.control import SourceName
 from hapkg.errors import (
     BuildError,
@@ -16,7 +17,6 @@ from hapkg.errors import (
     ProcessError,
     SourceError,
 )
-from hapkg.faults import classify, recall, remember
 
 ONE = SourceName("ha-one")
 BROKEN = BuildError("ha-one fails in phase compile with exit status 2", details=["main.c:1: error"], hint="look there")

@@ -14,14 +14,14 @@ import pytest
 from debian.changelog import Changelog
 from debian.deb822 import Deb822, PkgRelation
 
-from hapkg.config import find_project
+from hapkg.build.plan import PLACEHOLDER, choose_version, make_inputs, make_key
 from hapkg.control import BinaryName, SourceName, Suite
-from hapkg.graph import make_graph
-from hapkg.plan import PLACEHOLDER, choose_version, make_inputs, make_key
-from hapkg.recipe import Recipe, read_recipes
-from hapkg.site import read_site
-from hapkg.site_package import add_site
-from hapkg.template import DebianFolder, render_debian
+from hapkg.recipe.debian_folder import DebianFolder, render_debian
+from hapkg.recipe.graph import make_graph
+from hapkg.recipe.model import Recipe, read_recipes
+from hapkg.recipe.settings import find_project
+from hapkg.site.model import read_site
+from hapkg.site.package import add_site
 from tests.unit.samples import AUTOTOOLS, CHECKOUT, PACKAGE, make_recipe_from
 
 GOLDEN = Path(__file__).with_name("golden")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hapkg.control import BinaryName, SourceName
 from hapkg.errors import GraphError
-from hapkg.graph import Graph, make_graph
-from hapkg.recipe import Recipe
+from hapkg.recipe.graph import Graph, make_graph
+from hapkg.recipe.model import Recipe
 from tests.unit.samples import AUTOTOOLS, META, PACKAGE, change, make_node, make_nodes, make_recipe_from
 
 Edges = dict[int, set[int]]

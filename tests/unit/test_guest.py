@@ -13,11 +13,11 @@ import pytest
 
 from hapkg.control import Suite
 from hapkg.errors import MachineError, RepositoryError
-from hapkg.guest import SERVICE, GuestPlan, Link, make_argv, make_links, read_tail
-from hapkg.guest_image import GuestImage, decompress_kernel, find_needs
-from hapkg.guest_service import GuestService
-from hapkg.indexes import Package, Pool
-from hapkg.initrd import find_modules, make_initrd, read_module, write_cpio
+from hapkg.prove.host_service import GuestService
+from hapkg.prove.initrd import find_modules, make_initrd, read_module, write_cpio
+from hapkg.prove.vm import SERVICE, GuestPlan, Link, make_argv, make_links, read_tail
+from hapkg.prove.vm_image import GuestImage, decompress_kernel, find_needs
+from hapkg.repository.indexes import Package, Pool
 
 
 def make_plan(folder: Path, links: tuple[Link, ...] = ()) -> GuestPlan:

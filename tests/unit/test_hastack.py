@@ -18,8 +18,8 @@ from hastack.system import PREFIX, Problem, write_file
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapkg.site import read_site
-from hapkg.site_facts import describe_site
+from hapkg.site.files import describe_site
+from hapkg.site.model import read_site
 from tests.unit.samples import CHECKOUT
 
 EXAMPLE = CHECKOUT / "docs/site.example.toml"

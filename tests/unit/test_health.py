@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hapkg.build.prefix_policy import check_packages
 from hapkg.errors import BuildError
-from hapkg.health import check_packages
-from hapkg.recipe import Recipe
+from hapkg.recipe.model import Recipe
 from tests.unit.samples import AUTOTOOLS, change, make_recipe_from
 
 PREFIX = "/opt/ha"

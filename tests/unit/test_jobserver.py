@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.jobserver import Jobserver, share
+from hapkg.build.jobserver import Jobserver, share
 from tests.unit.samples import CHECKOUT
 
 

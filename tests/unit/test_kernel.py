@@ -8,16 +8,24 @@ from typing import Any
 
 import pytest
 
-from hapkg import kernel
-from hapkg.chroot import Chroot
-from hapkg.config import Settings, parse_table
+from hapkg.build import kernel_packages
+from hapkg.build.kernel_packages import (
+    Kernels,
+    add_packages,
+    check_kernel,
+    check_kernels,
+    make_package,
+    needs_chroot,
+    parse_kernels,
+)
+from hapkg.build.plan import choose_version
+from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.errors import ConfigError, HapkgError, RecipeError
-from hapkg.graph import make_graph
-from hapkg.kernel import Kernels, add_packages, check_kernel, check_kernels, make_package, needs_chroot, parse_kernels
-from hapkg.plan import choose_version
-from hapkg.recipe import Style
-from hapkg.template import render_debian
+from hapkg.recipe.debian_folder import render_debian
+from hapkg.recipe.graph import make_graph
+from hapkg.recipe.model import Style
+from hapkg.recipe.settings import Settings, parse_table
 from tests.unit.samples import (
     AUTOTOOLS,
     MAINTAINER,
@@ -87,8 +95,8 @@ def base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
         looks.append(base.folder)
         return KERNELS
 
-    monkeypatch.setattr(kernel, "find_chroot", lambda cache, suite: chroot)
-    monkeypatch.setattr(kernel, "read_kernels", read)
+    monkeypatch.setattr(kernel_packages, "find_chroot", lambda cache, suite: chroot)
+    monkeypatch.setattr(kernel_packages, "read_kernels", read)
     return looks
 
 

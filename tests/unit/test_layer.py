@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.chroot import Chroot
+from hapkg.chroot.layer import find_layer, list_layers, make_layer_key, prune_layers, put_aside
+from hapkg.chroot.schroot import Chroot
 from hapkg.control import Suite
-from hapkg.layer import find_layer, list_layers, make_layer_key, prune_layers, put_aside
 
 DAY = 86400.0
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)

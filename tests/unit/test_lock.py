@@ -10,14 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.config import find_project
+from hapkg.build.context import Workshop, open_workshop
+from hapkg.build.pipeline import make_lock
+from hapkg.build.store import Store
 from hapkg.control import SourceName, Suite
 from hapkg.errors import IntegrityError
-from hapkg.lock import Lock, LockedSource, check_entry, check_recipe, lock_file, read_lock, tree_digest, write_lock
-from hapkg.pipeline import make_lock
-from hapkg.recipe import read_recipes
-from hapkg.store import Store
-from hapkg.workshop import Workshop, open_workshop
+from hapkg.recipe.model import read_recipes
+from hapkg.recipe.settings import find_project
+from hapkg.source.lockfile import (
+    Lock,
+    LockedSource,
+    check_entry,
+    check_recipe,
+    lock_file,
+    read_lock,
+    tree_digest,
+    write_lock,
+)
 
 SUITE = Suite("bookworm")
 ONE = SourceName("ha-one")

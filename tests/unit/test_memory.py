@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.memory import Gauge, measure, read_available
+from hapkg.build.memory import Gauge, measure, read_available
 
 MIB = 1 << 20
 HOLDER = """

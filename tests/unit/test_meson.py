@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hapkg.meson import Meson, read_meson
+from hapkg.draft.meson import Meson, read_meson
 
 PROJECT = "project('one', 'c', version: '1.2', license: 'GPL-2.0-or-later')\n"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import command, mirror
+from hapkg import apt, process
+from hapkg.apt import Mirror, find_mirror, read_apt_options
 from hapkg.control import Suite
-from hapkg.mirror import Mirror, find_mirror, read_apt_options
 
 DEBIAN = "http://deb.example.org/debian"
 SECURITY = "http://security.example.org/debian-security"
@@ -101,7 +101,7 @@ def test_a_file_that_says_nothing_is_no_harm(tmp_path: Path, text: str) -> None:
 
 
 def test_a_mirror_gives_entries_for_a_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "KEYRING", tmp_path / "keyring.gpg")
+    monkeypatch.setattr(apt, "KEYRING", tmp_path / "keyring.gpg")
     assert BOTH.lines(Suite("bookworm")) == (
         f"deb {DEBIAN} bookworm main",
         f"deb {DEBIAN} bookworm-updates main",
@@ -122,11 +122,11 @@ Acquire::https::Proxy "";
 """
     asked: list[list[str]] = []
 
-    def run(argv: list[str], *, check: bool) -> command.Result:
+    def run(argv: list[str], *, check: bool) -> process.Result:
         asked.append(argv)
-        return command.Result(argv=tuple(argv), status=0, output=output)
+        return process.Result(argv=tuple(argv), status=0, output=output)
 
-    monkeypatch.setattr(command, "run", run)
+    monkeypatch.setattr(process, "run", run)
     assert read_apt_options() == {
         "Acquire::Check-Valid-Until": "false",
         "Acquire::http::Proxy": "http://proxy.example.org:3128",

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from hapkg import command, origin
+from hapkg import process
 from hapkg.errors import FetchError, HapkgError, IntegrityError, Interrupted, MachineError, SourceError, UsageError
-from hapkg.origin import Tarball, fetch, fetch_patch
-from hapkg.recipe import Recipe
-from hapkg.upstream import DebianOrigin, describe_origin
+from hapkg.recipe.model import Recipe
+from hapkg.recipe.upstream import DebianOrigin, describe_origin
+from hapkg.source import fetch as origin
+from hapkg.source.fetch import Tarball, fetch, fetch_patch
 from tests.unit.samples import AUTOTOOLS, make_recipe_from
 
 CONTENT = gzip.compress(b"upstream's code", mtime=0)
@@ -324,10 +325,10 @@ def test_a_full_disk_is_the_machines_failure(server: Server, tmp_path: Path, mon
 
 def test_a_stop_ends_a_download(server: Server, tmp_path: Path) -> None:
     recipe = make(server.give("/one-1.2.tar.gz", GOOD))
-    command.stop_all()
+    process.stop_all()
     try:
         with pytest.raises(Interrupted):
             fetch(recipe, tmp_path, None)
     finally:
-        command.reset()
+        process.reset()
     assert server.asked == []

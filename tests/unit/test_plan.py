@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from hapkg.control import BinaryName, SourceName, Suite
-from hapkg.plan import (
+from hapkg.build.plan import (
     PLACEHOLDER,
     Action,
     Change,
@@ -26,9 +25,10 @@ from hapkg.plan import (
     make_inputs,
     make_key,
 )
-from hapkg.recipe import read_recipe
-from hapkg.store import Artifact
-from hapkg.template import DebianFolder, render_debian
+from hapkg.build.store import Artifact
+from hapkg.control import BinaryName, SourceName, Suite
+from hapkg.recipe.debian_folder import DebianFolder, render_debian
+from hapkg.recipe.model import read_recipe
 from tests.unit.samples import (
     AUTOTOOLS,
     DIGEST,

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapkg import story
-from hapkg.acks import Ack, find_damage, find_longest_gap, find_lost, parse_acks
-from hapkg.changes import insert_volume
 from hapkg.errors import MachineError, ProofError
-from hapkg.guest import Guest
-from hapkg.guest_service import GuestService
-from hapkg.indexes import Package, Pool
-from hapkg.looks import parse_drbd
-from hapkg.proof import Check, Ending, Record, Scene, Step, shorten, tell
-from hapkg.proof_report import describe_proof, write_report
-from hapkg.prove import find_module, find_older
-from hapkg.site import read_site
-from hapkg.site_facts import describe_site
+from hapkg.prove import scenario
+from hapkg.prove.acks import Ack, find_damage, find_longest_gap, find_lost, parse_acks
+from hapkg.prove.administration import insert_volume
+from hapkg.prove.host_service import GuestService
+from hapkg.prove.probes import parse_drbd
+from hapkg.prove.report import describe_proof, write_report
+from hapkg.prove.runner import Check, Ending, Record, Scene, Step, shorten, tell
+from hapkg.prove.testbed import find_module, find_older
+from hapkg.prove.vm import Guest
+from hapkg.repository.indexes import Package, Pool
+from hapkg.site.files import describe_site
+from hapkg.site.model import read_site
 from tests.unit.samples import CHECKOUT
 
 PROC_DRBD = """version: 8.4.11 (api:1/proto:86-101)
@@ -144,7 +144,7 @@ def test_waiting_ends_with_the_last_look(tmp_path: Path) -> None:
 
 
 def test_steps_have_names_of_their_own_and_the_site_is_the_tutorials_with_a_switch() -> None:
-    names = [step.name for step in story.STORY]
+    names = [step.name for step in scenario.STORY]
     assert len(names) == len(set(names))
     site = read_site(CHECKOUT / "hapkg/data/prove.site.toml")
     example = read_site(CHECKOUT / "docs/site.example.toml")
@@ -199,9 +199,9 @@ def test_there_is_no_upgrade_from_one_version_or_from_before_the_command() -> No
 
 
 def test_the_short_form_is_a_part_of_the_whole() -> None:
-    everything = story.choose_steps(short=False, upgrade=True)
-    short = story.choose_steps(short=True, upgrade=True)
-    assert everything == story.STORY
+    everything = scenario.choose_steps(short=False, upgrade=True)
+    short = scenario.choose_steps(short=True, upgrade=True)
+    assert everything == scenario.STORY
     assert [step for step in everything if step in short] == list(short)
     assert {"power", "return", "bootstrap"} <= {step.name for step in short}
-    assert "upgrade" not in {step.name for step in story.choose_steps(short=False, upgrade=False)}
+    assert "upgrade" not in {step.name for step in scenario.choose_steps(short=False, upgrade=False)}

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from hapkg.config import Project
 from hapkg.control import BinaryName, SourceName
 from hapkg.errors import RecipeError, UsageError
-from hapkg.recipe import Style, find_recipe, read_recipe, read_recipes
-from hapkg.upstream import DebianOrigin, TarballOrigin
+from hapkg.recipe.model import Style, find_recipe, read_recipe, read_recipes
+from hapkg.recipe.settings import Project
+from hapkg.recipe.upstream import DebianOrigin, TarballOrigin
 from tests.unit.samples import (
     AUTOTOOLS,
     DATE,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hapkg.chroot.resolver import choose_relations, read_relations
 from hapkg.control import BinaryName
-from hapkg.resolve import choose_relations, read_relations
 
 CONTROL = """\
 Source: ha-one

@@ -7,15 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from hapkg.build.events import Ending, Outcome, Progress
+from hapkg.build.phases import follow
+from hapkg.build.priority import (
+    UNKNOWN_BYTES,
+    UNKNOWN_SECONDS,
+    Measured,
+    find_longest,
+    find_measured,
+    fits,
+    measure_paths,
+)
+from hapkg.build.records import CREATE, WAIT, order_phases, pick_record, read_records
+from hapkg.build.store import Artifact
+from hapkg.build.times import KEPT_RECORDS, Recorder, draw
 from hapkg.control import SourceName, Suite
 from hapkg.errors import UsageError
-from hapkg.graph import make_graph
-from hapkg.outcome import Ending, Outcome, Progress
-from hapkg.phases import follow
-from hapkg.records import CREATE, WAIT, order_phases, pick_record, read_records
-from hapkg.schedule import UNKNOWN_BYTES, UNKNOWN_SECONDS, Measured, find_longest, find_measured, fits, measure_paths
-from hapkg.store import Artifact
-from hapkg.times import KEPT_RECORDS, Recorder, draw
+from hapkg.recipe.graph import make_graph
 from tests.unit.samples import make_node, make_nodes
 
 A, B, C, D = (SourceName(f"ha-{letter}") for letter in "abcd")

@@ -13,18 +13,19 @@ from pathlib import Path
 import pytest
 
 import hapkg
-from hapkg import chroot as chroots
-from hapkg import resolve, running, settled
-from hapkg.base import digest_contents
-from hapkg.cli import app
-from hapkg.config import find_project
+from hapkg.build import plan_cache
+from hapkg.build.context import collect_inputs, find_relations, make_plan, open_workshop
+from hapkg.build.plan import Action, Step, make_key
+from hapkg.build.plan_cache import View, recall, remember
+from hapkg.build.store import Artifact, Store
+from hapkg.chroot import resolver, schroot
+from hapkg.chroot.base import digest_contents
+from hapkg.cli import running
+from hapkg.cli.main import app
 from hapkg.control import Suite
 from hapkg.errors import IntegrityError
-from hapkg.machine import read_architecture
-from hapkg.plan import Action, Step, make_key
-from hapkg.settled import View, recall, remember
-from hapkg.store import Artifact, Store
-from hapkg.workshop import collect_inputs, find_relations, make_plan, open_workshop
+from hapkg.host import read_architecture
+from hapkg.recipe.settings import find_project
 from tests.unit.samples import AUTOTOOLS, MAINTAINER, TEMPLATES, write_recipe
 
 BOOKWORM = Suite("bookworm")
@@ -33,8 +34,8 @@ BOOKWORM = Suite("bookworm")
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of one recipe, and a state folder in which it is built."""
-    monkeypatch.setattr(chroots, "_CONFIGURATIONS", tmp_path / "schroot")
-    monkeypatch.setattr(settled, "__file__", str(shutil.copytree(Path(hapkg.__file__).parent, tmp_path / "code") / "x"))
+    monkeypatch.setattr(schroot, "_CONFIGURATIONS", tmp_path / "schroot")
+    monkeypatch.setattr(plan_cache, "_CODE", shutil.copytree(Path(hapkg.__file__).parent, tmp_path / "code"))
     monkeypatch.setenv("HAPKG_CACHE", str(tmp_path / "cache"))
     root = tmp_path / "checkout"
     write_recipe(root / "recipes", AUTOTOOLS)
@@ -44,12 +45,12 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     store = Store(root=tmp_path / "cache")
     description = {"contents": digest_contents(), "digest": "d" * 64, "index": "i", "packages": 1}
     write(store.root / "chroots/bookworm/chroot.json", json.dumps(description))
-    write(tmp_path / "schroot" / chroots._schroot_name(store.root, BOOKWORM), "")
-    base = chroots.find_chroot(store.root, BOOKWORM)
+    write(tmp_path / "schroot" / schroot._schroot_name(store.root, BOOKWORM), "")
+    base = schroot.find_chroot(store.root, BOOKWORM)
     assert base is not None
     workshop = open_workshop(find_project(root), store, None, None)
     (recipe,) = workshop.recipes.values()
-    write(resolve._find_memory(base, find_relations(workshop, recipe, {}), store.root), '{"m4": "1.4"}')
+    write(resolver._find_memory(base, find_relations(workshop, recipe, {}), store.root), '{"m4": "1.4"}')
     inputs = collect_inputs(workshop, recipe, base, {})
     made = tmp_path / "made"
     write(made / "ha-one_1.2-1+ha12.1_amd64.deb", "a package")
@@ -103,7 +104,7 @@ def _no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("this run works out what is known")
 
     monkeypatch.setattr(running, "build", fail)
-    monkeypatch.setattr("hapkg.workshop.make_plan", fail)
+    monkeypatch.setattr("hapkg.build.context.make_plan", fail)
 
 
 def test_the_second_run_says_what_the_first_one_said(

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from hapkg.cli import app
+from hapkg.cli.main import app
 from hapkg.control import Suite
-from hapkg.dep3 import read_header
-from hapkg.recipe import read_recipe
-from hapkg.template import render_debian
+from hapkg.recipe.debian_folder import render_debian
+from hapkg.recipe.dep3 import read_header
+from hapkg.recipe.model import read_recipe
 from tests.unit.samples import AUTOTOOLS, CHECKOUT, DIGEST, PATCH, SETTINGS, TEMPLATES, write_recipe
 
 FOLDED = """\

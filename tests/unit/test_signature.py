@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from hapkg.errors import HapkgError, IntegrityError, RecipeError
-from hapkg.lock import make_entry
-from hapkg.origin import fetch
-from hapkg.recipe import Recipe, read_recipe
+from hapkg.recipe.model import Recipe, read_recipe
+from hapkg.source.fetch import fetch
+from hapkg.source.lockfile import make_entry
 from tests.unit.samples import AUTOTOOLS, write_recipe
 
 WHO = ("-c", "user.name=Test Person", "-c", "user.email=test@example.org")

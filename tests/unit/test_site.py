@@ -13,11 +13,11 @@ import pytest
 
 from hapkg.control import SourceName
 from hapkg.errors import RecipeError, SiteError
-from hapkg.recipe import read_recipe
-from hapkg.site import Site, read_site
-from hapkg.site_facts import describe_site
-from hapkg.site_package import add_site
-from hapkg.template import render_site
+from hapkg.recipe.debian_folder import render_site
+from hapkg.recipe.model import read_recipe
+from hapkg.site.files import describe_site
+from hapkg.site.model import Site, read_site
+from hapkg.site.package import add_site
 from tests.unit.samples import CHECKOUT, META, SETTINGS, TEMPLATES, format_toml, write_recipe
 from tests.unit.test_golden import PROJECT
 

@@ -17,10 +17,10 @@ import pytest
 
 from hapkg.control import read_dsc
 from hapkg.errors import SourceError
-from hapkg.origin import Tarball
-from hapkg.recipe import Recipe
-from hapkg.source import SourcePackage, lay_out, make_source_package
-from hapkg.template import DebianFolder
+from hapkg.recipe.debian_folder import DebianFolder
+from hapkg.recipe.model import Recipe
+from hapkg.source.fetch import Tarball
+from hapkg.source.package import SourcePackage, lay_out, make_source_package
 from tests.unit.samples import AUTOTOOLS, DATE, META, PATCH, make_recipe, make_recipe_from
 
 VERSION, NATIVE_VERSION = "1.2-1+ha12.1", "1.2+ha12.1"

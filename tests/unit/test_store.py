@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from hapkg.build.store import Artifact, Store, file_digest
 from hapkg.control import SourceName, Suite
 from hapkg.errors import BusyError, IntegrityError, MachineError
-from hapkg.store import Artifact, Store, file_digest
 
 KEY = "ab" * 32
 BOOKWORM = Suite("bookworm")
 HOLDER = """
 import sys, time
 from pathlib import Path
-from hapkg.store import Store
+from hapkg.build.store import Store
 with Store(root=Path(sys.argv[1])).lock():
     print("held", flush=True)
     time.sleep(60)

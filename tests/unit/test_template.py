@@ -16,14 +16,14 @@ from debian.deb822 import Deb822
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hapkg import rendering
-from hapkg.config import Settings
 from hapkg.control import BinaryName, Suite, is_line
 from hapkg.errors import RecipeError
-from hapkg.recipe import Recipe
-from hapkg.rendering import make_word
-from hapkg.source import make_source_package
-from hapkg.template import DebianFolder, render_debian
+from hapkg.recipe import rendering
+from hapkg.recipe.debian_folder import DebianFolder, render_debian
+from hapkg.recipe.model import Recipe
+from hapkg.recipe.rendering import make_word
+from hapkg.recipe.settings import Settings
+from hapkg.source.package import make_source_package
 from tests.unit.samples import (
     AUTOTOOLS,
     DIGEST,
@@ -254,7 +254,7 @@ def test_what_renders_to_nothing_is_left_out() -> None:
     ("content", "text"),
     [
         (b"a\n{% if %}\n", ", line 2: Expected an expression, got 'end of statement block'"),
-        (b"{{ recipe.sauce }}\n", ": 'hapkg.recipe.Recipe object' has no attribute 'sauce'"),
+        (b"{{ recipe.sauce }}\n", ": 'hapkg.recipe.model.Recipe object' has no attribute 'sauce'"),
         (b"{{ sauce }}\n", ": 'sauce' is undefined"),
         (b"{{ 1 + 'a' }}\n", ": TypeError: unsupported operand type(s) for +: 'int' and 'str'"),
         (b"{{ 1 // 0 }}\n", ": ZeroDivisionError: integer division or modulo by zero"),

@@ -13,7 +13,7 @@ from typing import IO
 
 import pytest
 
-from hapkg.twin import open_twin
+from hapkg.repository.page_worker import open_twin
 
 SOON = 20.0
 """Seconds."""
@@ -69,7 +69,7 @@ def test_it_has_no_file_of_its_maker_open(tmp_path: Path) -> None:
 def test_it_ends_with_its_user_and_with_its_process(tmp_path: Path) -> None:
     program = (
         "import os, sys, time\n"
-        "from hapkg.twin import open_twin\n"
+        "from hapkg.repository.page_worker import open_twin\n"
         "def wait(asked):\n"
         "    open(sys.argv[1], 'w').write(f'{os.getpid()}\\n')\n"
         "    time.sleep(600)\n"

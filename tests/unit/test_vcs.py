@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from hapkg.build.context import make_snapshot_recipe
 from hapkg.errors import FetchError, IntegrityError, RecipeError, SourceError, UsageError
-from hapkg.origin import Tarball, fetch, fetch_commit
-from hapkg.recipe import Recipe, read_recipe
-from hapkg.vcs import find_commit
-from hapkg.workshop import make_snapshot_recipe
+from hapkg.recipe.model import Recipe, read_recipe
+from hapkg.source.fetch import Tarball, fetch, fetch_commit
+from hapkg.source.vcs import find_commit
 
 RECIPE = """
 source = "ha-one"

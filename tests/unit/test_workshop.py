@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import resolve
-from hapkg.chroot import Chroot
-from hapkg.config import find_project
+from hapkg.build.context import Workshop, collect_inputs, find_relations, open_workshop, render
+from hapkg.build.plan import PLACEHOLDER, make_key
+from hapkg.build.store import Artifact, Store
+from hapkg.chroot import resolver
+from hapkg.chroot.resolver import recall
+from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, SourceName, Suite
-from hapkg.machine import read_architecture
-from hapkg.plan import PLACEHOLDER, make_key
-from hapkg.resolve import recall
-from hapkg.store import Artifact, Store
-from hapkg.template import render_debian
-from hapkg.workshop import Workshop, collect_inputs, find_relations, open_workshop, render
+from hapkg.host import read_architecture
+from hapkg.recipe.debian_folder import render_debian
+from hapkg.recipe.settings import find_project
 from tests.unit.samples import CHECKOUT
 
 BOOKWORM = Suite("bookworm")
@@ -60,7 +60,7 @@ def answer(workshop: Workshop, name: SourceName) -> Path:
     base, folder = make_base(workshop.store.root), workshop.store.root / "resolved"
     relations = find_relations(workshop, workshop.recipes[name], make_finished(workshop, name))
     folder.mkdir(parents=True)
-    asked = resolve._find_memory(base, relations, workshop.store.root)
+    asked = resolver._find_memory(base, relations, workshop.store.root)
     asked.write_text(json.dumps({"m4": "1.4"}))
     assert recall(base, relations, workshop.store.root) == {"m4": "1.4"}
     return asked

@@ -1,0 +1,274 @@
+"""One source package becomes binary packages in one clean chroot."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import re
+import shlex
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from hapkg import process
+from hapkg.build.memory import Gauge
+from hapkg.build.phases import follow
+from hapkg.chroot.base import BUILD_FOLDER, JOBS
+from hapkg.chroot.ccache import lend_cache, make_exports
+from hapkg.chroot.layer import enter_layer, provide_layer
+from hapkg.chroot.resolver import read_installed
+from hapkg.chroot.schroot import Chroot, Session
+from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, ProcessError
+from hapkg.source.package import SourcePackage
+
+TAIL_LINES = 25
+SPARE_BYTES = 1 << 20
+"""With less space than this left on its disk, a build has failed for want of it."""
+LINTIAN_NAME = "lintian.txt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildTask:
+    """One build: a source package, the chroot, and the packages of the stack it may use."""
+
+    source: str
+    package: SourcePackage
+    chroot: Chroot
+    cache: Path
+    packages: Mapping[str, str]
+    """Names and versions of what the archive gives to the build."""
+    stack_debs: tuple[Path, ...]
+    forbidden: tuple[str, ...]
+    """Patterns of package names of the distribution that must not be in the chroot."""
+    parallel: int
+    jobs: str = ""
+    """Name of the jobserver's fifo, if there is one."""
+    tests: bool = True
+    gauge: Gauge = field(default_factory=Gauge)
+    """Follows the memory that the build holds."""
+    ccache: Mapping[str, str] = field(default_factory=dict)
+    """Names and versions of what the archive gives beside that, where compilers are reached through ccache."""
+
+    @property
+    def installed(self) -> Mapping[str, str]:
+        """All that the archive gives: what the layer holds."""
+        return {**self.packages, **self.ccache}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What is known of a build that ended well, beside its packages."""
+
+    seconds: Mapping[str, float]
+    """Of each phase."""
+    libraries: Mapping[str, frozenset[str]]
+    """File names of all libraries that were installed when it ended, and the packages of each."""
+
+
+def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str], None]) -> Built:
+    """Build into the folder target, which must exist; report is told each phase.
+
+    Raises BuildError with the end of the log when the package does not build.
+    """
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    clock = _Clock(report)
+    with contextlib.ExitStack() as stack, log_path.open("ab", buffering=0) as log:
+        try:
+            clock.enter("dependencies", log)
+            session = stack.enter_context(enter_layer(task.cache, task.chroot, task.installed, task.source, log))
+            _install_dependencies(task, session, log)
+            clock.enter("unpack", log)
+            with _watch(log_path, clock, lambda: task.gauge.look(session.name)):
+                _compile(task, session, log)
+            clock.enter("collect", log)
+            _collect(session, target)
+            libraries = _list_libraries(session)
+        except ProcessError as error:
+            raise _describe_failure(task, clock.phase, log_path, error) from error
+        return Built(seconds=clock.stop(), libraries=libraries)
+
+
+def make_layer(task: BuildTask, log_path: Path) -> None:
+    """Have the layer of build dependencies ready before the build has its turn."""
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("ab", buffering=0) as log:
+        try:
+            provide_layer(task.cache, task.chroot, task.installed, log)
+        except ProcessError as error:
+            raise _describe_failure(task, "layer", log_path, error) from error
+
+
+class _Clock:
+    """Tells and times the phases of one build."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self.phase = ""
+        self._report = report
+        self._since = time.monotonic()
+        self._seconds: dict[str, float] = {}
+
+    def enter(self, phase: str, log: IO[bytes] | None = None) -> None:
+        """The phase before ends, this one begins."""
+        self._settle()
+        self.phase = phase
+        self._report(phase)
+        if log is not None:
+            log.write(f"=== {phase}\n".encode())
+
+    def stop(self) -> dict[str, float]:
+        """The last phase ends: the seconds of all."""
+        self._settle()
+        return {phase: round(seconds, 2) for phase, seconds in self._seconds.items()}
+
+    def _settle(self) -> None:
+        now = time.monotonic()
+        if self.phase:
+            self._seconds[self.phase] = self._seconds.get(self.phase, 0.0) + now - self._since
+        self._since = now
+
+
+@contextlib.contextmanager
+def _watch(log_path: Path, clock: _Clock, measure: Callable[[], None]) -> Iterator[None]:
+    """Follow the phases inside dpkg-buildpackage by what dh writes into the log, from its end on.
+
+    Once a second the build is measured.
+    """
+    ended = threading.Event()
+
+    def look(stream: IO[bytes], rest: bytes) -> bytes:
+        *lines, rest = (rest + stream.read()).split(b"\n")
+        for phase in follow([line.decode("utf-8", "replace") for line in lines], clock.phase):
+            clock.enter(phase)
+        return rest
+
+    def watch() -> None:
+        rest, measured = b"", time.monotonic()
+        with log_path.open("rb") as stream:
+            stream.seek(start)
+            while not ended.wait(0.1):
+                rest = look(stream, rest)
+                if time.monotonic() - measured >= 1:
+                    measure()
+                    measured = time.monotonic()
+            look(stream, rest)
+
+    start = log_path.stat().st_size
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def check_with_lintian(task: BuildTask, target: Path) -> None:
+    """Run lintian over the finished packages; its report is kept beside them. Raises BuildError for an error tag."""
+    changes = sorted(target.glob("*.changes"))
+    argv = ["lintian", "--no-cfg", "--fail-on", "error", "--tag-display-limit", "0", "--allow-root"]
+    with tempfile.TemporaryDirectory() as scratch:  # lintian leaves files behind in its temporary folder
+        files = [*map(str, changes), str(task.package.dsc)]
+        result = process.run([*argv, *files], check=False, environment={"TMPDIR": scratch})
+    (target / LINTIAN_NAME).write_text(result.output, "utf-8")
+    if result.status != 0:
+        errors = [line for line in result.output.splitlines() if line.startswith("E:")]
+        raise BuildError(
+            f"{task.source}: lintian finds errors",
+            details=errors or result.output.splitlines()[-TAIL_LINES:],
+            hint="mend the package, or override the tag with its reason in recipe.toml, lintian-overrides",
+        )
+
+
+def _install_dependencies(task: BuildTask, session: Session, log: IO[bytes]) -> None:
+    session.copy_in(task.package.files, BUILD_FOLDER)
+    session.install_local(task.stack_debs, log=log)
+    present = session.installed_packages()
+    intruders = sorted({name for name in present for pattern in task.forbidden if fnmatch.fnmatch(name, pattern)})
+    if intruders:
+        raise BuildError(
+            f"{task.source}: the distribution's own stack got into the build chroot: {', '.join(intruders)}",
+            details=["a build that sees both stacks may link against the wrong one"],
+            hint="find the build dependency that pulls it in and replace it",
+        )
+    stack = {deb.name.split("_")[0] for deb in task.stack_debs}
+    expected = {**read_installed(task.chroot), **task.installed}
+    found = {name: version for name, version in present.items() if name not in stack}
+    if found != expected:
+        names = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        raise BuildError(
+            f"{task.source}: the build chroot does not hold what its key says: {', '.join(names[:5])}",
+            details=[f"{name}: {found.get(name, 'absent')}, not {expected.get(name, 'absent')}" for name in names],
+            hint=f"run: hapkg chroot update --suite {task.chroot.suite}",
+        )
+
+
+def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
+    tree = f"{BUILD_FOLDER}/{task.source}"  # a fixed path: some sources write it into what they build
+    jobs = f"export HAPKG_JOBS={JOBS}/{task.jobs}" if task.jobs else ""
+    options = f"parallel={task.parallel}" + ("" if task.tests else " nocheck")
+    script = f"""set -e
+        cd {BUILD_FOLDER}
+        dpkg-source --no-check --extract {shlex.quote(task.package.dsc.name)} {shlex.quote(tree)}
+        cd {shlex.quote(tree)}
+        export DEB_BUILD_OPTIONS='{options}'
+        {jobs}
+        {make_exports(task.chroot, task.packages) if task.ccache else ""}
+        dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary --no-pre-clean"""
+    cache = lend_cache(session, task.cache, task.chroot.suite, task.source, log)
+    with cache if task.ccache else contextlib.nullcontext():
+        session.run(["sh", "-c", script], log=log)
+
+
+def _collect(session: Session, target: Path) -> None:
+    listing = session.run(["sh", "-c", f"cd {BUILD_FOLDER} && ls -1 *.deb *.changes *.buildinfo"]).output.split()
+    session.copy_out(listing, BUILD_FOLDER, target)
+
+
+def _list_libraries(session: Session) -> dict[str, frozenset[str]]:
+    """dpkg's own list, the stack's packages included: lines such as "libc6:amd64: /lib/x86_64-linux-gnu/libc.so.6"."""
+    owners: dict[str, set[str]] = {}
+    for line in session.run(["dpkg-query", "--search", "*.so*"]).output.splitlines():
+        packages, _, path = line.partition(": ")
+        name = path.rpartition("/")[2]
+        if re.search(r"\.so(\.|$)", name) and not packages.startswith("diversion by "):
+            owners.setdefault(name, set()).update(word.partition(":")[0] for word in packages.split(", "))
+    return {name: frozenset(found) for name, found in owners.items()}
+
+
+def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: ProcessError) -> HapkgError:
+    tail = [line for line in log_path.read_text("utf-8", "replace").splitlines() if line.strip()][-TAIL_LINES:]
+    text = "\n".join((*tail, *error.details))
+    details = (*tail, f"log: {log_path}", f"again: hapkg build {task.source} --suite {task.chroot.suite}")
+    full = any(sign in text for sign in ("No space left on device", "enough free space"))
+    if full or shutil.disk_usage(log_path.parent).free < SPARE_BYTES:  # a log on a full disk does not say so
+        return MachineError(f"{task.source}: the disk is full", details=details, hint="free some space: hapkg clean")
+    if "unrecognized options:" in text:
+        return BuildError(
+            f"{task.source}: configure does not know a switch of the recipe",
+            details=details,
+            hint="remove the switch from recipe.toml, configure; upstream has dropped or renamed it",
+        )
+    if phase in ("layer", "dependencies") and "Failed to fetch" in text:
+        return FetchError(
+            f"{task.source}: the archive does not deliver a build dependency",
+            details=details,
+            hint="check the network; if the archive has other versions now: hapkg chroot update",
+        )
+    if phase in ("layer", "dependencies"):
+        return BuildError(
+            f"{task.source}: a build dependency cannot be installed",
+            details=details,
+            hint="check build-depends in recipe.toml against the suite",
+        )
+    if phase == "collect":
+        return BuildError(f"{task.source}: {error.brief}", details=(*error.details, *details))
+    return BuildError(
+        f"{task.source} fails in phase {phase}{error.brief.partition(' failed')[2]}",
+        details=details,
+        hint="the first error is further up in the log",
+    )

@@ -1,0 +1,55 @@
+"""Removing what is not needed any more from the state folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from hapkg.build.store import Store
+from hapkg.chroot import schroot
+from hapkg.chroot.layer import list_layers, put_aside, sweep
+from hapkg.control import SourceName
+
+_ALL = ("failed", "sources", "archives", "logs", "resolved", "runs", "ccache", "templates", "settled")
+
+
+def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int:
+    """Remove what is not needed any more; returns the bytes freed. The caller holds the store's lock.
+
+    Without names: all builds but the newest of each source and suite, failed builds and scratch, and with everything
+    also the newest builds, layers, what apt answered, downloaded sources and packages, what ccache kept, logs, and
+    records of runs. With names: every build of these sources.
+    """
+    before = _measure(store.root)
+    store.reclaim()
+    schroot.reclaim(store.root)
+    builds = store.list_builds()
+    newest = {(artifact.suite, artifact.source): artifact for artifact in builds}
+    kept = set() if everything else {artifact.key for artifact in newest.values()}
+    for artifact in builds:
+        if artifact.source in names if names else artifact.key not in kept:
+            store.remove_build(artifact)
+    if not names:
+        for folder in _ALL if everything else ("failed",):
+            shutil.rmtree(store.root / folder, ignore_errors=True)
+        for layer in list_layers(store.root) if everything else ():
+            put_aside(store.root, layer.key)
+        sweep(store.root)
+        for chroot in schroot.list_chroots(store.root):
+            schroot.make_folders(store.root, chroot.suite)
+    return max(0, before - _measure(store.root))
+
+
+def _measure(folder: Path) -> int:
+    """Bytes below the state folder, base chroots left out: they are never cleaned."""
+    total = 0
+    for parent, folders, files in os.walk(folder):
+        if Path(parent) == folder and "chroots" in folders:
+            folders.remove("chroots")
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                total += (Path(parent) / name).lstat().st_size
+    return total

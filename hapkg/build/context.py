@@ -1,0 +1,342 @@
+"""Everything a run works with, and what it decides before it does anything: the plan.
+
+Reads the store, the recipes and the published repository; changes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hapkg.apt import Mirror, find_mirror
+from hapkg.build.kernel_packages import add_packages
+from hapkg.build.plan import PLACEHOLDER, Action, Release, Step, decide, defer, find_visible, make_inputs
+from hapkg.build.plan_cache import recall as recall_plan
+from hapkg.build.store import TARBALLS, Artifact, Store
+from hapkg.chroot import schroot
+from hapkg.chroot.resolver import choose_relations, read_relations, recall, resolve
+from hapkg.chroot.schroot import Chroot
+from hapkg.control import BinaryName, SourceName, Suite
+from hapkg.errors import BuildError, RepositoryError
+from hapkg.host import count_cores, read_architecture
+from hapkg.recipe.debian_folder import DebianFolder, render_debian
+from hapkg.recipe.graph import Graph, make_graph
+from hapkg.recipe.model import Recipe, Style, read_recipes
+from hapkg.recipe.settings import Project
+from hapkg.repository.snapshots import read_held
+from hapkg.source.lockfile import Lock, check_recipe, read_lock
+from hapkg.version import make_snapshot
+
+if TYPE_CHECKING:  # at work they are needed by few commands, and they take time
+    from hapkg.repository.publishing import Upload
+    from hapkg.source.fetch import Tarball
+    from hapkg.source.vcs import Commit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """Everything a run works with."""
+
+    project: Project
+    store: Store
+    recipes: Mapping[SourceName, Recipe]
+    graph: Graph
+    suite: Suite
+    archive: str | None = None
+    """The Debian archive that was named; see mirror."""
+    published: Mapping[SourceName, tuple[Release, ...]] = field(default_factory=dict)
+    """Versions a repository already holds: rebuild numbers go on above them."""
+    parallel: int = 1
+    """What make may run at once inside one build."""
+    lintian: bool = True
+    tests: bool = True
+    """Whether upstream's tests run."""
+    ccache: bool = False
+    """Whether compilers are reached through ccache."""
+    lock: Lock | None = None
+    """What the suite's sources must be, when that is locked."""
+    snapshots: Mapping[SourceName, Tarball] = field(default_factory=dict)
+    """Sources that are built from a commit of upstream's repository; recipes holds their recipe for that commit."""
+
+    @functools.cached_property
+    def mirror(self) -> Mirror | None:
+        """The archive to use: the named one or the host's, which is looked for when it is needed."""
+        return find_mirror(self.archive)
+
+
+def open_workshop(
+    project: Project, store: Store, suite: str | None, mirror: str | None, site: Path | None = None
+) -> Workshop:
+    """Read recipes, graph and published versions. suite, mirror and site are what the command line says."""
+    chosen = project.pick_suite(suite)
+    recipes = add_packages(read_recipes(project), project.settings, chosen, store.root, read_architecture())
+    if file := find_site(project, site):
+        from hapkg.site.model import read_site  # noqa: PLC0415 - most projects have none
+        from hapkg.site.package import add_site  # noqa: PLC0415
+
+        recipes = add_site(recipes, project, read_site(file))
+    published = read_held(project.repository, chosen)
+    return Workshop(
+        project=project,
+        store=store,
+        recipes=recipes,
+        graph=make_graph(recipes, package_prefix=project.settings.package_prefix),
+        suite=chosen,
+        archive=mirror,
+        published={
+            name: tuple(Release(source=name, version=release.version, key=release.key) for release in releases)
+            for name, releases in published.items()
+        },
+        parallel=count_cores(),
+        lock=read_lock(project.root, chosen),
+    )
+
+
+def find_site(project: Project, named: Path | None) -> Path | None:
+    """The site file: the named one, or site.toml of the checkout, if there is one."""
+    default = project.site_file
+    return named or (default if default.exists() else None)
+
+
+def take_snapshots(workshop: Workshop, names: Sequence[SourceName], kind: str, ref: str | None) -> Workshop:
+    """The same workshop with these sources taken from upstream's own repository. The caller holds the store's lock."""
+    from hapkg.source.fetch import fetch_commit  # noqa: PLC0415
+    from hapkg.source.vcs import find_commit  # noqa: PLC0415
+
+    recipes = dict(workshop.recipes)
+    tarballs: dict[SourceName, Tarball] = {}
+    for name in names:
+        commit = find_commit(recipes[name], kind, ref, workshop.store.root)
+        recipes[name] = make_snapshot_recipe(recipes[name], commit, ref)
+        tarballs[name] = fetch_commit(recipes[name], commit, workshop.store.root)
+    return replace(workshop, recipes=recipes, snapshots=tarballs)
+
+
+def make_snapshot_recipe(recipe: Recipe, commit: Commit, ref: str | None) -> Recipe:
+    """The recipe of a commit: a snapshot version, the commit's date, the commit itself as its upstream."""
+    home = {"git": None, "hg": None, commit.kind: commit.url}
+    upstream = recipe.upstream and recipe.upstream.model_copy(
+        update={**home, "tag": ref or recipe.upstream.tag, "commit": commit.id}
+    )
+    version = make_snapshot(recipe.version, f"{commit.date:%Y%m%d%H%M%S}", commit.id)
+    return recipe.model_copy(update={"version": version, "date": commit.date, "upstream": upstream, "origins": ()})
+
+
+def make_plan(workshop: Workshop, targets: Sequence[SourceName], *, hasty: bool = False) -> tuple[Step, ...]:
+    """The steps for the targets and all they need, in build order. Reads the store, changes nothing.
+
+    A hasty plan leaves open what apt was not asked before.
+    """
+    base = schroot.find_chroot(workshop.store.root, workshop.suite)
+    builds = sort_builds(workshop.store.list_builds(), workshop.suite)
+    finished: dict[SourceName, Artifact] = {}
+    steps: list[Step] = []
+    for name in workshop.graph.closure(targets):
+        recipe = workshop.recipes[name]
+        waiting = [need for need in workshop.graph.needs[name] if need not in finished]
+        if waiting:
+            step = _defer(workshop, recipe, waiting, base, builds.get(name, ()))
+        else:
+            step = _try_step(workshop, recipe, base, builds.get(name, ()), finished, hasty=hasty)
+            if base is None:
+                step = replace(step, reason=f"no base chroot of {workshop.suite} yet")
+        if step.artifact is not None:
+            finished[name] = step.artifact
+        steps.append(step)
+    return tuple(steps)
+
+
+def sort_builds(builds: Iterable[Artifact], suite: Suite) -> Mapping[SourceName, Sequence[Artifact]]:
+    """The builds of a suite by source, in their order."""
+    found: dict[SourceName, list[Artifact]] = defaultdict(list)
+    for build in builds:
+        if build.suite == suite:
+            found[build.source].append(build)
+    return found
+
+
+def _try_step(
+    workshop: Workshop,
+    recipe: Recipe,
+    base: Chroot | None,
+    builds: Sequence[Artifact],
+    finished: Mapping[SourceName, Artifact],
+    *,
+    hasty: bool,
+) -> Step:
+    """The step of a source; one whose dependencies the archive lacks will fail when it is built."""
+    try:
+        debian = render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, finished)
+        relations = find_relations(workshop, recipe, finished, debian)
+        if hasty and base and recall(base, relations, workshop.store.root) is None:
+            reason = "its build dependencies are not resolved yet"
+            return Step(source=recipe.name, action=Action.MAYBE, reason=reason, version=None, key=None)
+        return decide_step(workshop, recipe, base, builds, finished, debian)
+    except BuildError as error:
+        return Step(source=recipe.name, action=Action.BUILD, reason=error.brief, version=None, key=None)
+
+
+def _defer(
+    workshop: Workshop,
+    recipe: Recipe,
+    waiting: Sequence[SourceName],
+    base: Chroot | None,
+    own: Sequence[Artifact],
+) -> Step:
+    """The step of a source that waits. One that pins versions is built whenever one of its sources is."""
+    known: dict[str, object] | None = None
+    if base is not None and own and not any(package.stack for package in recipe.packages):
+        debian = render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, {})
+        known = make_inputs(
+            recipe,
+            debian,
+            suite=workshop.suite,
+            architecture=read_architecture(),
+            chroot_digest=base.digest,
+            depends={},
+            stack={},
+            tests=workshop.tests,
+        )
+        del known["depends"], known["stack"]
+    return defer(recipe, waiting, own[-1] if own else None, known)
+
+
+def collect_uploads(workshop: Workshop) -> tuple[Upload, ...]:
+    """What the recipes give as they stand now, verified, as uploads for a repository.
+
+    Raises RepositoryError when any of it is not built: a part of a stack would not install.
+    """
+    from hapkg.repository.publishing import Upload  # noqa: PLC0415
+
+    steps = _recall_plan(workshop) or make_plan(workshop, list(workshop.recipes))
+    missing = [f"{step.source}: {step.reason}" for step in steps if step.artifact is None]
+    if missing:
+        raise RepositoryError(
+            f"{len(missing)} of {len(steps)} sources are not built for {workshop.suite} as their recipes stand now",
+            details=missing,
+            hint=f"run: hapkg build-all --suite {workshop.suite}",
+        )
+    artifacts = [step.artifact for step in steps if step.artifact is not None]
+    for artifact in artifacts:
+        workshop.store.verify(artifact)
+    return tuple(
+        Upload(suite=artifact.suite, source=artifact.source, files=artifact.paths(".deb", ".dsc", *TARBALLS))
+        for artifact in artifacts
+    )
+
+
+def _recall_plan(workshop: Workshop) -> tuple[Step, ...]:
+    """The plan for all recipes as they are, if a run left it; else ()."""
+    if not workshop.tests or workshop.snapshots or any(recipe.site for recipe in workshop.recipes.values()):
+        return ()
+    asked = [workshop.suite, *([None] if workshop.suite == workshop.project.settings.suite else [])]
+    plans = (recall_plan(workshop.store, workshop.project.root, suite) for suite in asked)
+    return next(filter(None, plans), ())
+
+
+def check_pins(workshop: Workshop, recipe: Recipe) -> None:
+    """Refuse a recipe that asks for something else than the suite's lock says, also where a build of it is reused.
+
+    A snapshot was asked for by name: it is never locked.
+    """
+    if workshop.lock is not None and not recipe.native and recipe.name not in workshop.snapshots:
+        check_recipe(workshop.lock, recipe)
+
+
+def decide_step(
+    workshop: Workshop,
+    recipe: Recipe,
+    base: Chroot | None,
+    builds: Sequence[Artifact],
+    finished: Mapping[SourceName, Artifact],
+    debian: DebianFolder | None = None,
+) -> Step:
+    """The step of a source whose needs are all finished. Raises BuildError when the archive lacks a dependency.
+
+    Where tests are left out, a build that passed them is as good. debian is what render() gave with placeholders.
+    """
+    inputs = collect_inputs(workshop, recipe, base, finished, debian)
+    published = workshop.published.get(recipe.name, ())
+    step = decide(recipe, inputs, suite=workshop.suite, builds=builds, published=published)
+    if step.action is Action.BUILD and "tests" in inputs:
+        tested_inputs = {name: value for name, value in inputs.items() if name != "tests"}
+        tested = decide(recipe, tested_inputs, suite=workshop.suite, builds=builds, published=published)
+        return tested if tested.action is Action.REUSE else step
+    return step
+
+
+def collect_inputs(
+    workshop: Workshop,
+    recipe: Recipe,
+    base: Chroot | None,
+    finished: Mapping[SourceName, Artifact],
+    debian: DebianFolder | None = None,
+) -> dict[str, object]:
+    """All that decides what a build of this recipe gives."""
+    debian = debian or render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, finished)
+    visible = find_stack(workshop, recipe, finished)
+    relations = find_relations(workshop, recipe, finished, debian)
+    return make_inputs(
+        recipe,
+        debian,
+        suite=workshop.suite,
+        architecture=read_architecture(),
+        chroot_digest=base.digest if base else "none yet",
+        depends=resolve(base, relations, workshop.store.root, source=recipe.source) if base else {},
+        stack={name: package["digest"] for name, package in visible.items()},
+        tests=workshop.tests,
+    )
+
+
+def find_relations(
+    workshop: Workshop,
+    recipe: Recipe,
+    finished: Mapping[SourceName, Artifact],
+    debian: DebianFolder | None = None,
+) -> tuple[str, ...]:
+    """What the archive must give to a build: its own build dependencies, and what the stack's packages need."""
+    debian = debian or render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, finished)
+    visible = find_stack(workshop, recipe, finished)
+    fields = [*read_relations(debian.files["control"].decode()), *(package["depends"] for package in visible.values())]
+    return choose_relations(fields, workshop.graph.providers)
+
+
+def find_stack(
+    workshop: Workshop, recipe: Recipe, finished: Mapping[SourceName, Artifact]
+) -> dict[BinaryName, Mapping[str, str]]:
+    """The packages of the stack that a build sees, and what each is to it. A meta-package only names versions."""
+    if recipe.style is Style.META:
+        return {}
+    offered = {
+        BinaryName(name): package
+        for need in workshop.graph.needs[recipe.name]
+        for name, package in finished[need].packages.items()
+        if name in workshop.graph.providers
+    }
+    return {name: offered[name] for name in find_visible(recipe.needs, offered)}
+
+
+def render(
+    workshop: Workshop, recipe: Recipe, version: str, key: str, finished: Mapping[SourceName, Artifact]
+) -> DebianFolder:
+    """The debian/ folder of a recipe, of which only the sources it needs are known."""
+    versions: dict[BinaryName, str] = {
+        package.name: finished[need].version
+        for need in workshop.graph.needs[recipe.name]
+        if need in finished
+        for package in workshop.recipes[need].packages
+    }
+    return render_debian(
+        recipe,
+        workshop.project.settings,
+        workshop.project.templates,
+        suite=workshop.suite,
+        version=version,
+        key=key,
+        versions=versions,
+        compiled=workshop.store.templates,
+    )

@@ -1,0 +1,48 @@
+"""What a run tells while it works: a source entered a phase, a source ended. pipeline yields them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from hapkg.build.store import Artifact
+from hapkg.control import SourceName
+from hapkg.errors import HapkgError
+
+
+class Ending(StrEnum):
+    """How a source of a run ended."""
+
+    BUILT = "built"
+    REUSED = "reused"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One source at the end of a run."""
+
+    source: SourceName
+    ending: Ending
+    version: str | None
+    reason: str
+    seconds: float
+    log: Path | None = None
+    artifact: Artifact | None = None
+    error: HapkgError | None = None
+    fault: str | None = None
+    """Whose a failure is: recipe, machine or network."""
+    at: float = 0.0
+    """When, on the monotonic clock."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A source, or the base chroot, entered a phase."""
+
+    source: str
+    phase: str
+    at: float = 0.0
+    """When, on the monotonic clock."""

@@ -1,0 +1,163 @@
+"""Kernel modules: a package for each kernel that the configuration names. docs/kernel-modules.md tells how it is used.
+
+A recipe of style kernel-module gives the source that module-assistant builds from. For every kernel it gets a companion
+here, a recipe of style kernel-package whose build calls module-assistant. A companion is a source like any other from
+then on: planned, keyed, built in a clean chroot, kept and published by the same code.
+
+Which kernels a suite has is read from the index of its base chroot, which is also the one that builds install from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hapkg import process
+from hapkg.chroot.schroot import Chroot, find_chroot
+from hapkg.control import SourceName, Suite
+from hapkg.errors import ConfigError, did_you_mean
+from hapkg.recipe.model import Package, Recipe, Style
+from hapkg.recipe.settings import DEFAULT_KERNEL, Settings
+
+HEADERS = "linux-headers-"
+_SOURCE = "linux-source"
+_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+.*(?<!-common)(?<!-common-rt)\Z")
+_HIGHEST_FIRST = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernels:
+    """The kernels of a suite, by what its archive can build modules for."""
+
+    default: str
+    """The one that the suite's own linux-headers-ARCHITECTURE is for."""
+    series: str
+    """Of the suite's linux-source: 6.1."""
+    available: tuple[str, ...]
+    """Those that have headers, of any series, the newest first."""
+
+
+def read_kernels(base: Chroot, architecture: str) -> Kernels:
+    """What the apt index inside a base chroot knows of kernels. apt keeps its digest of the index beside the chroot."""
+    root, cache = base.folder / "root", base.folder / "apt"
+    with contextlib.suppress(OSError):  # without the folder apt only takes longer
+        cache.mkdir(exist_ok=True)
+    settings = {
+        "Dir::State::Lists": f"{root}/var/lib/apt/lists",
+        "Dir::State::Status": f"{root}/var/lib/dpkg/status",
+        "Dir::Etc::SourceList": f"{root}/etc/apt/sources.list",
+        "Dir::Etc::SourceParts": f"{root}/etc/apt/sources.list.d",
+        "Dir::Etc::Preferences": "/dev/null",
+        "Dir::Etc::PreferencesParts": "/dev/null",
+        "Dir::Cache::PkgCache": f"{cache}/pkgcache.bin",
+        "Dir::Cache::SrcPkgCache": "",
+    }
+    options = [argument for name, value in settings.items() for argument in ("-o", f"{name}={value}")]
+    argv = ["apt-cache", *options, "depends", "--important", f"{HEADERS}{architecture}", _SOURCE]
+    depends = process.run(argv, check=False).output
+    names = process.run(["apt-cache", *options, "pkgnames", HEADERS], check=False).output
+    return parse_kernels(depends, names)
+
+
+def parse_kernels(depends: str, names: str) -> Kernels:
+    """Kernels from what `apt-cache depends` and `apt-cache pkgnames` print."""
+    default = re.search(rf"^  Depends: {HEADERS}([0-9]\S*)$", depends, re.MULTILINE)
+    series = re.search(rf"^  Depends: {_SOURCE}-([0-9.]+)$", depends, re.MULTILINE)
+    found = {name.removeprefix(HEADERS) for name in names.split()}
+    return Kernels(
+        default=default[1] if default else "",
+        series=series[1] if series else "",
+        available=tuple(sorted(filter(_VERSION.match, found), key=_rank)),
+    )
+
+
+def needs_chroot(settings: Settings, suite: Suite, cache: Path) -> bool:
+    """Whether the base chroot must be made before a build can be planned: the suite's kernels are read from it."""
+    return bool(settings.kernels.get(suite)) and find_chroot(cache, suite) is None
+
+
+def add_packages(
+    recipes: Mapping[SourceName, Recipe], settings: Settings, suite: Suite, cache: Path, architecture: str
+) -> dict[SourceName, Recipe]:
+    """The recipes and, for each kernel of the suite, the companions of those that are kernel modules.
+
+    Without a base chroot the default kernel is not known yet, and has none.
+    """
+    modules = [recipe for recipe in recipes.values() if recipe.style is Style.KERNEL_MODULE]
+    named = settings.kernels.get(suite, ()) if modules else ()
+    kernels = [kernel for kernel in named if kernel != DEFAULT_KERNEL]
+    base = find_chroot(cache, suite) if DEFAULT_KERNEL in named else None
+    if base is not None:
+        default = read_kernels(base, architecture).default
+        kernels = list(dict.fromkeys((*kernels, default or DEFAULT_KERNEL)))
+    made = [make_package(recipe, kernel, settings.package_prefix) for recipe in modules for kernel in kernels]
+    return {**recipes, **{recipe.name: recipe for recipe in made}}
+
+
+def make_package(recipe: Recipe, kernel: str, package_prefix: str) -> Recipe:
+    """The companion of a kernel module's recipe for one kernel."""
+    if recipe.module is None:
+        raise AssertionError("a recipe of style kernel-module has its module")
+    name = f"{package_prefix}{recipe.module.name}-modules-{kernel}"
+    package = Package.model_construct(
+        package=name,
+        synopsis=f"{recipe.module.synopsis} for Linux {kernel}",
+        description=recipe.module.description,
+        outside_prefix=(f"lib/modules/{kernel}/updates/{recipe.module.name}.ko",),
+    )
+    update = {
+        "source": name,
+        "style": Style.KERNEL_PACKAGE,
+        "kernel": kernel,
+        "build_depends": ("module-assistant", f"{HEADERS}{kernel}", recipe.packages[0].package),
+        "lintian_overrides": (),
+        "packages": (package,),
+    }
+    return recipe.model_copy(update=update)
+
+
+def check_kernels(recipes: Iterable[Recipe], suite: Suite, cache: Path, architecture: str) -> None:
+    """Refuse companions that cannot be built. Raises ConfigError naming kernel, key and what there is instead."""
+    wanted = sorted({recipe.kernel for recipe in recipes if recipe.style is Style.KERNEL_PACKAGE})
+    base = find_chroot(cache, suite) if wanted else None
+    if base is not None:
+        kernels = read_kernels(base, architecture)
+        for kernel in wanted:
+            check_kernel(kernel, kernels, suite)
+
+
+def check_kernel(kernel: str, kernels: Kernels, suite: Suite) -> None:
+    """Refuse a kernel without headers, or of another series than the source of the modules."""
+    usable = [name for name in kernels.available if _is_of(name, kernels.series)]
+    if kernel in usable:
+        return
+    key = f"pyproject.toml, [tool.hapkg.kernels] {suite}"
+    details = (f"kernels with headers in {suite}: {_shorten(usable)}", f"default: {kernels.default or 'none'}")
+    hint = f'name one of these, or "{DEFAULT_KERNEL}" to follow the suite; hapkg chroot update reads them anew'
+    if kernel in kernels.available:
+        raise ConfigError(
+            f"{key}: kernel {kernel} is not of the series {kernels.series}, which {_SOURCE} of {suite} is of",
+            details=details,
+            hint=hint,
+        )
+    if guess := did_you_mean(kernel, usable):
+        hint = f"{guess} Or {hint}"
+    raise ConfigError(f"{key}: kernel {kernel} has no {HEADERS}{kernel} in {suite}", details=details, hint=hint)
+
+
+def _is_of(kernel: str, series: str) -> bool:
+    return kernel.startswith(f"{series}.")
+
+
+def _shorten(kernels: Sequence[str]) -> str:
+    more = len(kernels) - _HIGHEST_FIRST
+    shown = ", ".join(kernels[:_HIGHEST_FIRST]) or "none"
+    return f"{shown} and {more} older" if more > 0 else shown
+
+
+def _rank(kernel: str) -> tuple[tuple[int, ...], str]:
+    """The newest first: by all numbers in the name, then by the name."""
+    return tuple(-int(number) for number in re.findall(r"[0-9]+", kernel)), kernel

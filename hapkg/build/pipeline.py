@@ -1,0 +1,116 @@
+"""Running a plan: what it reuses is reused; engine.py builds the rest.
+
+Nothing here prints: it yields events, and the caller shows them. What only builds need is imported when there is one: a
+run that finds nothing to do takes less time than importing that.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hapkg.apt import Mirror
+from hapkg.build.context import Workshop, check_pins
+from hapkg.build.events import Outcome, Progress
+from hapkg.build.plan import Action, Step
+from hapkg.build.plan_cache import reuse
+from hapkg.build.store import Store
+from hapkg.chroot import schroot
+from hapkg.chroot.schroot import Chroot
+from hapkg.control import SourceName, Suite
+from hapkg.errors import HapkgError, IntegrityError, Interrupted
+from hapkg.source.lockfile import make_entry, write_lock
+
+
+def run(
+    workshop: Workshop,
+    targets: Sequence[SourceName],
+    *,
+    jobs: int,
+    keep_going: bool,
+    plan: Sequence[Step] = (),
+    retry: bool = False,
+) -> Iterator[Progress | Outcome]:
+    """Build the targets and all they need, at most jobs at a time. The caller holds the store's lock.
+
+    plan is what was decided under the same lock: what it reuses is reused, what it will build begins early. retry
+    builds what failed before with the same inputs. Every source of the plan ends in exactly one Outcome. Closing the
+    iterator ends running builds and their sessions.
+    """
+    workshop.store.reclaim()
+    schroot.reclaim(workshop.store.root)
+    if is_settled(workshop, plan):
+        yield from (reuse(workshop.store, step) for step in plan)
+        return
+    from hapkg.build.records import CREATE  # noqa: PLC0415
+    from hapkg.build.scheduler import work  # noqa: PLC0415
+    from hapkg.chroot import layer  # noqa: PLC0415
+
+    layer.sweep(workshop.store.root)
+    base = schroot.find_chroot(workshop.store.root, workshop.suite)
+    if base is None:
+        yield Progress(source=f"chroot {workshop.suite}", phase=CREATE, at=time.monotonic())
+        base = create_chroot(workshop.store, workshop.suite, workshop.mirror)
+        yield Progress(source=f"chroot {workshop.suite}", phase="ready", at=time.monotonic())
+    schroot.make_folders(workshop.store.root, workshop.suite)
+    early = [step.source for step in plan if step.action is Action.BUILD]
+    yield from work(workshop, targets, early, base, jobs=jobs, keep_going=keep_going, retry=retry)
+    layer.prune_layers(workshop.store.root)
+    layer.sweep(workshop.store.root)
+
+
+def is_settled(workshop: Workshop, plan: Sequence[Step]) -> bool:
+    """Whether every source of a plan is reused, and is what the suite's lock says."""
+    if not plan or any(step.action is not Action.REUSE for step in plan):
+        return False
+    try:
+        for step in plan:
+            check_pins(workshop, workshop.recipes[step.source])
+    except IntegrityError:
+        return False
+    return True
+
+
+def create_chroot(store: Store, suite: Suite, mirror: Mirror | None) -> Chroot:
+    """Make the base chroot of a suite, with its log in the state folder. The caller holds the store's lock."""
+    log = store.root / "logs" / f"chroot-{suite}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        try:
+            return schroot.create_chroot(store.root, suite, mirror, log=file)
+        except HapkgError as error:
+            if isinstance(error, Interrupted):
+                raise
+            tail = log.read_text("utf-8", "replace").splitlines()[-12:]
+            error.brief = f"the base chroot of {suite} cannot be made: {error.brief}"
+            error.details = (*tail, f"log: {log}")
+            error.hint = error.hint or "check the network and --mirror; hapkg doctor checks the rest"
+            raise
+
+
+def make_lock(workshop: Workshop, names: Sequence[SourceName]) -> Path:
+    """Fetch and unpack the named sources and write what they are into the suite's lock; other entries stay.
+
+    Entries of sources that have no recipe any more are dropped. The caller holds the store's lock.
+    """
+    from hapkg.source.fetch import fetch, fetch_patch  # noqa: PLC0415
+    from hapkg.source.package import unpack  # noqa: PLC0415
+
+    workshop.store.reclaim()
+    old = workshop.lock.sources if workshop.lock else {}
+    entries = {name: entry for name, entry in old.items() if name in workshop.recipes}
+    for name in names:
+        recipe = workshop.recipes[name]
+        if recipe.native:
+            continue
+        tarball = fetch(recipe, workshop.store.root, workshop.mirror)
+        for patch in recipe.remote_patches:
+            fetch_patch(recipe, patch, workshop.store.root, workshop.mirror)
+        tree = workshop.store.work / name
+        tree.mkdir()
+        unpack(recipe, tarball.path, tree)
+        entries[name] = make_entry(recipe, tarball, tree)
+        shutil.rmtree(tree)
+    return write_lock(workshop.project.root, workshop.suite, entries)

@@ -1,0 +1,77 @@
+"""Which of several sources goes first: the one with the longest way behind it; and whether there is memory for it.
+
+Both go by what earlier runs measured. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hapkg.build.records import Record
+from hapkg.build.store import Artifact
+from hapkg.control import SourceName, Suite
+from hapkg.recipe.graph import Graph
+
+UNKNOWN_SECONDS = 60.0
+"""What a source that was never built is taken to need."""
+UNKNOWN_BYTES = 512 << 20
+"""And the memory that it is taken to hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What the last build of a source took."""
+
+    seconds: float = UNKNOWN_SECONDS
+    memory: int = UNKNOWN_BYTES
+
+
+def find_measured(suite: Suite, builds: Sequence[Artifact], records: Sequence[Record]) -> dict[SourceName, Measured]:
+    """What sources took when they were built last, both oldest first: builds of the store, or records of runs where
+    the build is gone."""
+    found: dict[SourceName, Measured] = {}
+    for record in records:
+        for times in record.sources if record.suite == suite else ():
+            if times.ending == "built":
+                seconds = sum(times.sum(waiting=False).values())
+                found[SourceName(times.source)] = Measured(seconds=seconds, memory=times.memory or UNKNOWN_BYTES)
+    for build in builds:
+        if build.suite == suite:
+            seconds = sum(build.seconds.values())
+            found[build.source] = Measured(seconds=seconds, memory=build.memory or UNKNOWN_BYTES)
+    return found
+
+
+def measure_paths(
+    graph: Graph, names: Iterable[SourceName], seconds: Mapping[SourceName, float]
+) -> dict[SourceName, float]:
+    """For each source, the seconds from its start to the end of the longest chain of sources that wait for it."""
+    wanted = set(names)
+    rest: dict[SourceName, float] = dict.fromkeys(wanted, 0.0)
+    for name in reversed(graph.order):  # whoever needs a source comes after it
+        if name in wanted:
+            rest[name] += seconds.get(name, UNKNOWN_SECONDS)
+            for need in graph.needs[name]:
+                if need in wanted:
+                    rest[need] = max(rest[need], rest[name])
+    return rest
+
+
+def find_longest(graph: Graph, rest: Mapping[SourceName, float]) -> tuple[SourceName, ...]:
+    """The longest chain of sources that wait for each other, by measure_paths(): no run ends before it."""
+    chain: list[SourceName] = []
+    waiting = list(rest)
+    while waiting:
+        chain.append(min(waiting, key=lambda name: (-rest[name], name)))
+        waiting = [name for name in rest if chain[-1] in graph.needs[name]]
+    return tuple(chain)
+
+
+def fits(peak: int, available: int, running: Sequence[tuple[int, int]]) -> bool:
+    """Whether a build with this peak of memory may start beside those that run, each given as (peak, held now).
+
+    What a running build will still take is not there for another. Alone, every build may start: waiting would not help.
+    """
+    promised = sum(max(0, expected - held) for expected, held in running)
+    return not running or peak <= available - promised

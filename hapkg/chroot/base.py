@@ -1,0 +1,109 @@
+"""What is in a base chroot, and how mmdebstrap makes one. chroot.py knows where it lies and how it is entered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import IO
+
+from hapkg import process
+from hapkg.apt import Mirror, read_apt_options
+from hapkg.control import Suite
+
+BUILD_USER = "hapkg"
+BUILD_UID = 2952
+"""Fixed, so that a number that leaks into a package is the same everywhere."""
+BUILD_FOLDER = "/build"
+ARCHIVES = "/srv/hapkg/archives"
+JOBS = "/srv/hapkg/jobs"
+"""Where a build finds the fifos of the jobserver."""
+ENTER = "/usr/libexec/hapkg-enter"
+"""What runs a command in a session: data/hapkg-enter."""
+_MAKE = "/usr/bin/make"
+_DEBIAN_MAKE = "/usr/libexec/hapkg/make"
+# What an ordinary user starts through sudo can neither be signalled by him nor asks the kernel to die with its parent.
+# So it dies as soon as the process $0, which is the user's own, has died.
+_WATCHED = """perl -e 'my ($holder, $watched) = @ARGV;
+    select undef, undef, undef, 0.2 while kill(0, $holder) && getppid == $watched;
+    kill KILL => $watched if getppid == $watched' "$0" $$ </dev/null >/dev/null 2>&1 &
+exec "$@"
+"""
+_BASE_FILES = {
+    "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAPT::Sandbox::User "root";\n'
+    'Acquire::Languages "none";\nAcquire::Retries "3";\nAPT::Get::Assume-Yes "true";\n',
+    "/etc/dpkg/dpkg.cfg.d/50hapkg": "force-unsafe-io\n",  # sessions are thrown away: nothing to keep safe
+}
+_ANSWERS = "man-db man-db/auto-update boolean false"
+"""To debconf: nobody looks for a manual by its words in a chroot that is thrown away."""
+_POLICY = "#!/bin/sh\n# No daemon starts in a build chroot.\nexit 101\n"
+
+
+def read_data(name: str) -> str:
+    """A file of hapkg's own, of those that others run."""
+    return resources.files("hapkg").joinpath(f"data/{name}").read_text("utf-8")
+
+
+def _read_contents() -> dict[str, str]:
+    """The files that hapkg puts into a base chroot."""
+    return {**_BASE_FILES, ENTER: read_data("hapkg-enter"), _MAKE: read_data("hapkg-make")}
+
+
+def digest_contents() -> str:
+    """One digest of all that hapkg puts into a base, and of how sessions find their layers."""
+    whole = [BUILD_UID, _read_contents(), _ANSWERS, read_data("hapkg-layers.sh")]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+def digest_index(lists: Path) -> str:
+    """One digest of all the package lists that apt has."""
+    found = {}
+    for file in sorted(lists.glob("*_Packages*")):
+        with file.open("rb") as stream:
+            found[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+
+
+def run_mmdebstrap(root: Path, suite: Suite, mirror: Mirror | None, scratch: Path, log: IO[bytes]) -> None:
+    """Make the files of a base chroot in the folder root; scratch is a folder for what lies there meanwhile.
+
+    Raises ProcessError when mmdebstrap fails.
+    """
+    divert = (
+        f"mkdir -p {Path(_DEBIAN_MAKE).parent} && dpkg-divert --quiet --local --rename --divert {_DEBIAN_MAKE} {_MAKE}"
+    )
+    hooks = [f"--customize-hook=chroot \"$1\" sh -c '{divert}'"]
+    for number, (path, text) in enumerate(_read_contents().items()):
+        staged = scratch / str(number)
+        staged.write_text(text, "utf-8")
+        staged.chmod(0o755 if text.startswith("#!") else 0o644)
+        hooks.append(f"--customize-hook=upload {staged} {path}")
+        hooks.append(f'--customize-hook=chmod {"755" if text.startswith("#!") else "644"} "$1"{path}')
+    account = f"useradd --uid {BUILD_UID} --user-group --no-create-home --home-dir /nonexistent {BUILD_USER}"
+    hooks.append(f'--customize-hook=chroot "$1" {account}')
+    hooks.append(f"--customize-hook=chroot \"$1\" sh -c 'echo {_ANSWERS} | debconf-set-selections'")
+    hooks.append(f'--customize-hook=mkdir -p "$1"{ARCHIVES} "$1"{JOBS} "$1"{BUILD_FOLDER}')
+    options = [f'--aptopt={name} "{value}"' for name, value in read_apt_options().items()]
+    sources = list(mirror.lines(suite)) if mirror else []
+    argv = ["mmdebstrap", "--variant=buildd", "--mode=root", "--format=directory", "--skip=cleanup/apt/lists"]
+    process.run(
+        enclose([*argv, *options, *hooks, str(suite), str(root), *sources]),
+        log=log,
+        environment={"TMPDIR": str(scratch)},
+    )
+    # Not by a hook: mmdebstrap has a policy-rc.d of its own while it works, and removes it at the end.
+    policy = scratch / "policy-rc.d"
+    policy.write_text(_POLICY, "utf-8")
+    process.run(process.privileged(["install", "-m", "755", str(policy), str(root / "usr/sbin/policy-rc.d")]))
+
+
+def enclose(argv: Sequence[str]) -> list[str]:
+    """The same command as root, in process and mount namespaces that end with it: nothing of it outlives hapkg."""
+    namespaces = ["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
+    enclosed = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", *namespaces, "--", *argv]
+    if os.geteuid() == 0:
+        return enclosed
+    return ["sh", "-c", 'sudo -n -- sh -c "$0" $$ "$@"; exit $?', _WATCHED, *enclosed]

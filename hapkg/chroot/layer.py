@@ -1,0 +1,207 @@
+"""Build dependencies, installed once: layers of files that sessions see between the base chroot and their own writes.
+
+A layer is the overlay of a session in which a set of packages, each in one version, was installed over the base. Its
+key is the hash of both. It is made under another name and renamed when it is whole and on the disk; every session that
+uses it compares it with the listing that was made then. Root's part of this is data/hapkg-layers.sh.
+
+What every source package wants, debhelper and all that this needs, is a layer as well; so is this with Python, which
+many want, and that with GLib. A layer lies on the largest of these that it holds, in the same versions: installing it
+anew would take a good part of the time of each.
+
+layers/<key>/         root's: the files, their listing, their size, the key of the layer below
+layers/<key>.json     ours: what is in it; its time is that of the last use
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from hapkg import disk
+from hapkg.chroot import schroot
+from hapkg.chroot.resolver import resolve
+from hapkg.chroot.schroot import LAYER_MARK, Chroot, Session, enter
+from hapkg.errors import BuildError, MachineError, ProcessError
+
+DAYS = 30
+"""How long a layer stays that nothing uses."""
+MOST_BYTES = 12 << 30
+"""What all layers may take together."""
+_COMMON = ("debhelper-compat (= 13)", "python3", "libglib2.0-dev")
+"""What layers lie on: the first of these, the first two, and so on."""
+_DAMAGED = re.compile("the layer ([0-9a-f]+) is damaged")
+
+_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A finished layer."""
+
+    key: str
+    packages: Mapping[str, str]
+    bytes: int
+    used: float
+    """When it was used last, in seconds since 1970."""
+    below: str
+    """The key of the layer that it lies on; "" for the base."""
+
+
+def make_layer_key(base: Chroot, packages: Mapping[str, str]) -> str:
+    """The key of these packages over this base."""
+    whole = json.dumps([base.suite, base.digest, base.contents, dict(packages)], sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def find_layer(cache: Path, key: str) -> Layer | None:
+    """The finished layer with this key, or None."""
+    note = cache / "layers" / f"{key}.json"
+    try:
+        table = json.loads(note.read_text("utf-8"))
+        below = table.get("below", "")
+        if not (cache / "layers" / key / "listing").is_file() or (below and find_layer(cache, below) is None):
+            return None
+        used = note.stat().st_mtime
+        return Layer(key=key, packages=table["packages"], bytes=table["bytes"], used=used, below=below)
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def list_layers(cache: Path) -> tuple[Layer, ...]:
+    """All finished layers, the one used last at the end."""
+    found = (find_layer(cache, note.stem) for note in (cache / "layers").glob("[!.]*.json"))
+    return tuple(sorted((layer for layer in found if layer is not None), key=lambda layer: layer.used))
+
+
+def provide_layer(cache: Path, base: Chroot, packages: Mapping[str, str], log: IO[bytes]) -> str:
+    """The key of the layer with these packages, which is made when there is none; "" for no packages at all."""
+    if not packages:
+        return ""
+    key = make_layer_key(base, packages)
+    with _locks[key]:
+        try:
+            layer = find_layer(cache, key) or _make(cache, base, packages, key, log)
+        except ProcessError as error:  # the one below may be damaged
+            _forget_damaged(cache, error, log)
+            layer = _make(cache, base, packages, key, log)
+        _touch(cache, layer)
+    return key
+
+
+def _touch(cache: Path, layer: Layer | None) -> None:
+    """It is used now, and so are those below, each after what lies on it: it is never older than that."""
+    while layer is not None:
+        os.utime(cache / "layers" / f"{layer.key}.json")
+        layer = find_layer(cache, layer.below) if layer.below else None
+
+
+@contextlib.contextmanager
+def enter_layer(
+    cache: Path, base: Chroot, packages: Mapping[str, str], label: str, log: IO[bytes]
+) -> Iterator[Session]:
+    """A session that sees the base and these packages. A layer that is not as it was made is made anew."""
+    with contextlib.ExitStack() as stack:
+        for attempt in (1, 2):
+            key = provide_layer(cache, base, packages, log)
+            try:
+                session = stack.enter_context(enter(base, label, {"layer": key} if key else None))
+                break
+            except ProcessError as error:
+                if attempt == 2:
+                    raise
+                _forget_damaged(cache, error, log)
+        yield session
+
+
+def _forget_damaged(cache: Path, error: ProcessError, log: IO[bytes]) -> None:
+    """Put the layer aside that is the cause of a failure; raise the failure when none is."""
+    damaged = next((match[1] for line in error.details if (match := _DAMAGED.search(line))), None)
+    if damaged is None:
+        raise error
+    log.write(f"the layer {damaged} is not as it was made: making it anew\n".encode())
+    put_aside(cache, damaged)
+
+
+def put_aside(cache: Path, key: str) -> None:
+    """Forget a layer: renamed first, so that half of one is never seen. sweep() removes it."""
+    folder = cache / "layers"
+    (folder / f"{key}.json").unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        (folder / key).rename(folder / f".old-{key}-{time.time_ns()}")
+
+
+def prune_layers(
+    cache: Path, *, keep: Collection[str] = (), days: float = DAYS, most_bytes: int = MOST_BYTES
+) -> tuple[str, ...]:
+    """Put aside layers that were not used for so many days, then the oldest beyond so many bytes."""
+    layers = list_layers(cache)
+    total = sum(layer.bytes for layer in layers)
+    gone: list[str] = []
+    for layer in layers:
+        if layer.key not in keep and (layer.used < time.time() - days * 86400 or total > most_bytes):
+            put_aside(cache, layer.key)
+            total -= layer.bytes
+            gone.append(layer.key)
+    return tuple(gone)
+
+
+def sweep(cache: Path) -> None:
+    """Remove what was put aside and what a crash left half made. The caller holds the cache's lock."""
+    folder = cache / "layers"
+    for left in folder.glob(".new-*"):
+        left.rename(folder / f".old-{time.time_ns()}")
+    known = {layer.key for layer in list_layers(cache)}
+    for found in folder.glob("[!.]*"):
+        if found.stem not in known:  # one of its two halves is missing
+            put_aside(cache, found.stem)
+    if not any(folder.glob(".old-*")):
+        return
+    base = next(iter(schroot.list_chroots(cache)), None)
+    if base is not None:
+        with enter(base, "sweep", {"sweep": "yes"}):
+            pass
+    else:
+        for left in folder.glob(".old-*"):
+            schroot.remove_tree(left)
+
+
+def _make(cache: Path, base: Chroot, packages: Mapping[str, str], key: str, log: IO[bytes]) -> Layer:
+    folder = cache / "layers"
+    schroot.make_folders(cache, base.suite)
+    put_aside(cache, key)
+    commons = (_find_common(cache, base, number) for number in range(len(_COMMON), 0, -1))
+    common = next((common for common in commons if common and common.items() < packages.items()), {})
+    below = provide_layer(cache, base, common, log)
+    with enter(base, f"layer-{key[:16]}", {"save": key, "layer": below}) as session:
+        session.install(packages, cache / "archives" / base.suite, log=log)
+        # Times and lists that the next session makes itself; what it would find of them is as good as nothing.
+        tidy = "rm -f /var/cache/apt/*.bin /var/log/dpkg.log /var/log/apt/*.log /var/log/alternatives.log"
+        session.run(["sh", "-c", f"{tidy} && mkdir -p {Path(LAYER_MARK).parent} && touch {LAYER_MARK}"], user="root")
+    try:
+        size = int((folder / key / "size").read_text("utf-8")) * 1024
+    except (FileNotFoundError, ValueError):
+        raise MachineError(
+            f"the layer {key[:12]} of build dependencies vanished while it was made", hint="run: hapkg doctor"
+        ) from None
+    note = {"base": base.digest, "suite": base.suite, "packages": dict(packages), "bytes": size, "below": below}
+    disk.replace(folder / f"{key}.json", json.dumps(note, indent=1, sort_keys=True).encode() + b"\n")
+    return Layer(key=key, packages=packages, bytes=size, used=time.time(), below=below)
+
+
+def _find_common(cache: Path, base: Chroot, number: int) -> Mapping[str, str]:
+    """What the first so many of the common relations want; nothing where the archive has not got it."""
+    try:
+        with _locks["common"]:  # the first layers are made at the same time, and would all ask
+            return resolve(base, _COMMON[:number], cache, source="every source")
+    except BuildError:
+        return {}

@@ -1,0 +1,138 @@
+"""Which packages of the archive a build needs, in which versions: apt's answer, from the base chroot's own index.
+
+The host's apt asks the index that lies in the base, so that no session is needed and the answer follows from base and
+relations alone. It is remembered in the state folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from urllib.parse import unquote
+
+from hapkg import disk, process
+from hapkg.chroot.schroot import Chroot
+from hapkg.control import BinaryName, parse_relation_names, split_stanzas
+from hapkg.errors import BuildError, ProcessError
+
+_FIELDS = ("Build-Depends", "Build-Depends-Arch", "Build-Depends-Indep")
+_INSTALLED = re.compile(r"^'\S+' ([^\s_]+)_([^\s_]+)_[^\s_]+\.deb \d", re.MULTILINE)
+_REMOVED = re.compile(r"^The following packages will be REMOVED:\n((?: +.*\n)+)", re.MULTILINE)
+
+
+def read_relations(control: str) -> tuple[str, ...]:
+    """What the source stanza of a debian/control asks for."""
+    stanza = next(split_stanzas(re.sub(r"(?m)^#.*\n", "", control)))
+    return _split(", ".join(stanza.get(field, "") for field in _FIELDS))
+
+
+def choose_relations(fields: Iterable[str], stack: Collection[BinaryName]) -> tuple[str, ...]:
+    """The relations that the archive must fulfil: those that no package of the stack does."""
+    relations = {relation for field in fields for relation in _split(field)}
+    return tuple(
+        sorted(
+            relation
+            for relation in relations
+            if not any(name in stack for names in parse_relation_names(relation) for name in names)
+        )
+    )
+
+
+def recall(base: Chroot, relations: tuple[str, ...], cache: Path) -> Mapping[str, str] | None:
+    """What resolve() answered before, or None."""
+    memory = _find_memory(base, relations, cache)
+    try:
+        return _read_memory(memory, memory.stat().st_mtime_ns)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def resolve(base: Chroot, relations: tuple[str, ...], cache: Path, *, source: str) -> Mapping[str, str]:
+    """Names and versions to install into the base so that all relations are fulfilled.
+
+    Raises BuildError, in the name of the source, when the archive cannot fulfil them.
+    """
+    if (known := recall(base, relations, cache)) is not None:
+        return known
+    answer = _ask(base, relations, source)
+    memory = _find_memory(base, relations, cache)
+    disk.make_folder(memory.parent)
+    scratch = disk.make_scratch(memory.parent, ".new-")  # two sources may ask the same at the same time
+    disk.write(scratch / memory.name, json.dumps(answer, indent=1, sort_keys=True).encode() + b"\n")
+    disk.move({scratch / memory.name: memory})
+    scratch.rmdir()
+    return answer
+
+
+def _find_memory(base: Chroot, relations: tuple[str, ...], cache: Path) -> Path:
+    question = json.dumps([base.suite, base.digest, base.index, relations])
+    return cache / "resolved" / f"{hashlib.sha256(question.encode()).hexdigest()}.json"
+
+
+def read_installed(base: Chroot) -> Mapping[str, str]:
+    """Names and versions of what the base chroot holds."""
+    return _read_status(base.root / "var/lib/dpkg/status")
+
+
+@functools.cache
+def _read_status(status: Path) -> Mapping[str, str]:
+    return {stanza["Package"]: stanza["Version"] for stanza in split_stanzas(status.read_text("utf-8"))}
+
+
+@functools.cache
+def _read_memory(memory: Path, changed: int) -> Mapping[str, str]:
+    answer: Mapping[str, str] = json.loads(memory.read_text("utf-8"))
+    return answer
+
+
+def _split(field: str) -> tuple[str, ...]:
+    return tuple(clean for relation in field.split(",") if (clean := " ".join(relation.split())))
+
+
+def _ask(base: Chroot, relations: tuple[str, ...], source: str) -> dict[str, str]:
+    folder = base.folder / "apt"  # where apt keeps its digest of the index: without it apt only takes longer
+    with contextlib.suppress(OSError):
+        folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="hapkg-apt-") as scratch:
+        settings = {
+            "Dir::Etc::Main": "/dev/null",
+            "Dir::Etc::Parts": "/dev/null",
+            "Dir::Etc::SourceList": f"{base.root}/etc/apt/sources.list",
+            "Dir::Etc::SourceParts": f"{base.root}/etc/apt/sources.list.d",
+            "Dir::Etc::Preferences": "/dev/null",
+            "Dir::Etc::PreferencesParts": "/dev/null",
+            "Dir::State::Lists": f"{base.root}/var/lib/apt/lists",
+            "Dir::State::Status": f"{base.root}/var/lib/dpkg/status",
+            "Dir::State::Extended_States": "/dev/null",
+            "Dir::Cache": scratch,
+            "Dir::Cache::PkgCache": f"{folder}/pkgcache-resolve.bin",
+            "Dir::Cache::SrcPkgCache": f"{folder}/srcpkgcache-resolve.bin",
+            "APT::Install-Recommends": "false",
+        }
+        configuration = Path(scratch, "apt.conf")
+        configuration.write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()), "utf-8")
+        try:
+            output = process.run(
+                # What it would fetch into an empty folder, by the names of the files. --simulate says the same after
+                # acting out every step, which takes three times as long.
+                ["apt-get", "--print-uris", "satisfy", ", ".join(relations)],
+                environment={"APT_CONFIG": str(configuration)},
+            ).output
+        except ProcessError as error:
+            raise BuildError(
+                f"{source}: a build dependency cannot be installed",
+                details=error.details,
+                hint="check build-depends in recipe.toml against the suite; hapkg chroot update reads its index anew",
+            ) from error
+    if removed := _REMOVED.search(output):
+        raise BuildError(
+            f"{source}: a build dependency would remove {', '.join(removed[1].split())} from the base chroot",
+            hint="check build-depends in recipe.toml for packages that exclude each other",
+        )
+    return {name: unquote(version) for name, version in _INSTALLED.findall(output)}

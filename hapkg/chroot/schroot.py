@@ -1,0 +1,356 @@
+"""How a clean schroot is made, entered, updated and removed.
+
+A base chroot is made by mmdebstrap and never changed: `update` makes a new one and takes the old one's place. Every
+build enters a session of Debian's schroot with an overlay over the base; the session is thrown away. One process holds
+the cache's lock while it works with chroots, so any session found by the next holder belongs to a dead process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pwd
+import re
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from hapkg import process
+from hapkg.apt import Mirror
+from hapkg.chroot.base import (
+    ARCHIVES,
+    BUILD_USER,
+    ENTER,
+    JOBS,
+    digest_contents,
+    digest_index,
+    read_data,
+    run_mmdebstrap,
+)
+from hapkg.control import Suite, read_stanzas
+from hapkg.errors import MachineError, ProcessError
+
+LOCAL_REPOSITORY = "/srv/hapkg/stack"
+LAYER_MARK = "/srv/hapkg/layer-is-complete"
+"""What a session that becomes a layer leaves behind when all of it is there."""
+_WITHOUT_INDEX = (
+    "Dir::State::Lists=/nonexistent",
+    "Dir::Etc::SourceList=/dev/null",
+    "Dir::Etc::SourceParts=/dev/null",
+    "Dir::Cache::PkgCache=",
+    "Dir::Cache::SrcPkgCache=",
+    "APT::Get::Show-Versions=true",
+)
+_CONFIGURATIONS = Path("/etc/schroot/chroot.d")
+_PROFILES = Path("/etc/schroot/hapkg")
+_SESSIONS = Path("/var/lib/schroot/session")
+
+_archives_lock = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chroot:
+    """A finished base chroot."""
+
+    suite: Suite
+    name: str
+    """Its name in schroot's configuration."""
+    folder: Path
+    digest: str
+    """sha256 over the names and versions of its packages: the part of a build's identity that the base is."""
+    packages: int
+    index: str = ""
+    """sha256 over the archive's indexes in it: what apt resolves dependencies from."""
+    contents: str = ""
+    """sha256 over what hapkg put into it."""
+
+    @property
+    def root(self) -> Path:
+        """Its files."""
+        return self.folder / "root"
+
+
+class Session:
+    """An entered chroot: an overlay that lives until the session ends."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str = BUILD_USER,
+        network: bool = False,
+        log: IO[bytes] | None = None,
+        stdin: IO[bytes] | None = None,
+        stdout: IO[bytes] | None = None,
+        check: bool = True,
+    ) -> process.Result:
+        """Run one command inside; without a network unless asked. See command.run for the streams and errors."""
+        inside = [ENTER, str(os.getpid()), "on" if network else "off", user, *argv]
+        return process.run(
+            ["schroot", "--run-session", "--chroot", self.name, "--user", "root", "--directory", "/", "--", *inside],
+            log=log,
+            stdin=stdin,
+            stdout=stdout,
+            check=check,
+        )
+
+    def copy_in(self, files: Sequence[Path], folder: str, *, user: str = BUILD_USER) -> None:
+        """Put files of the host into a folder of the chroot, made if missing and owned by the user."""
+        if user != "root":
+            self.run(["install", "-d", "-o", user, "-g", user, folder], user="root")
+        else:
+            self.run(["mkdir", "-p", folder], user="root")
+        with tempfile.TemporaryFile() as archive:
+            # GNU tar follows the store's names; ownership inside is the extracting user's
+            listing = [argument for file in files for argument in ("-C", str(file.parent), file.name)]
+            process.run(["tar", "-c", "--dereference", *listing], stdout=archive)
+            archive.seek(0)
+            self.run(["tar", "-x", "--no-same-owner", "-C", folder], user=user, stdin=archive)
+
+    def copy_out(self, names: Sequence[str], folder: str, target: Path) -> None:
+        """Bring files out of a folder of the chroot into a folder of the host."""
+        with tempfile.TemporaryFile() as archive:
+            self.run(["tar", "-c", "-C", folder, "--", *names], stdout=archive)
+            archive.seek(0)
+            process.run(["tar", "-x", "--no-same-owner", "-C", str(target)], stdin=archive)
+
+    def install(self, packages: Mapping[str, str], archives: Path, *, log: IO[bytes]) -> None:
+        """Install exactly these versions from the archive; archives is what is mounted at ARCHIVES.
+
+        Files that are there are named to apt one by one, and then it does not look into the archive's index: reading
+        that takes longer than to decide about a hundred packages.
+        """
+        files = _find_archives(archives, packages)
+        if files:
+            settings = [f"--option={setting}" for setting in _WITHOUT_INDEX]
+            try:
+                self.run(["apt-get", *settings, "install", *files], user="root", log=log)
+                return
+            except ProcessError as error:
+                log.write(f"{error.brief}: trying again with the archive's index\n".encode())
+        options = ["-o", f"Dir::Cache::Archives={ARCHIVES}", "-o", "APT::Get::Show-Versions=true"]
+        wanted = [f"{name}={version}" for name, version in packages.items()]
+        with _archives_lock:  # sessions share downloaded packages; apt would refuse a second user of the folder
+            self.run(["apt-get", *options, "--download-only", "install", *wanted], user="root", network=True, log=log)
+        unlocked = ["-o", "Debug::NoLocking=true"]  # everything is there: apt only reads the shared folder
+        self.run(["apt-get", *options, *unlocked, "install", *wanted], user="root", log=log)
+
+    def install_local(self, debs: Sequence[Path], *, log: IO[bytes]) -> None:
+        """Install these packages of the stack, whose dependencies are there."""
+        if debs:
+            self.copy_in(debs, LOCAL_REPOSITORY, user="root")
+            names = [f"{LOCAL_REPOSITORY}/{deb.name}" for deb in debs]
+            self.run(["dpkg", "--install", *names], user="root", log=log)
+
+    def installed_packages(self) -> dict[str, str]:
+        """Names and versions of the packages installed in the session."""
+        output = self.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\n"]).output
+        lines = (line.split() for line in output.splitlines() if line.startswith("installed "))
+        return {name: version for _, name, version in lines}
+
+
+def _find_archives(archives: Path, packages: Mapping[str, str]) -> list[str]:
+    """The files of these packages as a session sees them; none unless all are there, whole: then apt names them so."""
+    there = {file.name.rpartition("_")[0]: file.name for file in archives.glob("*.deb")}
+    found = [there.get(f"{name}_{version.replace(':', '%3a')}") for name, version in packages.items()]
+    return [f"{ARCHIVES}/{name}" for name in found if name] if all(found) else []
+
+
+@contextlib.contextmanager
+def enter(chroot: Chroot, label: str, options: Mapping[str, str] | None = None) -> Iterator[Session]:
+    """A session of a chroot, ended whatever happens inside. The label keeps sessions of one chroot apart.
+
+    options are those of data/hapkg-layers.sh.
+    """
+    name = f"{chroot.name}-{label.replace('+', '_')}"  # schroot takes no plus, names of packages may have one
+    chosen = [f"--option=hapkg.{option}={value}" for option, value in (options or {}).items()]
+    argv = ["schroot", "--begin-session", "--chroot", f"chroot:{chroot.name}", "--session-name", name, *chosen]
+    try:
+        process.run(argv)
+        yield Session(name)
+    finally:
+        end_session(name)
+
+
+def end_session(name: str) -> None:
+    """End a session: its processes are killed and its overlay is removed."""
+    try:
+        process.run(["schroot", "--end-session", "--chroot", f"session:{name}"], cleanup=True)
+    except ProcessError:
+        # A first attempt can meet a mount that a dying process still holds; force is schroot's own second attempt.
+        process.run(["schroot", "--end-session", "--force", "--chroot", f"session:{name}"], cleanup=True, check=False)
+
+
+def find_sessions(cache: Path) -> tuple[str, ...]:
+    """Names of the sessions that belong to the chroots of a cache."""
+    if process.find_program("schroot") is None or not _may_have_sessions(cache):
+        return ()
+    output = process.run(["schroot", "--list", "--all-sessions"], cleanup=True, check=False).output
+    names = (line.strip().removeprefix("session:") for line in output.splitlines())
+    return tuple(name for name in names if name.startswith("hapkg-") and f"-{_cache_mark(cache)}-" in name)
+
+
+def _may_have_sessions(cache: Path) -> bool:
+    """False when schroot's folder of sessions has none of this cache: looking there spares a process."""
+    try:
+        return any(f"-{_cache_mark(cache)}-" in file.name for file in _SESSIONS.iterdir())
+    except OSError:
+        return True
+
+
+def reclaim(cache: Path) -> tuple[str, ...]:
+    """End sessions and remove half-made chroots that a dead process left. The caller holds the cache's lock."""
+    left = find_sessions(cache)
+    for name in left:
+        end_session(name)
+    for folder in (cache / "chroots").glob(".new-*"):
+        remove_tree(folder)
+    return left
+
+
+def find_chroot(cache: Path, suite: Suite) -> Chroot | None:
+    """The finished base chroot of a suite, or None."""
+    folder = cache / "chroots" / suite
+    try:
+        data = json.loads((folder / "chroot.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    name = _schroot_name(cache, suite)
+    if not (_CONFIGURATIONS / name).exists():
+        return None  # made by another machine's installation, or its configuration was removed by hand
+    if data.get("contents") != digest_contents():
+        return None  # made by a hapkg that prepared its chroots differently
+    return Chroot(suite=suite, name=name, folder=folder, **data)
+
+
+def list_chroots(cache: Path) -> tuple[Chroot, ...]:
+    """All finished base chroots of a cache, by suite."""
+    found = (find_chroot(cache, Suite(file.parent.name)) for file in sorted((cache / "chroots").glob("*/chroot.json")))
+    return tuple(chroot for chroot in found if chroot is not None)
+
+
+def create_chroot(cache: Path, suite: Suite, mirror: Mirror | None, *, log: IO[bytes]) -> Chroot:
+    """Make the base chroot of a suite anew; an existing one is replaced when the new one is complete.
+
+    Raises MachineError when mmdebstrap or a privilege is missing, ProcessError when mmdebstrap fails.
+    """
+    if process.find_program("mmdebstrap") is None:
+        raise MachineError("the program mmdebstrap is not installed", hint="run: hapkg doctor")
+    target = cache / "chroots" / suite
+    new = target.parent / f".new-{suite}"
+    remove_tree(new)
+    new.mkdir(parents=True)
+    root = new / "root"
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            run_mmdebstrap(root, suite, mirror, Path(scratch), log)
+    except ProcessError as error:
+        remove_tree(new)
+        raise ProcessError("mmdebstrap failed", details=error.details) from error
+    status = (root / "var/lib/dpkg/status").read_text("utf-8")
+    packages = sorted(f"{s['Package']}={s['Version']}:{s['Architecture']}" for s in read_stanzas(status))
+    digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()
+    index = digest_index(root / "var/lib/apt/lists")
+    description = {"contents": digest_contents(), "digest": digest, "index": index, "packages": len(packages)}
+    (new / "chroot.json").write_text(json.dumps(description) + "\n", "utf-8")
+    make_folders(cache, suite)
+    _write_configuration(cache, suite)
+    if target.exists():
+        old = target.parent / f".new-{suite}.old"
+        remove_tree(old)
+        target.rename(old)
+        new.rename(target)
+        remove_tree(old)
+    else:
+        new.rename(target)
+    made = find_chroot(cache, suite)
+    if made is None:
+        raise MachineError(f"the chroot of {suite} vanished while it was made")
+    return made
+
+
+def make_folders(cache: Path, suite: Suite) -> None:
+    """Make the folders that sessions of a suite mount: downloaded packages, and fifos for the build user to open."""
+    (cache / "archives" / suite / "partial").mkdir(parents=True, exist_ok=True)
+    (cache / "layers").mkdir(exist_ok=True)
+    (cache / "jobs").mkdir(exist_ok=True)
+    (cache / "jobs").chmod(0o711)  # who does not know a fifo's name does not find it
+
+
+def remove_chroot(cache: Path, suite: Suite) -> None:
+    """Remove the base chroot of a suite and its configuration."""
+    name = _schroot_name(cache, suite)
+    files = [_CONFIGURATIONS / name, _PROFILES / f"{name}.fstab", _PROFILES / f"{name}.config"]
+    process.run(process.privileged(["rm", "-f", "--", *map(str, files)]))
+    remove_tree(cache / "chroots" / suite)
+
+
+def _write_configuration(cache: Path, suite: Suite) -> None:
+    """Tell schroot of the chroot. /etc is not ours: every file has our name, and removal takes it back."""
+    name = _schroot_name(cache, suite)
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    configuration = f"""# Written by hapkg; removed by: hapkg chroot rm {suite}
+[{name}]
+description=hapkg build chroot of {suite}
+type=directory
+directory={cache}/chroots/{suite}/root
+union-type=overlay
+user-modifiable-keys=hapkg.layer,hapkg.save,hapkg.sweep
+hapkg.layer=
+hapkg.save=
+hapkg.sweep=
+setup.config=hapkg/{name}.config
+users={user}
+root-users={user}
+setup.fstab=hapkg/{name}.fstab
+setup.copyfiles=hapkg/copyfiles
+setup.nssdatabases=hapkg/nssdatabases
+shell=/bin/sh
+"""
+    fstab = f"""/sys /sys none ro,bind 0 0
+/dev/pts /dev/pts none rw,bind 0 0
+tmpfs /dev/shm tmpfs mode=1777 0 0
+{cache}/archives/{suite} {ARCHIVES} none rw,bind 0 0
+{cache}/jobs {JOBS} none rw,bind 0 0
+"""
+    settings = read_data("hapkg-layers.sh").replace("@LAYERS@", f"{cache}/layers")
+    files = {
+        _PROFILES / "copyfiles": "/etc/resolv.conf\n",
+        _PROFILES / "nssdatabases": "",
+        _PROFILES / f"{name}.fstab": fstab,
+        _PROFILES / f"{name}.config": settings,
+        _CONFIGURATIONS / name: configuration,
+    }
+    if re.search(r"[^A-Za-z0-9/._+@~-]", str(cache)):  # it stands in mount options, a shell script and a table
+        raise MachineError(
+            f"the cache folder {cache} has more than letters, digits and ._+@~- in its name",
+            hint="choose another with --cache",
+        )
+    for path, text in files.items():
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as staged:
+            staged.write(text)
+            staged.flush()
+            process.run(process.privileged(["install", "-D", "-m", "644", staged.name, str(path)]))
+
+
+def _schroot_name(cache: Path, suite: Suite) -> str:
+    return f"hapkg-{suite}-{_cache_mark(cache)}"
+
+
+def _cache_mark(cache: Path) -> str:
+    """Keeps chroots of different caches (users, tests) apart in schroot's one name space."""
+    return hashlib.sha256(str(cache.resolve()).encode()).hexdigest()[:8]
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder that holds files of root."""
+    if folder.exists():
+        process.run(process.privileged(["rm", "-rf", "--one-file-system", "--", str(folder)]), cleanup=True)

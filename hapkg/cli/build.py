@@ -1,0 +1,182 @@
+"""hapkg build-all, build, plan, lock: what is built, and what would be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from hapkg.build import plan_cache
+from hapkg.build.events import Outcome
+from hapkg.chroot import schroot
+from hapkg.cli import output
+from hapkg.cli.context import Context
+from hapkg.cli.options import (
+    BuildOptions,
+    CcacheOption,
+    JobsOption,
+    JsonOption,
+    KeepGoingOption,
+    LintianOption,
+    MirrorOption,
+    NamesArgument,
+    SiteOption,
+    SuiteOption,
+    TestsOption,
+)
+from hapkg.errors import UsageError
+
+app = typer.Typer()
+
+
+class Repository(StrEnum):
+    """Kinds of upstream's own repositories."""
+
+    GIT = "git"
+    HG = "hg"
+
+
+@app.command("build-all")
+def build_all(
+    context: typer.Context,
+    suite: SuiteOption = None,
+    jobs: JobsOption = None,
+    keep_going: KeepGoingOption = False,
+    mirror: MirrorOption = None,
+    lintian: LintianOption = True,
+    tests: TestsOption = True,
+    ccache: CcacheOption = None,
+    site: SiteOption = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Build again what failed before with the same inputs.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build every recipe, each in a clean chroot, reusing what did not change."""
+    wish = BuildOptions(
+        suite=suite,
+        jobs=jobs,
+        keep_going=keep_going,
+        mirror=mirror,
+        lintian=lintian,
+        tests=tests,
+        ccache=ccache,
+        site=site,
+        retry=retry,
+    )
+    _build(context.obj, wish, as_json)
+
+
+@app.command()
+def build(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(help="Recipes or packages.", metavar="NAME...")],
+    suite: SuiteOption = None,
+    jobs: JobsOption = None,
+    keep_going: KeepGoingOption = False,
+    mirror: MirrorOption = None,
+    lintian: LintianOption = True,
+    tests: TestsOption = True,
+    ccache: CcacheOption = None,
+    origin: Annotated[
+        Repository | None, typer.Option(help="Build a snapshot from upstream's own repository instead of a release.")
+    ] = None,
+    ref: Annotated[str | None, typer.Option(help="Tag, branch or commit of the snapshot [default: the tag].")] = None,
+    site: SiteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build the named recipes and what they need."""
+    if ref and not origin:
+        raise UsageError("--ref needs --origin", hint="say --origin git or --origin hg")
+    wish = BuildOptions(
+        names=names,
+        suite=suite,
+        jobs=jobs,
+        keep_going=keep_going,
+        mirror=mirror,
+        lintian=lintian,
+        tests=tests,
+        ccache=ccache,
+        site=site,
+        origin=origin,
+        ref=ref,
+        retry=True,
+    )
+    _build(context.obj, wish, as_json)
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    names: NamesArgument = None,
+    suite: SuiteOption = None,
+    site: SiteOption = None,
+    why: Annotated[bool, typer.Option("--why", help="Name every input that changed, old and new.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what build-all would do, and why. Builds nothing."""
+    store = context.obj.store
+    steps = plan_cache.recall(store, context.obj.root, suite) if not names and not site else ()
+    if not steps:
+        from hapkg.build.context import make_plan  # noqa: PLC0415
+        from hapkg.cli.inspect import open_suite, pick  # noqa: PLC0415
+
+        workshop = open_suite(context, suite, site)
+        steps = make_plan(workshop, pick(workshop, names))
+    if as_json:
+        output.print_json([output.describe_step(step) for step in steps])
+    elif why:
+        output.print_reasons(steps)
+    else:
+        output.print_table(
+            ("source", "action", "version", "reason"),
+            [(s.source, s.action, s.version or "?", s.reason) for s in steps],
+        )
+
+
+@app.command()
+def lock(
+    context: typer.Context, names: NamesArgument = None, suite: SuiteOption = None, mirror: MirrorOption = None
+) -> None:
+    """Write down exactly what a suite is built from; from then on build-all refuses anything else."""
+    from hapkg.build.context import open_workshop  # noqa: PLC0415
+    from hapkg.build.pipeline import make_lock  # noqa: PLC0415
+    from hapkg.cli.inspect import pick  # noqa: PLC0415
+
+    workshop = open_workshop(context.obj.project, context.obj.store, suite, mirror)
+    with context.obj.store.lock():
+        output.say(f"wrote {make_lock(workshop, pick(workshop, names))}")
+
+
+def _build(context: Context, wish: BuildOptions, as_json: bool) -> None:
+    outcomes = _reuse(context, wish.suite) if wish.whole else ()
+    if not outcomes:
+        from hapkg.cli.running import build  # noqa: PLC0415 - what it brings takes longer than to find that it is not needed
+
+        outcomes = build(context, wish)
+    if as_json:
+        output.print_json([output.describe_outcome(outcome) for outcome in outcomes])
+    else:
+        output.print_outcomes(outcomes)
+    failed = [outcome.error for outcome in outcomes if outcome.error is not None]
+    for error in failed:
+        output.print_error(error)
+    if failed:
+        raise typer.Exit(failed[0].exit_code)
+
+
+def _reuse(context: Context, suite: str | None) -> Sequence[Outcome]:
+    """What a run of all recipes finds to do where nothing changed since one that had nothing to do; else ()."""
+    if not plan_cache.has_note(context.store, context.root, suite):
+        return ()
+    outcomes: list[Outcome] = []
+    with context.store.lock(), output.Board(()) as board:
+        if steps := plan_cache.recall(context.store, context.root, suite):
+            context.store.reclaim()
+            schroot.reclaim(context.store.root)
+            for step in steps:
+                outcomes.append(plan_cache.reuse(context.store, step))
+                board.tell(outcomes[-1])
+    return outcomes

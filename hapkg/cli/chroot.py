@@ -1,0 +1,66 @@
+"""hapkg chroot: make, list, renew and remove the clean chroots that builds use."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hapkg.apt import find_mirror
+from hapkg.build import pipeline
+from hapkg.build.store import Store
+from hapkg.chroot import schroot
+from hapkg.cli import output
+from hapkg.cli.options import JsonOption, MirrorOption, SuiteOption
+from hapkg.control import Suite
+
+app = typer.Typer(no_args_is_help=True, help="Make, list, renew and remove the clean chroots that builds use.")
+
+
+@app.command("create")
+def chroot_create(context: typer.Context, suite: SuiteOption = None, mirror: MirrorOption = None) -> None:
+    """Make the base chroot of a suite, unless there is one."""
+    make_chroot(context.obj.store, context.obj.project.pick_suite(suite), mirror)
+
+
+@app.command("update")
+def chroot_update(context: typer.Context, suite: SuiteOption = None, mirror: MirrorOption = None) -> None:
+    """Make the base chroot of a suite anew, from today's archive."""
+    make_chroot(context.obj.store, context.obj.project.pick_suite(suite), mirror, renew=True)
+
+
+@app.command("list")
+def chroot_list(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List the base chroots."""
+    found = schroot.list_chroots(context.obj.store.root)
+    if as_json:
+        output.print_json(
+            [{"suite": c.suite, "name": c.name, "packages": c.packages, "digest": c.digest} for c in found]
+        )
+    else:
+        output.print_table(
+            ("suite", "schroot name", "packages", "digest"),
+            [(c.suite, c.name, str(c.packages), c.digest[:12]) for c in found],
+        )
+
+
+@app.command("rm")
+def chroot_remove(context: typer.Context, suite: Annotated[str, typer.Argument(metavar="SUITE")]) -> None:
+    """Remove the base chroot of a suite."""
+    name = context.obj.project.pick_suite(suite)
+    with context.obj.store.lock():
+        schroot.reclaim(context.obj.store.root)
+        schroot.remove_chroot(context.obj.store.root, name)
+    output.say(f"removed the chroot of {name}")
+
+
+def make_chroot(store: Store, suite: Suite, archive: str | None, *, renew: bool = False) -> None:
+    """Make the base chroot of a suite unless there is one, or anew. Raises HapkgError when that fails."""
+    with store.lock():
+        store.reclaim()
+        schroot.reclaim(store.root)
+        made = None if renew else schroot.find_chroot(store.root, suite)
+        if made is None:
+            output.say(f"making the base chroot of {suite}")
+            made = pipeline.create_chroot(store, suite, find_mirror(archive))
+    output.say(f"chroot {made.name}: {made.packages} packages, digest {made.digest[:12]}")

@@ -1,0 +1,103 @@
+"""hapkg list, show, logs: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hapkg.build.context import Workshop, open_workshop
+from hapkg.build.store import Artifact
+from hapkg.cli import output
+from hapkg.cli.options import JsonOption, SuiteOption
+from hapkg.control import SourceName
+from hapkg.errors import UsageError
+from hapkg.recipe.model import Recipe, find_recipe
+
+app = typer.Typer()
+
+
+@app.command("list")
+def list_recipes(context: typer.Context, suite: SuiteOption = None, as_json: JsonOption = False) -> None:
+    """List the recipes in build order, with the newest finished build of each."""
+    workshop = open_suite(context, suite)
+    newest = newest_builds(workshop)
+    rows: list[dict[str, Any]] = []
+    for name in workshop.graph.order:
+        build = newest.get(name)
+        packages = [package.package for package in workshop.recipes[name].packages]
+        rows.append(
+            {
+                "source": name,
+                "upstream": workshop.recipes[name].version,
+                "built": build.version if build else None,
+                "packages": packages,
+                "needs": list(workshop.graph.needs[name]),
+            }
+        )
+    if as_json:
+        output.print_json(rows)
+    else:
+        output.print_table(
+            ("source", "upstream", "built", "packages"),
+            [(r["source"], r["upstream"], r["built"] or "-", " ".join(r["packages"])) for r in rows],
+        )
+
+
+@app.command("show")
+def show_recipe(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Recipe or package.")],
+    suite: SuiteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one recipe: origins, patches, what it needs, what it builds, its last build."""
+    workshop = open_suite(context, suite)
+    chosen = find(workshop, name)
+    facts = output.describe_recipe(chosen, workshop.graph.needs[chosen.name], newest_builds(workshop).get(chosen.name))
+    if as_json:
+        output.print_json(facts)
+    else:
+        output.print_facts(facts)
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Recipe or package.")],
+    suite: SuiteOption = None,
+    path: Annotated[bool, typer.Option("--path", help="Print only where the log is.")] = False,
+) -> None:
+    """Print the log of the last build of a recipe, failed or finished."""
+    workshop = open_suite(context, suite)
+    chosen = find(workshop, name)
+    failed = workshop.store.failure_log(workshop.suite, chosen.name)
+    finished = newest_builds(workshop).get(chosen.name)
+    log = failed if failed.exists() else finished.log if finished else None
+    if log is None:
+        raise UsageError(
+            f"{chosen.source} was never built for {workshop.suite}", hint=f"run: hapkg build {chosen.source}"
+        )
+    typer.echo(str(log) if path else log.read_text("utf-8", "replace"), nl=path)
+
+
+def open_suite(context: typer.Context, suite: str | None, site: Path | None = None) -> Workshop:
+    """The workshop of the project for a suite."""
+    return open_workshop(context.obj.project, context.obj.store, suite, None, site)
+
+
+def pick(workshop: Workshop, names: Sequence[str] | None) -> list[SourceName]:
+    """The named recipes, or all of them."""
+    return [find(workshop, name).name for name in names] if names else list(workshop.recipes)
+
+
+def find(workshop: Workshop, name: str) -> Recipe:
+    """The recipe that a person means."""
+    return find_recipe(dict(workshop.recipes), name, workshop.project.settings.package_prefix)
+
+
+def newest_builds(workshop: Workshop) -> Mapping[SourceName, Artifact]:
+    """The newest finished build of each source of the suite."""
+    return {build.source: build for build in workshop.store.list_builds() if build.suite == workshop.suite}

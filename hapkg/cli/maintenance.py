@@ -1,0 +1,83 @@
+"""hapkg new, times, doctor, clean: what is done once in a while."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hapkg import disk
+from hapkg.build import cleanup
+from hapkg.build.records import pick_record
+from hapkg.build.store import Store
+from hapkg.build.times import draw
+from hapkg.cli import output
+from hapkg.cli.doctor import diagnose
+from hapkg.cli.inspect import find, open_suite
+from hapkg.cli.options import JsonOption, NamesArgument, SuiteOption
+from hapkg.draft.draft import draft
+
+app = typer.Typer()
+
+
+@app.command()
+def times(
+    context: typer.Context,
+    run: Annotated[int, typer.Option("--run", min=1, help="Which run: 1 is the last one.")] = 1,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Draw the timeline into a file.", metavar="FILE")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where the time of a run went, by source and phase, and its critical path."""
+    record = pick_record(context.obj.store.root, run)
+    if svg:
+        disk.replace(svg, draw(record).encode())
+        output.say(f"wrote {svg}")
+    if as_json:
+        output.print_json(asdict(record))
+    else:
+        output.print_times(record)
+
+
+@app.command()
+def new(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Folder of the recipe, the package's name without its prefix.")],
+    origin: Annotated[str, typer.Option("--from", help="Tarball, its address, or the address of a repository.")],
+) -> None:
+    """Draft the recipe of an upstream source."""
+    store: Store = context.obj.store
+    with store.lock():
+        output.say(f"wrote {draft(context.obj.project, name, origin, store.root)}")
+
+
+@app.command()
+def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Check this host: what is missing, and the command that mends it."""
+    findings = diagnose(context.obj.store.root)
+    if as_json:
+        output.print_json([{"check": f.check, "ok": f.ok, "found": f.found, "remedy": f.remedy} for f in findings])
+    else:
+        rows = [("ok" if f.ok else "MISSING", f.check, f.found, f.remedy) for f in findings]
+        output.print_table(("", "check", "found", "mend it with"), rows)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(9)
+
+
+@app.command()
+def clean(
+    context: typer.Context,
+    names: NamesArgument = None,
+    suite: SuiteOption = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the newest builds, layers, sources and records.")
+    ] = False,
+) -> None:
+    """Remove old builds, failed ones and scratch; with names, every build of those recipes."""
+    workshop = open_suite(context, suite)
+    with context.obj.store.lock():
+        freed = cleanup.clean(
+            context.obj.store, [find(workshop, name).name for name in names or []], everything=everything
+        )
+    output.say(f"freed {output.size(freed)}")

@@ -1,0 +1,329 @@
+"""What a person sees: tables on standard output, progress and errors on standard error. `rich` is loaded late."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+from hapkg.build.events import Ending, Outcome, Progress
+from hapkg.build.plan import Action, Step
+from hapkg.build.store import Artifact
+from hapkg.control import SourceName
+from hapkg.errors import HapkgError
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+    from hapkg.build.records import Record
+    from hapkg.recipe.model import OwnPatch, Recipe
+    from hapkg.recipe.upstream import RemotePatch
+    from hapkg.repository.publishing import Publication
+
+_COLOURS = {Ending.BUILT: "green", Ending.REUSED: "cyan", Ending.FAILED: "red", Ending.SKIPPED: "yellow"}
+
+_KEY_WARNING = 30 * 86400
+"""So many seconds before a key expires, whoever signs with it is told."""
+
+
+def say(line: str) -> None:
+    """One line of the story."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - this module is where hapkg speaks
+
+
+def print_error(error: HapkgError) -> None:
+    """An error, its evidence and its remedy."""
+    say(f"{_paint('error:', '31')} {error.brief}")
+    for line in error.details:
+        say(f"  {line}")
+    if error.hint:
+        say(f"{_paint('hint:', '36')} {error.hint}")
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as their content, readable without colour and by awk: the last column may hold blanks."""
+    lines = [tuple(head), *(tuple(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        print(text)  # noqa: T201
+
+
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """Facts about one thing, a line each; lists below their name."""
+    for name, value in facts.items():
+        if isinstance(value, list):
+            print(f"{name}:" + ("" if value else " none"))  # noqa: T201
+            for item in value:
+                print(f"  {_tell_item(item)}")  # noqa: T201
+        else:
+            print(f"{name}: {'none' if value is None else value}")  # noqa: T201
+
+
+def print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """The closing table of a run."""
+    rows = [
+        (
+            outcome.source,
+            outcome.version or "-",
+            str(outcome.ending),
+            duration(outcome.seconds),
+            str(outcome.log or "-"),
+            f"{outcome.fault}: {outcome.reason}" if outcome.fault else outcome.reason,
+        )
+        for outcome in outcomes
+    ]
+    print_table(("package", "version", "outcome", "time", "log", "reason"), rows)
+
+
+def print_reasons(steps: Sequence[Step]) -> None:
+    """For each source, what happens and why, with every input that changed, old and new."""
+    for step in steps:
+        print(f"{step.source}: {step.action} {step.version or ''}".rstrip() + f" - {step.reason}")  # noqa: T201
+        for change in step.changes:
+            print(f"  {change.name}: {_shorten(change.old)} -> {_shorten(change.new)}")  # noqa: T201
+
+
+def describe_step(step: Step) -> dict[str, Any]:
+    """A step for scripts."""
+    return {
+        "source": step.source,
+        "action": step.action,
+        "version": step.version,
+        "reason": step.reason,
+        "changes": [{"input": change.name, "old": change.old, "new": change.new} for change in step.changes],
+    }
+
+
+def print_times(record: Record) -> None:
+    """The table of a run, its critical path, and what that path's time was spent on."""
+    from hapkg.build.records import order_phases  # noqa: PLC0415
+
+    rows = sorted((times for times in record.sources if times.spans), key=lambda times: times.spans[0].start)
+    phases = order_phases([span.phase for times in rows for span in times.spans])
+    head = ("source", "ending", "start", "end", "memory", *phases)
+    print_table(
+        head,
+        [
+            (
+                times.source.replace(" ", "-"),
+                times.ending or "-",
+                f"{times.spans[0].start:.0f}",
+                f"{times.end:.0f}",
+                size(times.memory).replace(" ", "") if times.memory else "-",
+                *(f"{sums[phase]:.1f}" if phase in sums else "-" for phase in phases),
+            )
+            for times in rows
+            for sums in [times.sum()]
+        ],
+    )
+    path = " -> ".join(times.source for times in record.find_critical_path())
+    print(f"\nwall time: {duration(record.seconds)}, jobs: {record.jobs}")  # noqa: T201
+    print(f"critical path: {path or 'none'}")  # noqa: T201
+    shares = sorted(record.break_down().items(), key=lambda share: -share[1])
+    told = [f"{phase} {seconds:.0f} s ({100 * seconds / max(record.seconds, 0.01):.0f} %)" for phase, seconds in shares]
+    print(f"on it: {', '.join(told)}")  # noqa: T201
+
+
+def print_publication(publication: Publication, *, as_json: bool) -> None:
+    """What a publish did, and how a node uses it."""
+    for fingerprint, end in publication.key.ends.items():
+        if end < time.time() + _KEY_WARNING:
+            day = f"{datetime.fromtimestamp(end, UTC):%Y-%m-%d}"
+            say(f"WARNING: the key {fingerprint} expires on {day}, and apt then refuses what it signed; see: hapkg key")
+    if as_json:
+        print_json(
+            {
+                "added": publication.added,
+                "written": publication.written,
+                "unchanged": publication.unchanged,
+                "fingerprint": publication.key.fingerprint,
+                "keyring": str(publication.keyring),
+                "sources": [str(path) for path in publication.sources],
+                "url": publication.url,
+            }
+        )
+        return
+    for path in publication.added:
+        say(f"added {path}")
+    for suite in publication.written:
+        say(f"published {suite}")
+    for suite in publication.unchanged:
+        say(f"{suite} is unchanged")
+    if publication.key.fingerprint:
+        say(f"signed by {publication.key.fingerprint}" + (" (made just now)" if publication.key.made else ""))
+    else:
+        say("WARNING: nothing is signed; apt takes it with Trusted: yes alone, and so does whoever sits between")
+    say("on a node, as root:")
+    file = publication.sources[0]
+    if publication.url.startswith("http"):
+        address = f"{publication.url.rstrip('/')}/{quote(file.name)}"
+        print(f"/usr/lib/apt/apt-helper download-file {address} /etc/apt/sources.list.d/{file.name}")  # noqa: T201
+    else:
+        print(f"install -m 644 {file} /etc/apt/sources.list.d/")  # noqa: T201
+    print("apt update && apt install ha-stack")  # noqa: T201
+
+
+def print_json(value: object) -> None:
+    """Facts for scripts."""
+    print(json.dumps(value, indent=2))  # noqa: T201
+
+
+def describe_recipe(chosen: Recipe, needs: Sequence[SourceName], last: Artifact | None) -> dict[str, Any]:
+    """What there is to know about a recipe, in the order to show it."""
+    from hapkg.recipe.upstream import describe_origin  # noqa: PLC0415
+
+    return {
+        "source": chosen.source,
+        "version": f"{chosen.version}, revision {chosen.revision}",
+        "style": str(chosen.style),
+        "homepage": chosen.homepage,
+        "upstream": list(chosen.upstream.homes) if chosen.upstream else None,
+        "origins": [describe_origin(origin) for origin in chosen.origins],
+        "signature": _describe_signature(chosen),
+        "patches": [*map(_describe_remote, chosen.remote_patches), *map(_describe_own, chosen.patches)],
+        "build-depends": list(chosen.build_depends),
+        "needs": list(needs),
+        "packages": [f"{package.package}: {package.synopsis}" for package in chosen.packages],
+        "tests": "run at build time" if chosen.tests else f"off: {chosen.tests_off_reason}",
+        "tests left out": list(chosen.tests_left_out),
+        "last build": f"{last.version} ({last.origin})" if last else None,
+        "files": [str(path) for path in last.paths(".deb", ".dsc")] if last else [],
+    }
+
+
+def _describe_signature(recipe: Recipe) -> str | None:
+    signature = recipe.signature
+    return f"{signature.policy}, keys in {signature.keys}" if signature and signature.keys else None
+
+
+def _describe_remote(patch: RemotePatch) -> dict[str, Any]:
+    from hapkg.recipe.upstream import describe_origin  # noqa: PLC0415
+
+    return {"name": patch.name, "origin": describe_origin(patch), "fixes": list(patch.fixes)}
+
+
+def _describe_own(patch: OwnPatch) -> dict[str, Any]:
+    header = patch.header
+    return {
+        "name": patch.name,
+        "description": header.description,
+        "author": header.author,
+        "origin": header.origin,
+        "forwarded": header.forwarded,
+        "fixes": list(header.fixes),
+    }
+
+
+def _tell_item(item: object) -> str:
+    """One line of a list: text, or what is known of something that has a name."""
+    if not isinstance(item, dict):
+        return str(item)
+    known = {key: ", ".join(value) if isinstance(value, list) else value for key, value in item.items() if value}
+    name = known.pop("name")
+    return f"{name}: " + "; ".join(f"{key} {value}" for key, value in known.items())
+
+
+def describe_outcome(outcome: Outcome) -> dict[str, Any]:
+    """The outcome of one source for scripts."""
+    return {
+        "source": outcome.source,
+        "version": outcome.version,
+        "outcome": outcome.ending,
+        "reason": outcome.reason,
+        "seconds": round(outcome.seconds, 1),
+        "fault": outcome.fault,
+        "log": str(outcome.log) if outcome.log else None,
+        "phases": dict(outcome.artifact.seconds) if outcome.artifact else {},
+        "memory": outcome.artifact.memory if outcome.artifact else 0,
+        "packages": [path.name for path in outcome.artifact.paths(".deb")] if outcome.artifact else [],
+    }
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a person."""
+    return f"{seconds:.1f}s" if seconds < 60 else f"{int(seconds) // 60}m{int(seconds) % 60:02}s"
+
+
+def size(count: int) -> str:
+    """Bytes for a person."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+class Board:
+    """Progress of a run: a live table on a terminal, plain lines without one."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._live: Live | None = None
+        self._states: dict[str, tuple[str, float, float | None]] = {}
+        self._steps = steps
+        self._total = sum(1 for step in steps if step.action is Action.BUILD)
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and self._total:
+            from rich.console import Console  # noqa: PLC0415 - heavy, and useless without a terminal
+            from rich.live import Live  # noqa: PLC0415
+
+            console = Console(stderr=True)
+            self._live = Live(get_renderable=self._table, console=console, refresh_per_second=4, transient=True)
+            self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.__exit__(kind, value, trace)
+
+    def tell(self, event: Progress | Outcome) -> None:
+        """Show one event."""
+        now = time.monotonic()
+        if isinstance(event, Progress):
+            started = self._states.get(event.source, ("", now, None))[1]
+            self._states[event.source] = (event.phase, started, None)
+            if self._live is None:
+                say(f"{event.source}: {event.phase}")
+        else:
+            self._states[event.source] = (str(event.ending), now, event.seconds)
+            if self._live is None:
+                say(f"{event.source}: {event.ending} {event.version or ''} ({event.reason}) {duration(event.seconds)}")
+
+    def _table(self) -> Table:
+        from rich.table import Table  # noqa: PLC0415
+
+        table = Table(box=None, pad_edge=False)
+        for column in ("source", "version", "state", "time"):
+            table.add_column(column)
+        versions = {str(step.source): step.version or "" for step in self._steps}
+        names = [*(name for name in self._states if name not in versions), *versions]
+        for name in names:
+            state, started, seconds = self._states.get(name, ("waiting", 0.0, None))
+            colour = _COLOURS.get(Ending(state), "") if state in set(Ending) else "" if state != "waiting" else "dim"
+            elapsed = seconds if seconds is not None else time.monotonic() - started if started else None
+            table.add_row(name, versions.get(name, ""), state, duration(elapsed) if elapsed else "", style=colour)
+        return table
+
+
+def _shorten(value: str | None) -> str:
+    """A value of an input: digests are told by their first figures."""
+    if value is None:
+        return "none"
+    return " ".join(word[:12] if re.fullmatch("[0-9a-f]{40,64}", word) else word for word in value.split()) or "empty"
+
+
+def _paint(text: str, code: str) -> str:
+    plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ
+    return text if plain else f"\x1b[{code}m{text}\x1b[0m"

@@ -1,0 +1,106 @@
+"""hapkg publish: the finished builds, as a signed apt repository."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hapkg.build.context import Workshop, collect_uploads
+from hapkg.build.store import Store
+from hapkg.cli import output
+from hapkg.cli.inspect import newest_builds, open_suite
+from hapkg.cli.options import (
+    JsonOption,
+    KeyOption,
+    RepoOption,
+    SiteOption,
+    SuiteOption,
+    UnsignedOption,
+    UrlOption,
+    WaitOption,
+)
+from hapkg.cli.repo import check_url, find_place, make_choice, make_identity
+from hapkg.control import Suite
+from hapkg.errors import UsageError
+from hapkg.recipe.settings import Project
+from hapkg.repository import publishing
+from hapkg.repository.keyring_package import make_keyring
+from hapkg.repository.keys.signing import find_key
+from hapkg.repository.remote.sync import open_repository
+from hapkg.site.package import name_package
+
+app = typer.Typer()
+
+
+@app.command()
+def publish(
+    context: typer.Context,
+    repo: RepoOption = None,
+    suite: SuiteOption = None,
+    pocket: Annotated[
+        str | None, typer.Option(help="Publish as SUITE-POCKET; repo promote brings it to SUITE.", metavar="POCKET")
+    ] = None,
+    key: KeyOption = None,
+    unsigned: UnsignedOption = False,
+    url: UrlOption = None,
+    site: SiteOption = None,
+    wait: WaitOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the finished builds into a signed apt repository, at once or not at all."""
+    if pocket and not re.fullmatch("[a-z0-9]+", pocket):
+        raise UsageError(f"{pocket!r} is no name of a pocket", hint="use small letters and digits: testing")
+    project: Project = context.obj.project
+    store: Store = context.obj.store
+    built = {str(artifact.suite) for artifact in store.list_builds()}
+    suites = [suite] if suite else [name for name in project.settings.suites if name in built]
+    if not suites:
+        raise UsageError("nothing is built yet", hint="run: hapkg build-all")
+    workshops = [open_suite(context, name, site) for name in suites]
+    uploads = [upload for workshop in workshops for upload in collect_uploads(workshop)]
+    for workshop in workshops:
+        _note_site(workshop)
+    place, choice = find_place(project, repo), make_choice(key, unsigned)
+    identity = make_identity(project)
+    with (
+        open_repository(place, store.root, change=True, patience=wait) as root,
+        tempfile.TemporaryDirectory(prefix="hapkg-keyring-") as scratch,
+    ):
+        publishing.check_choice(root, choice)
+        check_url(root, place, url)
+        signer = find_key(choice, owner=identity.key_owner)
+        keyrings = [
+            make_keyring(
+                root,
+                Path(scratch),
+                name=f"{project.settings.package_prefix}archive-keyring",
+                suite=Suite(name),
+                identity=identity,
+                choice=choice,
+                key=signer,
+            )
+            for name in suites
+            if not unsigned
+        ]
+        publication = publishing.publish(
+            root,
+            [*uploads, *keyrings],
+            identity=identity,
+            key=choice,
+            url=url or "",
+            pocket=pocket or "",
+            patience=wait,
+        )
+    output.print_publication(replace(publication, key=signer), as_json=as_json)
+
+
+def _note_site(workshop: Workshop) -> None:
+    """Say what is easily missed: a site that was built, and is not published because nobody named its file."""
+    name = name_package(workshop.project)
+    if name not in workshop.recipes and name in newest_builds(workshop):
+        output.say(f"note: {name} was built for {workshop.suite} and is not published: name its file with --site")

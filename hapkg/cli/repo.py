@@ -1,0 +1,312 @@
+"""hapkg repo: look at a published repository, and change what it publishes without building anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hapkg.cli import output
+from hapkg.cli.options import JsonOption, KeyOption, RepoOption, UnsignedOption, UrlOption, WaitOption
+from hapkg.control import Suite
+from hapkg.errors import IntegrityError, UsageError
+from hapkg.locations import find_keys
+from hapkg.recipe.settings import Project
+from hapkg.repository import pruning, publishing
+from hapkg.repository.indexes import find_suites
+from hapkg.repository.publishing import Identity, KeyChoice, Site
+from hapkg.repository.remote.location import Place, parse_place
+from hapkg.repository.remote.sync import open_repository
+from hapkg.repository.snapshots import compare, find_missing, find_snapshot, list_snapshots, read_snapshot
+from hapkg.repository.sources_file import find_url
+from hapkg.repository.verify import is_unsigned, verify
+
+app = typer.Typer(no_args_is_help=True, help="Show, compare, roll back, promote and verify what is published.")
+
+SuiteArgument = Annotated[str, typer.Argument(help="Published suite, bookworm or bookworm-testing.", metavar="SUITE")]
+
+
+@app.command("list")
+def list_states(context: typer.Context, repo: RepoOption = None, as_json: JsonOption = False) -> None:
+    """List the snapshots of every suite, oldest first; the last one of a suite is what it is now."""
+    root = find_root(context, repo)
+    rows: list[dict[str, Any]] = []
+    for suite in find_suites(root):
+        held = list_snapshots(root, suite)
+        for snapshot in held:
+            pool = read_snapshot(root, snapshot)
+            rows.append(
+                {
+                    "suite": suite,
+                    "snapshot": snapshot.number,
+                    "made": snapshot.made,
+                    "by": snapshot.by,
+                    "keys": list(snapshot.keys),
+                    "packages": len(pool.packages),
+                    "missing": list(find_missing(root, pool)),
+                    "act": snapshot.act,
+                    "current": snapshot is held[-1],
+                }
+            )
+    if as_json:
+        output.print_json(rows)
+    else:
+        output.print_table(
+            ("suite", "snapshot", "made", "packages", "by", "act"),
+            [
+                (
+                    r["suite"],
+                    str(r["snapshot"]) + ("*" if r["current"] else ""),
+                    r["made"],
+                    str(r["packages"]),
+                    r["by"],
+                    r["act"] + (f" ({len(r['missing'])} files are gone)" if r["missing"] else ""),
+                )
+                for r in rows
+            ],
+        )
+
+
+@app.command("show")
+def show_state(
+    context: typer.Context,
+    suite: SuiteArgument,
+    number: Annotated[int | None, typer.Argument(help="Snapshot [default: what it is now].")] = None,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the packages of a suite, as it is now or was in a snapshot."""
+    root = find_root(context, repo)
+    pool = read_snapshot(root, find_snapshot(root, Suite(suite), number))
+    rows = [
+        {
+            "package": package.name,
+            "version": package.version,
+            "architecture": package.architecture,
+            "source": package.source[0],
+            "files": {path: digest for path, (_, digest) in package.files.items()},
+        }
+        for package in pool.packages
+    ]
+    if as_json:
+        output.print_json(rows)
+    else:
+        output.print_table(
+            ("package", "version", "architecture", "source", "sha256"),
+            [
+                (str(r["package"]), str(r["version"]), str(r["architecture"]), str(r["source"]), digest)
+                for r, package in zip(rows, pool.packages, strict=True)
+                for digest in [next(iter(package.files.values()))[1]]
+            ],
+        )
+
+
+@app.command()
+def diff(
+    context: typer.Context,
+    suite: SuiteArgument,
+    old: Annotated[int, typer.Argument(help="Snapshot to start from.")],
+    new: Annotated[int | None, typer.Argument(help="Snapshot to compare with [default: what it is now].")] = None,
+    other: Annotated[str | None, typer.Option("--with", help="Look for NEW in this suite.", metavar="SUITE")] = None,
+    repo: RepoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which packages came (+) and went (-) between two snapshots."""
+    root = find_root(context, repo)
+    before = read_snapshot(root, find_snapshot(root, Suite(suite), old))
+    after = read_snapshot(root, find_snapshot(root, Suite(other or suite), new))
+    difference = compare(before, after)
+    if as_json:
+        output.print_json({"added": difference.added, "removed": difference.removed})
+    else:
+        for sign, names in (("-", difference.removed), ("+", difference.added)):
+            for name in names:
+                typer.echo(f"{sign} {name}")
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    suite: SuiteArgument,
+    number: Annotated[int, typer.Argument(help="Snapshot that the suite becomes again.")],
+    repo: RepoOption = None,
+    key: KeyOption = None,
+    unsigned: UnsignedOption = False,
+    url: UrlOption = None,
+    wait: WaitOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a suite what it was in a snapshot: at once, without building. Nothing is lost: that is a snapshot, too."""
+    with open_site(context, repo, make_choice(key, unsigned), url, wait) as site:
+        publication = publishing.rollback(site, Suite(suite), number)
+    output.print_publication(publication, as_json=as_json)
+
+
+@app.command()
+def promote(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="Suite to take from: bookworm-testing.", metavar="FROM")],
+    target: Annotated[str, typer.Argument(help="Suite that gets them too: bookworm.", metavar="TO")],
+    snapshot: Annotated[int | None, typer.Option(help="Snapshot to take [default: what FROM is now].")] = None,
+    repo: RepoOption = None,
+    key: KeyOption = None,
+    unsigned: UnsignedOption = False,
+    url: UrlOption = None,
+    wait: WaitOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish what one suite offers in another one too: the same files, at once, without building."""
+    with open_site(context, repo, make_choice(key, unsigned), url, wait) as site:
+        publication = publishing.promote(site, Suite(source), Suite(target), snapshot)
+    output.print_publication(publication, as_json=as_json)
+
+
+@app.command()
+def refresh(
+    context: typer.Context,
+    repo: RepoOption = None,
+    key: KeyOption = None,
+    unsigned: UnsignedOption = False,
+    url: UrlOption = None,
+    wait: WaitOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign every suite anew with a later Valid-Until: for a timer, when valid-days is set."""
+    with open_site(context, repo, make_choice(key, unsigned), url, wait) as site:
+        publication = publishing.refresh(site)
+    output.print_publication(publication, as_json=as_json)
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    keep: Annotated[int, typer.Option(min=1, help="Versions to keep of every source in every suite.")] = 3,
+    days: Annotated[
+        float,
+        typer.Option("--younger-than", min=0, help="Also keep what was published in so many days.", metavar="DAYS"),
+    ] = 30,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="Also remove what clients may still fetch that read the state before.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    repo: RepoOption = None,
+    key: KeyOption = None,
+    unsigned: UnsignedOption = False,
+    url: UrlOption = None,
+    wait: WaitOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove old versions. What a kept package pins with an exact version stays, whatever its age."""
+    with open_site(context, repo, make_choice(key, unsigned), url, wait, change=not dry_run) as site:
+        if dry_run:
+            pruned = pruning.decide_pruning(site.root, keep=keep, days=days, at_once=at_once)
+        else:
+            _, pruned = pruning.prune(site, keep=keep, days=days, at_once=at_once)
+        if as_json:
+            output.print_json(
+                {
+                    "files": pruned.files,
+                    "delayed": pruned.delayed,
+                    "releases": [" ".join(release) for release in pruned.releases],
+                    "snapshots": [f"{snapshot.suite} {snapshot.number}" for snapshot in pruned.snapshots],
+                }
+            )
+            return
+        for source, version in pruned.releases:
+            typer.echo(f"{source} {version}")
+        for snapshot in pruned.snapshots:
+            output.say(
+                f"snapshot {snapshot.number} of {snapshot.suite} is forgotten"
+                if not dry_run
+                else f"snapshot {snapshot.number} of {snapshot.suite} would be forgotten"
+            )
+        total, later = (output.size(sum(files.values())) for files in (pruned.files, pruned.delayed))
+        output.say(f"{len(pruned.files)} files, {total}: " + ("would be removed" if dry_run else "removed"))
+        if pruned.delayed:
+            output.say(f"{len(pruned.delayed)} files, {later}: for a prune when no client fetches them, in a day")
+
+
+@app.command("verify")
+def verify_repository(context: typer.Context, repo: RepoOption = None, as_json: JsonOption = False) -> None:
+    """Check signatures, every index and every file of the pool against their digests, and that snapshots are whole."""
+    root = find_root(context, repo)
+    report = verify(root)
+    if as_json:
+        output.print_json(asdict(report))
+    else:
+        for line in report.surplus:
+            output.say(f"not published: {line}")
+        for line in report.unfinished:
+            output.say(f"unfinished: {line}")
+        if report.unfinished:
+            output.say("a publish runs, or was killed; apt reads the state before it, and the next publish ends it")
+        if is_unsigned(root):
+            output.say("WARNING: nothing is signed")
+        output.say(f"checked {report.checked} files of {', '.join(find_suites(root))}")
+    if report.faults:
+        raise IntegrityError(
+            report.faults[0] if len(report.faults) == 1 else f"{len(report.faults)} faults in the repository {root}",
+            details=report.faults if len(report.faults) > 1 else (),
+            hint="publish again what is missing, roll back to a whole snapshot, or restore from a copy",
+        )
+
+
+@contextmanager
+def open_site(
+    context: typer.Context, repo: str | None, choice: KeyChoice, url: str | None, wait: float, *, change: bool = True
+) -> Iterator[Site]:
+    """The repository that the options name, to be changed. Raises UsageError when there is none."""
+    project: Project = context.obj.project
+    with open_root(context, repo, change=change, wait=wait) as root:
+        yield Site(
+            root=root,
+            identity=make_identity(project),
+            choice=choice,
+            url=url or "",
+            patience=wait,
+        )
+
+
+def make_choice(keys: Sequence[str] | None, unsigned: bool) -> KeyChoice:
+    """What the options say of signing."""
+    if keys and unsigned:
+        raise UsageError("--key and --unsigned contradict each other", hint="drop one of them")
+    return KeyChoice(home=find_keys(), names=tuple(keys or ()), unsigned=unsigned)
+
+
+def make_identity(project: Project) -> Identity:
+    """Who publishes, by the project's settings."""
+    settings = project.settings
+    return Identity(
+        origin=settings.origin, label=settings.label, maintainer=settings.maintainer, valid_days=settings.valid_days
+    )
+
+
+def find_place(project: Project, repo: str | None) -> Place:
+    """The repository that --repo names, or the project's own."""
+    return parse_place(repo, Path.cwd()) if repo else project.repository
+
+
+def find_root(context: typer.Context, repo: str | None) -> Path:
+    """The repository that the options name, as a folder to look at. Raises UsageError when there is none."""
+    return context.with_resource(open_root(context, repo))
+
+
+def check_url(root: Path, place: Place, url: str | None) -> None:
+    """Raise UsageError when nobody said how nodes reach a repository that is not on this machine."""
+    if not isinstance(place, Path) and not (url or find_url(root)):
+        raise UsageError(f"how nodes reach {place} is not known", hint="say it once: --url https://HOST/FOLDER/")
+
+
+@contextmanager
+def open_root(context: typer.Context, repo: str | None, *, change: bool = False, wait: float = 0) -> Iterator[Path]:
+    """The repository that the options name, as a folder. Raises UsageError when there is none."""
+    place = find_place(context.obj.project, repo)
+    with open_repository(place, context.obj.store.root, change=change, patience=wait) as root:
+        if not find_suites(root):
+            raise UsageError(f"{place} is not a published repository", hint=f"run: hapkg publish --repo {place}")
+        yield root

@@ -1,0 +1,73 @@
+"""A run of hapkg build-all or build from what the command line says to what came of it, shown as it goes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hapkg.build import pipeline
+from hapkg.build.context import make_plan, open_workshop, take_snapshots
+from hapkg.build.events import Ending, Outcome
+from hapkg.build.kernel_packages import check_kernels, needs_chroot
+from hapkg.build.plan_cache import View, remember
+from hapkg.build.times import Recorder
+from hapkg.cli import output
+from hapkg.cli.chroot import make_chroot
+from hapkg.cli.context import Context
+from hapkg.cli.inspect import pick
+from hapkg.cli.options import BuildOptions
+from hapkg.errors import HapkgError
+from hapkg.host import count_cores, read_architecture
+
+
+def build(context: Context, wish: BuildOptions) -> Sequence[Outcome]:
+    """Build what is wished. A source's failure is its outcome; what is wrong before that is raised as HapkgError."""
+    project, store = context.project, context.store
+    suite = project.pick_suite(wish.suite)
+    if needs_chroot(project.settings, suite, store.root):
+        make_chroot(store, suite, wish.mirror)
+    view = View(store=store, root=project.root, suite=suite, repository=project.repository)
+    seen = view.look() if wish.whole else ""
+    workshop = replace(
+        open_workshop(project, store, wish.suite, wish.mirror, wish.site),
+        lintian=wish.lintian,
+        tests=wish.tests,
+        ccache=project.settings.ccache if wish.ccache is None else wish.ccache,
+    )
+    targets = pick(workshop, wish.names)
+    check_kernels([workshop.recipes[name] for name in targets], workshop.suite, store.root, read_architecture())
+    outcomes: list[Outcome] = []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(store.lock())
+        for recipe in workshop.recipes.values():
+            for warning in recipe.site.warnings if recipe.site else ():
+                output.say(f"site: {warning}")
+        if wish.origin:
+            workshop = take_snapshots(workshop, targets, wish.origin, wish.ref)
+        steps = make_plan(workshop, targets, hasty=True)
+        board = stack.enter_context(output.Board(steps))
+        recorder = Recorder(time.monotonic(), workshop.suite, wish.jobs or count_cores(), workshop.graph.needs)
+        stack.callback(recorder.save, store.root)
+        for event in pipeline.run(
+            workshop,
+            targets,
+            jobs=wish.jobs or count_cores(),
+            keep_going=wish.keep_going,
+            plan=steps,
+            retry=wish.retry,
+        ):
+            board.tell(event)
+            recorder.tell(event)
+            if isinstance(event, Outcome):
+                outcomes.append(event)
+        if wish.whole and {outcome.ending for outcome in outcomes} <= {Ending.BUILT, Ending.REUSED}:
+            with contextlib.suppress(HapkgError):  # what was changed for the worse meanwhile is told by the next run
+                if any(outcome.ending is Ending.BUILT for outcome in outcomes):
+                    seen = view.look()
+                    workshop = open_workshop(project, store, wish.suite, wish.mirror)
+                    steps = make_plan(workshop, list(workshop.recipes), hasty=True)
+                if pipeline.is_settled(workshop, steps):
+                    remember(view, seen, wish.suite, steps)
+    return outcomes

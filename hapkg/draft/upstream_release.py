@@ -1,0 +1,179 @@
+"""What upstream ships: the files of a tarball or of a repository's newest tag, as far as a draft looks at them."""
+
+from __future__ import annotations
+
+import lzma
+import re
+import stat
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+from urllib.request import url2pathname
+
+from hapkg import disk, process
+from hapkg.build.store import TARBALLS, file_digest
+from hapkg.errors import FetchError, SourceError, UsageError
+from hapkg.recipe.model import Recipe, Style
+from hapkg.recipe.settings import parse_table
+from hapkg.recipe.upstream import TarballOrigin
+from hapkg.source import fetch
+from hapkg.source.vcs import archive_commit, find_commit
+
+_FORMS = "a tarball ends in .tar.gz, .tar.xz or .tar.bz2; a repository in .git, or it starts with git+ or hg+"
+_MODES: dict[str, Literal["r:gz", "r:xz", "r:bz2"]] = {".gz": "r:gz", ".xz": "r:xz", ".bz2": "r:bz2"}
+NOWHERE = "https://upstream.invalid"
+_BUILD_FILES = re.compile(
+    r"configure\.(ac|in)|(GNU)?Makefile|meson\.(build|options)|meson_options\.txt|.*\.(am|pc\.in|spec|spec\.in)"
+    r"|(?!aclocal).*\.m4|\.tarball-version|(COPYING|LICEN[CS]E|README|VERSION).*",
+    re.IGNORECASE,
+)
+SOURCES = re.compile(r".*\.(c|cc|cpp|cxx|h|hh|hpp|hxx|l|y|py|pl|pm|sh|rs|go|java)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """What upstream shipped and where it is."""
+
+    files: Mapping[str, str]
+    """Path below the top folder to the beginning of its text; "" for what is no source."""
+    label: str
+    """What may end in the version: a tag, or the name of the top folder."""
+    date: datetime
+    kind: str
+    """"tarball", "git" or "hg"."""
+    url: str
+    pin: str
+    """sha256 of the tarball, id of the commit."""
+
+
+def take(source: str, origin: str, cache: Path) -> Release:
+    kind, plus, url = origin.partition("+")
+    if not (plus and kind in ("git", "hg") and "://" in url):
+        kind, url = "git" if origin.endswith(".git") else "tarball", origin
+    if "://" not in url or url.startswith("file://"):
+        path = Path(url2pathname(url.removeprefix("file://")) if "://" in url else url).absolute()
+        url = path.as_uri()
+        if _find_folder(path, origin):
+            kind = "hg" if (path / ".hg").is_dir() else "git"
+    if kind != "tarball" and url.startswith("http://"):
+        raise UsageError(f"{url}: a repository's address is https or file", hint="nobody signs what http delivers")
+    if kind == "tarball" and not url.endswith(TARBALLS):
+        raise UsageError(f"{origin} is neither a tarball nor a repository", hint=_FORMS)
+    return _take_tarball(source, url, cache) if kind == "tarball" else _take_commit(source, kind, url, cache)
+
+
+def _find_folder(path: Path, origin: str) -> bool:
+    """Whether a path is a folder. Raises UsageError when it is neither that nor a file that can be read."""
+    try:
+        mode = path.stat().st_mode if origin else 0
+        if stat.S_ISREG(mode):
+            path.open("rb").close()
+        elif not stat.S_ISDIR(mode):
+            raise UsageError(f"{origin or 'nothing'} is neither a file nor a folder", hint=_FORMS)
+    except (FileNotFoundError, NotADirectoryError) as cause:
+        raise UsageError(f"{origin} does not exist", hint=_FORMS) from cause
+    except OSError as cause:
+        raise UsageError(f"{origin} cannot be read: {cause.strerror}", hint="name a file that you may read") from cause
+    return stat.S_ISDIR(mode)
+
+
+def _take_tarball(source: str, url: str, cache: Path) -> Release:
+    stub = _make_stub(source, url, {"git": f"{NOWHERE}/{source}.git"}, url)
+    disk.make_folder(cache / "sources")
+    with tempfile.TemporaryDirectory(dir=cache / "sources", prefix=".draft-") as scratch:
+        file = Path(scratch) / f"new{next(suffix for suffix in TARBALLS if url.endswith(suffix))}"
+        try:
+            fetch.fetch_url(url, file)
+        except FetchError as error:
+            raise FetchError(f"{url}: {error.brief}", hint="check the address and the network") from error
+        files, label, newest = _read_tree(file, url)
+        pinned = TarballOrigin(type="tarball", url=file.as_uri(), sha256=file_digest(file))
+        fetch.fetch(stub.model_copy(update={"origins": (pinned,)}), cache, None)  # the first build needs no network
+    date = datetime.fromtimestamp(newest, UTC)
+    return Release(files=files, label=label, date=date, kind="tarball", url=url, pin=pinned.sha256)
+
+
+def _take_commit(source: str, kind: str, url: str, cache: Path) -> Release:
+    stub = _make_stub(source, url, {kind: url}, f"{NOWHERE}/x.tar.gz")
+    try:
+        mirror = str(find_commit(stub, kind, {"git": "HEAD", "hg": "tip"}[kind], cache).mirror)
+    except UsageError as error:
+        raise UsageError(f"{url} has no commit", hint="name a release tarball instead") from error
+    git = ["git", "-C", mirror, "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/tags"]
+    hg = ["hg", "-R", mirror, "tags", "--template", "{tag} {node}\n"]
+    listing = process.run(git if kind == "git" else hg, environment={"HGPLAIN": "1"})
+    tags = [line.rpartition(" ") for line in listing.output.splitlines()]
+    dated = [(_rank(version), tag, node) for tag, _, node in tags if (version := read_tag(tag))]
+    if not dated:
+        raise UsageError(
+            f"{url} has no tag that looks like a version",
+            details=[f"tags: {', '.join(tag for tag, _, _ in tags[:9]) or 'none'}"],
+            hint="name a release tarball instead",
+        )
+    _, tag, node = max(dated)
+    commit = find_commit(stub, kind, node, cache)
+    archive = archive_commit(stub.model_copy(update={"version": read_tag(tag)}), commit, cache)
+    files, _, _ = _read_tree(archive, url)
+    return Release(files=files, label=tag, date=commit.date, kind=kind, url=url, pin=commit.id)
+
+
+def _make_stub(source: str, url: str, upstream: Mapping[str, str], tarball: str) -> Recipe:
+    """A recipe that serves to fetch, and whose rules an address must keep."""
+    table = {
+        "source": source,
+        "version": "0",
+        "style": Style.AUTOTOOLS,
+        "date": datetime.fromtimestamp(0, UTC),
+        "homepage": NOWHERE,
+        "upstream": {**upstream, "tag": "draft"},
+        "origins": [{"type": "tarball", "url": tarball, "sha256": "0" * 64}],
+        "copyright": [{"copyright": ["nobody"], "license": "none"}],
+        "packages": [{"package": source, "synopsis": "none", "description": "none"}],
+        "folder": Path(),
+    }
+    try:
+        return parse_table(Recipe, table, where=url, error=UsageError)
+    except UsageError as error:
+        error.hint = error.hint or _FORMS
+        raise
+
+
+def read_tag(tag: str) -> str:
+    """The version that a tag names, or "": v1.2, name-1.2, release_1_2, but no candidate of one."""
+    match = re.fullmatch(r"(?:[A-Za-z][A-Za-z0-9+]*[-_/])*?[vV]?([0-9]+(?:[._][0-9]+)*)(?:-stable|-final)?", tag)
+    return match[1].replace("_", ".") if match else ""
+
+
+def _rank(version: str) -> tuple[bool, list[int]]:
+    """Orders versions; a number alone, such as a date, comes before those with a dot."""
+    return "." in version, [int(part) for part in version.split(".")]
+
+
+def _read_tree(tarball: Path, shown: str) -> tuple[dict[str, str], str, int]:
+    """Files below the top folder, the top folder's name, and the time of the newest file. Raises SourceError."""
+    files: dict[str, str] = {}
+    tops: set[str] = set()
+    newest = 0
+    try:
+        with tarfile.open(tarball, _MODES[tarball.suffix]) as archive:
+            for member in archive:
+                top, _, path = re.sub(r"^(\.?/)+|/+$", "", member.name).partition("/")
+                tops |= {top} - {"", "."}
+                if member.isfile() and path:
+                    newest = max(newest, int(member.mtime) if member.mtime < 1 << 32 else 0)
+                    base = path.rpartition("/")[2]
+                    limit = 1 << 18 if _BUILD_FILES.fullmatch(base) else 1 << 12 if SOURCES.fullmatch(base) else 0
+                    opened = archive.extractfile(member) if limit else None
+                    content = opened.read(limit) if opened else b""
+                    text = content[: content.rfind(b"\n") + 1 or None].decode("utf-8", "replace")
+                    files[path] = content.decode("latin-1") if "\ufffd" in text else text
+    except (OSError, EOFError, ValueError, OverflowError, tarfile.TarError, lzma.LZMAError, zlib.error) as cause:
+        raise SourceError(f"{shown} cannot be read: {cause}", hint="name a whole, compressed tarball") from cause
+    if len(tops) != 1 or not files:
+        raise SourceError(f"{shown} does not hold one folder with everything in it", hint="name a release tarball")
+    return files, tops.pop(), newest

@@ -1,0 +1,292 @@
+"""The disk that guests of one suite start from: Debian with its own kernel and what the stack needs of Debian.
+
+Made by mmdebstrap from the archive that chroots are made from, and kept in the state folder under a name that follows
+from all its inputs. The packages that the stack depends on are in it, the stack is not: guests reach nothing but the
+published repository, so what they install comes from there alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import lzma
+import os
+import struct
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cmp_to_key
+from pathlib import Path
+from typing import IO
+
+from hapkg import disk, process
+from hapkg.apt import Mirror, read_apt_options
+from hapkg.chroot.base import enclose
+from hapkg.control import Suite, compare_versions, parse_relation_names, read_stanzas
+from hapkg.errors import MachineError, ProcessError, RepositoryError
+from hapkg.prove import initrd
+from hapkg.repository.indexes import Package, Pool
+
+SIZE = "3G"
+_PACKAGES = (
+    "busybox-static",
+    "iproute2",
+    "kmod",
+    "linux-image-amd64",
+    "lvm2",
+    "netbase",
+    "procps",
+    "python3",
+    "qemu-guest-agent",
+    "rsyslog",
+    "systemd-sysv",
+    "udev",
+)
+_LEFT_OUT = (
+    "/usr/share/doc/*",
+    "/usr/share/info/*",
+    "/usr/share/locale/*",
+    "/usr/share/man/*",
+    *(
+        f"{root}/lib/modules/*/kernel/{folder}/*"
+        for root in ("", "/usr")
+        for folder in (
+            "sound",
+            *(f"drivers/{name}" for name in ("bluetooth", "gpu", "iio", "infiniband", "isdn", "media", "staging")),
+            *(f"drivers/net/{name}" for name in ("ethernet", "usb", "wireless")),
+        )
+    ),
+)
+_MASKED = (
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty.target",
+    "logrotate.timer",
+    "man-db.timer",
+    "systemd-logind.service",
+    "systemd-pstore.service",
+)
+"""Units that take an emulated machine's time and belong to no cluster."""
+_EMPTIED = ("apt/sources.list", "hostname", "machine-id", "resolv.conf")
+"""What each machine, or nobody, has of its own."""
+_FILES = {
+    "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAcquire::Languages "none";\n',
+    "/etc/dpkg/dpkg.cfg.d/50hapkg": "force-unsafe-io\n",
+    "/etc/fstab": "",
+    "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "/etc/default/qemu-guest-agent": "",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestImage:
+    """What guests of a suite start from."""
+
+    suite: Suite
+    folder: Path
+    kernel_version: str
+    packages: int
+
+    @property
+    def root(self) -> Path:
+        """The disk, which nobody writes: guests have overlays."""
+        return self.folder / "root.qcow2"
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel, decompressed: an emulated processor takes seconds to do that."""
+        return self.folder / "vmlinux"
+
+    @property
+    def initrd(self) -> Path:
+        """The first file system."""
+        return self.folder / "initrd.img"
+
+
+def find_needs(pool: Pool, names: Iterable[str]) -> tuple[str, ...]:
+    """The packages of Debian that packages of a repository need, whichever of its packages they need on the way.
+
+    Raises RepositoryError when the repository does not offer one of the names.
+    """
+    offered = _pick_newest(pool)
+    needs: set[str] = set()
+    seen: set[str] = set()
+    waiting = list(names)
+    for name in waiting:
+        if name not in offered:
+            raise RepositoryError(f"the repository does not offer {name}", hint="build and publish it first")
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for field in ("Pre-Depends", "Depends"):
+            for alternatives in parse_relation_names(offered[name].fields.get(field, "")):
+                own = next((other for other in alternatives if other in offered), None)
+                if own is not None:
+                    waiting.append(own)
+                else:
+                    needs.add(alternatives[0])
+    return tuple(sorted(needs))
+
+
+def find_image(cache: Path, suite: Suite, needs: Iterable[str], mirror: Mirror | None) -> GuestImage | None:
+    """The finished image of a suite for exactly these inputs, or None."""
+    folder = _find_folder(cache, suite, needs, mirror)
+    try:
+        facts = json.loads((folder / "image.json").read_text("utf-8"))
+        return GuestImage(
+            suite=suite, folder=folder, kernel_version=str(facts["kernel"]), packages=int(facts["packages"])
+        )
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def make_image(
+    cache: Path,
+    suite: Suite,
+    needs: Iterable[str],
+    mirror: Mirror | None,
+    *,
+    log: IO[bytes],
+    report: Callable[[str], None],
+) -> GuestImage:
+    """Make the image of a suite. Older ones of the suite go. The caller holds the store's lock."""
+    needs = tuple(needs)
+    folder = _find_folder(cache, suite, needs, mirror)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(".new-*"):
+        remove_tree(left)
+    new = folder.with_name(f".new-{folder.name}")
+    new.mkdir()
+    try:
+        report(f"mmdebstrap of {suite} with its kernel and {len(needs)} packages that the stack needs")
+        _run_mmdebstrap(new / "root", suite, needs, mirror, log)
+        report("kernel, initrd and disk")
+        facts = _read_facts(new / "root")
+        _take_kernel(new, facts["kernel"])
+        raw = new / "root.raw"
+        process.run(["truncate", "-s", SIZE, str(raw)])
+        ext4 = ["mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-d", str(new / "root"), str(raw)]
+        process.run(enclose(ext4), log=log)
+        process.run(["qemu-img", "convert", "-O", "qcow2", str(raw), str(new / "root.qcow2")], log=log)
+        raw.unlink()
+        remove_tree(new / "root")
+        (new / "image.json").write_text(json.dumps(facts) + "\n", "utf-8")
+        for file in new.iterdir():
+            disk.sync(file)
+        remove_tree(folder)
+        disk.move({new: folder})
+    except ProcessError as error:
+        raise ProcessError(
+            f"the guest image of {suite} cannot be made", details=(*error.details, f"log: {log.name}")
+        ) from error
+    finally:
+        remove_tree(new)
+    for old in folder.parent.iterdir():
+        if old != folder:
+            remove_tree(old)
+    found = find_image(cache, suite, needs, mirror)
+    if found is None:
+        raise MachineError(f"the guest image {folder} vanished while it was made")
+    return found
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder that may hold files of root."""
+    if folder.exists():
+        process.run(process.privileged(["rm", "-rf", "--one-file-system", "--", str(folder)]), cleanup=True)
+
+
+def decompress_kernel(image: bytes) -> bytes:
+    """The ELF file inside a bzImage, by the offsets of its header (boot protocol 2.08). Raises MachineError."""
+    with contextlib.suppress(struct.error):
+        (sectors,) = struct.unpack_from("<B", image, 0x1F1)
+        offset, length = struct.unpack_from("<II", image, 0x248)
+        start = (sectors + 1) * 512 + offset
+        payload = image[start : start + length]
+        if payload.startswith(b"\xfd7zXZ"):
+            return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(payload)
+        if payload.startswith(b"\x28\xb5\x2f\xfd"):
+            with tempfile.TemporaryFile() as packed, tempfile.TemporaryFile() as plain:
+                packed.write(payload[:-4])  # the last four bytes tell the size of what is packed
+                packed.seek(0)
+                process.run(["zstd", "-d", "-c"], stdin=packed, stdout=plain)
+                plain.seek(0)
+                return plain.read()
+    raise MachineError("the guest's kernel is packed in a way that hapkg does not know")
+
+
+def _pick_newest(pool: Pool) -> Mapping[str, Package]:
+    newest: dict[str, Package] = {}
+    order = cmp_to_key(compare_versions)
+    for package in sorted(pool.packages, key=lambda p: order(p.version)):
+        if package.architecture != "source":
+            newest[package.name] = package
+    return newest
+
+
+def _find_folder(cache: Path, suite: Suite, needs: Iterable[str], mirror: Mirror | None) -> Path:
+    inputs = {
+        "format": 1,
+        "suite": suite,
+        "size": SIZE,
+        "packages": sorted({*_PACKAGES, *needs}),
+        "left out": _LEFT_OUT,
+        "masked": _MASKED,
+        "files": _FILES,
+        "initrd": (initrd.INIT, initrd.MODULES),
+        "archive": mirror.lines(suite) if mirror else (),
+    }
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    return cache / "guests" / suite / digest[:32]
+
+
+def _run_mmdebstrap(root: Path, suite: Suite, needs: Iterable[str], mirror: Mirror | None, log: IO[bytes]) -> None:
+    with tempfile.TemporaryDirectory(prefix="hapkg-guest-") as scratch:
+        options = [f'--aptopt={name} "{value}"' for name, value in read_apt_options().items()]
+        options += ['--aptopt=APT::Sandbox::User "root"', '--aptopt=APT::Install-Recommends "false"']
+        options += ['--aptopt=Acquire::Languages "none"', "--dpkgopt=force-unsafe-io", "--skip=check/empty"]
+        options += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
+        hooks: list[str] = []
+        for number, (path, text) in enumerate(_FILES.items()):
+            staged = Path(scratch, str(number))
+            staged.write_text(text, "utf-8")
+            hooks.append(f"--customize-hook=upload {staged} {path}")
+        hooks += [
+            f'--customize-hook=chroot "$1" systemctl mask {" ".join(_MASKED)}',
+            '--customize-hook=chroot "$1" systemctl enable systemd-networkd systemd-network-generator',
+            *(f'--customize-hook=rm -f "$1"/etc/{name}' for name in _EMPTIED),
+            '--customize-hook=touch "$1"/etc/machine-id',
+        ]
+        argv = ["mmdebstrap", "--variant=minbase", "--mode=root", "--format=directory", *options, *hooks]
+        packages = ",".join(sorted({*_PACKAGES, *needs}))
+        sources = mirror.lines(suite) if mirror else ()
+        process.run(
+            enclose([*argv, f"--include={packages}", str(suite), str(root), *sources]),
+            log=log,
+            environment={"TMPDIR": scratch, "INITRD": "No"},
+        )
+
+
+def _read_facts(root: Path) -> dict[str, str]:
+    status = list(read_stanzas((root / "var/lib/dpkg/status").read_text("utf-8")))
+    kernels = sorted(path.name for path in (root / "lib/modules").iterdir())
+    return {"kernel": kernels[-1], "packages": str(len(status))}
+
+
+def _take_kernel(folder: Path, version: str) -> None:
+    root = folder / "root"
+    modules = root / "lib/modules" / version
+    process.run(process.privileged(["chmod", "a+r", str(root / f"boot/vmlinuz-{version}")]))
+    (folder / "vmlinux").write_bytes(decompress_kernel((root / f"boot/vmlinuz-{version}").read_bytes()))
+    files = [modules / path for path in initrd.find_modules(modules, initrd.MODULES)]
+    busybox = next(path for path in (root / "usr/bin/busybox", root / "bin/busybox") if path.exists())
+    content = initrd.make_initrd(busybox.read_bytes(), [initrd.read_module(file) for file in files])
+    (folder / "initrd.img").write_bytes(content)
+    os.sync()

@@ -1,0 +1,155 @@
+"""Recipe and settings become the text of debian/. Nothing is written to disk but compiled templates, where there is a
+place for them: compiling takes longer than rendering.
+
+Templates are looked up in the recipe's own debian/ folder, then in its style's folder, then in common/; the first one
+wins, so a recipe overrides exactly the file it must. `NAME.j2` is rendered, other files are taken as they are. A
+template called `package.X` is rendered once per binary package as `PACKAGE.X`. A file that renders to nothing is left
+out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hapkg.control import BinaryName, Suite
+from hapkg.recipe.model import Recipe
+from hapkg.recipe.settings import Settings
+
+if TYPE_CHECKING:
+    from hapkg.site.model import Site
+
+_LICENSES = "licenses"
+_BYTE_CODE = "__pycache__"
+"""What Python leaves beside modules that tests import."""
+_EXECUTABLE_MARK = b"#!"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebianFolder:
+    """The files of one debian/ folder: path below it and content. A file that starts with #! is executable."""
+
+    files: Mapping[str, bytes]
+
+    @property
+    def digest(self) -> str:
+        """sha256 over names and contents, whatever order they came in."""
+        listing = [(path, hashlib.sha256(self.files[path]).hexdigest()) for path in sorted(self.files)]
+        return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+    def write(self, target: Path) -> None:
+        """Write the folder's files below target, which becomes debian/."""
+        for path, content in self.files.items():
+            file = target / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+            file.chmod(0o755 if content.startswith(_EXECUTABLE_MARK) else 0o644)
+
+
+def render_debian(
+    recipe: Recipe,
+    settings: Settings,
+    templates: Path,
+    *,
+    suite: Suite,
+    version: str,
+    key: str,
+    versions: Mapping[BinaryName, str],
+    compiled: Path | None = None,
+) -> DebianFolder:
+    """The debian/ folder of a recipe, without the patches that it does not carry.
+
+    versions holds the exact version of every stack package that a meta-package pins. compiled is a folder for compiled
+    templates, which the caller may remove.
+
+    Raises RecipeError when a template is wrong or names something that does not exist.
+    """
+    from hapkg.recipe.rendering import make_environment, render  # noqa: PLC0415 - jinja2 takes time, and few commands render
+
+    own = recipe.folder / "debian"
+    sources = _find_templates(own, templates / str(recipe.style), templates / "common")
+    environment = make_environment(templates, compiled)
+    licenses = {name for p in recipe.copyright for name in p.license.replace(" or ", " and ").split(" and ")}
+    values: dict[str, Any] = {
+        "recipe": recipe,
+        "prefix": settings.prefix,
+        "package_prefix": settings.package_prefix,
+        "cluster_user": settings.cluster_user,
+        "cluster_group": settings.cluster_group,
+        "maintainer": settings.maintainer,
+        "origin": settings.origin,
+        "suite": suite,
+        "version": version,
+        "key": key,
+        "versions": versions,
+        "licenses": sorted({*licenses, "GPL-3+"}),
+    }
+    site_files = render_site(recipe.site, settings, templates) if recipe.site else {}
+    values["site_files"] = sorted(site_files)
+    files: dict[str, bytes] = {}
+    for path, source in sorted(sources.items()):
+        if source.suffix != ".j2":
+            files[path] = source.read_bytes()
+            continue
+        if path.startswith("package."):
+            for package in recipe.packages:
+                rendered = render(environment, source, {**values, "package": package})
+                files.setdefault(f"{package.package}.{path.removeprefix('package.')}", rendered)
+        else:
+            files[path] = render(environment, source, values)
+    if recipe.site:
+        files.update({f"root{path}": content for path, content in site_files.items()})
+    for patch in recipe.patches:
+        files[f"patches/{patch.name}"] = (recipe.folder / "patches" / patch.name).read_bytes()
+    if recipe.series:
+        files["patches/series"] = "".join(f"{name}\n" for name in recipe.series).encode()
+    return DebianFolder(files={path: content for path, content in files.items() if content.strip()})
+
+
+def render_site(site: Site, settings: Settings, templates: Path) -> dict[str, bytes]:
+    """The files of a site on each of its nodes, by absolute path: the same bytes for all of them.
+
+    Raises RecipeError when a template is wrong.
+    """
+    from hapkg.recipe.rendering import make_environment, render  # noqa: PLC0415
+    from hapkg.site.files import describe_site  # noqa: PLC0415 - most runs have no site
+    from hapkg.site.tables import Logging  # noqa: PLC0415
+
+    etc, environment = f"{settings.prefix}/etc", make_environment(templates)
+    base = {"site": site, "prefix": settings.prefix, "package": f"{settings.package_prefix}stack-site"}
+    wanted: dict[str, tuple[str, dict[str, Any]]] = {
+        f"{etc}/corosync/corosync.conf": ("corosync.conf", {}),
+        f"{etc}/ha-stack/cluster.crm": ("cluster.crm", {}),
+    }
+    if site.uses_dlm:
+        wanted[f"{etc}/dlm/dlm.conf"] = ("dlm.conf", {})
+    for resource in site.drbd:
+        members = site.find_members(resource)
+        wanted[f"{etc}/drbd.d/{resource.name}.res"] = ("drbd.res", {"resource": resource, "members": members})
+    default = Logging()
+    if (site.logging.facility, site.logging.file) != (default.facility, default.file):
+        wanted["/etc/rsyslog.d/ha-stack-site.conf"] = ("rsyslog.conf", {})
+    if site.logging.file != default.file:
+        wanted["/etc/logrotate.d/ha-stack-site"] = ("logrotate", {})
+    files = {
+        path: render(environment, templates / "site-files" / f"{name}.j2", {**base, **more}).rstrip() + b"\n"
+        for path, (name, more) in sorted(wanted.items())
+    }
+    digests = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
+    facts = json.dumps({**describe_site(site), "files": digests}, indent=2)
+    return {**files, f"{etc}/ha-stack/site.json": f"{facts}\n".encode()}
+
+
+def _find_templates(*folders: Path) -> dict[str, Path]:
+    """Which file renders each path of debian/: the first folder that has one wins."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for file in sorted(folder.rglob("*")):
+            path = file.relative_to(folder)
+            if file.is_file() and path.parts[0] != _LICENSES and path.parent.name != _BYTE_CODE:
+                found.setdefault(str(path).removesuffix(".j2"), file)
+    return found

@@ -1,0 +1,391 @@
+"""What one recipe says, and every rule it can break. docs/recipes.md is the reference of the keys."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+
+from hapkg.control import BinaryName, SourceName, is_relation, parse_relation_names
+from hapkg.errors import RecipeError, UsageError, did_you_mean
+from hapkg.locations import read_toml
+from hapkg.recipe.dep3 import PatchHeader, read_header
+from hapkg.recipe.settings import Line, Project, Table, check_line, parse_table
+from hapkg.recipe.upstream import (
+    Origin,
+    PackageName,
+    RemotePatch,
+    RepositoryOrigin,
+    Signature,
+    SignaturePolicy,
+    Upstream,
+    check_address,
+)
+from hapkg.version import is_upstream_version
+
+if TYPE_CHECKING:
+    from hapkg.site.model import Site
+else:  # hapkg alone fills it in, in few runs, and its many tables take time
+    Site = Any
+
+RECIPE_FILE = "recipe.toml"
+_PATCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+~-]*\Z")
+
+
+class Style(StrEnum):
+    """How a source builds; each is a folder of debian-templates/."""
+
+    AUTOTOOLS = "autotools"
+    MAKE = "make"
+    MESON = "meson"
+    META = "meta"
+    PYTHON = "python"
+    KERNEL_MODULE = "kernel-module"
+    KERNEL_PACKAGE = "kernel-package"
+    """Of hapkg's own making: a kernel-module's package for one kernel, see kernel.py."""
+    SITE = "site"
+    """Of hapkg's own making: the package of a site file, see site_package.py."""
+
+
+def _relation(value: str) -> str:
+    if not is_relation(value):
+        raise ValueError(f"{value!r} is not a relation such as 'zlib1g-dev (>= 1.2)'")
+    return value
+
+
+def _prefix_path(value: str) -> str:
+    parts = PurePosixPath(value).parts
+    unsafe = not value.isprintable() or re.search(r"[\s\\${}]", value)
+    if not value or value.startswith("/") or ".." in parts or unsafe:
+        raise ValueError(
+            f"{value!r} must be a path or pattern below the prefix: no leading slash, '..', blank, $ or {{}}"
+        )
+    return value
+
+
+def _upstream_version(value: str) -> str:
+    if not is_upstream_version(value):
+        raise ValueError(f"{value!r} is not an upstream version: start with a digit; no epoch, hyphen or '+ha'")
+    return value
+
+
+def _moment(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("needs a time zone, such as 2024-01-31T12:00:00Z")
+    if not 0 <= value.timestamp() < 1 << 32:
+        raise ValueError(f"{value.year} is not a year between 1970 and 2105")
+    return value.astimezone(UTC)
+
+
+def _prose(value: str) -> str:
+    if not value.strip() or not all(line.isprintable() for line in value.split("\n")):
+        raise ValueError("must be lines of printable text")
+    return value
+
+
+def _remark(value: str) -> str:
+    if re.search(r"[$\\]", value):
+        raise ValueError(f"{value!r} becomes a comment in debian/rules: write it without $ and \\")
+    return value
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value!r} stands there twice")
+    return values
+
+
+Relations = Annotated[
+    tuple[Annotated[str, AfterValidator(_relation)], ...], AfterValidator(_distinct), Field(strict=False)
+]
+Paths = Annotated[
+    tuple[Annotated[str, AfterValidator(_prefix_path)], ...], AfterValidator(_distinct), Field(strict=False)
+]
+Lines = Annotated[tuple[Line, ...], Field(strict=False)]
+Section = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+./-]*$")]
+
+
+class CopyrightFiles(Table):
+    """One Files paragraph of debian/copyright."""
+
+    files: Line = "*"
+    copyright: Annotated[tuple[Line, ...], Field(strict=False, min_length=1)]
+    license: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]+( (and|or) [A-Za-z0-9.+-]+)*$")]
+
+
+class LintianOverride(Table):
+    """One tag that lintian reports and that is right here, with the reason."""
+
+    tag: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+    context: Line = ""
+    reason: Line
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnPatch:
+    """A patch in the recipe's folder."""
+
+    name: str
+    header: PatchHeader
+
+    @property
+    def fixes(self) -> tuple[str, ...]:
+        """CVE ids, as a fetched patch has them."""
+        return self.header.fixes
+
+
+class Module(Table):
+    """A module of the kernel's own source (style kernel-module)."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    """Of the .ko file."""
+    tree: Annotated[str, Field(pattern=r"^[a-z0-9_-]+(/[a-z0-9_-]+)*$")]
+    """Its folder in the kernel's source."""
+    synopsis: Annotated[str, Field(max_length=40), AfterValidator(check_line)]
+    description: Annotated[str, AfterValidator(_prose)]
+
+
+class Package(Table):
+    """One binary package."""
+
+    package: PackageName
+    architecture: Literal["any", "all"] = "any"
+    section: Section | None = None
+    synopsis: Annotated[str, Field(max_length=79), AfterValidator(check_line)]
+    description: Annotated[str, AfterValidator(_prose)]
+    files: Paths = ()
+    """Patterns below the prefix."""
+    outside_prefix: Paths = ()
+    """Patterns below / of files that must lie outside the prefix: units, init scripts, configuration of the system."""
+    pre_depends: Relations = ()
+    depends: Relations = ()
+    recommends: Relations = ()
+    suggests: Relations = ()
+    conflicts: Relations = ()
+    provides: Relations = ()
+    breaks: Relations = ()
+    replaces: Relations = ()
+    stack: Annotated[tuple[PackageName, ...], AfterValidator(_distinct), Field(strict=False)] = ()
+    """Packages of other recipes that this one depends on in exactly the version built together (style meta)."""
+    lintian_overrides: Annotated[tuple[LintianOverride, ...], Field(strict=False)] = ()
+
+    @property
+    def name(self) -> BinaryName:
+        """Name of the binary package."""
+        return BinaryName(self.package)
+
+
+class Recipe(Table):
+    """One source package: where its code comes from, how it builds, which binary packages it gives."""
+
+    source: PackageName
+    version: Annotated[str, AfterValidator(_upstream_version)]
+    revision: Annotated[int, Field(ge=1)] = 1
+    style: Annotated[Style, Field(strict=False)]
+    date: Annotated[datetime, AfterValidator(_moment)]
+    """SOURCE_DATE_EPOCH: when upstream released, or when the recipe last changed what it builds."""
+    section: Section = "admin"
+    homepage: Annotated[str, Field(pattern=r"^https?://[!-~]+$"), AfterValidator(check_address)]
+    upstream: Upstream | None = None
+    signature: Signature | None = None
+    origins: Annotated[tuple[Origin, ...], Field(strict=False)] = ()
+    remote_patches: Annotated[tuple[RemotePatch, ...], Field(strict=False)] = ()
+    """Patches of others, fetched like a source and applied before our own."""
+    build_depends: Relations = ()
+    shadows: Annotated[tuple[Line, ...], Field(strict=False)] = ()
+    """Patterns of the distribution's package names that this source stands in for: never in a build chroot."""
+    configure: Lines = ()
+    """Switches for configure, after the ones every source gets."""
+    make: Lines = ()
+    """Variables on make's command line."""
+    tests: bool = True
+    tests_parallel: bool = True
+    """False for tests that share a file."""
+    tests_off_reason: Annotated[Line, AfterValidator(_remark)] | None = None
+    tests_left_out: Lines = ()
+    """Where upstream's tests run, but not all of them: which do not, and why."""
+    not_installed: Paths = ()
+    """What upstream installs and no package carries."""
+    module: Module | None = None
+    copyright: Annotated[tuple[CopyrightFiles, ...], Field(strict=False, min_length=1)]
+    lintian_overrides: Annotated[tuple[LintianOverride, ...], Field(strict=False)] = ()
+    """Overrides of the source package."""
+    packages: Annotated[tuple[Package, ...], Field(strict=False, min_length=1)]
+
+    folder: Path = Field(exclude=True)
+    patches: Annotated[tuple[OwnPatch, ...], Field(strict=False, exclude=True)] = ()
+    """Those of patches/series, in order."""
+    kernel: str = Field(default="", exclude=True)
+    """The kernel that a kernel-package is for."""
+    site: Site | None = Field(default=None, exclude=True)
+    """The cluster that a site's package is for."""
+
+    @property
+    def name(self) -> SourceName:
+        """Name of the source package."""
+        return SourceName(self.source)
+
+    @property
+    def native(self) -> bool:
+        """Whether there is no tarball of upstream: debian/ is the whole source."""
+        return self.style in (Style.META, Style.KERNEL_MODULE, Style.KERNEL_PACKAGE, Style.SITE)
+
+    @property
+    def needs(self) -> tuple[BinaryName, ...]:
+        """Every package the build names: build dependencies with all alternatives, and a meta-package's exact stack."""
+        relations = parse_relation_names(", ".join(self.build_depends))
+        named = [name for alternatives in relations for name in alternatives]
+        pinned = [BinaryName(name) for package in self.packages for name in package.stack]
+        return tuple(dict.fromkeys((*named, *pinned)))
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Names of all patches in the order in which they are applied."""
+        return (*(patch.name for patch in (*self.remote_patches, *self.patches)),)
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """Digests and commits that decide what the source is."""
+        digests = {pinned.sha256 for pinned in (*self.origins, *self.remote_patches) if hasattr(pinned, "sha256")}
+        kinds = {origin.type for origin in self.origins if isinstance(origin, RepositoryOrigin)}
+        commits = {getattr(self.upstream, f"{kind}_commit", None) for kind in kinds}
+        return tuple(sorted(digests | {commit for commit in commits if commit}))
+
+    @property
+    def source_date_epoch(self) -> int:
+        """Seconds since 1970."""
+        return int(self.date.timestamp())
+
+    @model_validator(mode="after")
+    def _describes_its_module(self) -> Self:
+        if self.style is Style.KERNEL_PACKAGE:
+            raise ValueError("hapkg makes kernel-packages by itself: name the kernel in pyproject.toml, kernels")
+        if (self.style is Style.SITE) != (self.site is not None):
+            raise ValueError("hapkg makes the package of a site by itself: name the site file with --site")
+        if (self.style is Style.KERNEL_MODULE) != (self.module is not None):
+            raise ValueError("style kernel-module and the table [module] go together")
+        if self.module and len(self.packages) != 1:
+            raise ValueError("style kernel-module gives one package, the source for module-assistant")
+        return self
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self, info: ValidationInfo) -> Self:
+        names = [package.package for package in self.packages]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"package {name} is described twice")
+        prefix = (info.context or {}).get("package_prefix", "")
+        for name in (self.source, *names):
+            if not name.removeprefix(prefix) or not name.startswith(prefix):
+                raise ValueError(f"package {name} must be named {prefix}…, or it would shadow the distribution's")
+        if self.style is not Style.META and any(package.stack for package in self.packages):
+            raise ValueError("stack is for style meta; others name their run-time needs in depends")
+        if self.tests == (self.tests_off_reason is not None):
+            raise ValueError("tests = false and tests-off-reason go together")
+        if self.tests_left_out and not self.tests:
+            raise ValueError("tests-left-out is for tests that run; where none do, tests-off-reason says why")
+        return self
+
+    @model_validator(mode="after")
+    def _says_where_it_is_from(self) -> Self:
+        native = self.native
+        if "series" in _distinct(self.series):
+            raise ValueError("a patch cannot be named series, which is the list of them")
+        if native and (self.origins or self.upstream or self.series or self.signature):
+            raise ValueError(f"a {self.style} recipe has no upstream: remove upstream, signature, origins and patches")
+        if not native and not (self.origins and self.upstream):
+            raise ValueError(f"style {self.style} needs [upstream] and at least one [[origins]]")
+        kinds = {origin.type for origin in self.origins if isinstance(origin, RepositoryOrigin)}
+        for kind in sorted(kinds):
+            if getattr(self.upstream, kind) is None or getattr(self.upstream, f"{kind}_commit") is None:
+                raise ValueError(f"an origin of type {kind} needs {kind} and commit in [upstream]")
+        policy = self.signature.policy if self.signature else SignaturePolicy.PINNED_ONLY
+        if policy is not SignaturePolicy.PINNED_ONLY:
+            signed = {"debian", "tarball"} if policy is SignaturePolicy.PGP_TARBALL else {"git"}
+            for unsigned in sorted({origin.type for origin in self.origins} - signed):
+                raise ValueError(f"policy {policy} checks nothing of an origin of type {unsigned}: remove one of them")
+        return self
+
+
+def read_recipe(folder: Path, *, package_prefix: str) -> Recipe:
+    """The recipe in one folder. Raises RecipeError naming file, key and remedy."""
+    file = folder / RECIPE_FILE
+    table = read_toml(file, RecipeError)
+    for hidden in ("folder", "patches", "kernel", "site"):
+        if hidden in table:
+            raise RecipeError(f"{file}: unknown key {hidden}", hint="patches are listed in patches/series")
+    table["folder"] = folder
+    table["patches"] = _read_series(folder)
+    recipe = parse_table(Recipe, table, where=str(file), error=RecipeError, context={"package_prefix": package_prefix})
+    for name in (recipe.signature.keys, recipe.signature.file) if recipe.signature else ():
+        if name is not None and not (folder / name).is_file():
+            raise RecipeError(f"{file}: [signature] names {name}, which is not there", hint="put it beside recipe.toml")
+    if recipe.source != package_prefix + folder.name:
+        raise RecipeError(
+            f"{file}: source {recipe.source} does not match its folder",
+            hint=f"name the source {package_prefix}{folder.name}, or rename the folder",
+        )
+    return recipe
+
+
+def read_recipes(project: Project) -> dict[SourceName, Recipe]:
+    """All recipes of a project by source name, in alphabetical order."""
+    if not project.recipes.is_dir():
+        raise RecipeError(f"{project.recipes} does not exist", hint="recipes live in recipes/NAME/recipe.toml")
+    found = (
+        read_recipe(file.parent, package_prefix=project.settings.package_prefix)
+        for file in sorted(project.recipes.glob(f"*/{RECIPE_FILE}"))
+    )
+    recipes = {recipe.name: recipe for recipe in found}
+    if not recipes:
+        raise RecipeError(f"{project.recipes} holds no recipe", hint="recipes live in recipes/NAME/recipe.toml")
+    return recipes
+
+
+def find_recipe(recipes: dict[SourceName, Recipe], word: str, package_prefix: str) -> Recipe:
+    """The recipe a person means: its source name, its folder, or one of its binary packages."""
+    for recipe in recipes.values():
+        names = {recipe.source, recipe.source.removeprefix(package_prefix), *(p.package for p in recipe.packages)}
+        if word in names:
+            return recipe
+    known = [
+        name for recipe in recipes.values() for name in (recipe.source, recipe.source.removeprefix(package_prefix))
+    ]
+    raise UsageError(f"there is no recipe {word}", hint=did_you_mean(word, known) or "hapkg list shows them")
+
+
+def _read_series(folder: Path) -> tuple[OwnPatch, ...]:
+    """The patches of patches/series; every one must exist and start with a DEP-3 header."""
+    series = folder / "patches" / "series"
+    if not series.exists():
+        return ()
+    try:
+        lines = [line.split("#")[0].strip() for line in series.read_text("utf-8").split("\n")]
+    except (OSError, UnicodeDecodeError) as cause:
+        raise RecipeError(f"{series} cannot be read: {cause}", hint="it is a text file with one name a line") from cause
+    names = tuple(name for name in lines if name)
+    found: list[OwnPatch] = []
+    for name in names:
+        if not _PATCH_NAME.match(name):
+            raise RecipeError(
+                f"{series}: {name!r} must be a file name in the same folder",
+                hint="letters, digits and . _ + ~ - alone; every patch is applied with -p1",
+            )
+        if names.count(name) > 1:
+            raise RecipeError(f"{series}: patch {name} stands there twice", hint="remove one of the lines")
+        patch = series.parent / name
+        if not patch.is_file():
+            raise RecipeError(f"{series}: patch {name} does not exist", hint="add the file, or remove the line")
+        header = read_header(patch.read_text("utf-8", "replace"))
+        if header is None:
+            raise RecipeError(
+                f"{patch}: no DEP-3 header", hint="start the patch with Description: and Author: (or Origin:) lines"
+            )
+        found.append(OwnPatch(name=name, header=header))
+    return tuple(found)

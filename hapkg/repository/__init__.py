@@ -1,0 +1,4 @@
+"""The apt repository: pool, indexes, signatures, snapshots, and the places where one can lie.
+
+Knows packages as files; must not know recipes, builds or chroots.
+"""

@@ -1,0 +1,96 @@
+"""apt-ftparchive: what indexes say of packages that come in. It runs here alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hapkg.coprocess import converse
+from hapkg.disk import make_scratch
+from hapkg.errors import RepositoryError
+from hapkg.process import describe_status
+from hapkg.repository.indexes import COMPONENTS
+
+_CONFIGURATION = """\
+Dir {{ ArchiveDir "."; FileListDir "{scratch}"; CacheDir "{scratch}"; }};
+Default {{ Packages::Compress "."; Sources::Compress "."; Contents::Compress "."; }};
+TreeDefault {{
+  FileList "$(SECTION).deb"; SourceFileList "$(SECTION).dsc";
+  Packages "{scratch}/$(SECTION)/binary-$(ARCH)/Packages"; Sources "{scratch}/$(SECTION)/source/Sources";
+  Contents "{scratch}/$(SECTION)/Contents-$(ARCH)";
+}};
+Tree "new" {{ Sections "{components}"; Architectures "{architectures} source"; }};
+"""
+_MEMORY = Path("/dev/shm")
+_ROOM = 256 * 1024**2
+"""Bytes that must be free there: a container may have little."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What apt-ftparchive says of some packages."""
+
+    paths: tuple[str, ...]
+    """Of .deb and .dsc files, sorted."""
+    architectures: tuple[str, ...]
+    indexes: dict[str, bytes]
+    """By their path below a suite's folder; of a component without such packages there are none."""
+    messages: tuple[str, ...]
+    """Its complaints."""
+
+
+@contextmanager
+def begin_reading(folder: Path, paths: Sequence[str], architectures: Sequence[str]) -> Iterator[Callable[[], Reading]]:
+    """Let it read packages below a folder, where they stay until the caller has asked for what it says.
+
+    It also writes databases, and waits until these are on the disk. All of it is for a moment: it lies in memory where
+    there is room. What it cannot read it leaves out. Raises RepositoryError, when asked, if it failed.
+    """
+    paths = sorted(paths)
+    room = os.statvfs(_MEMORY) if os.access(_MEMORY, os.W_OK) else None
+    place = _MEMORY if room and room.f_bavail * room.f_frsize >= _ROOM else folder
+    scratch = make_scratch(place, "hapkg-index-")
+    try:
+        components = [name for name in COMPONENTS if any(path.split("/")[2] == name for path in paths)]
+        for component in components:
+            for suffix in (".deb", ".dsc"):
+                listed = [path for path in paths if path.endswith(suffix) and path.split("/")[2] == component]
+                (scratch / f"{component}{suffix}").write_text("".join(f"{path}\n" for path in listed), "utf-8")
+        names = name_indexes(components, architectures)
+        for name in names:
+            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+        configuration = _CONFIGURATION.format(
+            scratch=scratch, components=" ".join(components), architectures=" ".join(architectures)
+        )
+        (scratch / "indexes.conf").write_text(configuration, "utf-8")
+        with converse(["apt-ftparchive", "-q", "generate", str(scratch / "indexes.conf")], cwd=folder) as program:
+
+            def take() -> Reading:
+                done = program.finish()
+                if done.status != 0:
+                    raise RepositoryError(
+                        f"the indexes cannot be made: apt-ftparchive failed with {describe_status(done.status)}",
+                        details=done.output.splitlines()[-12:],
+                        hint="see whether the disk is full",
+                    )
+                return Reading(
+                    paths=tuple(paths),
+                    architectures=tuple(architectures),
+                    indexes={name: (scratch / name).read_bytes() for name in names},
+                    messages=tuple(line for line in done.output.splitlines() if line.startswith(("E:", "W:"))),
+                )
+
+            yield take
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def name_indexes(components: Sequence[str], architectures: Sequence[str]) -> list[str]:
+    """The plain index files of a suite, by path below it: those that Contents are made of come before them."""
+    kinds = [*(f"binary-{name}/Packages" for name in architectures), "source/Sources"]
+    kinds += [f"Contents-{name}" for name in architectures]
+    return [f"{component}/{kind}" for component in components for kind in kinds]

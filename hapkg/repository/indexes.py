@@ -1,0 +1,251 @@
+"""apt's view of a suite: Packages, Sources and Release are read here, and Release is made."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import lzma
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache, cmp_to_key, lru_cache
+from pathlib import Path
+
+from hapkg.control import BinaryName, SourceName, Suite, compare_versions, format_date, parse_pins, split_stanzas
+from hapkg.errors import RepositoryError
+from hapkg.process import run
+
+COMPONENTS = ("main", "debug")
+
+_NEWEST = ("InRelease", "Release")
+_BINARY_FOLDER = re.compile(r"/binary-([^/]+)/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedSource:
+    """One version of a source package in the repository, and its field Hapkg-Key ("" without)."""
+
+    version: str
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolFile:
+    """One published file: its path below the repository and its SHA256 in hexadecimal digits."""
+
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """One binary or source package as its index describes it."""
+
+    fields: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The field Package."""
+        return self.fields["Package"]
+
+    @property
+    def version(self) -> str:
+        """The field Version."""
+        return self.fields["Version"]
+
+    @property
+    def architecture(self) -> str:
+        """The field Architecture; "source" for a source package."""
+        return self.fields["Architecture"] if "Filename" in self.fields else "source"
+
+    @property
+    def source(self) -> tuple[SourceName, str]:
+        """Name and version of the source package that it is, or comes from."""
+        name, _, version = self.fields.get("Source", self.name).partition(" ")
+        return SourceName(name), version.strip("()") or self.version
+
+    @property
+    def pins(self) -> tuple[tuple[BinaryName, str], ...]:
+        """The packages that it depends on in one version alone."""
+        return tuple(
+            pin
+            for name in ("Pre-Depends", "Depends", "Recommends")
+            for pin in parse_pins(self.fields.get(name, ""))
+            if "Filename" in self.fields
+        )
+
+    @property
+    def files(self) -> Mapping[str, tuple[int, str]]:
+        """Size and SHA256 of its files, by pool path."""
+        return {path: (int(size), digest) for path, (size, digest) in read_entries(self.fields).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """What a suite of the repository offers. Versions are in ascending order."""
+
+    files: Mapping[str, PoolFile] = field(default_factory=dict)
+    """By file name: one name is one file in a suite, whichever source it belongs to."""
+    sources: Mapping[SourceName, tuple[PublishedSource, ...]] = field(default_factory=dict)
+    binaries: Mapping[BinaryName, tuple[str, ...]] = field(default_factory=dict)
+    packages: tuple[Package, ...] = ()
+    """Binary and source packages, each once, in the order of the indexes."""
+    architectures: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """The pool paths of all files."""
+        return frozenset(file.path for file in self.files.values())
+
+
+def find_suites(root: Path) -> tuple[Suite, ...]:
+    """The suites that are published below root."""
+    return tuple(sorted({Suite(file.parent.name) for name in _NEWEST for file in root.glob(f"dists/*/{name}")}))
+
+
+def find_newest(root: Path, suite: Suite) -> Path:
+    """The file that says what a suite is: InRelease, or Release where nothing is signed."""
+    found = (root / "dists" / suite / name for name in _NEWEST)
+    return next((file for file in found if file.is_file()), root / "dists" / suite / _NEWEST[0])
+
+
+def read_pool(root: Path, suite: Suite) -> Pool:
+    """What the suite offers now; an empty Pool when it was never published. Needs no lock.
+
+    Only what find_newest() leads to counts: other files may be those of a publish that is running, or was killed.
+    Raises RepositoryError when an index is missing or is not what InRelease says.
+    """
+    return read_state(root, suite, read_digests(read_release(find_newest(root, suite))))
+
+
+def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
+    """What a suite offers, or offered when its index files had these digests (by path below dists/SUITE).
+
+    Raises RepositoryError when an index is gone.
+    """
+    folder = root / "dists" / suite
+    files: dict[str, PoolFile] = {}
+    sources: dict[SourceName, dict[str, PublishedSource]] = {}
+    binaries: dict[BinaryName, set[str]] = {}
+    packages: dict[str, Package] = {}
+    for path in digests:
+        if not path.endswith(("/Packages", "/Sources")):
+            continue
+        for package in parse_index(read_index(folder, path, digests).decode()):
+            stanza, entries = package.fields, read_entries(package.fields)
+            for pool_path, (_, pool_digest) in entries.items():
+                files[pool_path.rpartition("/")[2]] = PoolFile(path=pool_path, digest=pool_digest)
+            packages.setdefault(" ".join(entries), package)
+            if "Filename" in stanza:
+                binaries.setdefault(BinaryName(package.name), set()).add(package.version)
+            else:
+                source = PublishedSource(version=package.version, key=stanza.get("Hapkg-Key", ""))
+                sources.setdefault(SourceName(package.name), {})[package.version] = source
+    order = cmp_to_key(compare_versions)
+    return Pool(
+        files=files,
+        sources={
+            name: tuple(found[version] for version in sorted(found, key=order)) for name, found in sources.items()
+        },
+        binaries={name: tuple(sorted(versions, key=order)) for name, versions in binaries.items()},
+        packages=tuple(packages.values()),
+        architectures=tuple(sorted({match[1] for path in digests if (match := _BINARY_FOLDER.search(path))})),
+    )
+
+
+@lru_cache(maxsize=8)  # one publish reads the same index several times
+def parse_index(text: str) -> tuple[Package, ...]:
+    """The packages of an index."""
+    return tuple(package for block in text.split("\n\n") for package in _parse_stanza(block))
+
+
+@lru_cache(maxsize=1 << 15)  # and the next index says the same of most packages
+def _parse_stanza(block: str) -> tuple[Package, ...]:
+    return tuple(Package(fields=stanza) for stanza in split_stanzas(block))
+
+
+def read_release(file: Path) -> Mapping[str, str]:
+    """The fields of a Release or InRelease file; none when there is no such file. The signature is not checked."""
+    if not file.is_file():
+        return {}
+    text = file.read_text("utf-8", "replace")
+    if text.startswith("-----BEGIN PGP SIGNED MESSAGE-----"):
+        text = text.partition("\n\n")[2].partition("\n-----BEGIN PGP SIGNATURE-----")[0]
+    return next(split_stanzas(text), {})
+
+
+def read_digests(release: Mapping[str, str]) -> dict[str, str]:
+    """SHA256 of each index file, by its path below dists/SUITE, as a Release file has it."""
+    lines = (line.split() for line in release.get("SHA256", "").splitlines())
+    return {words[2]: words[0] for words in lines if len(words) == 3}
+
+
+def find_indexes(root: Path, suite: Suite) -> list[Path]:
+    """The index files of a suite, compressed ones too, without their by-hash names."""
+    folder = root / "dists" / suite
+    return sorted(file for kind in ("*/Packages*", "*/Sources*", "Contents-*") for file in folder.glob(f"*/{kind}"))
+
+
+def make_release(staging: Path, suite: Suite, fields: Mapping[str, str]) -> bytes:
+    """The Release file for what lies in staging/dists/SUITE, with further fields. Also in staging/Release-SUITE.
+
+    ValidTime, in seconds, becomes Valid-Until. The order is apt-ftparchive's, which made these files once.
+    """
+    folder, now = staging / "dists" / suite, datetime.now(UTC)
+    values = {**fields, "Suite": suite, "Codename": suite, "Acquire-By-Hash": "yes", "Date": format_date(now)}
+    if seconds := values.pop("ValidTime", ""):
+        values["Valid-Until"] = format_date(now + timedelta(seconds=int(seconds)))
+    lines = ["Snapshots: no", *(f"{name}: {values[name]}" for name in sorted(values)), "SHA256:"]
+    for file in find_indexes(staging, suite):
+        lines.append(f" {compute_digest(file)} {file.stat().st_size:16} {file.relative_to(folder)}")
+    release = "".join(f"{line}\n" for line in lines).encode()
+    (staging / f"Release-{suite}").write_bytes(release)
+    return release
+
+
+def find_architectures(paths: Iterable[str], known: Collection[str] = ()) -> set[str]:
+    """The architectures of .deb files by their names, without "all"; and this machine's, unless some are known."""
+    found = {path.removesuffix(".deb").rpartition("_")[2] for path in paths if path.endswith(".deb")}
+    return (found | (set() if known else {_find_own_architecture()})) - {"all"}
+
+
+@cache
+def _find_own_architecture() -> str:
+    return run(["dpkg", "--print-architecture"]).output.strip()
+
+
+def compute_digest(file: Path | str) -> str:
+    """SHA256 of a file, in hexadecimal digits."""
+    with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - of every package
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def read_entries(stanza: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Size and SHA256 of each file that a stanza of Packages or Sources describes, by pool path."""
+    if "Filename" in stanza:
+        return {stanza["Filename"]: (stanza["Size"], stanza["SHA256"])}
+    lines = (line.split() for line in stanza["Checksums-Sha256"].splitlines() if line.strip())
+    return {f"{stanza['Directory']}/{name}": (size, digest) for digest, size, name in lines}
+
+
+def name_by_hash(path: str, digest: str) -> str:
+    """Where an index file lies by its digest, below dists/SUITE."""
+    return f"{path.rpartition('/')[0]}/by-hash/SHA256/{digest}"
+
+
+def read_index(folder: Path, path: str, digests: Mapping[str, str]) -> bytes:
+    """An index of a state: under its plain name, or by hash while a publish is between the two; old ones as .xz."""
+    digest, compressed = digests[path], digests.get(f"{path}.xz", "")
+    for candidate in (folder / path, folder / name_by_hash(path, digest), folder / name_by_hash(path, compressed)):
+        if candidate.is_file():
+            content = candidate.read_bytes()
+            if compressed and candidate.name == compressed:
+                with contextlib.suppress(lzma.LZMAError, EOFError):
+                    content = lzma.decompress(content)
+            if hashlib.sha256(content).hexdigest() == digest:
+                return content
+    raise RepositoryError(
+        f"the index {folder / path} is missing, or is not the one that InRelease names",
+        hint="restore the repository from a copy, or remove its dists folder and publish every build again",
+    )

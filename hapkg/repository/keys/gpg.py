@@ -1,0 +1,106 @@
+"""gpg, in a home of hapkg's own or the user's. It runs here alone.
+
+gpg never works in hapkg's own home itself but in a short-lived one that links to it: sockets fit there however long the
+real path is, two publishers never share an agent, and nothing is left running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from hapkg.disk import make_scratch
+from hapkg.errors import RepositoryError
+from hapkg.process import describe_status, run
+from hapkg.repository.keys.answers import remember
+
+GPG = ("--batch", "--no-tty", "--quiet", "--trust-model", "always")
+SECRET_PARTS = ("private-keys-v1.d", "openpgp-revocs.d")
+_SESSION = ("GNUPGHOME", "GPG_TTY", "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+"""What the user's own agent needs to find the user's keys and to ask for a passphrase."""
+_UNASKED = (
+    r"signing failed: (Inappropriate ioctl|No pinentry|Operation cancelled|Timeout|No passphrase|Bad passphrase|.*tty)"
+)
+"""What gpg says when an agent has no passphrase and no way to get it."""
+
+
+@contextlib.contextmanager
+def open_home(home: Path) -> Iterator[Path]:
+    """A short-lived gpg home that links to what is in home."""
+    short = make_scratch(Path("/tmp"), "hapkg-gpg-")
+    try:
+        for part in (*SECRET_PARTS, "pubring.kbx"):
+            if (home / part).exists():
+                (short / part).symlink_to(home.resolve() / part)
+        yield short
+    finally:
+        shutil.rmtree(short, ignore_errors=True)
+
+
+def run_gpg(home: Path | None, *arguments: str, doing: str, secret: bool = False) -> bytes:
+    """gpg's standard output. secret: the secret key is needed, and so the agent that guards it."""
+    if home is None:
+        environment = {name: os.environ[name] for name in _SESSION if name in os.environ}
+        return _capture(["gpg", *GPG, *arguments], doing=doing, environment=environment)
+    with open_home(home) as short:
+        if secret:
+            return run_with_agent(short, *arguments, doing=doing)
+        return _capture(["gpg", "--homedir", str(short), "--no-autostart", *GPG, *arguments], doing=doing)
+
+
+def run_with_agent(home: Path, *arguments: str, doing: str) -> bytes:
+    """gpg as the command of an agent: an agent started so ends with its command, soon, even if hapkg is killed."""
+    return _command_agent(home, "gpg", "--homedir", str(home), *GPG, *arguments, doing=doing)
+
+
+def _command_agent(home: Path, *argv: str, doing: str) -> bytes:
+    ended = '"$@"; status=$?; gpgconf --homedir "$0" --kill gpg-agent >&2; exit $status'
+    try:
+        agent = ("gpg-agent", "--homedir", str(home), "--daemon", "--", "sh", "-c", ended, str(home))
+        return _capture([*agent, *argv], doing=doing)
+    finally:
+        remove_sockets(home)
+
+
+def remove_sockets(home: Path) -> None:
+    """Leave nothing of an agent that has ended."""
+    if Path(f"/run/user/{os.getuid()}/gnupg").is_dir():  # there gpg keeps sockets when it can
+        run(["gpgconf", "--homedir", str(home), "--remove-socketdir"], check=False, cleanup=True)
+
+
+def _capture(argv: Sequence[str], *, doing: str, environment: Mapping[str, str] | None = None) -> bytes:
+    with tempfile.TemporaryFile() as out:
+        result = run(argv, environment=environment, stdout=out, check=False)
+        out.seek(0)
+        output = out.read()
+    if result.status != 0:
+        raise describe_failure(result.status, result.output, argv, doing=doing)
+    return output
+
+
+def describe_failure(status: int, said: str, argv: Sequence[str], *, doing: str) -> RepositoryError:
+    """What a gpg that failed means."""
+    lines = said.splitlines()[-12:]
+    if re.search(_UNASKED, said):
+        return RepositoryError(
+            f"gpg cannot {doing}: the key has a passphrase, and nobody could be asked for it",
+            details=lines,
+            hint="unlock it first: export GPG_TTY=$(tty), and sign anything with gpg; "
+            "for a timer: gpg-preset-passphrase, or hapkg's own key, which has none",
+        )
+    return RepositoryError(
+        f"gpg cannot {doing}: {describe_status(status)}", details=(*lines, f"command: {shlex.join(argv)}")
+    )
+
+
+def ask_gpg(home: Path | None, *arguments: str, doing: str) -> bytes:
+    """What gpg says of public keys; it is not asked again while those of hapkg's own home are the same."""
+    if home is None:
+        return run_gpg(home, *arguments, doing=doing)
+    return remember(home, shlex.join(arguments), lambda: run_gpg(home, *arguments, doing=doing))

@@ -1,0 +1,168 @@
+"""A repository on a host that ssh reaches. rsync copies, and ssh runs here alone.
+
+One connection carries everything. Its far end holds the repository's lock, the same that hapkg takes on that host
+itself, and drops it when the connection ends, however it ends; rsync runs through this connection or not at all, so
+that nobody writes without the lock.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hapkg.coprocess import Conversation, converse
+from hapkg.disk import make_folder, make_scratch
+from hapkg.errors import BusyError, ProcessError, RepositoryError
+from hapkg.process import run
+from hapkg.repository.remote.location import JOURNAL, OWN, PATIENCE, HostFolder
+
+_AGENT = ("SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "DISPLAY", "XDG_RUNTIME_DIR")
+"""What ssh needs to find the user's agent."""
+_CHANGE = """\
+umask 022
+mkdir -p -- "$1" && cd -- "$1" && mkdir -p .hapkg/staging || exit
+exec 9>>.hapkg/lock || exit
+until flock -n 9; do
+    [ "$3" -gt 0 ] || { echo "busy $(cat .hapkg/lock)"; exit; }
+    set -- "$1" "$2" $(($3 - 1)); sleep 1
+done
+printf '%s\\n' "$2" > .hapkg/lock
+find .hapkg/staging -mindepth 1 ! -path .hapkg/staging/journal -delete
+echo ready
+while IFS= read -r command; do
+    eval "$command" && echo done || exit
+done
+"""
+_AT_ONCE = 200
+"""Arguments of one command: far fewer than any system takes."""
+_LOOK = '[ -d "$1" ] || { echo absent; exit; }; echo ready; read -r _'
+
+
+class Host:
+    """A Remote over ssh."""
+
+    def __init__(self, place: HostFolder) -> None:
+        self._place = place
+        self._ssh = shlex.split(os.environ.get("RSYNC_RSH", "")) or ["ssh"]
+        if place.port:
+            self._ssh += ["-p", str(place.port)]
+        self._ssh += ["-o", "BatchMode=yes"]
+        self._environment = {name: os.environ[name] for name in _AGENT if name in os.environ}
+        self._conversation: Conversation | None = None
+        self._shell = ""
+        self._absent = False
+
+    @contextmanager
+    def open(self, *, owner: str, change: bool, patience: float) -> Iterator[None]:
+        """See Remote."""
+        scratch = make_scratch(Path("/tmp"), "hapkg-ssh-")
+        socket = scratch / "connection"
+        script = shlex.join(
+            ["sh", "-c", _CHANGE if change else _LOOK, "hapkg", self._place.path, owner, str(math.ceil(patience))]
+        )
+        alive = ("-o", "ServerAliveInterval=15", "-o", "ControlMaster=yes", "-o", "ControlPersist=no")
+        argv = [*self._ssh, *alive, "-S", str(socket), "--", self._place.host, script]
+        self._shell = shlex.join(
+            [
+                *self._ssh,
+                "-S",
+                str(socket),
+                "-o",
+                "ControlMaster=no",
+                "-o",
+                "ProxyCommand=false",
+                "-o",
+                "ProxyJump=none",
+            ]
+        )
+        try:
+            with converse(argv, environment=self._environment) as self._conversation:
+                with self._blaming_the_host():
+                    word, _, rest = self._conversation.hear().partition(" ")
+                if word == "busy":
+                    raise BusyError(
+                        f"the repository {self._place} is in use by process {rest or 'unknown'}", hint=PATIENCE
+                    )
+                self._absent = word == "absent"
+                yield
+        finally:
+            self._conversation = None
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def fetch(self, mirror: Path) -> None:
+        """See Remote."""
+        if self._absent:
+            shutil.rmtree(mirror)
+            make_folder(mirror)
+            return
+        # Times to the nanosecond: two states of a suite may be of one second, and of one size.
+        copy = ("--recursive", "--times", "--perms", "--delete-after", "--prune-empty-dirs", "--modify-window=-1")
+        newest = (
+            "--include=/dists/",
+            "--include=/dists/*/",
+            "--include=/dists/*/InRelease",
+            "--include=/dists/*/Release",
+            "--exclude=*",
+        )
+        self._rsync(*copy, *newest, f"{self._target}/", f"{mirror}/")
+        own = [f"--exclude=/{name}" for name in OWN if not JOURNAL.startswith(name)]
+        journal = ("--include=/.hapkg/staging/", f"--include=/{JOURNAL}", "--exclude=/.hapkg/staging/*")
+        self._rsync(
+            *copy,
+            *journal,
+            *own,
+            "--exclude=/dists/*/InRelease",
+            "--exclude=/dists/*/Release",
+            f"{self._target}/",
+            f"{mirror}/",
+        )
+
+    def store(self, mirror: Path, paths: Sequence[str]) -> None:
+        """See Remote."""
+        with tempfile.NamedTemporaryFile(prefix="hapkg-rsync-") as names:
+            names.write(b"".join(path.encode() + b"\0" for path in paths))
+            names.flush()
+            self._rsync(
+                "--times", "--perms", "--ignore-times", "--from0", f"--files-from={names.name}",
+                "--fsync", "--temp-dir=.hapkg/staging", f"{mirror}/", f"{self._target}/",
+            )  # fmt: skip
+        self._order("sync", sorted({str(folder) for path in paths for folder in Path(path).parents}))
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """See Remote."""
+        self._order("rm -f", paths)
+        folders = sorted({str(Path(path).parent) for path in paths if path != JOURNAL} - {"."})
+        self._order("rmdir --ignore-fail-on-non-empty", folders)
+
+    @property
+    def _target(self) -> str:
+        return f"{self._place.host}:{self._place.path}"
+
+    def _order(self, command: str, paths: Sequence[str]) -> None:
+        """Let the holder of the lock run a command with all the paths."""
+        assert self._conversation is not None
+        with self._blaming_the_host():
+            for start in range(0, len(paths), _AT_ONCE):
+                self._conversation.tell(f"{command} -- {shlex.join(paths[start : start + _AT_ONCE])}")
+                self._conversation.hear()
+
+    def _rsync(self, *arguments: str) -> None:
+        with self._blaming_the_host():
+            run(["rsync", "--protect-args", f"--rsh={self._shell}", *arguments], environment=self._environment)
+
+    @contextmanager
+    def _blaming_the_host(self) -> Iterator[None]:
+        try:
+            yield
+        except ProcessError as error:
+            raise RepositoryError(
+                f"the repository {self._place} cannot be reached or written",
+                details=error.details,
+                hint=f"see whether this works: {shlex.join([*self._ssh, self._place.host, 'rsync --version'])}",
+            ) from error

@@ -1,0 +1,124 @@
+"""A repository elsewhere, changed here: fetched into a folder, changed there, and carried back in an order that keeps
+it whole for apt at every moment.
+
+    journal          the pool files that come in, and those that go: if this never ends, whoever works on the
+                     repository next removes of them what nothing publishes
+    pool, by-hash    under names that nothing refers to yet
+    Packages, …      the same under plain names, for what knows no by-hash
+    snapshots        so that what becomes real has its history; and names of what was removed, which stay taken
+    Release          for what does not read InRelease
+    InRelease        from here on apt sees the new state; each is one rename, or one object
+    the rest         keyring, .sources, page
+    removals         what the change has removed here
+    journal          is removed
+
+The lock is held over all of it, so that the change is decided on what it replaces.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hapkg import disk
+from hapkg.repository.remote.location import (
+    JOURNAL,
+    OWN,
+    PATIENCE,
+    BucketFolder,
+    HostFolder,
+    Place,
+    Remote,
+    name_mirror,
+)
+from hapkg.repository.remote.s3 import Bucket
+from hapkg.repository.remote.ssh import Host
+
+_ORDER = (
+    r"pool/|dists/.*/by-hash/",
+    r"dists/[^/]+/.+/|\.hapkg/(snapshots/|removed\Z)",
+    r"dists/[^/]+/Release",
+    r"dists/[^/]+/InRelease\Z",
+    r"",
+)
+"""The stages of an upload: a path belongs to the first one that it begins with."""
+
+_Look = dict[str, tuple[int, int, int]]
+
+
+@contextmanager
+def open_repository(place: Place, state: Path, *, change: bool, patience: float = 0) -> Iterator[Path]:
+    """The repository as a folder, to look at or to change; a change elsewhere becomes real when the caller is done.
+
+    Nothing becomes real when the caller fails. Raises BusyError when another one changes it for longer than patience,
+    in seconds.
+    """
+    if isinstance(place, Path):
+        yield place
+        return
+    remote = _find_remote(place)
+    mirror = state / "repositories" / name_mirror(place)
+    disk.make_folder(mirror)
+    owner = (
+        f"{os.getpid()} of {getpass.getuser()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    )
+    with (
+        disk.lock(
+            mirror.with_name(f"{mirror.name}.lock"), what=f"the copy of {place}", hint=PATIENCE, seconds=patience
+        ),
+        remote.open(owner=owner, change=change, patience=patience),
+    ):
+        remote.fetch(mirror)
+        before = _look(mirror)
+        yield mirror
+        if change:
+            _carry(remote, mirror, before)
+
+
+def sort_stages(paths: set[str]) -> list[list[str]]:
+    """Paths by the stage in which they are uploaded."""
+    stages: list[list[str]] = [[] for _ in _ORDER]
+    for path in sorted(paths):
+        stages[next(number for number, start in enumerate(_ORDER) if re.match(start, path))].append(path)
+    return stages
+
+
+def _find_remote(place: HostFolder | BucketFolder) -> Remote:
+    return Host(place) if isinstance(place, HostFolder) else Bucket(place)
+
+
+def _carry(remote: Remote, mirror: Path, before: _Look) -> None:
+    after = _look(mirror)
+    changed = {path for path, look in after.items() if before.get(path) != look}
+    gone = before.keys() - after.keys()
+    if not changed and not gone:
+        return
+    new = changed - before.keys()
+    passing = sorted(path for path in new | gone if path.startswith("pool/"))
+    disk.write(mirror / JOURNAL, "".join(f"{path}\n" for path in passing).encode())
+    remote.store(mirror, [JOURNAL])
+    for stage in sort_stages(changed):
+        if stage:
+            remote.store(mirror, stage)
+    for stage in reversed(sort_stages(gone)):
+        if stage:
+            remote.remove(stage)
+    remote.remove([JOURNAL])
+    (mirror / JOURNAL).unlink()
+
+
+def _look(mirror: Path) -> _Look:
+    """What tells a file that was replaced: inode, size and time, by path. Without what is this machine's own."""
+    found: _Look = {}
+    for file in mirror.rglob("*"):
+        path = str(file.relative_to(mirror))
+        if not path.startswith(OWN) and file.is_file():
+            state = file.stat()
+            found[path] = (state.st_ino, state.st_size, state.st_mtime_ns)
+    return found

@@ -1,0 +1,251 @@
+"""What a repository has been: every state of a suite is a snapshot, a small file that names its indexes.
+
+    .hapkg/snapshots/SUITE/00000007.json     when, by whom, by what act, signed by which key, digests of the indexes
+    dists/SUITE/**/by-hash/SHA256/…          those indexes; the .xz form stays as long as the snapshot
+    pool/…                                   the packages; they stay as long as a snapshot or a suite names them
+
+A snapshot is written just before the InRelease that makes it real. One that never became real, because the publish was
+killed in between, is the newest of its suite and differs from InRelease: it does not count.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hapkg import disk
+from hapkg.control import SourceName, Suite
+from hapkg.errors import RepositoryError
+from hapkg.repository.indexes import (
+    Package,
+    Pool,
+    PublishedSource,
+    find_newest,
+    find_suites,
+    name_by_hash,
+    read_digests,
+    read_release,
+    read_state,
+)
+
+KEPT_GENERATIONS = 3
+"""How many states of a suite apt can always read: the current one and those a slow client may have begun with."""
+SLOW_CLIENT = timedelta(days=1)
+"""How long apt can read a state after it was replaced, however many followed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One state of a suite."""
+
+    suite: Suite
+    number: int
+    """Counts the states of a suite from 1."""
+    made: str
+    """Time of the publish, UTC: 2024-01-31T12:00:00Z."""
+    act: str
+    """What made it: publish, rollback to 3, promote bookworm-testing 5, prune."""
+    by: str
+    """USER@HOST."""
+    keys: tuple[str, ...]
+    """Fingerprints of the keys that signed it."""
+    indexes: Mapping[str, str]
+    """SHA256 of each index file, by its path below dists/SUITE."""
+
+    @property
+    def time(self) -> datetime:
+        """When it was made."""
+        return datetime.fromisoformat(self.made)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """What one state has that another has not: NAME VERSION ARCHITECTURE, sorted."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+def list_snapshots(root: Path, suite: Suite) -> tuple[Snapshot, ...]:
+    """The states of a suite that are held, oldest first; the last one is what the suite is now. Needs no lock.
+
+    A suite that was published before there were snapshots has one for what it is now.
+    """
+    now = _read_indexes(root, suite)
+    found = [_read_snapshot(file) for file in sorted(_find_folder(root, suite).glob("[0-9]*.json"))]
+    while found and found[-1].indexes != now:
+        found.pop()
+    if not found and now:
+        made = find_newest(root, suite).stat().st_mtime
+        found = [make_snapshot(suite, 1, "publish", (), now, datetime.fromtimestamp(made, UTC))]
+    return tuple(found)
+
+
+def find_snapshot(root: Path, suite: Suite, number: int | None = None) -> Snapshot:
+    """The numbered state of a suite, or what it is now. Raises RepositoryError when there is none."""
+    held = list_snapshots(root, suite)
+    if not held:
+        known = ", ".join(find_suites(root)) or "none"
+        raise RepositoryError(f"suite {suite} is not in the repository {root}", hint=f"published suites: {known}")
+    for snapshot in held:
+        if number in (None, snapshot.number):
+            return held[-1] if number is None else snapshot
+    raise RepositoryError(
+        f"there is no snapshot {number} of suite {suite}",
+        hint=f"held are {', '.join(str(snapshot.number) for snapshot in held)}; see: hapkg repo list",
+    )
+
+
+def make_snapshot(
+    suite: Suite, number: int, act: str, keys: tuple[str, ...], indexes: Mapping[str, str], time: datetime
+) -> Snapshot:
+    """A snapshot made by this user on this host."""
+    import getpass  # noqa: PLC0415 - for what changes alone
+
+    by = f"{getpass.getuser()}@{os.uname().nodename}"
+    made = f"{time:%Y-%m-%dT%H:%M:%SZ}"
+    return Snapshot(suite=suite, number=number, made=made, act=act, by=by, keys=keys, indexes=dict(indexes))
+
+
+def add_snapshot(root: Path, suite: Suite, act: str, keys: tuple[str, ...], indexes: Mapping[str, str]) -> None:
+    """Write down the state that is about to be published, unless it is the one that is. The caller holds the lock."""
+    held = list_snapshots(root, suite)
+    for snapshot in held[:1]:  # the first one may be made up
+        if not _name_file(root, snapshot).exists():
+            write_snapshot(root, snapshot)
+    if not held or held[-1].indexes != indexes:
+        number = held[-1].number + 1 if held else 1
+        write_snapshot(root, make_snapshot(suite, number, act, keys, indexes, datetime.now(UTC)))
+
+
+def write_snapshot(root: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot's file."""
+    disk.replace(_name_file(root, snapshot), (json.dumps(asdict(snapshot), indent=1) + "\n").encode())
+
+
+def read_snapshot(root: Path, snapshot: Snapshot) -> Pool:
+    """What the suite offered then. Raises RepositoryError when its indexes are gone."""
+    return read_state(root, snapshot.suite, snapshot.indexes)
+
+
+def read_held(root: Path, release: Suite) -> dict[SourceName, frozenset[PublishedSource]]:
+    """Every version of a source built for a Debian release that the repository offers, or ever offered."""
+    found: dict[SourceName, set[PublishedSource]] = {}
+    seen: set[str] = set()
+    for suite in find_suites(root):
+        if suite.partition("-")[0] != release:
+            continue
+        for snapshot in list_snapshots(root, suite):
+            indexes = {path: digest for path, digest in snapshot.indexes.items() if "/source/" in path}
+            if not seen.issuperset(indexes.values()):
+                seen |= set(indexes.values())
+                for name, releases in read_state(root, suite, indexes).sources.items():
+                    found.setdefault(name, set()).update(releases)
+    for path in read_removed(root):
+        if path.startswith(f"pool/{release}/") and path.endswith(".dsc"):
+            source, _, version = Path(path).stem.partition("_")
+            found.setdefault(SourceName(source), set()).add(PublishedSource(version=version, key=""))
+    return {name: frozenset(releases) for name, releases in found.items()}
+
+
+def read_removed(root: Path) -> dict[str, str]:
+    """SHA256 of every pool file that was removed, by path: its name is taken for good."""
+    file = root / ".hapkg" / "removed"
+    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+    return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+
+
+def find_missing(root: Path, pool: Pool) -> tuple[str, ...]:
+    """Pool paths of what a state names and the pool lacks."""
+    return tuple(sorted(path for path in pool.paths if not (root / path).is_file()))
+
+
+def compare(old: Pool, new: Pool) -> Difference:
+    """The packages that differ between two states."""
+    before, after = ({_describe(package) for package in pool.packages} for pool in (old, new))
+    return Difference(added=tuple(sorted(after - before)), removed=tuple(sorted(before - after)))
+
+
+def forget_unreal(root: Path) -> None:
+    """Remove snapshots that never became real: the newest, down to what a suite is. The caller holds the lock."""
+    for folder in (root / ".hapkg" / "snapshots").glob("*"):
+        now = _read_indexes(root, Suite(folder.name))
+        for file in sorted(folder.glob("[0-9]*.json"), reverse=True):
+            if _read_snapshot(file).indexes == now:
+                break
+            file.unlink()
+
+
+def forget_snapshot(root: Path, snapshot: Snapshot) -> None:
+    """Remove a snapshot. The caller holds the lock, and sees to what only it held."""
+    _name_file(root, snapshot).unlink(missing_ok=True)
+
+
+def is_readable(snapshot: Snapshot, held: Sequence[Snapshot]) -> bool:
+    """Whether apt must be able to read a state of a suite to its end, because a client may have begun with it."""
+    later = held[held.index(snapshot) + 1 :]
+    return len(later) < KEPT_GENERATIONS or datetime.now(UTC) - later[0].time < SLOW_CLIENT
+
+
+def is_fetched(snapshot: Snapshot, held: Sequence[Snapshot]) -> bool:
+    """Whether a client that began with a state of a suite may still fetch packages by it: a day after it was replaced.
+
+    The newest state counts as replaced now.
+    """
+    later = held[held.index(snapshot) + 1 :]
+    now = datetime.now(UTC)
+    return now - (later[0].time if later else now) < SLOW_CLIENT
+
+
+def add_removed(root: Path, digests: Mapping[str, str]) -> None:
+    """Remember what is about to be removed: SHA256 by pool path. The caller holds the lock."""
+    lines = (f"{digest}  {path}\n" for path, digest in sorted({**read_removed(root), **digests}.items()))
+    disk.replace(root / ".hapkg" / "removed", "".join(lines).encode())
+
+
+def drop_generations(root: Path, suite: Suite) -> None:
+    """Remove by-hash files that neither apt nor a snapshot needs any more."""
+    folder = root / "dists" / suite
+    held = list_snapshots(root, suite)
+    wanted = set()
+    for snapshot in held:
+        whole = is_readable(snapshot, held)
+        wanted |= {
+            name_by_hash(path, digest) for path, digest in snapshot.indexes.items() if whole or path.endswith(".xz")
+        }
+    for place, _, names in os.walk(folder):
+        if place.endswith("/by-hash/SHA256"):
+            below = place.removeprefix(f"{folder}/")
+            for name in names:
+                if f"{below}/{name}" not in wanted:
+                    Path(place, name).unlink()
+
+
+def _describe(package: Package) -> str:
+    return f"{package.name} {package.version} {package.architecture}"
+
+
+def _read_indexes(root: Path, suite: Suite) -> dict[str, str]:
+    return read_digests(read_release(find_newest(root, suite)))
+
+
+def _find_folder(root: Path, suite: Suite) -> Path:
+    return root / ".hapkg" / "snapshots" / suite
+
+
+def _name_file(root: Path, snapshot: Snapshot) -> Path:
+    return _find_folder(root, snapshot.suite) / f"{snapshot.number:08}.json"
+
+
+def _read_snapshot(file: Path) -> Snapshot:
+    try:
+        table = json.loads(file.read_text("utf-8"))
+        return Snapshot(**{**table, "keys": tuple(table["keys"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise RepositoryError(
+            f"the snapshot {file} is damaged: {error}", hint="restore it from a copy, or remove it"
+        ) from error

@@ -1,0 +1,260 @@
+"""The next state of a repository, made beside the published one: new pool files, indexes, signed Release files."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hapkg import disk
+from hapkg.control import Suite, parse_date, split_stanzas
+from hapkg.errors import MachineError
+from hapkg.repository.ftparchive import Reading, begin_reading
+from hapkg.repository.index_merge import make_indexes
+from hapkg.repository.indexes import (
+    COMPONENTS,
+    compute_digest,
+    find_architectures,
+    find_newest,
+    make_release,
+    name_by_hash,
+    read_digests,
+    read_pool,
+    read_release,
+)
+from hapkg.repository.keys.signing import Signer, SigningKey, export_key, has_signed, identify_keys, strip_armor
+from hapkg.repository.sources_file import Identity
+from hapkg.repository.upload import INCOMING, Arrival, Upload
+
+_PRIVATE = ".hapkg"
+
+
+@contextlib.contextmanager
+def read_ahead(
+    root: Path, uploads: Sequence[Upload], name: Callable[[Suite], Suite]
+) -> Iterator[Callable[[], Reading] | None]:
+    """Have apt-ftparchive read what was brought before the repository is locked; None where that is for several suites.
+
+    Meanwhile it is waited for until it is on the disk. name is what the suite is called in the repository for which an
+    upload was built. The caller asks before take_in().
+    """
+    incoming = root / INCOMING
+    new = {file: upload for upload in uploads for file in upload.files if file.is_relative_to(incoming)}
+    folders = {parent for file in new for parent in file.parents if parent.is_relative_to(incoming)}
+    paths = {file: Path(*file.relative_to(incoming).parts[1:]) for file in new}
+    if len({upload.suite for upload in new.values()}) != 1 or {path.parts[0] for path in paths.values()} != {"pool"}:
+        disk.sync_all((*new, *folders))
+        yield None
+        return
+    for file, upload in new.items():
+        if file.suffix == ".dsc":  # what it names is read with it, and may be in the pool already
+            for other in upload.files:
+                if other not in new and other.suffix != ".deb":
+                    with contextlib.suppress(FileExistsError):  # another version names it, too
+                        file.with_name(other.name).symlink_to(other)
+    architectures = _find_architectures(root, name(next(iter(new.values())).suite), map(str, paths.values()))
+    packages = [str(path) for path in paths.values() if path.suffix in (".deb", ".dsc")]
+    with begin_reading(incoming / next(iter(new)).relative_to(incoming).parts[0], packages, architectures) as take:
+        disk.sync_all((*new, *folders))
+        yield take
+
+
+def _find_architectures(root: Path, suite: Suite, paths: Iterable[str]) -> list[str]:
+    """The architectures of a suite that gets some files."""
+    known = read_release(find_newest(root, suite)).get("Architectures", "").split()
+    return sorted({*known, *find_architectures(paths, known)})
+
+
+def take_in(root: Path, arrival: Arrival) -> None:
+    """Let staging have a pool of all new files: the one that was brought, as a whole."""
+    incoming, staging = root / INCOMING, root / _PRIVATE / "staging"
+    disk.make_folder(staging)
+    start = f"{incoming}/"
+    brought = {path: file for path, file in arrival.new.items() if str(file).startswith(start)}
+    if brought:
+        folder = incoming / str(next(iter(brought.values()))).removeprefix(start).partition("/")[0]
+        for file in arrival.spare:
+            if str(file).startswith(f"{folder}/"):
+                file.unlink(missing_ok=True)
+        disk.move({file: folder / path for path, file in brought.items() if str(file) != f"{folder}/{path}"})
+        (folder / "pool").replace(staging / "pool")
+    disk.copy_all({staging / path: file for path, file in arrival.new.items() if path not in brought})
+
+
+def stage(
+    root: Path,
+    states: Mapping[Suite, frozenset[str]],
+    arrival: Arrival,
+    *,
+    identity: Identity,
+    key: SigningKey,
+    signer: Signer,
+    renew: bool,
+    begin: Mapping[Suite, Mapping[str, str]],
+    reading: Reading | None,
+) -> dict[Suite, bytes]:
+    """Make the indexes of the next state in the staging folder, where its new pool files are.
+
+    Returns the Release files of the suites that differ from what is published, for sign_all(). begin has states that
+    are nearer to what a suite is to be than what is published: digests of indexes by path. reading is what
+    read_ahead() led to.
+    """
+    staging, new = root / _PRIVATE / "staging", arrival.new
+    releases: dict[Suite, bytes] = {}
+    for suite, paths in sorted(states.items()):
+        architectures = _find_architectures(root, suite, paths)
+        fields = {
+            "Origin": identity.origin,
+            "Label": identity.label,
+            "Description": f"{identity.label} for {suite}",
+            "Architectures": " ".join(architectures),
+            "Components": " ".join(COMPONENTS),
+        }
+        if not renew and paths.isdisjoint(new) and _is_same(root, suite, paths, fields, key, identity.valid_days):
+            continue
+        signer.start()  # while apt-ftparchive works
+        published = read_digests(read_release(find_newest(root, suite)))
+        before = begin.get(suite, published)
+        make_indexes(root, suite, paths, architectures=architectures, new=new, before=before, reading=reading)
+        if identity.valid_days:
+            fields["ValidTime"] = str(identity.valid_days * 86400)
+        release = make_release(staging, suite, fields)
+        if not renew and _is_current(root, suite, release, key, identity.valid_days):
+            continue
+        _check_clock(root, suite, release)
+        releases[suite] = release
+    return releases
+
+
+def sign_all(root: Path, releases: Mapping[Suite, bytes], key: SigningKey, signer: Signer) -> None:
+    """Sign the Release files that stage() made; then everything of the next state lies in the staging folder."""
+    for suite, release in releases.items():
+        if key.fingerprints:
+            signer.ask(root / _PRIVATE / "staging" / f"Release-{suite}")
+        with disk.together():
+            _write_release(root, suite, release, signer if key.fingerprints else None)
+
+
+def _write_release(root: Path, suite: Suite, release: bytes, signer: Signer | None) -> None:
+    """Make ready to be moved: what the next Release file of a suite names, and that file, which the signer signs."""
+    folder, published = root / _PRIVATE / "staging" / "dists" / suite, root / "dists" / suite
+    digests = read_digests(next(split_stanzas(release.decode())))
+    changes = {path: digest for path, digest in digests.items() if not _has(published, path, digest)}
+    disk.copy_all({folder / name_by_hash(path, digest): folder / path for path, digest in changes.items()})
+    for path in changes:
+        (folder / path).chmod(0o644)
+    disk.sync_all(folder / path for path in changes)
+    contents = {folder / "Release": release}
+    if signer:
+        contents[folder / "InRelease"], contents[folder / "Release.gpg"] = signer.take()
+    disk.write_all(contents)
+    disk.make_newer(find_newest(folder.parent.parent, suite), find_newest(root, suite))
+
+
+def _has(folder: Path, path: str, digest: str) -> bool:
+    """Whether an index file is published already, under both its names."""
+    try:
+        return all(compute_digest(folder / name) == digest for name in (path, name_by_hash(path, digest)))
+    except FileNotFoundError:
+        return False
+
+
+def _is_same(
+    root: Path, suite: Suite, paths: frozenset[str], fields: Mapping[str, str], key: SigningKey, valid_days: int
+) -> bool:
+    """Whether the suite is published just so already; told without making its indexes."""
+    published = read_release(root / "dists" / suite / "Release")
+    return (
+        published.keys() - {"Date", "Valid-Until", "SHA256"}
+        == {*fields, "Suite", "Codename", "Acquire-By-Hash", "Snapshots"}
+        and all(published[name] == value for name, value in fields.items())
+        and ("Valid-Until" in published) == (valid_days > 0)
+        and read_pool(root, suite).paths == paths
+        and all((root / path).is_file() for path in paths)
+        and _is_complete(root, suite, key, valid_days)
+    )
+
+
+def _is_current(root: Path, suite: Suite, release: bytes, key: SigningKey, valid_days: int) -> bool:
+    """Whether the suite is published just so already: the same but for the date, complete, signed by this key."""
+    file = root / "dists" / suite / "Release"
+    same = file.is_file() and _drop_dates(file.read_bytes()) == _drop_dates(release)
+    return same and _is_complete(root, suite, key, valid_days)
+
+
+def _is_complete(root: Path, suite: Suite, key: SigningKey, valid_days: int) -> bool:
+    """Whether all that the suite's Release file names is there, and signed by this key for long enough."""
+    folder = root / "dists" / suite
+    release = read_release(folder / "Release")
+    if read_release(find_newest(root, suite)) != release or _ends_soon(folder / "Release", valid_days):
+        return False
+    if not all(_has(folder, path, digest) for path, digest in read_digests(release).items()):
+        return False
+    if not key.fingerprints or is_noted(root, suite, key):
+        return True
+    return has_signed(key, folder / "InRelease") and has_signed(key, folder / "Release.gpg", folder / "Release")
+
+
+def note_signatures(root: Path, suites: Iterable[Suite], key: SigningKey) -> None:
+    """Write down that hapkg made the signatures of suites, so that the next publish needs no gpg to believe them."""
+    folder = root / _PRIVATE / "signed"
+    disk.replace_all({folder / suite: _describe_signatures(root, suite, key) for suite in suites})
+
+
+def is_noted(root: Path, suite: Suite, key: SigningKey) -> bool:
+    """Whether the signatures of a suite are, to the last byte, those that hapkg made with this key."""
+    file = root / _PRIVATE / "signed" / suite
+    return file.is_file() and file.read_bytes() == _describe_signatures(root, suite, key)
+
+
+def find_public_key(root: Path, identity: Identity, key: SigningKey) -> bytes:
+    """The public keys as text; gpg is not asked for those that are in the repository already."""
+    if not key.fingerprints:
+        return b""
+    state, note = identify_keys(key), root / _PRIVATE / "signed" / ".keyring"
+    before = note.read_text("utf-8") if note.is_file() else ""
+    keyring = root / f"{identity.keyring}.gpg"
+    if state and before == _note_keyring(state, keyring):
+        return keyring.with_suffix(".asc").read_bytes()
+    return export_key(key, armored=True)
+
+
+def write_keyring(root: Path, identity: Identity, key: SigningKey, armored: bytes) -> None:
+    """Bring the public keys up to date in the repository."""
+    keyring = root / f"{identity.keyring}.gpg"
+    disk.replace_all({keyring: strip_armor(armored), keyring.with_suffix(".asc"): armored})
+    disk.replace(root / _PRIVATE / "signed" / ".keyring", _note_keyring(identify_keys(key), keyring).encode())
+
+
+def _note_keyring(state: str, keyring: Path) -> str:
+    files = (keyring, keyring.with_suffix(".asc"))
+    return " ".join((state, *(compute_digest(file) for file in files if file.is_file())))
+
+
+def _describe_signatures(root: Path, suite: Suite, key: SigningKey) -> bytes:
+    folder = root / "dists" / suite
+    lines = [f"{compute_digest(folder / name)}  {name}" for name in ("Release", "Release.gpg", "InRelease")]
+    return "\n".join((*key.fingerprints, *lines, "")).encode()
+
+
+def _drop_dates(release: bytes) -> bytes:
+    return re.sub(rb"^(Date|Valid-Until): .*\n", rb"\1:\n", release, flags=re.MULTILINE)
+
+
+def _ends_soon(release: Path, valid_days: int) -> bool:
+    """Whether less than half of the time is left for which apt trusts a Release file."""
+    end = read_release(release).get("Valid-Until")
+    return bool(end) and parse_date(str(end)) - datetime.now(UTC) < timedelta(days=valid_days / 2)
+
+
+def _check_clock(root: Path, suite: Suite, release: bytes) -> None:
+    """apt ignores, without a word, an InRelease that is older than the one it has."""
+    before = read_release(find_newest(root, suite)).get("Date")
+    now = next(line[6:] for line in release.decode().splitlines() if line.startswith("Date: "))
+    if before and parse_date(now) < parse_date(before):
+        raise MachineError(
+            f"the clock of this machine is wrong: it says {now}, and suite {suite} was published at {before}",
+            hint="set the clock; apt ignores a repository that grows older",
+        )

@@ -1,0 +1,154 @@
+"""What a build brings to the repository: which files belong into the pool, where, and whether the pool takes them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hapkg import disk
+from hapkg.control import SourceName, Suite, read_file_names
+from hapkg.errors import RepositoryError
+from hapkg.repository.indexes import Pool, compute_digest
+from hapkg.repository.snapshots import read_removed
+
+INCOMING = ".hapkg/incoming"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """What one finished build brings: its .deb files, and the .dsc with the files that names. Others are ignored."""
+
+    suite: Suite
+    """The suite it was built for."""
+    source: SourceName
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """The files of all uploads, sorted. Pool files are named by their path below the repository."""
+
+    new: Mapping[str, Path]
+    """Where the bytes of each new file lie."""
+    present: tuple[str, ...]
+    """Those already in the pool, with the same bytes."""
+    wanted: Mapping[Suite, frozenset[str]]
+    """All of them by the suite they were built for."""
+    spare: tuple[Path, ...] = ()
+    """Where bytes lie that the pool has, or gets from elsewhere."""
+
+
+NOTHING = Arrival(new={}, present=(), wanted={})
+
+
+@contextmanager
+def bring(root: Path, uploads: Sequence[Upload]) -> Iterator[tuple[Upload, ...]]:
+    """The same uploads, with copies inside the repository of all that its pool lacks. Needs no lock.
+
+    Copying is what takes long; with the lock held, these files are only renamed: they lie in a pool of their own. The
+    caller waits for the disk.
+    """
+    disk.make_folder(root / INCOMING)
+    folder = disk.make_scratch(root / INCOMING, f"{os.uname().nodename}-")
+    try:
+        brought = []
+        copies: dict[Path, Path] = {}
+        for number, upload in enumerate(uploads):
+            files = []
+            for file in find_package_files(upload):
+                files.append(file)
+                path = _make_pool_path(upload, file.name)
+                if not (root / path).exists():
+                    files[-1] = folder / path
+                    if files[-1] in copies:  # two uploads that may contradict each other
+                        files[-1] = folder / str(number) / file.name
+                    copies[files[-1]] = file
+            brought.append(Upload(suite=upload.suite, source=upload.source, files=tuple(files)))
+        disk.begin_copies(copies)
+        yield tuple(brought)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sort_files(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> Arrival:
+    """What is new, what is there, of uploads that were brought. Every clash is found before any write: a published file
+    never changes.
+
+    Raises RepositoryError when the pool has other bytes under one of the names, or had until they were pruned.
+    """
+    published = {file.path: file.digest for pool in pools for file in pool.files.values()}
+    places = {(path.split("/", 2)[1], path.rpartition("/")[2]): path for path in published}
+    removed = read_removed(root)
+    new: dict[str, Path] = {}
+    present: dict[str, None] = {}
+    wanted: dict[Suite, set[str]] = {}
+    spare: list[Path] = []
+    clashes: list[tuple[str, SourceName, tuple[str, str]]] = []
+    for upload in uploads:
+        for file in upload.files:
+            path = places.get((upload.suite, file.name)) or _make_pool_path(upload, file.name)
+            existing = new.get(path, root / path)
+            found = existing.exists()
+            expected = published.get(path) or (compute_digest(existing) if found else removed.get(path))
+            wanted.setdefault(upload.suite, set()).add(path)
+            if expected is not None and expected != compute_digest(file):
+                clashes.append((file.name, upload.source, (f"published: {existing}", f"built: {file}")))
+            elif not found:
+                new[path] = file
+            else:
+                spare.append(file)
+                if path not in new:
+                    present[path] = None
+    if clashes:
+        name, source, evidence = clashes[0]
+        remedy = "restore the upstream source, or raise its version," if ".orig." in name else "raise the revision"
+        raise RepositoryError(
+            f"{name} of source package {source} is already published with other bytes",
+            details=(*evidence, *(f"also: {other} of {owner}" for other, owner, _ in clashes[1:])),
+            hint=f"{remedy} in the recipe of {source} and build again",
+        )
+    return Arrival(
+        new=new,
+        present=tuple(present),
+        wanted={suite: frozenset(paths) for suite, paths in wanted.items()},
+        spare=tuple(spare),
+    )
+
+
+def find_package_files(upload: Upload) -> list[Path]:
+    """The files of an upload that belong into the pool."""
+    files = {file.name: file for file in upload.files}
+    wanted = {name for name in files if name.endswith((".deb", ".dsc"))}
+    for name in sorted(wanted):
+        if not files[name].is_file():
+            raise RepositoryError(f"{files[name]} does not exist", hint=f"build {upload.source} again")
+        if name.endswith(".dsc"):
+            try:
+                wanted |= set(read_file_names(files[name]))
+            except (KeyError, ValueError) as error:
+                raise RepositoryError(f"{files[name]} is not a source package: {error}") from error
+    missing = sorted(name for name in wanted if name not in files or not files[name].is_file())
+    if missing:
+        raise RepositoryError(
+            f"the source package {upload.source} is incomplete: {missing[0]} is missing",
+            details=[f"also: {name}" for name in missing[1:]],
+            hint=f"build {upload.source} again",
+        )
+    return [files[name] for name in sorted(wanted)]
+
+
+def find_pool_file(root: Path, upload: Upload, name: str) -> Path:
+    """Where the pool has a file of an upload, or would have it."""
+    return root / _make_pool_path(upload, name)
+
+
+def _make_pool_path(upload: Upload, name: str) -> str:
+    component = "debug" if re.match(r"[^_]+-dbgsym_.*\.deb\Z", name) else "main"
+    source = upload.source
+    letter = source[:4] if source.startswith("lib") else source[:1]
+    return f"pool/{upload.suite}/{component}/{letter}/{source}/{name}"

@@ -1,0 +1,75 @@
+"""The package of a site: what its site file says becomes a source of the stack like any other.
+
+It depends on the stack and pins none of it: it is built in seconds, and building it builds nothing else.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from hapkg.control import SourceName
+from hapkg.errors import SiteError
+from hapkg.recipe.debian_folder import render_site
+from hapkg.recipe.model import CopyrightFiles, LintianOverride, Package, Recipe, Style
+from hapkg.recipe.settings import Project
+
+if TYPE_CHECKING:  # who only asks for the package's name has no site
+    from hapkg.site.model import Site
+
+_DATE = datetime(2026, 1, 1, tzinfo=UTC)
+"""A site file has no date, and what is built from it must not depend on the day."""
+
+
+_CONFFILES = "What the site configures lies below the prefix, and an upgrade must ask before it changes that."
+
+
+def _wrap(text: str) -> str:
+    return "\n\n".join(textwrap.fill(paragraph, 78) for paragraph in text.split("\n\n"))
+
+
+def name_package(project: Project) -> SourceName:
+    """What the package of a site is called: ha-stack-site."""
+    return SourceName(f"{project.settings.package_prefix}stack-site")
+
+
+def add_site(recipes: Mapping[SourceName, Recipe], project: Project, site: Site) -> dict[SourceName, Recipe]:
+    """The recipes and the one of the site's package. Raises SiteError when a recipe has its name."""
+    name = name_package(project)
+    if name in recipes:
+        raise SiteError(f"recipe {name} has the name of the site's package", hint="rename the recipe")
+    stack = f"{project.settings.package_prefix}stack"
+    paths = render_site(site, project.settings, project.templates)
+    package = Package.model_construct(
+        package=name,
+        architecture="all",
+        depends=(stack,),
+        outside_prefix=(
+            *(path[1:] for path in paths if path.startswith("/etc/")),
+            *(["usr/lib/tmpfiles.d/ha-stack-site.conf"] if site.gfs2 else []),
+        ),
+        synopsis=f"configuration of the cluster {site.cluster.name}",
+        description=_wrap(
+            f"What the {len(site.nodes)} nodes of the cluster {site.cluster.name} have in common: the files of "
+            "corosync, DLM and DRBD, and what pacemaker runs. The same package is for each of them.\n\n"
+            "The cluster's key is not in it: ha-stack keygen makes one on a node."
+        ),
+        lintian_overrides=(
+            LintianOverride.model_construct(tag="non-etc-file-marked-as-conffile", context="*", reason=_CONFFILES),
+        ),
+    )
+    recipe = Recipe.model_construct(
+        source=name,
+        version="1",
+        style=Style.SITE,
+        date=_DATE,
+        section="admin",
+        homepage="https://www.clusterlabs.org",
+        copyright=(CopyrightFiles.model_construct(copyright=("2026 hapkg maintainers",), license="GPL-3+"),),
+        packages=(package,),
+        folder=project.templates / Style.SITE,
+        site=site,
+    )
+    return {**recipes, recipe.name: recipe}

@@ -1,0 +1,122 @@
+"""Source packages of the Debian archive: orig tarballs, and single files out of their packaging.
+
+apt fetches and checks everything against the archive's signed indexes; each suite's index lives in the state folder.
+A version that the archive dropped is no loss while another one has the same bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from hapkg import process
+from hapkg.apt import Mirror, read_apt_options
+from hapkg.build.store import file_digest
+from hapkg.control import Suite, compare_versions, read_stanzas
+from hapkg.errors import FetchError, ProcessError
+from hapkg.recipe.upstream import DebianOrigin, DebianPatch
+from hapkg.version import RELEASES
+
+FINAL = "asking again will not help"
+"""The hint of a failure that another attempt would only repeat."""
+
+_index_lock = threading.Lock()
+
+
+def fetch_orig(origin: DebianOrigin, cache: Path, mirror: Mirror | None, scratch: Path) -> Path:
+    """The orig tarball of the named version, or of any version that has the pinned one. Raises FetchError."""
+
+    def fetch(options: Sequence[str], version: str) -> Path | None:
+        argv = ["apt-get", *options, "source", "--download-only", "--tar-only", f"{origin.package}={version}"]
+        process.run(argv, cwd=scratch)
+        return next(scratch.glob("*.orig.tar.*"), None)
+
+    def is_wanted(stanza: Mapping[str, str]) -> bool:
+        checksums = stanza.get("Checksums-Sha256", "").split("\n")
+        return any(line.split()[:1] == [origin.sha256] and ".orig.tar." in line for line in checksums)
+
+    return _search(origin, is_wanted, fetch, cache, mirror)
+
+
+def fetch_packaging_file(patch: DebianPatch, cache: Path, mirror: Mirror | None, scratch: Path) -> Path:
+    """One file out of the packaging of the named version, or of any version that has it. Raises FetchError."""
+
+    def fetch(options: Sequence[str], version: str) -> Path | None:
+        process.run(
+            ["apt-get", *options, "source", "--download-only", "--diff-only", f"{patch.package}={version}"], cwd=scratch
+        )
+        packaging = next(scratch.glob("*.debian.tar.*"), None)
+        if packaging is None:
+            return None  # a native package, or one of the old format with a .diff.gz
+        found = process.run(["tar", "-xf", packaging.name, "--", patch.file], cwd=scratch, check=False)
+        packaging.unlink()
+        file = scratch / patch.file
+        return file if found.status == 0 and file.is_file() and file_digest(file) == patch.sha256 else None
+
+    return _search(patch, lambda stanza: True, fetch, cache, mirror)
+
+
+def _search(
+    origin: DebianOrigin | DebianPatch,
+    is_wanted: Callable[[Mapping[str, str]], bool],
+    fetch: Callable[[Sequence[str], str], Path | None],
+    cache: Path,
+    mirror: Mirror | None,
+) -> Path:
+    """The first file that a version of any suite delivers; indexes are refreshed when none of them does."""
+    if mirror is None:
+        raise FetchError("no Debian archive is configured on this host", hint=FINAL)
+    errors: list[str] = []
+    for refresh in (False, True):
+        for suite in (*RELEASES, "sid"):
+            try:
+                options = _update_index(cache, mirror, Suite(suite), refresh=refresh)
+                for version in _find_versions(origin, is_wanted, options):
+                    if (file := fetch(options, version)) is not None:
+                        return file
+            except ProcessError as error:
+                errors.append(f"{suite}: {error.details[-2] if len(error.details) > 1 else error.brief}")
+    raise FetchError("no suite of the archive delivers this file", details=errors, hint=FINAL)
+
+
+def _find_versions(
+    origin: DebianOrigin | DebianPatch, is_wanted: Callable[[Mapping[str, str]], bool], options: Sequence[str]
+) -> Iterator[str]:
+    """Versions in the index that may have the file: the named one first, then the newest."""
+    shown = process.run(["apt-cache", *options, "showsrc", "--only-source", origin.package], check=False)
+    versions = {stanza["Version"] for stanza in read_stanzas(shown.output) if is_wanted(stanza)}
+    if origin.version in versions:
+        yield origin.version
+        versions.remove(origin.version)
+    yield from sorted(versions, key=functools.cmp_to_key(compare_versions), reverse=True)
+
+
+def _update_index(cache: Path, mirror: Mirror, suite: Suite, *, refresh: bool) -> list[str]:
+    """apt options that see exactly the source packages of one suite; the index is fetched when missing or asked."""
+    line = mirror.lines(suite, "deb-src")[0]
+    folder = cache / "sources" / "apt" / f"{suite}-{hashlib.sha256(line.encode()).hexdigest()[:8]}"
+    (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+    (folder / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
+    settings = {
+        "Dir::Etc::SourceList": str(folder / "sources.list"),
+        "Dir::Etc::SourceParts": "/dev/null",
+        "Dir::State::Lists": str(folder / "lists"),
+        "Dir::State::Status": "/dev/null",
+        "Dir::Cache": str(folder / "cache"),
+        "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
+        "Acquire::Languages": "none",
+        **read_apt_options(),
+    }
+    options = [argument for name, value in settings.items() for argument in ("-o", f"{name}={value}")]
+    done = folder / "done"
+    with _index_lock:
+        if refresh or not done.exists():
+            (folder / "sources.list").write_text(line + "\n", "utf-8")
+            done.unlink(missing_ok=True)
+            process.run(["apt-get", *options, "--error-on=any", "update"])
+            done.touch()
+    return options

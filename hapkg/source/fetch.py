@@ -1,0 +1,226 @@
+"""How upstream code reaches this machine: the only code that fetches sources.
+
+Every file is kept under its sha256 and checked against it whenever it is read. Origins are tried in the recipe's order;
+one that fails is reported and the next one is asked. What an origin delivers counts only if it is what the recipe pins.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from hapkg import disk, process
+from hapkg.apt import Mirror
+from hapkg.build.store import file_digest
+from hapkg.errors import FetchError, HapkgError, IntegrityError, MachineError, SourceError, UsageError
+from hapkg.recipe.model import Recipe
+from hapkg.recipe.upstream import (
+    DebianOrigin,
+    DebianPatch,
+    RemotePatch,
+    RepositoryOrigin,
+    TarballOrigin,
+    UrlPatch,
+    describe_origin,
+)
+from hapkg.source import debian_archive
+from hapkg.source.signature import check_commit, check_tarball
+from hapkg.source.vcs import Commit, archive_commit, find_commit
+
+Pinned = DebianOrigin | TarballOrigin | DebianPatch | UrlPatch
+"""What has a sha256, and so a place in the cache."""
+
+ATTEMPTS = 3
+TIMEOUT_SECONDS = 30
+_PAUSES = (1.0, 4.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tarball:
+    """An upstream tarball in the cache."""
+
+    path: Path
+    sha256: str
+    suffix: str
+    """".tar.gz", ".tar.xz" or ".tar.bz2"."""
+    origin: str
+    """Who delivered it, in words."""
+    notes: tuple[str, ...] = ()
+    """What went wrong with origins that were asked before."""
+    signer: str = ""
+    """Whose signature was checked: a fingerprint, or name and fingerprint of an SSH key."""
+
+
+def fetch_commit(recipe: Recipe, commit: Commit, cache: Path) -> Tarball:
+    """The tree of a commit of upstream's repository as a tarball."""
+    path = archive_commit(recipe, commit, cache)
+    origin = f"{commit.kind} {commit.url} {commit.id}"
+    return Tarball(path=path, sha256=file_digest(path), suffix=".tar.gz", origin=origin, signer=commit.signer)
+
+
+def fetch(recipe: Recipe, cache: Path, mirror: Mirror | None) -> Tarball:
+    """The tarball of a recipe, from the cache or from the first origin that delivers it.
+
+    Raises IntegrityError when bytes are not what the recipe pins, FetchError when no origin delivers anything.
+    """
+    failures: list[HapkgError] = []
+    notes: list[str] = []
+    what = f"the source of version {recipe.version}"
+    pinned = [origin for origin in recipe.origins if not isinstance(origin, RepositoryOrigin)]
+    if pinned:
+        try:
+            path, origin, cached, asked = _obtain(recipe.source, what, pinned, cache, mirror)
+        except (FetchError, IntegrityError) as error:
+            failures.append(error)
+            notes += error.details
+        else:
+            text = describe_origin(origin) + (" (cached)" if cached else "")
+            suffix = _read_suffix(path)
+            check_commit(recipe, path)
+            signer = check_tarball(recipe, path)
+            return Tarball(path=path, sha256=origin.sha256, suffix=suffix, origin=text, notes=asked, signer=signer)
+    for repository in recipe.origins:
+        if isinstance(repository, RepositoryOrigin):
+            try:
+                tarball = fetch_commit(recipe, find_commit(recipe, repository.type, None, cache), cache)
+            except (FetchError, IntegrityError, SourceError, UsageError) as error:
+                failures.append(error)
+                notes += [f"{describe_origin(repository)}: {error.brief}", *error.details]
+            else:
+                return replace(tarball, notes=tuple(notes))
+    kind = next((type(error) for error in failures if isinstance(error, IntegrityError)), FetchError)
+    raise kind(f"{recipe.source}: no origin delivered {what}", details=notes, hint=failures[0].hint)
+
+
+def fetch_patch(recipe: Recipe, patch: RemotePatch, cache: Path, mirror: Mirror | None) -> bytes:
+    """The content of a patch that the recipe pins and does not carry. Raises as fetch() does."""
+    return _obtain(recipe.source, f"patch {patch.name}", [patch], cache, mirror)[0].read_bytes()
+
+
+def _obtain(
+    source: str, what: str, origins: Sequence[Pinned], cache: Path, mirror: Mirror | None
+) -> tuple[Path, Pinned, bool, tuple[str, ...]]:
+    """A pinned file: its path, the origin it is of, whether it was in the cache, and what went wrong before."""
+    notes: list[str] = []
+    for origin in origins:
+        if (path := _find_cached(cache, origin.sha256, notes)) is not None:
+            return path, origin, True, tuple(notes)
+    failures: list[HapkgError] = []
+    for origin in origins:
+        for attempt in range(ATTEMPTS):
+            process.check_stop()
+            try:
+                return _fetch_one(origin, cache, mirror), origin, False, tuple(notes)
+            except (FetchError, IntegrityError) as error:
+                if (
+                    attempt + 1 < ATTEMPTS
+                    and not isinstance(error, IntegrityError)
+                    and error.hint != debian_archive.FINAL
+                ):
+                    time.sleep(_PAUSES[attempt])
+                    continue
+                failures.append(error)
+                notes.append(f"{describe_origin(origin)}: {error.brief}")
+                break
+    kind = next((type(error) for error in failures if isinstance(error, IntegrityError)), FetchError)
+    raise kind(
+        f"{source}: no origin delivered {what}",
+        details=[*notes, *(detail for error in failures for detail in error.details)],
+        hint="check the network and recipe.toml, [[origins]]; a tarball that changed upstream needs a look before its "
+        "sha256 is changed"
+        if kind is IntegrityError
+        else "check the network, or add another [[origins]] to recipe.toml; --mirror names a Debian archive",
+    )
+
+
+def _read_suffix(path: Path) -> str:
+    """A tarball's suffix by its first bytes: the cache keeps content, not names."""
+    with path.open("rb") as file:
+        magic = file.read(6)
+    for start, suffix in ((b"\x1f\x8b", ".tar.gz"), (b"\xfd7zXZ\0", ".tar.xz"), (b"BZh", ".tar.bz2")):
+        if magic.startswith(start):
+            return suffix
+    raise IntegrityError(f"{path} is neither gzip, xz nor bzip2", hint="pin a compressed tarball in the recipe")
+
+
+def _cached_path(cache: Path, sha256: str) -> Path:
+    return cache / "sources" / "sha256" / sha256
+
+
+def _find_cached(cache: Path, sha256: str, notes: list[str]) -> Path | None:
+    path = _cached_path(cache, sha256)
+    if not path.is_file():
+        return None
+    if file_digest(path) == sha256:
+        return path
+    notes.append(f"the cached copy {sha256[:12]}… was damaged and is fetched again")
+    path.unlink()
+    return None
+
+
+def _keep(file: Path, cache: Path, sha256: str) -> Path:
+    """Move a downloaded file under its digest, if it is the one that was promised."""
+    found = file_digest(file)
+    if found != sha256:
+        raise IntegrityError(
+            f"checksum mismatch: sha256 is {found}, the recipe pins {sha256}", details=[f"size: {file.stat().st_size}"]
+        )
+    target = _cached_path(cache, sha256)
+    disk.sync(file)
+    disk.move({file: target})
+    return target
+
+
+def _fetch_one(origin: Pinned, cache: Path, mirror: Mirror | None) -> Path:
+    try:
+        (cache / "sources" / "sha256").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache / "sources", prefix=".fetch-") as scratch:
+            if isinstance(origin, DebianOrigin):
+                file = debian_archive.fetch_orig(origin, cache, mirror, Path(scratch))
+            elif isinstance(origin, DebianPatch):
+                file = debian_archive.fetch_packaging_file(origin, cache, mirror, Path(scratch))
+            else:
+                file = fetch_url(origin.url, Path(scratch) / "tarball")
+            return _keep(file, cache, origin.sha256)
+    except OSError as cause:
+        raise MachineError(f"{cache}: {cause.strerror}", hint="free some space, or use another --cache") from cause
+
+
+def fetch_url(url: str, target: Path) -> Path:
+    """Write what an address answers to a file, and give that file; FetchError if it does not answer whole."""
+    import http.client  # noqa: PLC0415 - these three take longer than a plan that fetches nothing
+    import urllib.error  # noqa: PLC0415
+    import urllib.request  # noqa: PLC0415
+
+    request = urllib.request.Request(url, headers={"User-Agent": "hapkg"})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as cause:
+        final = 400 <= cause.code < 500 and cause.code not in (408, 425, 429)
+        raise FetchError(
+            f"the server answers {cause.code} {cause.reason}", hint=debian_archive.FINAL if final else ""
+        ) from cause
+    except (OSError, http.client.HTTPException, ValueError) as cause:
+        raise FetchError(f"cannot be reached: {getattr(cause, 'reason', cause)}") from cause
+    with response, target.open("wb") as file:
+        size = sum(file.write(block) for block in _read_blocks(response))
+        expected = response.headers.get("Content-Length", "")
+    if expected.isdecimal() and size != int(expected):
+        raise FetchError(f"the download was cut off: {size} of {expected} bytes")
+    return target
+
+
+def _read_blocks(response: IO[bytes]) -> Iterator[bytes]:
+    """What a server sends. The network's failures end here, so that only the disk's are left to the caller."""
+    import http.client  # noqa: PLC0415
+
+    try:
+        while block := response.read(1 << 20):
+            process.check_stop()
+            yield block
+    except (OSError, http.client.HTTPException) as cause:
+        raise FetchError(f"the connection failed: {cause}") from cause

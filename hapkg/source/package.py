@@ -1,0 +1,134 @@
+"""Upstream code, patches and debian/ become a source package: .dsc, orig tarball, debian tarball."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hapkg import process
+from hapkg.control import read_file_names
+from hapkg.errors import ProcessError, SourceError
+from hapkg.recipe.debian_folder import DebianFolder
+from hapkg.recipe.model import Recipe
+from hapkg.source.fetch import Tarball
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcePackage:
+    """A source package on disk."""
+
+    dsc: Path
+    files: tuple[Path, ...]
+    """The .dsc and every file it names."""
+
+
+def make_source_package(
+    recipe: Recipe,
+    debian: DebianFolder,
+    tarball: Tarball | None,
+    *,
+    version: str,
+    target: Path,
+    inspect: Callable[[Path], None] = lambda tree: None,
+) -> SourcePackage:
+    """Write the source package into the folder target, which must not exist or be what lay_out() made of it.
+
+    tarball is None for a native one. inspect is that of lay_out().
+
+    Raises SourceError when the tarball cannot be unpacked or a patch does not apply.
+    """
+    tree = target / f"{recipe.source}-{recipe.version}"
+    if not target.exists():
+        lay_out(recipe, tarball, target=target, inspect=inspect)
+    debian.write(tree / "debian")
+    environment = {"SOURCE_DATE_EPOCH": str(recipe.source_date_epoch)}
+    try:
+        process.run(["dpkg-source", "--before-build", tree.name], cwd=target, environment=environment)
+        _settle_packaging(tree, recipe.source_date_epoch)
+        process.run(["dpkg-source", "--build", tree.name], cwd=target, environment=environment)
+    except ProcessError as error:
+        raise _describe_failure(recipe, error) from error
+    shutil.rmtree(tree)
+    dsc = target / f"{recipe.source}_{version}.dsc"
+    if not dsc.exists():
+        raise SourceError(f"{recipe.source}: dpkg-source wrote no {dsc.name}")
+    return SourcePackage(dsc=dsc, files=(dsc, *(target / name for name in read_file_names(dsc))))
+
+
+def lay_out(
+    recipe: Recipe, tarball: Tarball | None, *, target: Path, inspect: Callable[[Path], None] = lambda tree: None
+) -> None:
+    """Put upstream's code into the folder target, which must not exist: the part of the work that needs no debian/.
+
+    inspect is shown upstream's tree before anything is done to it, and may refuse it by raising.
+    """
+    tree = target / f"{recipe.source}-{recipe.version}"
+    tree.mkdir(parents=True)
+    if tarball is not None:
+        orig = target / f"{recipe.source}_{recipe.version}.orig{tarball.suffix}"
+        shutil.copyfile(tarball.path, orig)
+        unpack(recipe, orig, tree)
+        inspect(tree)
+        _drop_packaging(tree)
+
+
+def unpack(recipe: Recipe, orig: Path, tree: Path) -> None:
+    """Unpack the tarball's one folder as the tree, an empty folder. Raises SourceError for any other tarball."""
+    scratch = tree.with_name(".unpacked")
+    scratch.mkdir()
+    try:
+        process.run(["tar", "-xf", str(orig), "--no-same-owner", "-C", str(scratch)])
+    except ProcessError as error:
+        raise SourceError(
+            f"{recipe.source}: the tarball cannot be unpacked",
+            details=error.details,
+            hint="its checksum matches the recipe, so upstream's file itself is damaged: pin another",
+        ) from error
+    found = sorted(scratch.iterdir())
+    if len(found) != 1 or found[0].is_symlink() or not found[0].is_dir():
+        raise SourceError(
+            f"{recipe.source}: the tarball does not hold one folder with everything in it",
+            details=[f"found: {', '.join(entry.name for entry in found[:5]) or 'nothing'}"],
+            hint="pin upstream's release tarball",
+        )
+    found[0].rename(tree)
+    scratch.rmdir()
+
+
+def _drop_packaging(tree: Path) -> None:
+    """Remove the packaging that upstream may have put into its tree: it would mix with ours."""
+    packaging = tree / "debian"
+    if packaging.is_dir() and not packaging.is_symlink():
+        shutil.rmtree(packaging)
+    else:
+        packaging.unlink(missing_ok=True)
+
+
+def _settle_packaging(tree: Path, seconds: int) -> None:
+    """Give what hapkg wrote modes and times that are the same everywhere.
+
+    dpkg-source keeps the folders' modes, which the umask decides, and only cuts times down, while a recipe's date may
+    lie ahead.
+    """
+    for path in (*(tree / "debian").rglob("*"), tree / "debian", tree):
+        if path.is_dir():
+            path.chmod(0o755)
+        os.utime(path, (seconds, seconds))
+
+
+def _describe_failure(recipe: Recipe, error: ProcessError) -> SourceError:
+    failed = re.findall(r"/debian/patches/(\S+) subprocess returned", "\n".join(error.details))
+    if not failed:
+        return SourceError(f"{recipe.source}: dpkg-source cannot make the source package", details=error.details)
+    patch = recipe.folder / "patches" / failed[-1]
+    return SourceError(
+        f"{recipe.source}: patch {patch.name} does not apply to version {recipe.version}",
+        details=error.details,
+        hint=f"refresh {patch}, or remove it from series if upstream has taken it"
+        if patch.name in [own.name for own in recipe.patches]
+        else "pin the patch for this version in recipe.toml, [[remote-patches]], or remove it",
+    )

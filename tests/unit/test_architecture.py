@@ -1,0 +1,129 @@
+"""The rules of the house: which room knows which, who may speak, who knows a library; and the linters, as tests."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.samples import CHECKOUT
+
+LIBRARIES = {
+    "boto3": {"repository.remote.s3"},
+    "botocore": {"repository.remote.s3"},
+    "debian": {"control"},
+    "jinja2": {"jinja", "recipe.rendering"},
+    "pydantic": {"recipe.settings", "recipe.model", "recipe.upstream", "source.lockfile", "site.model", "site.tables"},
+    "rich": {"cli.output"},
+    "sh": {"process"},
+    "typer": {"cli"},
+}
+"""The modules that know each library; cli stands for any module of the room."""
+ROOMS = ("recipe", "source", "chroot", "build", "repository", "site", "draft", "prove", "cli")
+MODULES = {
+    ".".join(file.relative_to(CHECKOUT / "hapkg").with_suffix("").parts): file
+    for file in (CHECKOUT / "hapkg").rglob("*.py")
+    if "data" not in file.parts and file.name != "__init__.py"
+}
+ROOM_FILES = [CHECKOUT / "hapkg" / room / "__init__.py" for room in (*ROOMS, "repository/keys", "repository/remote")]
+QUIET = sorted(module for module in MODULES if not module.startswith("cli."))
+"""The modules that may not print, nor decide how the program ends."""
+
+
+@functools.cache
+def parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text("utf-8"))
+
+
+def imports(module: str) -> Iterator[str]:
+    """Full names of all that a module imports, wherever in it."""
+    for node in ast.walk(parse(MODULES[module])):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def find_calls(module: str) -> Iterator[str]:
+    """Calls and raised errors of a module, as they are written."""
+    for node in ast.walk(parse(MODULES[module])):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+        elif isinstance(node, ast.Raise) and node.exc is not None:
+            yield ast.unparse(node.exc)
+
+
+def run_python(*argv: str) -> tuple[int, str]:
+    """Status and output of a Python module's command, run in the checkout."""
+    done = subprocess.run([sys.executable, *argv], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_rooms_import_one_way() -> None:
+    status, output = run_python("-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache")
+    assert status == 0, output
+
+
+@pytest.mark.parametrize("file", ROOM_FILES, ids=lambda file: str(file.parent.relative_to(CHECKOUT)))
+def test_a_room_says_what_it_knows_and_must_not_know(file: Path) -> None:
+    (only,) = parse(file).body
+    told = ast.get_docstring(parse(file))
+    assert isinstance(only, ast.Expr), "a room is imported for its modules: its __init__ imports nothing"
+    assert told and re.search(r"^Knows ", told, re.MULTILINE), told
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_has_at_most_some_twenty_modules(room: str) -> None:
+    assert len([module for module in MODULES if module.startswith(f"{room}.")]) <= 24
+
+
+def test_each_library_is_known_in_its_module_alone() -> None:
+    found: dict[str, set[str]] = {}
+    for module in MODULES:
+        for name in imports(module):
+            top = name.split(".")[0]
+            if top not in sys.stdlib_module_names and top != "hapkg":
+                found.setdefault(top, set()).add("cli" if module.startswith("cli.") and top == "typer" else module)
+    assert found == LIBRARIES
+
+
+@pytest.mark.parametrize(
+    ("pattern", "door"),
+    [
+        (r"(subprocess|multiprocessing|pty)\b|os\.(system|popen|exec|spawn|posix_spawn)", "process"),
+        (r"os\.fork", "repository.page_worker"),
+    ],
+    ids=["programs", "copies"],
+)
+def test_processes_have_one_door(pattern: str, door: str) -> None:
+    used = {module: [*imports(module), *find_calls(module)] for module in MODULES}
+    assert {module for module, names in used.items() if any(re.match(pattern, name) for name in names)} == {door}
+
+
+@pytest.mark.parametrize("module", QUIET)
+def test_only_the_command_line_prints_and_exits(module: str) -> None:
+    forbidden = ("print", "input", "exit", "quit", "sys.exit", "os._exit", "SystemExit")
+    calls = [call.partition("(")[0] for call in find_calls(module)]
+    allowed = ["os._exit"] if module == "repository.page_worker" else []
+    assert [call for call in calls if call in forbidden] == allowed
+    streams = ("sys.stdout", "sys.stderr", "sys.argv")
+    assert [node for node in ast.walk(parse(MODULES[module])) if ast.unparse(node) in streams] == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert [module for module in MODULES if not ast.get_docstring(parse(MODULES[module]))] == []
+
+
+@pytest.mark.parametrize(
+    "argv", [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)], ids=["rules", "format", "types"]
+)
+def test_the_linters_agree(argv: tuple[str, ...]) -> None:
+    status, output = run_python("-m", *argv)
+    assert status == 0, output
