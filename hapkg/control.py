@@ -29,6 +29,8 @@ Suite = NewType("Suite", str)
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+TARBALLS = (".tar.xz", ".tar.gz", ".tar.bz2")
+"""Endings of the tarballs that a Debian source package may have."""
 _DATA: Mapping[str, Literal["r:", "r:gz", "r:xz"]] = {"data.tar": "r:", "data.tar.gz": "r:gz", "data.tar.xz": "r:xz"}
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
 _LEADING_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")

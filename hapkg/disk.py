@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -26,6 +27,12 @@ _OPEN = 64
 _SYNC_FILE_RANGE_WRITE = 2
 _NONE = ctypes.c_longlong(0)
 _local = threading.local()
+
+
+def sha256_file(file: Path | str) -> str:
+    """SHA256 of a file's content, in hexadecimal digits. Raises OSError."""
+    with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - of every package
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hapkg.control import Suite
+from hapkg.disk import sha256_file
 from hapkg.repository.index_merge import make_indexes
-from hapkg.repository.indexes import compute_digest
 from tests.packages import run
 
 SUITE = Suite("bookworm")
@@ -66,7 +66,7 @@ def test_what_comes_and_goes_leaves_the_indexes_of_what_is_there(tmp_path: Path,
         merged += bool(before)
         shutil.rmtree(root / "dists", ignore_errors=True)
         shutil.copytree(root / ".hapkg/staging/dists", root / "dists")
-        before = {path: compute_digest(root / "dists/bookworm" / path) for path in whole}
+        before = {path: sha256_file(root / "dists/bookworm" / path) for path in whole}
         state = state | set(dice.sample(packages, dice.randint(0, 5)))
         if step % 2:
             state -= set(dice.sample(sorted(state), dice.randint(0, 5)))

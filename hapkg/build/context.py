@@ -9,19 +9,18 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hapkg.apt import Mirror, find_mirror
 from hapkg.build.kernel_packages import add_packages
 from hapkg.build.plan import PLACEHOLDER, Action, Release, Step, decide, defer, find_visible, make_inputs
 from hapkg.build.plan_cache import recall as recall_plan
-from hapkg.build.store import TARBALLS, Artifact, Store
+from hapkg.build.store import Artifact, Store
 from hapkg.chroot import schroot
 from hapkg.chroot.resolver import choose_relations, read_relations, recall, resolve
 from hapkg.chroot.schroot import Chroot
-from hapkg.control import BinaryName, SourceName, Suite
-from hapkg.errors import BuildError, RepositoryError
+from hapkg.control import TARBALLS, BinaryName, SourceName, Suite
+from hapkg.errors import BuildError, RecipeError, RepositoryError
 from hapkg.host import count_cores, read_architecture
 from hapkg.recipe.debian_folder import DebianFolder, render_debian
 from hapkg.recipe.graph import Graph, make_graph
@@ -69,16 +68,20 @@ class Workshop:
 
 
 def open_workshop(
-    project: Project, store: Store, suite: str | None, mirror: str | None, site: Path | None = None
+    project: Project, store: Store, suite: str | None, mirror: str | None, extra: Sequence[Recipe] = ()
 ) -> Workshop:
-    """Read recipes, graph and published versions. suite, mirror and site are what the command line says."""
+    """Read recipes, graph and published versions for a suite and a mirror, as the command line names them.
+
+    extra are generated recipes, such as a site's. Raises RecipeError when a recipe of the project has the name of one.
+    """
     chosen = project.pick_suite(suite)
     recipes = add_packages(read_recipes(project), project.settings, chosen, store.root, read_architecture())
-    if file := find_site(project, site):
-        from hapkg.site.model import read_site  # noqa: PLC0415 - most projects have none
-        from hapkg.site.package import add_site  # noqa: PLC0415
-
-        recipes = add_site(recipes, project, read_site(file))
+    for recipe in extra:
+        if recipe.name in recipes:
+            raise RecipeError(
+                f"recipe {recipe.name} has the name of a package that hapkg makes", hint="rename the recipe"
+            )
+        recipes[recipe.name] = recipe
     published = read_held(project.repository, chosen)
     return Workshop(
         project=project,
@@ -94,12 +97,6 @@ def open_workshop(
         parallel=count_cores(),
         lock=read_lock(project.root, chosen),
     )
-
-
-def find_site(project: Project, named: Path | None) -> Path | None:
-    """The site file: the named one, or site.toml of the checkout, if there is one."""
-    default = project.site_file
-    return named or (default if default.exists() else None)
 
 
 def take_snapshots(workshop: Workshop, names: Sequence[SourceName], kind: str, ref: str | None) -> Workshop:
@@ -231,7 +228,11 @@ def collect_uploads(workshop: Workshop) -> tuple[Upload, ...]:
 
 def _recall_plan(workshop: Workshop) -> tuple[Step, ...]:
     """The plan for all recipes as they are, if a run left it; else ()."""
-    if not workshop.tests or workshop.snapshots or any(recipe.site for recipe in workshop.recipes.values()):
+    if (
+        not workshop.tests
+        or workshop.snapshots
+        or any(recipe.style is Style.SITE for recipe in workshop.recipes.values())
+    ):
         return ()
     asked = [workshop.suite, *([None] if workshop.suite == workshop.project.settings.suite else [])]
     plans = (recall_plan(workshop.store, workshop.project.root, suite) for suite in asked)

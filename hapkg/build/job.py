@@ -25,12 +25,13 @@ from hapkg.build.jobserver import Jobserver
 from hapkg.build.memory import Gauge
 from hapkg.build.plan import Action, Step
 from hapkg.build.prefix_policy import check_packages
-from hapkg.build.store import TARBALLS, Artifact, file_digest
+from hapkg.build.store import Artifact
 from hapkg.chroot.ccache import find_packages
 from hapkg.chroot.layer import provide_layer
 from hapkg.chroot.resolver import resolve
 from hapkg.chroot.schroot import Chroot
-from hapkg.control import BinaryName, SourceName
+from hapkg.control import TARBALLS, BinaryName, SourceName
+from hapkg.disk import sha256_file
 from hapkg.errors import HapkgError, Interrupted, MachineError
 from hapkg.host import read_architecture
 from hapkg.recipe.debian_folder import DebianFolder
@@ -190,7 +191,7 @@ def compile_source(making: Making, jobserver: Jobserver) -> None:
         architecture=read_architecture(),
         inputs=step.inputs,
         origin=making.tarball.origin if making.tarball else "written by hapkg",
-        files={deb.name: file_digest(deb) for deb in debs.values()},
+        files={deb.name: sha256_file(deb) for deb in debs.values()},
         seconds=making.seconds,
         folder=made,
         memory=making.gauge.peak,
@@ -208,7 +209,7 @@ def finish(making: Making) -> None:
         _time(making, "lint", lambda: check_with_lintian(task, made))
     for path in (*task.package.files, making.log):
         shutil.copyfile(path, made / path.name)
-    files = {file.name: file_digest(file) for file in sorted(made.iterdir()) if file.name.endswith(_STORED_SUFFIXES)}
+    files = {file.name: sha256_file(file) for file in sorted(made.iterdir()) if file.name.endswith(_STORED_SUFFIXES)}
     whole = replace(artifact, files=files, seconds=making.seconds)
     making.artifact = making.workshop.store.add_build(whole, made)
     shutil.rmtree(making.log.parent, ignore_errors=True)

@@ -111,7 +111,7 @@ def make_package(recipe: Recipe, kernel: str, package_prefix: str) -> Recipe:
     update = {
         "source": name,
         "style": Style.KERNEL_PACKAGE,
-        "kernel": kernel,
+        "values": {"kernel": kernel},
         "build_depends": ("module-assistant", f"{HEADERS}{kernel}", recipe.packages[0].package),
         "lintian_overrides": (),
         "packages": (package,),
@@ -121,7 +121,7 @@ def make_package(recipe: Recipe, kernel: str, package_prefix: str) -> Recipe:
 
 def check_kernels(recipes: Iterable[Recipe], suite: Suite, cache: Path, architecture: str) -> None:
     """Refuse companions that cannot be built. Raises ConfigError naming kernel, key and what there is instead."""
-    wanted = sorted({recipe.kernel for recipe in recipes if recipe.style is Style.KERNEL_PACKAGE})
+    wanted = sorted({recipe.values["kernel"] for recipe in recipes if recipe.style is Style.KERNEL_PACKAGE})
     base = find_chroot(cache, suite) if wanted else None
     if base is not None:
         kernels = read_kernels(base, architecture)

@@ -19,7 +19,6 @@ work/                       scratch, emptied at every start
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -30,10 +29,10 @@ from typing import Any
 
 from hapkg import disk
 from hapkg.control import SourceName, Suite
+from hapkg.disk import sha256_file
 from hapkg.errors import IntegrityError, MachineError
 
 LOG_NAME = "build.log"
-TARBALLS = (".tar.xz", ".tar.gz", ".tar.bz2")
 _DESCRIPTION = "artifact.json"
 
 
@@ -177,7 +176,7 @@ class Store:
             file = artifact.folder / name
             if quick and name in artifact.stamps and _read_stamp(file) == tuple(artifact.stamps[name]):
                 continue
-            if not file.is_file() or file_digest(file) != digest:
+            if not file.is_file() or sha256_file(file) != digest:
                 raise IntegrityError(
                     f"{file} is not what the build of {artifact.source} made",
                     hint=f"run: hapkg clean {artifact.source}",
@@ -190,12 +189,6 @@ def _read_stamp(file: Path) -> tuple[int, int]:
     except FileNotFoundError:
         return (-1, 0)
     return (found.st_size, found.st_mtime_ns)
-
-
-def file_digest(file: Path) -> str:
-    """sha256 of a file's content."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _read_artifact(folder: Path) -> Artifact | None:

@@ -15,6 +15,7 @@ from hapkg.cli.options import JsonOption, SuiteOption
 from hapkg.control import SourceName
 from hapkg.errors import UsageError
 from hapkg.recipe.model import Recipe, find_recipe
+from hapkg.recipe.settings import Project
 
 app = typer.Typer()
 
@@ -84,8 +85,26 @@ def logs(
 
 
 def open_suite(context: typer.Context, suite: str | None, site: Path | None = None) -> Workshop:
-    """The workshop of the project for a suite."""
-    return open_workshop(context.obj.project, context.obj.store, suite, None, site)
+    """The workshop of the project for a suite, with the package of its site."""
+    project = context.obj.project
+    return open_workshop(project, context.obj.store, suite, None, read_site_recipes(project, site))
+
+
+def find_site(project: Project, named: Path | None) -> Path | None:
+    """The site file: the named one, or site.toml of the checkout, if there is one."""
+    default = project.site_file
+    return named or (default if default.exists() else None)
+
+
+def read_site_recipes(project: Project, named: Path | None) -> tuple[Recipe, ...]:
+    """The recipe of the site's package, or nothing where there is no site file. Raises SiteError."""
+    file = find_site(project, named)
+    if file is None:
+        return ()
+    from hapkg.site.model import read_site  # noqa: PLC0415 - most projects have none, and its tables take time
+    from hapkg.site.package import make_site_recipe  # noqa: PLC0415
+
+    return (make_site_recipe(project, read_site(file)),)
 
 
 def pick(workshop: Workshop, names: Sequence[str] | None) -> list[SourceName]:

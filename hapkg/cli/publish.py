@@ -32,7 +32,6 @@ from hapkg.repository import publishing
 from hapkg.repository.keyring_package import make_keyring
 from hapkg.repository.keys.signing import find_key
 from hapkg.repository.remote.sync import open_repository
-from hapkg.site.package import name_package
 
 app = typer.Typer()
 
@@ -101,6 +100,6 @@ def publish(
 
 def _note_site(workshop: Workshop) -> None:
     """Say what is easily missed: a site that was built, and is not published because nobody named its file."""
-    name = name_package(workshop.project)
+    name = workshop.project.settings.site_package
     if name not in workshop.recipes and name in newest_builds(workshop):
         output.say(f"note: {name} was built for {workshop.suite} and is not published: name its file with --site")

@@ -16,7 +16,7 @@ from hapkg.build.times import Recorder
 from hapkg.cli import output
 from hapkg.cli.chroot import make_chroot
 from hapkg.cli.context import Context
-from hapkg.cli.inspect import pick
+from hapkg.cli.inspect import pick, read_site_recipes
 from hapkg.cli.options import BuildOptions
 from hapkg.errors import HapkgError
 from hapkg.host import count_cores, read_architecture
@@ -30,8 +30,9 @@ def build(context: Context, wish: BuildOptions) -> Sequence[Outcome]:
         make_chroot(store, suite, wish.mirror)
     view = View(store=store, root=project.root, suite=suite, repository=project.repository)
     seen = view.look() if wish.whole else ""
+    sites = read_site_recipes(project, wish.site)
     workshop = replace(
-        open_workshop(project, store, wish.suite, wish.mirror, wish.site),
+        open_workshop(project, store, wish.suite, wish.mirror, sites),
         lintian=wish.lintian,
         tests=wish.tests,
         ccache=project.settings.ccache if wish.ccache is None else wish.ccache,
@@ -41,8 +42,8 @@ def build(context: Context, wish: BuildOptions) -> Sequence[Outcome]:
     outcomes: list[Outcome] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(store.lock())
-        for recipe in workshop.recipes.values():
-            for warning in recipe.site.warnings if recipe.site else ():
+        for recipe in sites:
+            for warning in recipe.values["site"].warnings:
                 output.say(f"site: {warning}")
         if wish.origin:
             workshop = take_snapshots(workshop, targets, wish.origin, wish.ref)

@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from hapkg.build.context import find_site, open_workshop
+from hapkg.build.context import open_workshop
 from hapkg.cli import output
+from hapkg.cli.inspect import find_site
 from hapkg.cli.options import JsonOption, SuiteOption
 from hapkg.errors import SiteError, UsageError
-from hapkg.recipe.debian_folder import render_site
 from hapkg.recipe.settings import Project
 from hapkg.site.check import Finding, check_site
+from hapkg.site.files import render_site
 from hapkg.site.model import Site, read_site
+from hapkg.site.package import make_site_recipe
 
 app = typer.Typer(
     no_args_is_help=True, help="Check the file that says what cluster a site wants, and show its results."
@@ -33,10 +35,11 @@ def site_check(
 ) -> None:
     """Check a site file against its own rules and against corosync, drbdadm, crm and crm_verify."""
     path, site = _read(context, file)
+    project: Project = context.obj.project
     findings = [Finding(check=f"{path.name} agrees with itself", ok=True)]
     if not quick:
         with context.obj.store.lock():
-            workshop = open_workshop(context.obj.project, context.obj.store, suite, None, path)
+            workshop = open_workshop(project, context.obj.store, suite, None, (make_site_recipe(project, site),))
             findings += check_site(workshop, site, lambda phase: output.say(f"site: {phase}"))
     if as_json:
         checks = [{"check": f.check, "ok": f.ok, "output": list(f.output)} for f in findings]

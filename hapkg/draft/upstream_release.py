@@ -16,7 +16,8 @@ from typing import Literal
 from urllib.request import url2pathname
 
 from hapkg import disk, process
-from hapkg.build.store import TARBALLS, file_digest
+from hapkg.control import TARBALLS
+from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, SourceError, UsageError
 from hapkg.recipe.model import Recipe, Style
 from hapkg.recipe.settings import parse_table
@@ -92,7 +93,7 @@ def _take_tarball(source: str, url: str, cache: Path) -> Release:
         except FetchError as error:
             raise FetchError(f"{url}: {error.brief}", hint="check the address and the network") from error
         files, label, newest = _read_tree(file, url)
-        pinned = TarballOrigin(type="tarball", url=file.as_uri(), sha256=file_digest(file))
+        pinned = TarballOrigin(type="tarball", url=file.as_uri(), sha256=sha256_file(file))
         fetch.fetch(stub.model_copy(update={"origins": (pinned,)}), cache, None)  # the first build needs no network
     date = datetime.fromtimestamp(newest, UTC)
     return Release(files=files, label=label, date=date, kind="tarball", url=url, pin=pinned.sha256)

@@ -14,14 +14,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hapkg.control import BinaryName, Suite
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.settings import Settings
-
-if TYPE_CHECKING:
-    from hapkg.site.model import Site
 
 _LICENSES = "licenses"
 _BYTE_CODE = "__pycache__"
@@ -87,9 +84,8 @@ def render_debian(
         "key": key,
         "versions": versions,
         "licenses": sorted({*licenses, "GPL-3+"}),
+        **recipe.values,
     }
-    site_files = render_site(recipe.site, settings, templates) if recipe.site else {}
-    values["site_files"] = sorted(site_files)
     files: dict[str, bytes] = {}
     for path, source in sorted(sources.items()):
         if source.suffix != ".j2":
@@ -101,47 +97,12 @@ def render_debian(
                 files.setdefault(f"{package.package}.{path.removeprefix('package.')}", rendered)
         else:
             files[path] = render(environment, source, values)
-    if recipe.site:
-        files.update({f"root{path}": content for path, content in site_files.items()})
+    files.update(recipe.files)
     for patch in recipe.patches:
         files[f"patches/{patch.name}"] = (recipe.folder / "patches" / patch.name).read_bytes()
     if recipe.series:
         files["patches/series"] = "".join(f"{name}\n" for name in recipe.series).encode()
     return DebianFolder(files={path: content for path, content in files.items() if content.strip()})
-
-
-def render_site(site: Site, settings: Settings, templates: Path) -> dict[str, bytes]:
-    """The files of a site on each of its nodes, by absolute path: the same bytes for all of them.
-
-    Raises RecipeError when a template is wrong.
-    """
-    from hapkg.recipe.rendering import make_environment, render  # noqa: PLC0415
-    from hapkg.site.files import describe_site  # noqa: PLC0415 - most runs have no site
-    from hapkg.site.tables import Logging  # noqa: PLC0415
-
-    etc, environment = f"{settings.prefix}/etc", make_environment(templates)
-    base = {"site": site, "prefix": settings.prefix, "package": f"{settings.package_prefix}stack-site"}
-    wanted: dict[str, tuple[str, dict[str, Any]]] = {
-        f"{etc}/corosync/corosync.conf": ("corosync.conf", {}),
-        f"{etc}/ha-stack/cluster.crm": ("cluster.crm", {}),
-    }
-    if site.uses_dlm:
-        wanted[f"{etc}/dlm/dlm.conf"] = ("dlm.conf", {})
-    for resource in site.drbd:
-        members = site.find_members(resource)
-        wanted[f"{etc}/drbd.d/{resource.name}.res"] = ("drbd.res", {"resource": resource, "members": members})
-    default = Logging()
-    if (site.logging.facility, site.logging.file) != (default.facility, default.file):
-        wanted["/etc/rsyslog.d/ha-stack-site.conf"] = ("rsyslog.conf", {})
-    if site.logging.file != default.file:
-        wanted["/etc/logrotate.d/ha-stack-site"] = ("logrotate", {})
-    files = {
-        path: render(environment, templates / "site-files" / f"{name}.j2", {**base, **more}).rstrip() + b"\n"
-        for path, (name, more) in sorted(wanted.items())
-    }
-    digests = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
-    facts = json.dumps({**describe_site(site), "files": digests}, indent=2)
-    return {**files, f"{etc}/ha-stack/site.json": f"{facts}\n".encode()}
 
 
 def _find_templates(*folders: Path) -> dict[str, Path]:

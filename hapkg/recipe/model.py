@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
@@ -28,11 +29,6 @@ from hapkg.recipe.upstream import (
 )
 from hapkg.version import is_upstream_version
 
-if TYPE_CHECKING:
-    from hapkg.site.model import Site
-else:  # hapkg alone fills it in, in few runs, and its many tables take time
-    Site = Any
-
 RECIPE_FILE = "recipe.toml"
 _PATCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+~-]*\Z")
 
@@ -47,9 +43,9 @@ class Style(StrEnum):
     PYTHON = "python"
     KERNEL_MODULE = "kernel-module"
     KERNEL_PACKAGE = "kernel-package"
-    """Of hapkg's own making: a kernel-module's package for one kernel, see kernel.py."""
+    """Of hapkg's own making: a kernel-module's package for one kernel, see build/kernel_packages.py."""
     SITE = "site"
-    """Of hapkg's own making: the package of a site file, see site_package.py."""
+    """Of hapkg's own making: the package of a site file, see site/package.py."""
 
 
 def _relation(value: str) -> str:
@@ -221,10 +217,10 @@ class Recipe(Table):
     folder: Path = Field(exclude=True)
     patches: Annotated[tuple[OwnPatch, ...], Field(strict=False, exclude=True)] = ()
     """Those of patches/series, in order."""
-    kernel: str = Field(default="", exclude=True)
-    """The kernel that a kernel-package is for."""
-    site: Site | None = Field(default=None, exclude=True)
-    """The cluster that a site's package is for."""
+    values: Mapping[str, Any] = Field(default={}, exclude=True)
+    """Further values for the templates of a generated recipe: the kernel of a kernel-package, the site of a site."""
+    files: Mapping[str, bytes] = Field(default={}, exclude=True)
+    """Ready files of a generated recipe, by path below debian/."""
 
     @property
     def name(self) -> SourceName:
@@ -266,7 +262,7 @@ class Recipe(Table):
     def _describes_its_module(self) -> Self:
         if self.style is Style.KERNEL_PACKAGE:
             raise ValueError("hapkg makes kernel-packages by itself: name the kernel in pyproject.toml, kernels")
-        if (self.style is Style.SITE) != (self.site is not None):
+        if self.style is Style.SITE:
             raise ValueError("hapkg makes the package of a site by itself: name the site file with --site")
         if (self.style is Style.KERNEL_MODULE) != (self.module is not None):
             raise ValueError("style kernel-module and the table [module] go together")
@@ -317,7 +313,7 @@ def read_recipe(folder: Path, *, package_prefix: str) -> Recipe:
     """The recipe in one folder. Raises RecipeError naming file, key and remedy."""
     file = folder / RECIPE_FILE
     table = read_toml(file, RecipeError)
-    for hidden in ("folder", "patches", "kernel", "site"):
+    for hidden in ("folder", "patches", "values", "files"):
         if hidden in table:
             raise RecipeError(f"{file}: unknown key {hidden}", hint="patches are listed in patches/series")
     table["folder"] = folder

@@ -64,9 +64,6 @@ def make_environment(templates: Path, compiled: Path | None = None) -> jinja2.En
     environment.filters["fold_description"] = fold_description
     environment.filters["rfc5322"] = format_datetime
     environment.filters["make_word"] = make_word
-    environment.filters["crm_value"] = lambda value: str(value).lower() if isinstance(value, bool) else value
-    environment.filters["drbd_value"] = lambda value: ("yes" if value else "no") if isinstance(value, bool) else value
-    environment.filters["drbd_address"] = lambda address: f"ipv6 [{address}]" if ":" in address else address
     return environment
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hapkg.control import Suite, is_line
+from hapkg.control import SourceName, Suite, is_line
 from hapkg.errors import ConfigError, HapkgError, UsageError, did_you_mean
 from hapkg.locations import SITE_FILE, find_settings
 from hapkg.version import RELEASES
@@ -102,6 +102,11 @@ class Settings(Table):
 
     ccache: bool = False
     """Whether builds reach their compilers through ccache."""
+
+    @property
+    def site_package(self) -> SourceName:
+        """Name of the package that a site file becomes: ha-stack-site."""
+        return SourceName(f"{self.package_prefix}stack-site")
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

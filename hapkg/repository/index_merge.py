@@ -17,18 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 from hapkg.control import Suite
-from hapkg.disk import run_beside, work_on_all
+from hapkg.disk import run_beside, sha256_file, work_on_all
 from hapkg.errors import RepositoryError
 from hapkg.repository.ftparchive import Reading, begin_reading, name_indexes
-from hapkg.repository.indexes import (
-    COMPONENTS,
-    Package,
-    compute_digest,
-    name_by_hash,
-    parse_index,
-    read_entries,
-    read_index,
-)
+from hapkg.repository.indexes import COMPONENTS, Package, name_by_hash, parse_index, read_entries, read_index
 
 _KEY = re.compile(rb"^Filename: (.*)$", re.MULTILINE)
 _SOURCE_KEY = re.compile(rb"^Directory: (.*)$|^ [0-9a-f]{64} \d+ (\S+\.dsc)$", re.MULTILINE)
@@ -216,7 +208,7 @@ def _link(source: Path, target: Path, path: str, digest: str) -> bool:
     """Whether a published file with this digest, plain or by hash, now has its plain name in target as well."""
     for candidate in (path, name_by_hash(path, digest)):
         try:
-            if compute_digest(source / candidate) == digest:
+            if sha256_file(source / candidate) == digest:
                 os.link(source / candidate, target / path)
                 return True
         except OSError:  # a file system without links
@@ -259,7 +251,7 @@ def _find_faults(
             faults[path] = f"{name} is not a package that apt-ftparchive can read"
         else:
             size, digest = entries[path]
-            if int(size) != actual or (path in new and digest != compute_digest(place)):
+            if int(size) != actual or (path in new and digest != sha256_file(place)):
                 faults[path] = f"{name} is not the file that its index or .dsc describes"
     faults |= {path: f"{path} is named by a .dsc and missing" for path in entries.keys() - set(paths)}
     return [faults[path] for path in sorted(faults)]

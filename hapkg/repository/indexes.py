@@ -13,6 +13,7 @@ from functools import cache, cmp_to_key, lru_cache
 from pathlib import Path
 
 from hapkg.control import BinaryName, SourceName, Suite, compare_versions, format_date, parse_pins, split_stanzas
+from hapkg.disk import sha256_file
 from hapkg.errors import RepositoryError
 from hapkg.process import run
 
@@ -198,7 +199,7 @@ def make_release(staging: Path, suite: Suite, fields: Mapping[str, str]) -> byte
         values["Valid-Until"] = format_date(now + timedelta(seconds=int(seconds)))
     lines = ["Snapshots: no", *(f"{name}: {values[name]}" for name in sorted(values)), "SHA256:"]
     for file in find_indexes(staging, suite):
-        lines.append(f" {compute_digest(file)} {file.stat().st_size:16} {file.relative_to(folder)}")
+        lines.append(f" {sha256_file(file)} {file.stat().st_size:16} {file.relative_to(folder)}")
     release = "".join(f"{line}\n" for line in lines).encode()
     (staging / f"Release-{suite}").write_bytes(release)
     return release
@@ -213,12 +214,6 @@ def find_architectures(paths: Iterable[str], known: Collection[str] = ()) -> set
 @cache
 def _find_own_architecture() -> str:
     return run(["dpkg", "--print-architecture"]).output.strip()
-
-
-def compute_digest(file: Path | str) -> str:
-    """SHA256 of a file, in hexadecimal digits."""
-    with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - of every package
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def read_entries(stanza: Mapping[str, str]) -> dict[str, tuple[str, str]]:

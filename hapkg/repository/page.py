@@ -19,11 +19,11 @@ from urllib.parse import quote
 
 from hapkg import control, disk
 from hapkg.control import DebContent, Suite, compare_versions, parse_relation_names, read_deb_content
+from hapkg.disk import sha256_file
 from hapkg.errors import MachineError, RepositoryError
 from hapkg.jinja import DATA, load_template, render_page
 from hapkg.repository.indexes import (
     Package,
-    compute_digest,
     find_newest,
     find_suites,
     read_digests,
@@ -131,7 +131,7 @@ def write_page(root: Path, identity: Identity, home: Path | None = None, ahead: 
     page, note = root / "index.html", root / PAGE / "shown"
     view = read_view(root, identity)
     state = view.describe()
-    if page.is_file() and note.is_file() and note.read_text("utf-8") == f"{state} {compute_digest(page)}":
+    if page.is_file() and note.is_file() and note.read_text("utf-8") == f"{state} {sha256_file(page)}":
         return page
     drawing = (ahead and ahead.take(state)) or draw_page(root, view, home, {})
     shown = f"{state} {hashlib.sha256(drawing.text).hexdigest()}".encode()
@@ -203,7 +203,7 @@ def draw_ahead(root: Path, identity: Identity, home: Path | None) -> Iterator[Ah
         for file in map(Path, json.loads(line)):
             with contextlib.suppress(OSError):  # moved already: then it is read where it is when it is needed
                 if content := _read_content(file):
-                    found[compute_digest(file)] = content
+                    found[sha256_file(file)] = content
         line = asked.readline()
         if not line:
             return b""

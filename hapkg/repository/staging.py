@@ -10,12 +10,12 @@ from pathlib import Path
 
 from hapkg import disk
 from hapkg.control import Suite, parse_date, split_stanzas
+from hapkg.disk import sha256_file
 from hapkg.errors import MachineError
 from hapkg.repository.ftparchive import Reading, begin_reading
 from hapkg.repository.index_merge import make_indexes
 from hapkg.repository.indexes import (
     COMPONENTS,
-    compute_digest,
     find_architectures,
     find_newest,
     make_release,
@@ -156,7 +156,7 @@ def _write_release(root: Path, suite: Suite, release: bytes, signer: Signer | No
 def _has(folder: Path, path: str, digest: str) -> bool:
     """Whether an index file is published already, under both its names."""
     try:
-        return all(compute_digest(folder / name) == digest for name in (path, name_by_hash(path, digest)))
+        return all(sha256_file(folder / name) == digest for name in (path, name_by_hash(path, digest)))
     except FileNotFoundError:
         return False
 
@@ -230,12 +230,12 @@ def write_keyring(root: Path, identity: Identity, key: SigningKey, armored: byte
 
 def _note_keyring(state: str, keyring: Path) -> str:
     files = (keyring, keyring.with_suffix(".asc"))
-    return " ".join((state, *(compute_digest(file) for file in files if file.is_file())))
+    return " ".join((state, *(sha256_file(file) for file in files if file.is_file())))
 
 
 def _describe_signatures(root: Path, suite: Suite, key: SigningKey) -> bytes:
     folder = root / "dists" / suite
-    lines = [f"{compute_digest(folder / name)}  {name}" for name in ("Release", "Release.gpg", "InRelease")]
+    lines = [f"{sha256_file(folder / name)}  {name}" for name in ("Release", "Release.gpg", "InRelease")]
     return "\n".join((*key.fingerprints, *lines, "")).encode()
 
 

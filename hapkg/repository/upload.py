@@ -12,8 +12,9 @@ from pathlib import Path
 
 from hapkg import disk
 from hapkg.control import SourceName, Suite, read_file_names
+from hapkg.disk import sha256_file
 from hapkg.errors import RepositoryError
-from hapkg.repository.indexes import Pool, compute_digest
+from hapkg.repository.indexes import Pool
 from hapkg.repository.snapshots import read_removed
 
 INCOMING = ".hapkg/incoming"
@@ -94,9 +95,9 @@ def sort_files(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> 
             path = places.get((upload.suite, file.name)) or _make_pool_path(upload, file.name)
             existing = new.get(path, root / path)
             found = existing.exists()
-            expected = published.get(path) or (compute_digest(existing) if found else removed.get(path))
+            expected = published.get(path) or (sha256_file(existing) if found else removed.get(path))
             wanted.setdefault(upload.suite, set()).add(path)
-            if expected is not None and expected != compute_digest(file):
+            if expected is not None and expected != sha256_file(file):
                 clashes.append((file.name, upload.source, (f"published: {existing}", f"built: {file}")))
             elif not found:
                 new[path] = file

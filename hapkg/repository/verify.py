@@ -6,16 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hapkg.control import Suite
+from hapkg.disk import sha256_file
 from hapkg.errors import RepositoryError
-from hapkg.repository.indexes import (
-    compute_digest,
-    find_newest,
-    find_suites,
-    name_by_hash,
-    read_digests,
-    read_pool,
-    read_release,
-)
+from hapkg.repository.indexes import find_newest, find_suites, name_by_hash, read_digests, read_pool, read_release
 from hapkg.repository.keys.signing import check_signature
 from hapkg.repository.remote.location import JOURNAL
 from hapkg.repository.snapshots import find_missing, list_snapshots, read_removed, read_snapshot
@@ -57,7 +50,7 @@ def verify(root: Path) -> Report:
     for path, digest in sorted(known.items()):
         if not (root / path).is_file():
             faults.append(f"{path} is missing from the pool")
-        elif compute_digest(root / path) != digest:
+        elif sha256_file(root / path) != digest:
             faults.append(f"{path} is not what its index says")
     present = {str(file.relative_to(root)) for file in (root / "pool").rglob("*") if file.is_file()}
     return Report(
@@ -101,6 +94,6 @@ def _find_bad_signatures(root: Path, suite: Suite, *names: str) -> list[str]:
 
 
 def _find_other_bytes(folder: Path, name: str, digest: str) -> list[str]:
-    if (folder / name).is_file() and compute_digest(folder / name) == digest:
+    if (folder / name).is_file() and sha256_file(folder / name) == digest:
         return []
     return [f"dists/{folder.name}/{name} is missing, or is not what InRelease says"]

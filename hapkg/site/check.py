@@ -20,9 +20,8 @@ from hapkg.chroot import schroot
 from hapkg.chroot.base import ARCHIVES
 from hapkg.chroot.schroot import LOCAL_REPOSITORY, Session
 from hapkg.errors import ProcessError, SiteError
-from hapkg.recipe.debian_folder import render_site
+from hapkg.site.files import render_site
 from hapkg.site.model import Site
-from hapkg.site.package import name_package
 from hapkg.site.tables import Node
 
 _SHOWN = 15
@@ -93,7 +92,7 @@ def _offer_packages(session: Session, debs: Sequence[Path], log: IO[bytes]) -> N
 
 def _find_packages(workshop: Workshop) -> tuple[Path, ...]:
     """What is built of the stack as its recipes stand now; nothing when a part of it is missing."""
-    own = name_package(workshop.project)
+    own = workshop.project.settings.site_package
     steps = make_plan(workshop, [name for name in workshop.recipes if name != own])
     artifacts = [step.artifact for step in steps]
     if any(artifact is None for artifact in artifacts):

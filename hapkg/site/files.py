@@ -1,11 +1,54 @@
-"""What the command of the nodes is told of a site, as plain data: site.json."""
+"""The files of a site on each of its nodes, and site.json, which tells the nodes' own command what the site is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from hapkg.recipe.rendering import make_environment, render
+from hapkg.recipe.settings import Settings
 from hapkg.site.model import DLM_PORT, Site
+from hapkg.site.tables import Logging
+
+_FILTERS: Mapping[str, Callable[[Any], Any]] = {
+    "crm_value": lambda value: str(value).lower() if isinstance(value, bool) else value,
+    "drbd_value": lambda value: ("yes" if value else "no") if isinstance(value, bool) else value,
+    "drbd_address": lambda address: f"ipv6 [{address}]" if ":" in address else address,
+}
+
+
+def render_site(site: Site, settings: Settings, templates: Path) -> dict[str, bytes]:
+    """The files of a site on each of its nodes, by absolute path: the same bytes for all of them.
+
+    Raises RecipeError when a template is wrong.
+    """
+    etc, environment = f"{settings.prefix}/etc", make_environment(templates)
+    environment.filters.update(_FILTERS)
+    base = {"site": site, "prefix": settings.prefix, "package": settings.site_package}
+    wanted: dict[str, tuple[str, dict[str, Any]]] = {
+        f"{etc}/corosync/corosync.conf": ("corosync.conf", {}),
+        f"{etc}/ha-stack/cluster.crm": ("cluster.crm", {}),
+    }
+    if site.uses_dlm:
+        wanted[f"{etc}/dlm/dlm.conf"] = ("dlm.conf", {})
+    for resource in site.drbd:
+        members = site.find_members(resource)
+        wanted[f"{etc}/drbd.d/{resource.name}.res"] = ("drbd.res", {"resource": resource, "members": members})
+    default = Logging()
+    if (site.logging.facility, site.logging.file) != (default.facility, default.file):
+        wanted["/etc/rsyslog.d/ha-stack-site.conf"] = ("rsyslog.conf", {})
+    if site.logging.file != default.file:
+        wanted["/etc/logrotate.d/ha-stack-site"] = ("logrotate", {})
+    files = {
+        path: render(environment, templates / "site-files" / f"{name}.j2", {**base, **more}).rstrip() + b"\n"
+        for path, (name, more) in sorted(wanted.items())
+    }
+    digests = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
+    facts = json.dumps({**describe_site(site), "files": digests}, indent=2)
+    return {**files, f"{etc}/ha-stack/site.json": f"{facts}\n".encode()}
 
 
 def describe_site(site: Site) -> dict[str, Any]:

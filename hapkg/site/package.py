@@ -6,18 +6,12 @@ It depends on the stack and pins none of it: it is built in seconds, and buildin
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
-from hapkg.control import SourceName
-from hapkg.errors import SiteError
-from hapkg.recipe.debian_folder import render_site
 from hapkg.recipe.model import CopyrightFiles, LintianOverride, Package, Recipe, Style
 from hapkg.recipe.settings import Project
-
-if TYPE_CHECKING:  # who only asks for the package's name has no site
-    from hapkg.site.model import Site
+from hapkg.site.files import render_site
+from hapkg.site.model import Site
 
 _DATE = datetime(2026, 1, 1, tzinfo=UTC)
 """A site file has no date, and what is built from it must not depend on the day."""
@@ -30,24 +24,17 @@ def _wrap(text: str) -> str:
     return "\n\n".join(textwrap.fill(paragraph, 78) for paragraph in text.split("\n\n"))
 
 
-def name_package(project: Project) -> SourceName:
-    """What the package of a site is called: ha-stack-site."""
-    return SourceName(f"{project.settings.package_prefix}stack-site")
-
-
-def add_site(recipes: Mapping[SourceName, Recipe], project: Project, site: Site) -> dict[SourceName, Recipe]:
-    """The recipes and the one of the site's package. Raises SiteError when a recipe has its name."""
-    name = name_package(project)
-    if name in recipes:
-        raise SiteError(f"recipe {name} has the name of the site's package", hint="rename the recipe")
+def make_site_recipe(project: Project, site: Site) -> Recipe:
+    """The recipe of a site's package. Raises RecipeError when a template is wrong."""
+    name = project.settings.site_package
     stack = f"{project.settings.package_prefix}stack"
-    paths = render_site(site, project.settings, project.templates)
+    files = render_site(site, project.settings, project.templates)
     package = Package.model_construct(
         package=name,
         architecture="all",
         depends=(stack,),
         outside_prefix=(
-            *(path[1:] for path in paths if path.startswith("/etc/")),
+            *(path[1:] for path in files if path.startswith("/etc/")),
             *(["usr/lib/tmpfiles.d/ha-stack-site.conf"] if site.gfs2 else []),
         ),
         synopsis=f"configuration of the cluster {site.cluster.name}",
@@ -60,7 +47,7 @@ def add_site(recipes: Mapping[SourceName, Recipe], project: Project, site: Site)
             LintianOverride.model_construct(tag="non-etc-file-marked-as-conffile", context="*", reason=_CONFFILES),
         ),
     )
-    recipe = Recipe.model_construct(
+    return Recipe.model_construct(
         source=name,
         version="1",
         style=Style.SITE,
@@ -70,6 +57,6 @@ def add_site(recipes: Mapping[SourceName, Recipe], project: Project, site: Site)
         copyright=(CopyrightFiles.model_construct(copyright=("2026 hapkg maintainers",), license="GPL-3+"),),
         packages=(package,),
         folder=project.templates / Style.SITE,
-        site=site,
+        values={"site": site, "site_files": sorted(files)},
+        files={f"root{path}": content for path, content in files.items()},
     )
-    return {**recipes, recipe.name: recipe}

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from hapkg import process
 from hapkg.apt import Mirror, read_apt_options
-from hapkg.build.store import file_digest
 from hapkg.control import Suite, compare_versions, read_stanzas
+from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, ProcessError
 from hapkg.recipe.upstream import DebianOrigin, DebianPatch
 from hapkg.version import RELEASES
@@ -55,7 +55,7 @@ def fetch_packaging_file(patch: DebianPatch, cache: Path, mirror: Mirror | None,
         found = process.run(["tar", "-xf", packaging.name, "--", patch.file], cwd=scratch, check=False)
         packaging.unlink()
         file = scratch / patch.file
-        return file if found.status == 0 and file.is_file() and file_digest(file) == patch.sha256 else None
+        return file if found.status == 0 and file.is_file() and sha256_file(file) == patch.sha256 else None
 
     return _search(patch, lambda stanza: True, fetch, cache, mirror)
 

@@ -15,7 +15,7 @@ from typing import IO
 
 from hapkg import disk, process
 from hapkg.apt import Mirror
-from hapkg.build.store import file_digest
+from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, HapkgError, IntegrityError, MachineError, SourceError, UsageError
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import (
@@ -59,7 +59,7 @@ def fetch_commit(recipe: Recipe, commit: Commit, cache: Path) -> Tarball:
     """The tree of a commit of upstream's repository as a tarball."""
     path = archive_commit(recipe, commit, cache)
     origin = f"{commit.kind} {commit.url} {commit.id}"
-    return Tarball(path=path, sha256=file_digest(path), suffix=".tar.gz", origin=origin, signer=commit.signer)
+    return Tarball(path=path, sha256=sha256_file(path), suffix=".tar.gz", origin=origin, signer=commit.signer)
 
 
 def fetch(recipe: Recipe, cache: Path, mirror: Mirror | None) -> Tarball:
@@ -155,7 +155,7 @@ def _find_cached(cache: Path, sha256: str, notes: list[str]) -> Path | None:
     path = _cached_path(cache, sha256)
     if not path.is_file():
         return None
-    if file_digest(path) == sha256:
+    if sha256_file(path) == sha256:
         return path
     notes.append(f"the cached copy {sha256[:12]}… was damaged and is fetched again")
     path.unlink()
@@ -164,7 +164,7 @@ def _find_cached(cache: Path, sha256: str, notes: list[str]) -> Path | None:
 
 def _keep(file: Path, cache: Path, sha256: str) -> Path:
     """Move a downloaded file under its digest, if it is the one that was promised."""
-    found = file_digest(file)
+    found = sha256_file(file)
     if found != sha256:
         raise IntegrityError(
             f"checksum mismatch: sha256 is {found}, the recipe pins {sha256}", details=[f"size: {file.stat().st_size}"]

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from hapkg import disk
-from hapkg.build.store import file_digest
 from hapkg.control import SourceName, Suite
+from hapkg.disk import sha256_file
 from hapkg.errors import IntegrityError
 from hapkg.locations import read_toml
 from hapkg.recipe.model import Recipe
@@ -170,6 +170,6 @@ def tree_digest(tree: Path) -> str:
             elif not stat.S_ISREG(mode):
                 entry = ("special", "")
             else:
-                entry = ("program" if mode & stat.S_IXUSR else "file", file_digest(path))
+                entry = ("program" if mode & stat.S_IXUSR else "file", sha256_file(path))
             entries.append((str(path.relative_to(tree)), *entry))
     return hashlib.sha256(json.dumps(sorted(entries)).encode()).hexdigest()

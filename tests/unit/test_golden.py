@@ -21,7 +21,7 @@ from hapkg.recipe.graph import make_graph
 from hapkg.recipe.model import Recipe, read_recipes
 from hapkg.recipe.settings import find_project
 from hapkg.site.model import read_site
-from hapkg.site.package import add_site
+from hapkg.site.package import make_site_recipe
 from tests.unit.samples import AUTOTOOLS, CHECKOUT, PACKAGE, make_recipe_from
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -51,7 +51,7 @@ def version_of(recipe: Recipe) -> str:
 @functools.cache
 def render_example() -> DebianFolder:
     """The debian/ folder of the example's site."""
-    recipe = add_site({}, PROJECT, read_site(CHECKOUT / "docs/site.example.toml"))[SourceName(SITE)]
+    recipe = make_site_recipe(PROJECT, read_site(CHECKOUT / "docs/site.example.toml"))
     return render_debian(
         recipe, PROJECT.settings, PROJECT.templates, suite=BOOKWORM, version="1+ha12.1", key="0" * 64, versions={}
     )

@@ -11,13 +11,11 @@ from typing import Any
 
 import pytest
 
-from hapkg.control import SourceName
 from hapkg.errors import RecipeError, SiteError
-from hapkg.recipe.debian_folder import render_site
 from hapkg.recipe.model import read_recipe
-from hapkg.site.files import describe_site
+from hapkg.site.files import describe_site, render_site
 from hapkg.site.model import Site, read_site
-from hapkg.site.package import add_site
+from hapkg.site.package import make_site_recipe
 from tests.unit.samples import CHECKOUT, META, SETTINGS, TEMPLATES, format_toml, write_recipe
 from tests.unit.test_golden import PROJECT
 
@@ -257,7 +255,7 @@ def test_a_cluster_without_disks_needs_little(tmp_path: Path) -> None:
 
 
 def test_the_package_of_a_site_pins_nothing_of_the_stack(tmp_path: Path) -> None:
-    recipe = add_site({}, PROJECT, read(tmp_path, EXAMPLE))[SourceName("ha-stack-site")]
+    recipe = make_site_recipe(PROJECT, read(tmp_path, EXAMPLE))
     assert recipe.native
     assert not recipe.needs
     assert recipe.packages[0].depends == ("ha-stack",)

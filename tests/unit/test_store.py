@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.build.store import Artifact, Store, file_digest
+from hapkg.build.store import Artifact, Store
 from hapkg.control import SourceName, Suite
+from hapkg.disk import sha256_file
 from hapkg.errors import BusyError, IntegrityError, MachineError
 
 KEY = "ab" * 32
@@ -54,7 +55,7 @@ def describe(made: Path, key: str = KEY) -> Artifact:
         architecture="amd64",
         inputs={"format": 1, "debian": {"rules": "0"}},
         origin="a test",
-        files={name: file_digest(made / name) for name in names},
+        files={name: sha256_file(made / name) for name in names},
         seconds={"compile": 1.5},
         folder=made,
     )
