@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,8 +29,8 @@ from hapkg.errors import Interrupted, MachineError, ProcessError
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for: an ordinary user's PATH often lacks sbin."""
-MODEST = 10
-"""The nice value of what gives way to others."""
+NICE = 10
+"""The nice value of work that leaves the processor to others who want it."""
 GRACE_SECONDS = 10.0
 """How long a process may take to end after SIGTERM before it gets SIGKILL."""
 
@@ -42,7 +43,6 @@ libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: dlopen is no
 _running: dict[int, Any] = {}
 _running_lock = threading.Lock()
 _stopping = threading.Event()
-_local = threading.local()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +86,14 @@ def run(
     stdout: IO[bytes] | None = None,
     check: bool = True,
     cleanup: bool = False,
+    nice: int = 0,
 ) -> Result:
     """Run one process to its end.
 
     log receives both output streams; stdout, when given, receives standard output alone (binary data). Without either
     the output is captured (both streams) and returned. With check, a status other than 0 is a ProcessError that quotes
     the tail of the output and the command to repeat. A process marked as cleanup runs even while hapkg stops.
+    nice is added to the process's nice value, and is that of its session (sched(7), autogroup).
 
     Raises MachineError when the program is missing, Interrupted when hapkg is being stopped.
     """
@@ -104,7 +106,7 @@ def run(
         captured = stack.enter_context(tempfile.TemporaryFile()) if log is None else log
         null = stack.enter_context(Path(os.devnull).open("rb"))
         start = _ask if log is None else _start
-        process = start(program, argv, stdin or null, stdout or captured, captured, environment, cwd)
+        process = start(program, argv, stdin or null, stdout or captured, captured, environment, cwd, nice)
         status = _wait(process, cleanup=cleanup)
         output = ""
         if log is None:
@@ -222,16 +224,6 @@ def hold(
             _running.pop(process.pid, None)
 
 
-@contextlib.contextmanager
-def give_way() -> Iterator[None]:
-    """What this thread starts within takes little of the processor while others want it."""
-    _local.modest = True
-    try:
-        yield
-    finally:
-        _local.modest = False
-
-
 def stop_all() -> None:
     """End every running process of hapkg and refuse new ones: TERM to its session, KILL after a grace period."""
     _stopping.set()
@@ -251,21 +243,21 @@ def reset() -> None:
     _stopping.clear()
 
 
-def prepare_child() -> None:
+def prepare_child(nice: int = 0) -> None:
     """Die with hapkg, and find signals as programs expect them: Python ignores XFSZ, sh makes children ignore HUP."""
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for number in (signal.SIGHUP, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    if getattr(_local, "modest", False):
-        _be_modest()
+    if nice:
+        _set_nice(nice)
 
 
-def _be_modest() -> None:
+def _set_nice(nice: int) -> None:
     """Where the kernel shares the processor between sessions (sched(7), autogroup), the nice value of each counts."""
-    os.nice(MODEST)
+    os.nice(nice)
     for _ in range(8):
         try:
-            Path("/proc/self/autogroup").write_text(str(MODEST), "ascii")
+            Path("/proc/self/autogroup").write_text(str(nice), "ascii")
             return
         except BlockingIOError:  # the kernel takes ten of these a second from ordinary users
             time.sleep(0.05)
@@ -281,23 +273,23 @@ def _ask(
     stderr: IO[bytes],
     environment: Mapping[str, str] | None,
     cwd: Path | None = None,
+    nice: int = 0,
 ) -> subprocess.Popen[bytes]:
     """_start() for a process of a moment: no sh, which takes longer to be imported than such a process to end.
 
     No Python runs between fork and exec either, so that the child need not be a copy of this process, which takes as
     long to make; setpriv asks the kernel for its death instead.
     """
-    modest = getattr(_local, "modest", False)
     try:
         return subprocess.Popen(
-            [*(() if modest else _DYING), program, *argv[1:]],
+            [*(() if nice else _DYING), program, *argv[1:]],
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             env=make_environment(environment),
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=prepare_child if modest else None,  # noqa: PLW1509 - it calls what was loaded before
+            preexec_fn=partial(prepare_child, nice) if nice else None,  # noqa: PLW1509 - it calls what was loaded before
         )
     except OSError as error:  # of the child too: a folder, an interpreter that is missing
         raise MachineError(f"{argv[0]} cannot be started: {error.strerror}: {error.filename}") from error
@@ -311,6 +303,7 @@ def _start(
     stderr: IO[bytes],
     environment: Mapping[str, str] | None,
     cwd: Path | None = None,
+    nice: int = 0,
 ) -> Any:
     import sh  # noqa: PLC0415 - a tenth of a second
 
@@ -327,7 +320,7 @@ def _start(
             _env=make_environment(environment),
             _cwd=str(cwd) if cwd else None,
             _ok_code=list(range(-signal.NSIG, 256)),
-            _preexec_fn=prepare_child,
+            _preexec_fn=partial(prepare_child, nice),
             _close_fds=True,
         )
     except OSError as error:

@@ -53,6 +53,8 @@ class BuildTask:
     """Follows the memory that the build holds."""
     ccache: Mapping[str, str] = field(default_factory=dict)
     """Names and versions of what the archive gives beside that, where compilers are reached through ccache."""
+    nice: int = 0
+    """The nice value of all that the build runs."""
 
     @property
     def installed(self) -> Mapping[str, str]:
@@ -80,7 +82,9 @@ def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str],
     with contextlib.ExitStack() as stack, log_path.open("ab", buffering=0) as log:
         try:
             clock.enter("dependencies", log)
-            session = stack.enter_context(enter_layer(task.cache, task.chroot, task.installed, task.source, log))
+            session = stack.enter_context(
+                enter_layer(task.cache, task.chroot, task.installed, task.source, log, nice=task.nice)
+            )
             _install_dependencies(task, session, log)
             clock.enter("unpack", log)
             with _watch(log_path, clock, lambda: task.gauge.look(session.name)):
@@ -98,7 +102,7 @@ def make_layer(task: BuildTask, log_path: Path) -> None:
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("ab", buffering=0) as log:
         try:
-            provide_layer(task.cache, task.chroot, task.installed, log)
+            provide_layer(task.cache, task.chroot, task.installed, log, nice=task.nice)
         except ProcessError as error:
             raise _describe_failure(task, "layer", log_path, error) from error
 
@@ -173,7 +177,7 @@ def check_with_lintian(task: BuildTask, target: Path) -> None:
     argv = ["lintian", "--no-cfg", "--fail-on", "error", "--tag-display-limit", "0", "--allow-root"]
     with tempfile.TemporaryDirectory() as scratch:  # lintian leaves files behind in its temporary folder
         files = [*map(str, changes), str(task.package.dsc)]
-        result = process.run([*argv, *files], check=False, environment={"TMPDIR": scratch})
+        result = process.run([*argv, *files], check=False, environment={"TMPDIR": scratch}, nice=task.nice)
     (target / LINTIAN_NAME).write_text(result.output, "utf-8")
     if result.status != 0:
         errors = [line for line in result.output.splitlines() if line.startswith("E:")]

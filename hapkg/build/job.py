@@ -65,6 +65,8 @@ class Making:
     remembered: bool = False
     """Whether its failure is that of an earlier run, told again."""
     gauge: Gauge = field(default_factory=Gauge)
+    nice: int = 0
+    """The nice value of what its stage runs."""
     task: BuildTask | None = None
     artifact: Artifact | None = None
 
@@ -103,7 +105,9 @@ def begin(making: Making, builds: Sequence[Artifact]) -> None:
         packages = resolve(making.base, known, workshop.store.root, source=recipe.source)
         whole = {**packages, **_find_ccache(making, packages)}
         with (workshop.store.work / f"{recipe.name}.log").open("ab", buffering=0) as log:
-            _time(making, "layer", lambda: provide_layer(workshop.store.root, making.base, whole, log))
+            _time(
+                making, "layer", lambda: provide_layer(workshop.store.root, making.base, whole, log, nice=making.nice)
+            )
     except Interrupted:
         raise
     except (HapkgError, OSError):
@@ -158,6 +162,7 @@ def prepare(making: Making, builds: Sequence[Artifact]) -> bool:
         tests=workshop.tests,
         gauge=making.gauge,
         ccache=_find_ccache(making, depends),
+        nice=making.nice,
     )
     _time(making, "layer", lambda: make_layer(making.task, making.log) if making.task else None)
     return False
@@ -177,7 +182,7 @@ def compile_source(making: Making, jobserver: Jobserver) -> None:
         raise AssertionError("prepare() comes first")
     made = making.work / "made"
     with jobserver.join() as fifo:
-        built = build(replace(task, jobs=fifo), made, making.log, making.report)
+        built = build(replace(task, jobs=fifo, nice=making.nice), made, making.log, making.report)
     making.seconds |= built.seconds
     prefix = workshop.project.settings.prefix
     _time(making, "check", lambda: check_packages(recipe, made, prefix, task.stack_debs, system=built.libraries))
@@ -206,7 +211,7 @@ def finish(making: Making) -> None:
         raise AssertionError("compile_source() comes first")
     made = artifact.folder
     if making.workshop.lintian:
-        _time(making, "lint", lambda: check_with_lintian(task, made))
+        _time(making, "lint", lambda: check_with_lintian(replace(task, nice=making.nice), made))
     for path in (*task.package.files, making.log):
         shutil.copyfile(path, made / path.name)
     files = {file.name: sha256_file(file) for file in sorted(made.iterdir()) if file.name.endswith(_STORED_SUFFIXES)}

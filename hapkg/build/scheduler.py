@@ -212,7 +212,8 @@ class _Run:
     def _submit(self, made: Making, stage: str, act: Callable[[], bool | None]) -> None:
         self.stages[stage].append(made)
         leads = made.recipe.name in self.longest and not (stage == "finish" and self._holds_up())
-        future = self.pool.submit(act if leads else partial(_give_way, act))
+        made.nice = 0 if leads else process.NICE
+        future = self.pool.submit(act)
         future.add_done_callback(lambda future: self.events.put(_Done(making=made, stage=stage, future=future)))
 
     def _holds_up(self) -> bool:
@@ -273,11 +274,6 @@ class _Run:
             fault=classify(error),
             at=time.monotonic(),
         )
-
-
-def _give_way(act: Callable[[], bool | None]) -> bool | None:
-    with process.give_way():
-        return act()
 
 
 @contextlib.contextmanager

@@ -83,17 +83,17 @@ def list_layers(cache: Path) -> tuple[Layer, ...]:
     return tuple(sorted((layer for layer in found if layer is not None), key=lambda layer: layer.used))
 
 
-def provide_layer(cache: Path, base: Chroot, packages: Mapping[str, str], log: IO[bytes]) -> str:
+def provide_layer(cache: Path, base: Chroot, packages: Mapping[str, str], log: IO[bytes], *, nice: int = 0) -> str:
     """The key of the layer with these packages, which is made when there is none; "" for no packages at all."""
     if not packages:
         return ""
     key = make_layer_key(base, packages)
     with _locks[key]:
         try:
-            layer = find_layer(cache, key) or _make(cache, base, packages, key, log)
+            layer = find_layer(cache, key) or _make(cache, base, packages, key, log, nice)
         except ProcessError as error:  # the one below may be damaged
             _forget_damaged(cache, error, log)
-            layer = _make(cache, base, packages, key, log)
+            layer = _make(cache, base, packages, key, log, nice)
         _touch(cache, layer)
     return key
 
@@ -107,14 +107,14 @@ def _touch(cache: Path, layer: Layer | None) -> None:
 
 @contextlib.contextmanager
 def enter_layer(
-    cache: Path, base: Chroot, packages: Mapping[str, str], label: str, log: IO[bytes]
+    cache: Path, base: Chroot, packages: Mapping[str, str], label: str, log: IO[bytes], *, nice: int = 0
 ) -> Iterator[Session]:
     """A session that sees the base and these packages. A layer that is not as it was made is made anew."""
     with contextlib.ExitStack() as stack:
         for attempt in (1, 2):
-            key = provide_layer(cache, base, packages, log)
+            key = provide_layer(cache, base, packages, log, nice=nice)
             try:
-                session = stack.enter_context(enter(base, label, {"layer": key} if key else None))
+                session = stack.enter_context(enter(base, label, {"layer": key} if key else None, nice=nice))
                 break
             except ProcessError as error:
                 if attempt == 2:
@@ -175,14 +175,14 @@ def sweep(cache: Path) -> None:
             schroot.remove_tree(left)
 
 
-def _make(cache: Path, base: Chroot, packages: Mapping[str, str], key: str, log: IO[bytes]) -> Layer:
+def _make(cache: Path, base: Chroot, packages: Mapping[str, str], key: str, log: IO[bytes], nice: int) -> Layer:
     folder = cache / "layers"
     schroot.make_folders(cache, base.suite)
     put_aside(cache, key)
     commons = (_find_common(cache, base, number) for number in range(len(_COMMON), 0, -1))
     common = next((common for common in commons if common and common.items() < packages.items()), {})
-    below = provide_layer(cache, base, common, log)
-    with enter(base, f"layer-{key[:16]}", {"save": key, "layer": below}) as session:
+    below = provide_layer(cache, base, common, log, nice=nice)
+    with enter(base, f"layer-{key[:16]}", {"save": key, "layer": below}, nice=nice) as session:
         session.install(packages, cache / "archives" / base.suite, log=log)
         # Times and lists that the next session makes itself; what it would find of them is as good as nothing.
         tidy = "rm -f /var/cache/apt/*.bin /var/log/dpkg.log /var/log/apt/*.log /var/log/alternatives.log"

@@ -78,8 +78,9 @@ class Chroot:
 class Session:
     """An entered chroot: an overlay that lives until the session ends."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, nice: int = 0) -> None:
         self.name = name
+        self._nice = nice
 
     def run(
         self,
@@ -100,6 +101,7 @@ class Session:
             stdin=stdin,
             stdout=stdout,
             check=check,
+            nice=self._nice,
         )
 
     def copy_in(self, files: Sequence[Path], folder: str, *, user: str = BUILD_USER) -> None:
@@ -165,17 +167,17 @@ def _find_archives(archives: Path, packages: Mapping[str, str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def enter(chroot: Chroot, label: str, options: Mapping[str, str] | None = None) -> Iterator[Session]:
+def enter(chroot: Chroot, label: str, options: Mapping[str, str] | None = None, *, nice: int = 0) -> Iterator[Session]:
     """A session of a chroot, ended whatever happens inside. The label keeps sessions of one chroot apart.
 
-    options are those of data/hapkg-layers.sh.
+    options are those of data/hapkg-layers.sh; nice is the nice value of everything that runs inside.
     """
     name = f"{chroot.name}-{label.replace('+', '_')}"  # schroot takes no plus, names of packages may have one
     chosen = [f"--option=hapkg.{option}={value}" for option, value in (options or {}).items()]
     argv = ["schroot", "--begin-session", "--chroot", f"chroot:{chroot.name}", "--session-name", name, *chosen]
     try:
         process.run(argv)
-        yield Session(name)
+        yield Session(name, nice)
     finally:
         end_session(name)
 

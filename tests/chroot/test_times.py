@@ -49,7 +49,7 @@ def test_what_nobody_waits_for_gives_way_to_the_longest_chain(hapkg: Hapkg, proj
     done = program.succeed("build-all", "--no-lintian", "--jobs", "2", "--json")
     logs = {name: (program.folder(outcome) / "build.log").read_text() for name, outcome in done.outcomes.items()}
     told = {name: re.findall(r"^nice\n(\d+)$", log, re.MULTILINE) for name, log in logs.items()}
-    assert told == {"ha-below": ["0"], "ha-above": ["0"], "ha-aside": [str(process.MODEST)]}
+    assert told == {"ha-below": ["0"], "ha-above": ["0"], "ha-aside": [str(process.NICE)]}
 
 
 def test_lintian_gives_way_as_long_as_a_source_waits_for_another(hapkg: Hapkg, project: Miniature) -> None:
@@ -62,7 +62,7 @@ def test_lintian_gives_way_as_long_as_a_source_waits_for_another(hapkg: Hapkg, p
         told |= find_lintian()
         time.sleep(0.02)
     assert running.finish().status == 0
-    assert told == {"ha-first": process.MODEST, "ha-second": 0, "ha-third": 0}
+    assert told == {"ha-first": process.NICE, "ha-second": 0, "ha-third": 0}
 
 
 def find_lintian() -> dict[str, int]:

@@ -106,20 +106,19 @@ def test_a_process_ignores_no_signal() -> None:
 
 @pytest.mark.parametrize("how", ["captured", "logged"])
 def test_what_gives_way_says_so_to_the_kernel_and_the_next_process_does_not(tmp_path: Path, how: str) -> None:
-    def ask() -> str:
+    def ask(nice: int = 0) -> str:
         argv = ["sh", "-c", "nice; cat /proc/self/autogroup 2>/dev/null || true"]
         if how == "captured":
-            return process.run(argv).output
+            return process.run(argv, nice=nice).output
         with (tmp_path / "log").open("wb") as log:
-            process.run(argv, log=log)
+            process.run(argv, log=log, nice=nice)
         return (tmp_path / "log").read_text("utf-8")
 
     before = ask()
-    with process.give_way():
-        modest = ask()
-    assert int(modest.split()[0]) == min(19, int(before.split()[0]) + process.MODEST)
+    nice = ask(nice=process.NICE)
+    assert int(nice.split()[0]) == min(19, int(before.split()[0]) + process.NICE)
     if "nice" in before:
-        assert modest.split()[-1] == str(process.MODEST)
+        assert nice.split()[-1] == str(process.NICE)
     assert before.split()[0] == ask().split()[0]
 
 
