@@ -13,7 +13,7 @@ from hapkg.chroot import schroot
 from hapkg.chroot.layer import list_layers, put_aside, sweep
 from hapkg.control import SourceName
 
-_ALL = ("failed", "sources", "archives", "logs", "resolved", "runs", "ccache", "templates", "settled")
+_ALL = ("failed", "sources", "archives", "logs", "resolved", "runs", "ccache", "templates")
 
 
 def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from hapkg.apt import Mirror, find_mirror
 from hapkg.build.kernel_packages import add_packages
 from hapkg.build.plan import PLACEHOLDER, Action, Release, Step, decide, defer, find_visible, make_inputs
-from hapkg.build.plan_cache import recall as recall_plan
 from hapkg.build.store import Artifact, Store
 from hapkg.chroot import schroot
 from hapkg.chroot.resolver import choose_relations, read_relations, recall, resolve
@@ -209,7 +208,7 @@ def collect_uploads(workshop: Workshop) -> tuple[Upload, ...]:
     """
     from hapkg.repository.publishing import Upload  # noqa: PLC0415
 
-    steps = _recall_plan(workshop) or make_plan(workshop, list(workshop.recipes))
+    steps = make_plan(workshop, list(workshop.recipes))
     missing = [f"{step.source}: {step.reason}" for step in steps if step.artifact is None]
     if missing:
         raise RepositoryError(
@@ -224,19 +223,6 @@ def collect_uploads(workshop: Workshop) -> tuple[Upload, ...]:
         Upload(suite=artifact.suite, source=artifact.source, files=artifact.paths(".deb", ".dsc", *TARBALLS))
         for artifact in artifacts
     )
-
-
-def _recall_plan(workshop: Workshop) -> tuple[Step, ...]:
-    """The plan for all recipes as they are, if a run left it; else ()."""
-    if (
-        not workshop.tests
-        or workshop.snapshots
-        or any(recipe.style is Style.SITE for recipe in workshop.recipes.values())
-    ):
-        return ()
-    asked = [workshop.suite, *([None] if workshop.suite == workshop.project.settings.suite else [])]
-    plans = (recall_plan(workshop.store, workshop.project.root, suite) for suite in asked)
-    return next(filter(None, plans), ())
 
 
 def check_pins(workshop: Workshop, recipe: Recipe) -> None:

@@ -10,7 +10,6 @@ runs/<time>.json            when each source of a run was in which phase (writte
 jobs/                       fifos of running builds (written by jobserver)
 ccache/<suite>/<source>.tar what ccache keeps for a recipe (written by ccache)
 templates/                  templates of debian/, compiled (written by template)
-settled/                    what runs that left nothing to do looked at (written by settled)
 builds/<key>/               finished builds: artifact.json, packages, log
 failed/<suite>/<source>/    the last failure of a source: build.log
 work/                       scratch, emptied at every start
@@ -91,11 +90,6 @@ class Store:
     def templates(self) -> Path:
         """Compiled templates."""
         return self.root / "templates"
-
-    @property
-    def settled(self) -> Path:
-        """Notes of runs that left nothing to do."""
-        return self.root / "settled"
 
     def failure_log(self, suite: Suite, source: SourceName) -> Path:
         """Where the log of a failing build is written."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from hapkg.build import plan_cache
-from hapkg.build.events import Outcome
-from hapkg.chroot import schroot
-from hapkg.cli import output
+from hapkg.build.context import make_plan, open_workshop
+from hapkg.build.pipeline import make_lock
+from hapkg.cli import output, running
 from hapkg.cli.context import Context
+from hapkg.cli.inspect import open_suite, pick
 from hapkg.cli.options import (
     BuildOptions,
     CcacheOption,
@@ -117,14 +116,8 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show what build-all would do, and why. Builds nothing."""
-    store = context.obj.store
-    steps = plan_cache.recall(store, context.obj.root, suite) if not names and not site else ()
-    if not steps:
-        from hapkg.build.context import make_plan  # noqa: PLC0415
-        from hapkg.cli.inspect import open_suite, pick  # noqa: PLC0415
-
-        workshop = open_suite(context, suite, site)
-        steps = make_plan(workshop, pick(workshop, names))
+    workshop = open_suite(context, suite, site)
+    steps = make_plan(workshop, pick(workshop, names))
     if as_json:
         output.print_json([output.describe_step(step) for step in steps])
     elif why:
@@ -141,21 +134,13 @@ def lock(
     context: typer.Context, names: NamesArgument = None, suite: SuiteOption = None, mirror: MirrorOption = None
 ) -> None:
     """Write down exactly what a suite is built from; from then on build-all refuses anything else."""
-    from hapkg.build.context import open_workshop  # noqa: PLC0415
-    from hapkg.build.pipeline import make_lock  # noqa: PLC0415
-    from hapkg.cli.inspect import pick  # noqa: PLC0415
-
     workshop = open_workshop(context.obj.project, context.obj.store, suite, mirror)
     with context.obj.store.lock():
         output.say(f"wrote {make_lock(workshop, pick(workshop, names))}")
 
 
 def _build(context: Context, wish: BuildOptions, as_json: bool) -> None:
-    outcomes = _reuse(context, wish.suite) if wish.whole else ()
-    if not outcomes:
-        from hapkg.cli.running import build  # noqa: PLC0415 - what it brings takes longer than to find that it is not needed
-
-        outcomes = build(context, wish)
+    outcomes = running.build(context, wish)
     if as_json:
         output.print_json([output.describe_outcome(outcome) for outcome in outcomes])
     else:
@@ -165,18 +150,3 @@ def _build(context: Context, wish: BuildOptions, as_json: bool) -> None:
         output.print_error(error)
     if failed:
         raise typer.Exit(failed[0].exit_code)
-
-
-def _reuse(context: Context, suite: str | None) -> Sequence[Outcome]:
-    """What a run of all recipes finds to do where nothing changed since one that had nothing to do; else ()."""
-    if not plan_cache.has_note(context.store, context.root, suite):
-        return ()
-    outcomes: list[Outcome] = []
-    with context.store.lock(), output.Board(()) as board:
-        if steps := plan_cache.recall(context.store, context.root, suite):
-            context.store.reclaim()
-            schroot.reclaim(context.store.root)
-            for step in steps:
-                outcomes.append(plan_cache.reuse(context.store, step))
-                board.tell(outcomes[-1])
-    return outcomes

@@ -63,8 +63,3 @@ class BuildOptions:
     """None named: all recipes."""
     origin: str | None = None
     ref: str | None = None
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is the stack as the recipes have it, and nothing else."""
-        return not self.names and self.tests and self.site is None

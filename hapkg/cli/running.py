@@ -9,16 +9,14 @@ from dataclasses import replace
 
 from hapkg.build import pipeline
 from hapkg.build.context import make_plan, open_workshop, take_snapshots
-from hapkg.build.events import Ending, Outcome
+from hapkg.build.events import Outcome
 from hapkg.build.kernel_packages import check_kernels, needs_chroot
-from hapkg.build.plan_cache import View, remember
 from hapkg.build.times import Recorder
 from hapkg.cli import output
 from hapkg.cli.chroot import make_chroot
 from hapkg.cli.context import Context
 from hapkg.cli.inspect import pick, read_site_recipes
 from hapkg.cli.options import BuildOptions
-from hapkg.errors import HapkgError
 from hapkg.host import count_cores, read_architecture
 
 
@@ -28,8 +26,6 @@ def build(context: Context, wish: BuildOptions) -> Sequence[Outcome]:
     suite = project.pick_suite(wish.suite)
     if needs_chroot(project.settings, suite, store.root):
         make_chroot(store, suite, wish.mirror)
-    view = View(store=store, root=project.root, suite=suite, repository=project.repository)
-    seen = view.look() if wish.whole else ""
     sites = read_site_recipes(project, wish.site)
     workshop = replace(
         open_workshop(project, store, wish.suite, wish.mirror, sites),
@@ -63,12 +59,4 @@ def build(context: Context, wish: BuildOptions) -> Sequence[Outcome]:
             recorder.tell(event)
             if isinstance(event, Outcome):
                 outcomes.append(event)
-        if wish.whole and {outcome.ending for outcome in outcomes} <= {Ending.BUILT, Ending.REUSED}:
-            with contextlib.suppress(HapkgError):  # what was changed for the worse meanwhile is told by the next run
-                if any(outcome.ending is Ending.BUILT for outcome in outcomes):
-                    seen = view.look()
-                    workshop = open_workshop(project, store, wish.suite, wish.mirror)
-                    steps = make_plan(workshop, list(workshop.recipes), hasty=True)
-                if pipeline.is_settled(workshop, steps):
-                    remember(view, seen, wish.suite, steps)
     return outcomes
