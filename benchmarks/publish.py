@@ -23,12 +23,12 @@ from pathlib import Path
 from tables import call, keep, make_table
 
 PUBLISH = """
-from hapkg.life import begin, end
+from hapkg.cli.life import begin, end
 begin()
 import sys, tempfile
 from pathlib import Path
 from hapkg.control import SourceName, Suite
-from hapkg.keyring import make_keyring
+from hapkg.repository.keyring_package import make_keyring
 from hapkg.repository.publishing import Identity, KeyChoice, Upload, publish
 from hapkg.repository.keys.signing import find_key
 
