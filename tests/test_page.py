@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
-import time
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -57,7 +55,7 @@ class Page(HTMLParser):
 def test_the_page_tells_what_is_there_and_how_to_use_it(root: Path, issue: Issue, builds: Builds) -> None:
     issue(builds(1))
     publication = issue(builds(2))
-    text = write_page(root, IDENTITY).read_text()
+    text = write_page(root, IDENTITY, publication.key.fingerprints).read_text()
     page = Page(text)
     words = "".join(page.text)
     assert publication.sources[0].read_text() in words
@@ -71,7 +69,7 @@ def test_the_page_tells_what_is_there_and_how_to_use_it(root: Path, issue: Issue
     assert f"pool/bookworm/main/h/ha-logic/libha-logic1_1.2-2%2Bha12.0_{OWN}.deb" in local
     assert "pool/bookworm/main/h/ha-logic/ha-logic_1.2-2%2Bha12.0.dsc" in local
     before = (root / "index.html").stat().st_mtime_ns
-    write_page(root, IDENTITY)
+    write_page(root, IDENTITY, publication.key.fingerprints)
     assert (root / "index.html").stat().st_mtime_ns == before
 
 
@@ -117,37 +115,6 @@ def test_every_change_leaves_the_page_of_what_is_published(root: Path, key: KeyC
     (root / "index.html").write_text("damaged")
     refresh(site)
     assert look() == ["1.2-3+ha12.0", "1.2-3+ha12.0"]
-
-
-@pytest.mark.parametrize("well", [True, False])
-def test_a_page_is_drawn_beside_and_else_afterwards(
-    root: Path, issue: Issue, stacks: Builds, monkeypatch: pytest.MonkeyPatch, well: bool
-) -> None:
-    while threading.active_count() > 1:  # a timer of an earlier test may be left for some seconds
-        time.sleep(0.1)
-    drawn: list[bytes] = []
-    draw_page = page_module.draw_page
-
-    def draw_here(*arguments: Any) -> page_module.Drawing:
-        drawing = draw_page(*arguments)
-        drawn.append(drawing.text)  # a twin appends to its own
-        return drawing
-
-    def fail(name: str) -> None:
-        raise ValueError(name)
-
-    monkeypatch.setattr(page_module, "draw_page", draw_here)
-    if not well:
-        monkeypatch.setattr(page_module, "load_template", fail)  # the twin's first step
-    for number in (1, 2):
-        issue(stacks(number))
-    text = (root / "index.html").read_bytes()
-    assert drawn[1:] == ([] if well else [text])
-    assert len(drawn) == (0 if well else 2)
-    (root / "index.html").unlink()
-    write_page(root, IDENTITY)
-    assert (root / "index.html").read_bytes() == text
-    assert len(drawn) == (1 if well else 3)
 
 
 def test_two_keys_are_on_the_page_from_the_refresh_on(root: Path, tmp_path: Path, stacks: Builds) -> None:
@@ -216,7 +183,7 @@ def test_a_package_is_read_once_for_all_pages(root: Path, issue: Issue, builds: 
 def test_markup_in_a_package_stays_text(root: Path, issue: Issue, tmp_path: Path) -> None:
     deb = make_deb(tmp_path, "ha-evil", "1", Description="<script>alert(1)</script> & <b>more</b>\n x")
     issue(Upload(suite=BOOKWORM, source=SourceName("ha-evil"), files=(deb,)))
-    page = Page(write_page(root, IDENTITY).read_text())
+    page = Page(write_page(root, IDENTITY, ()).read_text())
     assert "<script>alert(1)</script> & <b>more</b>" in "".join(page.text)
     assert page.tags.isdisjoint({"script", "b"})
 

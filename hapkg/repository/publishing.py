@@ -24,21 +24,20 @@ from pathlib import Path
 from urllib.parse import quote
 
 from hapkg import disk
-from hapkg.control import Suite, split_stanzas
+from hapkg.control import Suite
 from hapkg.errors import MachineError, RepositoryError
 from hapkg.repository import snapshots
 from hapkg.repository.ftparchive import Reading
 from hapkg.repository.indexes import (
     Pool,
-    find_newest,
     find_suites,
     name_by_hash,
     read_digests,
     read_pool,
     read_release,
 )
-from hapkg.repository.keys.signing import KeyChoice, SigningKey, find_key, open_signer, strip_armor
-from hapkg.repository.page import Ahead, View, draw_ahead, write_page
+from hapkg.repository.keys.signing import KeyChoice, SigningKey, find_key, open_signer
+from hapkg.repository.page import write_page
 from hapkg.repository.remote.location import PATIENCE
 from hapkg.repository.snapshots import Snapshot, find_snapshot, read_snapshot
 from hapkg.repository.sources_file import Identity, find_url, make_sources, write_sources
@@ -204,13 +203,12 @@ def change(site: Site, decide: Callable[[], Change], read: Callable[[], Reading]
     """
     root, choice = site.root, site.choice
     check_choice(root, choice)
-    home = None if choice.names or choice.unsigned else choice.home
-    with _blaming_the_disk(root), draw_ahead(root, site.identity, home) as ahead:
+    with _blaming_the_disk(root):
         disk.make_folder(root / _PRIVATE)
         with disk.lock(root / _PRIVATE / "lock", what=f"the repository {root}", hint=PATIENCE, seconds=site.patience):
             _clear(root)
             try:
-                publication = _publish(site, decide(), ahead, read)
+                publication = _publish(site, decide(), read)
             except BaseException:
                 _clear(root)
                 raise
@@ -250,7 +248,7 @@ def _add_pocket(suite: Suite, pocket: str) -> Suite:
     return Suite(f"{suite}-{pocket}") if pocket else suite
 
 
-def _publish(site: Site, change: Change, ahead: Ahead, read: Callable[[], Reading] | None) -> Publication:
+def _publish(site: Site, change: Change, read: Callable[[], Reading] | None) -> Publication:
     root, identity, arrival = site.root, site.identity, change.arrival
     published = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
     states = dict(sorted({**published, **change.states}.items()))
@@ -258,8 +256,6 @@ def _publish(site: Site, change: Change, ahead: Ahead, read: Callable[[], Readin
     url = site.url or find_url(root)
     reading = read() if read else None
     take_in(root, arrival)
-    if arrival.new:
-        ahead.begin(root / _PRIVATE / "staging" / path for path in arrival.new if path.endswith(".deb"))
     with open_signer(key) as signer:
         releases = stage(
             root,
@@ -275,8 +271,6 @@ def _publish(site: Site, change: Change, ahead: Ahead, read: Callable[[], Readin
         armored = find_public_key(root, identity, key)
         uri = url or f"file:{quote(str(root))}"
         stanzas = {suite: make_sources(uri, suite, armored.decode()) for suite in states}
-        if releases:
-            ahead.go_on(_look(root, identity, releases, stanzas, armored))
         sign_all(root, releases, key, signer)
         signer.dismiss()
         if releases or arrival.new:
@@ -286,7 +280,7 @@ def _publish(site: Site, change: Change, ahead: Ahead, read: Callable[[], Readin
             note_signatures(root, releases, key)
             write_keyring(root, identity, key, armored)
         sources = write_sources(root, identity, stanzas)
-        write_page(root, identity, key.home, ahead)
+        write_page(root, identity, key.fingerprints)
     _remove(root, change)
     return Publication(
         added=tuple(arrival.new),
@@ -298,22 +292,6 @@ def _publish(site: Site, change: Change, ahead: Ahead, read: Callable[[], Readin
         sources=sources,
         url=url,
     )
-
-
-def _look(
-    root: Path, identity: Identity, releases: Mapping[Suite, bytes], stanzas: Mapping[Suite, str], armored: bytes
-) -> View:
-    """What the page of the next state shows."""
-    suites = {}
-    for suite in stanzas:
-        fields = (
-            next(split_stanzas(releases[suite].decode()))
-            if suite in releases
-            else read_release(find_newest(root, suite))
-        )
-        suites[suite] = read_digests(fields)
-    keyring = strip_armor(armored) if armored else b""
-    return View(identity=identity, suites=suites, stanzas=stanzas, keyring=keyring)
 
 
 def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, act: str, keys: tuple[str, ...]) -> None:
