@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # at work they are needed by few commands, and they take time
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workshop:
+class BuildContext:
     """Everything a run works with."""
 
     project: Project
@@ -66,9 +66,9 @@ class Workshop:
         return find_mirror(self.archive)
 
 
-def open_workshop(
+def open_context(
     project: Project, store: Store, suite: str | None, mirror: str | None, extra: Sequence[Recipe] = ()
-) -> Workshop:
+) -> BuildContext:
     """Read recipes, graph and published versions for a suite and a mirror, as the command line names them.
 
     extra are generated recipes, such as a site's. Raises RecipeError when a recipe of the project has the name of one.
@@ -82,7 +82,7 @@ def open_workshop(
             )
         recipes[recipe.name] = recipe
     published = read_held(project.repository, chosen)
-    return Workshop(
+    return BuildContext(
         project=project,
         store=store,
         recipes=recipes,
@@ -98,18 +98,18 @@ def open_workshop(
     )
 
 
-def take_snapshots(workshop: Workshop, names: Sequence[SourceName], kind: str, ref: str | None) -> Workshop:
-    """The same workshop with these sources taken from upstream's own repository. The caller holds the store's lock."""
+def take_snapshots(context: BuildContext, names: Sequence[SourceName], kind: str, ref: str | None) -> BuildContext:
+    """The same context with these sources taken from upstream's own repository. The caller holds the store's lock."""
     from hapkg.source.fetch import fetch_commit  # noqa: PLC0415
     from hapkg.source.vcs import find_commit  # noqa: PLC0415
 
-    recipes = dict(workshop.recipes)
+    recipes = dict(context.recipes)
     tarballs: dict[SourceName, Tarball] = {}
     for name in names:
-        commit = find_commit(recipes[name], kind, ref, workshop.store.root)
+        commit = find_commit(recipes[name], kind, ref, context.store.root)
         recipes[name] = make_snapshot_recipe(recipes[name], commit, ref)
-        tarballs[name] = fetch_commit(recipes[name], commit, workshop.store.root)
-    return replace(workshop, recipes=recipes, snapshots=tarballs)
+        tarballs[name] = fetch_commit(recipes[name], commit, context.store.root)
+    return replace(context, recipes=recipes, snapshots=tarballs)
 
 
 def make_snapshot_recipe(recipe: Recipe, commit: Commit, ref: str | None) -> Recipe:
@@ -122,24 +122,24 @@ def make_snapshot_recipe(recipe: Recipe, commit: Commit, ref: str | None) -> Rec
     return recipe.model_copy(update={"version": version, "date": commit.date, "upstream": upstream, "origins": ()})
 
 
-def make_plan(workshop: Workshop, targets: Sequence[SourceName], *, hasty: bool = False) -> tuple[Step, ...]:
+def make_plan(context: BuildContext, targets: Sequence[SourceName], *, hasty: bool = False) -> tuple[Step, ...]:
     """The steps for the targets and all they need, in build order. Reads the store, changes nothing.
 
     A hasty plan leaves open what apt was not asked before.
     """
-    base = schroot.find_chroot(workshop.store.root, workshop.suite)
-    builds = sort_builds(workshop.store.list_builds(), workshop.suite)
+    base = schroot.find_chroot(context.store.root, context.suite)
+    builds = sort_builds(context.store.list_builds(), context.suite)
     finished: dict[SourceName, Artifact] = {}
     steps: list[Step] = []
-    for name in workshop.graph.closure(targets):
-        recipe = workshop.recipes[name]
-        waiting = [need for need in workshop.graph.needs[name] if need not in finished]
+    for name in context.graph.closure(targets):
+        recipe = context.recipes[name]
+        waiting = [need for need in context.graph.needs[name] if need not in finished]
         if waiting:
-            step = _defer(workshop, recipe, waiting, base, builds.get(name, ()))
+            step = _defer(context, recipe, waiting, base, builds.get(name, ()))
         else:
-            step = _try_step(workshop, recipe, base, builds.get(name, ()), finished, hasty=hasty)
+            step = _try_step(context, recipe, base, builds.get(name, ()), finished, hasty=hasty)
             if base is None:
-                step = replace(step, reason=f"no base chroot of {workshop.suite} yet")
+                step = replace(step, reason=f"no base chroot of {context.suite} yet")
         if step.artifact is not None:
             finished[name] = step.artifact
         steps.append(step)
@@ -156,7 +156,7 @@ def sort_builds(builds: Iterable[Artifact], suite: Suite) -> Mapping[SourceName,
 
 
 def _try_step(
-    workshop: Workshop,
+    context: BuildContext,
     recipe: Recipe,
     base: Chroot | None,
     builds: Sequence[Artifact],
@@ -166,18 +166,18 @@ def _try_step(
 ) -> Step:
     """The step of a source; one whose dependencies the archive lacks will fail when it is built."""
     try:
-        debian = render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, finished)
-        relations = find_relations(workshop, recipe, finished, debian)
-        if hasty and base and recall(base, relations, workshop.store.root) is None:
+        debian = render(context, recipe, PLACEHOLDER, PLACEHOLDER, finished)
+        relations = find_relations(context, recipe, finished, debian)
+        if hasty and base and recall(base, relations, context.store.root) is None:
             reason = "its build dependencies are not resolved yet"
             return Step(source=recipe.name, action=Action.MAYBE, reason=reason, version=None, key=None)
-        return decide_step(workshop, recipe, base, builds, finished, debian)
+        return decide_step(context, recipe, base, builds, finished, debian)
     except BuildError as error:
         return Step(source=recipe.name, action=Action.BUILD, reason=error.brief, version=None, key=None)
 
 
 def _defer(
-    workshop: Workshop,
+    context: BuildContext,
     recipe: Recipe,
     waiting: Sequence[SourceName],
     base: Chroot | None,
@@ -186,56 +186,56 @@ def _defer(
     """The step of a source that waits. One that pins versions is built whenever one of its sources is."""
     known: dict[str, object] | None = None
     if base is not None and own and not any(package.stack for package in recipe.packages):
-        debian = render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, {})
+        debian = render(context, recipe, PLACEHOLDER, PLACEHOLDER, {})
         known = make_inputs(
             recipe,
             debian,
-            suite=workshop.suite,
+            suite=context.suite,
             architecture=read_architecture(),
             chroot_digest=base.digest,
             depends={},
             stack={},
-            tests=workshop.tests,
+            tests=context.tests,
         )
         del known["depends"], known["stack"]
     return defer(recipe, waiting, own[-1] if own else None, known)
 
 
-def collect_uploads(workshop: Workshop) -> tuple[Upload, ...]:
+def collect_uploads(context: BuildContext) -> tuple[Upload, ...]:
     """What the recipes give as they stand now, verified, as uploads for a repository.
 
     Raises RepositoryError when any of it is not built: a part of a stack would not install.
     """
     from hapkg.repository.publishing import Upload  # noqa: PLC0415
 
-    steps = make_plan(workshop, list(workshop.recipes))
+    steps = make_plan(context, list(context.recipes))
     missing = [f"{step.source}: {step.reason}" for step in steps if step.artifact is None]
     if missing:
         raise RepositoryError(
-            f"{len(missing)} of {len(steps)} sources are not built for {workshop.suite} as their recipes stand now",
+            f"{len(missing)} of {len(steps)} sources are not built for {context.suite} as their recipes stand now",
             details=missing,
-            hint=f"run: hapkg build-all --suite {workshop.suite}",
+            hint=f"run: hapkg build-all --suite {context.suite}",
         )
     artifacts = [step.artifact for step in steps if step.artifact is not None]
     for artifact in artifacts:
-        workshop.store.verify(artifact)
+        context.store.verify(artifact)
     return tuple(
         Upload(suite=artifact.suite, source=artifact.source, files=artifact.paths(".deb", ".dsc", *TARBALLS))
         for artifact in artifacts
     )
 
 
-def check_pins(workshop: Workshop, recipe: Recipe) -> None:
+def check_pins(context: BuildContext, recipe: Recipe) -> None:
     """Refuse a recipe that asks for something else than the suite's lock says, also where a build of it is reused.
 
     A snapshot was asked for by name: it is never locked.
     """
-    if workshop.lock is not None and not recipe.native and recipe.name not in workshop.snapshots:
-        check_recipe(workshop.lock, recipe)
+    if context.lock is not None and not recipe.native and recipe.name not in context.snapshots:
+        check_recipe(context.lock, recipe)
 
 
 def decide_step(
-    workshop: Workshop,
+    context: BuildContext,
     recipe: Recipe,
     base: Chroot | None,
     builds: Sequence[Artifact],
@@ -246,84 +246,84 @@ def decide_step(
 
     Where tests are left out, a build that passed them is as good. debian is what render() gave with placeholders.
     """
-    inputs = collect_inputs(workshop, recipe, base, finished, debian)
-    published = workshop.published.get(recipe.name, ())
-    step = decide(recipe, inputs, suite=workshop.suite, builds=builds, published=published)
+    inputs = collect_inputs(context, recipe, base, finished, debian)
+    published = context.published.get(recipe.name, ())
+    step = decide(recipe, inputs, suite=context.suite, builds=builds, published=published)
     if step.action is Action.BUILD and "tests" in inputs:
         tested_inputs = {name: value for name, value in inputs.items() if name != "tests"}
-        tested = decide(recipe, tested_inputs, suite=workshop.suite, builds=builds, published=published)
+        tested = decide(recipe, tested_inputs, suite=context.suite, builds=builds, published=published)
         return tested if tested.action is Action.REUSE else step
     return step
 
 
 def collect_inputs(
-    workshop: Workshop,
+    context: BuildContext,
     recipe: Recipe,
     base: Chroot | None,
     finished: Mapping[SourceName, Artifact],
     debian: DebianFolder | None = None,
 ) -> dict[str, object]:
     """All that decides what a build of this recipe gives."""
-    debian = debian or render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, finished)
-    visible = find_stack(workshop, recipe, finished)
-    relations = find_relations(workshop, recipe, finished, debian)
+    debian = debian or render(context, recipe, PLACEHOLDER, PLACEHOLDER, finished)
+    visible = find_stack(context, recipe, finished)
+    relations = find_relations(context, recipe, finished, debian)
     return make_inputs(
         recipe,
         debian,
-        suite=workshop.suite,
+        suite=context.suite,
         architecture=read_architecture(),
         chroot_digest=base.digest if base else "none yet",
-        depends=resolve(base, relations, workshop.store.root, source=recipe.source) if base else {},
+        depends=resolve(base, relations, context.store.root, source=recipe.source) if base else {},
         stack={name: package["digest"] for name, package in visible.items()},
-        tests=workshop.tests,
+        tests=context.tests,
     )
 
 
 def find_relations(
-    workshop: Workshop,
+    context: BuildContext,
     recipe: Recipe,
     finished: Mapping[SourceName, Artifact],
     debian: DebianFolder | None = None,
 ) -> tuple[str, ...]:
     """What the archive must give to a build: its own build dependencies, and what the stack's packages need."""
-    debian = debian or render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, finished)
-    visible = find_stack(workshop, recipe, finished)
+    debian = debian or render(context, recipe, PLACEHOLDER, PLACEHOLDER, finished)
+    visible = find_stack(context, recipe, finished)
     fields = [*read_relations(debian.files["control"].decode()), *(package["depends"] for package in visible.values())]
-    return choose_relations(fields, workshop.graph.providers)
+    return choose_relations(fields, context.graph.providers)
 
 
 def find_stack(
-    workshop: Workshop, recipe: Recipe, finished: Mapping[SourceName, Artifact]
+    context: BuildContext, recipe: Recipe, finished: Mapping[SourceName, Artifact]
 ) -> dict[BinaryName, Mapping[str, str]]:
     """The packages of the stack that a build sees, and what each is to it. A meta-package only names versions."""
     if recipe.style is Style.META:
         return {}
     offered = {
         BinaryName(name): package
-        for need in workshop.graph.needs[recipe.name]
+        for need in context.graph.needs[recipe.name]
         for name, package in finished[need].packages.items()
-        if name in workshop.graph.providers
+        if name in context.graph.providers
     }
     return {name: offered[name] for name in find_visible(recipe.needs, offered)}
 
 
 def render(
-    workshop: Workshop, recipe: Recipe, version: str, key: str, finished: Mapping[SourceName, Artifact]
+    context: BuildContext, recipe: Recipe, version: str, key: str, finished: Mapping[SourceName, Artifact]
 ) -> DebianFolder:
     """The debian/ folder of a recipe, of which only the sources it needs are known."""
     versions: dict[BinaryName, str] = {
         package.name: finished[need].version
-        for need in workshop.graph.needs[recipe.name]
+        for need in context.graph.needs[recipe.name]
         if need in finished
-        for package in workshop.recipes[need].packages
+        for package in context.recipes[need].packages
     }
     return render_debian(
         recipe,
-        workshop.project.settings,
-        workshop.project.templates,
-        suite=workshop.suite,
+        context.project.settings,
+        context.project.templates,
+        suite=context.suite,
         version=version,
         key=key,
         versions=versions,
-        compiled=workshop.store.templates,
+        compiled=context.store.templates,
     )

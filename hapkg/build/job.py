@@ -20,7 +20,7 @@ from pathlib import Path
 from hapkg.build import failures
 from hapkg.build.builder import BuildTask, build, check_with_lintian, make_layer
 from hapkg.build.content_digest import read_content
-from hapkg.build.context import Workshop, check_pins, decide_step, find_relations, find_stack, render
+from hapkg.build.context import BuildContext, check_pins, decide_step, find_relations, find_stack, render
 from hapkg.build.jobserver import Jobserver
 from hapkg.build.memory import Gauge
 from hapkg.build.plan import Action, Step
@@ -47,7 +47,7 @@ _STORED_SUFFIXES = (".deb", ".changes", ".buildinfo", ".dsc", ".txt", *TARBALLS)
 class Making:
     """A source that is being made, and what is known of it so far."""
 
-    workshop: Workshop
+    context: BuildContext
     recipe: Recipe
     base: Chroot
     report: Callable[[str], None]
@@ -73,12 +73,12 @@ class Making:
     @property
     def log(self) -> Path:
         """Where its log is until it is finished."""
-        return self.workshop.store.failure_log(self.workshop.suite, self.recipe.name)
+        return self.context.store.failure_log(self.context.suite, self.recipe.name)
 
     @property
     def work(self) -> Path:
         """Its scratch folder."""
-        return self.workshop.store.work / self.recipe.name
+        return self.context.store.work / self.recipe.name
 
     @property
     def version(self) -> str | None:
@@ -92,7 +92,7 @@ def begin(making: Making, builds: Sequence[Artifact]) -> None:
     Nothing depends on it: what fails here is tried again by prepare(), and told there. A layer of packages that turn
     out to be others only takes room until it is pruned.
     """
-    workshop, recipe = making.workshop, making.recipe
+    context, recipe = making.context, making.recipe
     try:
         _fetch(making)
         if not recipe.native:
@@ -100,41 +100,39 @@ def begin(making: Making, builds: Sequence[Artifact]) -> None:
             making.work.mkdir(parents=True)
             _time(making, "source", lambda: _lay_out(making))
             making.unpacked = True
-        relations = find_relations(workshop, recipe, guess_finished(workshop, recipe, builds))
+        relations = find_relations(context, recipe, guess_finished(context, recipe, builds))
         known = tuple(relation for relation in relations if "$" not in relation)  # dpkg fills these in later
-        packages = resolve(making.base, known, workshop.store.root, source=recipe.source)
+        packages = resolve(making.base, known, context.store.root, source=recipe.source)
         whole = {**packages, **_find_ccache(making, packages)}
-        with (workshop.store.work / f"{recipe.name}.log").open("ab", buffering=0) as log:
-            _time(
-                making, "layer", lambda: provide_layer(workshop.store.root, making.base, whole, log, nice=making.nice)
-            )
+        with (context.store.work / f"{recipe.name}.log").open("ab", buffering=0) as log:
+            _time(making, "layer", lambda: provide_layer(context.store.root, making.base, whole, log, nice=making.nice))
     except Interrupted:
         raise
     except (HapkgError, OSError):
         return
 
 
-def guess_finished(workshop: Workshop, recipe: Recipe, builds: Sequence[Artifact]) -> dict[SourceName, Artifact]:
+def guess_finished(context: BuildContext, recipe: Recipe, builds: Sequence[Artifact]) -> dict[SourceName, Artifact]:
     """What the needs of a source will look like to it: as they came out last, or as their recipes declare them.
 
     What a package depends on seldom changes from build to build. Of one that was never built, the libraries that it
     links are unknown; most of them come with the build dependencies anyway.
     """
-    newest = {build.source: build for build in builds if build.suite == workshop.suite}
+    newest = {build.source: build for build in builds if build.suite == context.suite}
     return {
-        need: newest.get(need) or _make_stand_in(workshop, workshop.recipes[need])
-        for need in workshop.graph.needs[recipe.name]
+        need: newest.get(need) or _make_stand_in(context, context.recipes[need])
+        for need in context.graph.needs[recipe.name]
     }
 
 
 def prepare(making: Making, builds: Sequence[Artifact]) -> bool:
     """Have everything ready for compile(). True when a finished build is reused instead: artifact is that build."""
-    workshop, recipe = making.workshop, making.recipe
-    check_pins(workshop, recipe)
-    step = making.step = decide_step(workshop, recipe, making.base, builds, making.finished)
+    context, recipe = making.context, making.recipe
+    check_pins(context, recipe)
+    step = making.step = decide_step(context, recipe, making.base, builds, making.finished)
     if step.action is Action.REUSE and step.artifact is not None:
-        workshop.store.verify(step.artifact)
-        workshop.store.touch(step.artifact)
+        context.store.verify(step.artifact)
+        context.store.touch(step.artifact)
         making.artifact = step.artifact
         return True
     if step.version is None or step.key is None or step.inputs is None:
@@ -149,17 +147,17 @@ def prepare(making: Making, builds: Sequence[Artifact]) -> bool:
     (making.work / "made").mkdir(parents=True)
     package = _make_source(making, step.version, step.key)
     depends = step.inputs["depends"]
-    visible = find_stack(workshop, recipe, making.finished)
+    visible = find_stack(context, recipe, making.finished)
     making.task = BuildTask(
         source=recipe.name,
         package=package,
         chroot=making.base,
-        cache=workshop.store.root,
+        cache=context.store.root,
         packages=depends,
         stack_debs=tuple(_find_debs(visible, making.finished)),
-        forbidden=tuple(pattern for other in workshop.recipes.values() for pattern in other.shadows),
-        parallel=workshop.parallel,
-        tests=workshop.tests,
+        forbidden=tuple(pattern for other in context.recipes.values() for pattern in other.shadows),
+        parallel=context.parallel,
+        tests=context.tests,
         gauge=making.gauge,
         ccache=_find_ccache(making, depends),
         nice=making.nice,
@@ -170,21 +168,21 @@ def prepare(making: Making, builds: Sequence[Artifact]) -> bool:
 
 def _find_ccache(making: Making, depends: Mapping[str, str]) -> Mapping[str, str]:
     """What is installed beside the build dependencies where ccache is used; nothing where nothing is compiled."""
-    if not making.workshop.ccache or making.recipe.native:
+    if not making.context.ccache or making.recipe.native:
         return {}
-    return find_packages(making.base, depends, making.workshop.store.root, making.recipe.source)
+    return find_packages(making.base, depends, making.context.store.root, making.recipe.source)
 
 
 def compile_source(making: Making, jobserver: Jobserver) -> None:
     """Build the packages; artifact is what others may use from now on, though it is not in the store yet."""
-    workshop, recipe, step, task = making.workshop, making.recipe, making.step, making.task
+    context, recipe, step, task = making.context, making.recipe, making.step, making.task
     if step is None or step.version is None or step.key is None or step.inputs is None or task is None:
         raise AssertionError("prepare() comes first")
     made = making.work / "made"
     with jobserver.join() as fifo:
         built = build(replace(task, jobs=fifo, nice=making.nice), made, making.log, making.report)
     making.seconds |= built.seconds
-    prefix = workshop.project.settings.prefix
+    prefix = context.project.settings.prefix
     _time(making, "check", lambda: check_packages(recipe, made, prefix, task.stack_debs, system=built.libraries))
     debs = {BinaryName(deb.name.split("_")[0]): deb for deb in sorted(made.glob("*.deb")) if "-dbgsym_" not in deb.name}
     contents = {name: read_content(deb) for name, deb in debs.items()}
@@ -192,7 +190,7 @@ def compile_source(making: Making, jobserver: Jobserver) -> None:
         key=step.key,
         source=recipe.name,
         version=step.version,
-        suite=workshop.suite,
+        suite=context.suite,
         architecture=read_architecture(),
         inputs=step.inputs,
         origin=making.tarball.origin if making.tarball else "written by hapkg",
@@ -210,13 +208,13 @@ def finish(making: Making) -> None:
     if artifact is None or task is None:
         raise AssertionError("compile_source() comes first")
     made = artifact.folder
-    if making.workshop.lintian:
+    if making.context.lintian:
         _time(making, "lint", lambda: check_with_lintian(replace(task, nice=making.nice), made))
     for path in (*task.package.files, making.log):
         shutil.copyfile(path, made / path.name)
     files = {file.name: sha256_file(file) for file in sorted(made.iterdir()) if file.name.endswith(_STORED_SUFFIXES)}
     whole = replace(artifact, files=files, seconds=making.seconds)
-    making.artifact = making.workshop.store.add_build(whole, made)
+    making.artifact = making.context.store.add_build(whole, made)
     shutil.rmtree(making.log.parent, ignore_errors=True)
 
 
@@ -236,33 +234,33 @@ def describe(making: Making, cause: HapkgError | OSError) -> HapkgError:
     return error
 
 
-def _make_stand_in(workshop: Workshop, recipe: Recipe) -> Artifact:
+def _make_stand_in(context: BuildContext, recipe: Recipe) -> Artifact:
     """A source that was never built, as its users will see it."""
     return Artifact(
         key="",
         source=recipe.name,
         version=recipe.version,
-        suite=workshop.suite,
+        suite=context.suite,
         architecture=read_architecture(),
         inputs={},
         origin="",
         files={},
         seconds={},
-        folder=workshop.store.work,
+        folder=context.store.work,
         packages={package.name: {"digest": "", "depends": ", ".join(package.depends)} for package in recipe.packages},
     )
 
 
 def _fetch(making: Making) -> None:
     """Have the tarball and the remote patches, unless they are there already."""
-    workshop, recipe = making.workshop, making.recipe
+    context, recipe = making.context, making.recipe
     if recipe.native or making.fetched:
         return
 
     def fetch_all() -> None:
-        making.tarball = workshop.snapshots.get(recipe.name) or fetch(recipe, workshop.store.root, workshop.mirror)
+        making.tarball = context.snapshots.get(recipe.name) or fetch(recipe, context.store.root, context.mirror)
         for patch in recipe.remote_patches:
-            making.patches[patch.name] = fetch_patch(recipe, patch, workshop.store.root, workshop.mirror)
+            making.patches[patch.name] = fetch_patch(recipe, patch, context.store.root, context.mirror)
 
     _time(making, "fetch", fetch_all)
     making.fetched = True
@@ -279,7 +277,7 @@ def _make_source(making: Making, version: str, key: str) -> SourcePackage:
     if making.tarball is not None:
         with making.log.open("a", encoding="utf-8") as file:
             file.writelines(f"origin: {note}\n" for note in (*making.tarball.notes, making.tarball.origin))
-    debian = render(making.workshop, making.recipe, version, key, making.finished)
+    debian = render(making.context, making.recipe, version, key, making.finished)
     patches = {f"patches/{name}": content for name, content in making.patches.items()}
     made: list[SourcePackage] = []
 
@@ -308,9 +306,9 @@ def _time(making: Making, phase: str, act: Callable[[], object]) -> None:
 
 def _check_lock(making: Making, tree: Path) -> None:
     """Refuse a source that is not what the suite's lock says. A snapshot was asked for by name: it is never locked."""
-    workshop, recipe = making.workshop, making.recipe
-    if workshop.lock is not None and making.tarball is not None and recipe.name not in workshop.snapshots:
-        check_entry(workshop.lock, recipe.name, make_entry(recipe, making.tarball, tree))
+    context, recipe = making.context, making.recipe
+    if context.lock is not None and making.tarball is not None and recipe.name not in context.snapshots:
+        check_entry(context.lock, recipe.name, make_entry(recipe, making.tarball, tree))
 
 
 def _find_debs(

@@ -48,7 +48,7 @@ class Release:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class InputChange:
     """One input that differs from the last build's; None where there was, or is, none."""
 
     name: str
@@ -67,7 +67,7 @@ class Step:
     key: str | None
     artifact: Artifact | None = None
     """The finished build, when it is reused."""
-    changes: tuple[Change, ...] = ()
+    changes: tuple[InputChange, ...] = ()
     """What differs from the last build."""
     inputs: Mapping[str, Any] | None = None
     """What the key was computed from."""
@@ -198,24 +198,24 @@ def defer(
     return Step(source=recipe.name, action=action, reason=reason, version=None, key=None, changes=changes)
 
 
-def find_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
+def find_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[InputChange, ...]:
     """Which inputs differ between two builds: single values first, then files, packages and packages of the stack."""
-    changes: list[Change] = []
+    changes: list[InputChange] = []
     for name in ("format", "tests", "suite", "architecture", "chroot", "source", "upstream"):
         before, after = old.get(name), new.get(name)
         if before != after:
-            changes.append(Change(name=name, old=_show(before), new=_show(after)))
+            changes.append(InputChange(name=name, old=_show(before), new=_show(after)))
     for name, prefix in (("debian", "debian/"), ("depends", ""), ("stack", "")):
         before, after = old.get(name) or {}, new.get(name) or {}
         changes.extend(
-            Change(name=f"{prefix}{item}", old=_show(before.get(item)), new=_show(after.get(item)))
+            InputChange(name=f"{prefix}{item}", old=_show(before.get(item)), new=_show(after.get(item)))
             for item in sorted(before.keys() | after.keys())
             if before.get(item) != after.get(item)
         )
     return tuple(changes)
 
 
-def explain_changes(changes: Sequence[Change]) -> str:
+def explain_changes(changes: Sequence[InputChange]) -> str:
     """Changes in words, the first few of them."""
     words = {
         "format": "hapkg builds differently now",

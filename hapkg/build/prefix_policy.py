@@ -35,7 +35,7 @@ _RUNPATH = re.compile(r"\((?P<tag>RUNPATH|RPATH)\).*\[(?P<path>[^\]]*)\]")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
+class PolicyViolation:
     """One broken rule."""
 
     package: str
@@ -83,7 +83,7 @@ def check_packages(
     stack_debs are the stack's packages that the build could see; system has the file names of all libraries that were
     installed when it ended, and the packages of each.
     """
-    faults: list[Fault] = []
+    violations: list[PolicyViolation] = []
     debs = sorted(folder.glob("*.deb"))
     libraries = {
         name: str(read_deb_control(deb)["Package"])
@@ -104,13 +104,15 @@ def check_packages(
                 depends=frozenset({name, *_read_names(control, "Pre-Depends"), *_read_names(control, "Depends")}),
                 recommends=frozenset(_read_names(control, "Recommends")),
             )
-            faults.extend(_check_package(package, deb, surroundings))
+            violations.extend(_check_package(package, deb, surroundings))
         elif not name.endswith("-dbgsym"):  # debug symbols have a layout of their own, which lintian knows
-            faults.append(Fault(package=name, path=deb.name, text="is a package that recipe.toml does not describe"))
-    if faults:
+            violations.append(
+                PolicyViolation(package=name, path=deb.name, text="is a package that recipe.toml does not describe")
+            )
+    if violations:
         raise BuildError(
-            f"{recipe.source}: {len(faults)} file(s) break the rules of the prefix",
-            details=map(str, faults),
+            f"{recipe.source}: {len(violations)} file(s) break the rules of the prefix",
+            details=map(str, violations),
             hint="declare a file that must lie outside in recipe.toml, outside-prefix; docs/prefix.md has the rules",
         )
 
@@ -129,7 +131,7 @@ def _list_libraries(deb: Path, prefix: str) -> list[str]:
     return [path.name for path in paths if str(path.parent) == f"{prefix}/lib" and ".so" in path.name]
 
 
-def _check_package(package: Package, deb: Path, surroundings: _Surroundings) -> Iterator[Fault]:
+def _check_package(package: Package, deb: Path, surroundings: _Surroundings) -> Iterator[PolicyViolation]:
     with tempfile.TemporaryFile() as stream, tempfile.TemporaryDirectory() as scratch:
         process.run(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=stream)
         stream.seek(0)
@@ -138,16 +140,18 @@ def _check_package(package: Package, deb: Path, surroundings: _Surroundings) -> 
             filled = {str(folder) for path in members for folder in PurePosixPath(path).parents}
             for path, member in members.items():
                 if member.isdir() and member.mode & stat.S_IWOTH:
-                    yield Fault(package=package.package, path=path or "/", text="is a folder writable by everybody")
+                    yield PolicyViolation(
+                        package=package.package, path=path or "/", text="is a folder writable by everybody"
+                    )
                 if path in filled or not path:
                     continue
                 for text in _check_member(package, member, path, surroundings):
-                    yield Fault(package=package.package, path=path, text=text)
+                    yield PolicyViolation(package=package.package, path=path, text=text)
                 if not member.isfile() or (stream_of := archive.extractfile(member)) is None:
                     continue
                 content = stream_of.read()
                 if surroundings.build_folder.encode() in content:
-                    yield Fault(
+                    yield PolicyViolation(
                         package=package.package,
                         path=path,
                         text=f"names {surroundings.build_folder}, where it was built",
@@ -156,7 +160,7 @@ def _check_package(package: Package, deb: Path, surroundings: _Surroundings) -> 
                     file = Path(scratch) / "elf"
                     file.write_bytes(content)
                     for text in _check_elf(file, surroundings):
-                        yield Fault(package=package.package, path=path, text=text)
+                        yield PolicyViolation(package=package.package, path=path, text=text)
 
 
 def _check_member(package: Package, member: tarfile.TarInfo, path: str, surroundings: _Surroundings) -> Iterator[str]:

@@ -18,7 +18,7 @@ from functools import partial
 
 from hapkg import process
 from hapkg.build import job
-from hapkg.build.context import Workshop
+from hapkg.build.context import BuildContext
 from hapkg.build.events import Ending, Outcome, Progress
 from hapkg.build.failures import classify
 from hapkg.build.job import Making
@@ -48,7 +48,7 @@ _Event = Progress | _Done
 
 
 def work(
-    workshop: Workshop,
+    context: BuildContext,
     targets: Sequence[SourceName],
     early: Sequence[SourceName],
     base: Chroot,
@@ -59,12 +59,10 @@ def work(
 ) -> Iterator[Progress | Outcome]:
     """Build the targets and all they need in this base; early is what may begin before its needs are usable."""
     with (
-        _pool(2 * jobs + 3, workshop.store) as pool,
-        Jobserver(workshop.store.root / "jobs", count_cores()) as jobserver,
+        _pool(2 * jobs + 3, context.store) as pool,
+        Jobserver(context.store.root / "jobs", count_cores()) as jobserver,
     ):
-        yield from _Run(
-            workshop, targets, early, base, pool, jobserver, jobs, keep_going=keep_going, retry=retry
-        ).work()
+        yield from _Run(context, targets, early, base, pool, jobserver, jobs, keep_going=keep_going, retry=retry).work()
 
 
 class _Run:
@@ -72,7 +70,7 @@ class _Run:
 
     def __init__(
         self,
-        workshop: Workshop,
+        context: BuildContext,
         targets: Sequence[SourceName],
         early: Sequence[SourceName],
         base: Chroot,
@@ -83,7 +81,7 @@ class _Run:
         keep_going: bool,
         retry: bool,
     ) -> None:
-        self.workshop = workshop
+        self.context = context
         self.early = set(early)
         """What may begin before its needs are usable, and has not."""
         self.base = base
@@ -92,13 +90,13 @@ class _Run:
         self.jobs = jobs
         self.keep_going = keep_going
         self.named = set(targets) if retry else set()
-        self.builds = workshop.store.list_builds()
-        names = workshop.graph.closure(targets)
-        self.built = {build.source for build in self.builds if build.suite == workshop.suite}
-        self.measured = find_measured(workshop.suite, self.builds, read_records(workshop.store.root))
+        self.builds = context.store.list_builds()
+        names = context.graph.closure(targets)
+        self.built = {build.source for build in self.builds if build.suite == context.suite}
+        self.measured = find_measured(context.suite, self.builds, read_records(context.store.root))
         seconds = {name: measured.seconds for name, measured in self.measured.items()}
-        rest = measure_paths(workshop.graph, names, seconds)
-        self.longest = set(find_longest(workshop.graph, rest))
+        rest = measure_paths(context.graph, names, seconds)
+        self.longest = set(find_longest(context.graph, rest))
         """What nothing is to take the processor from."""
         self.waiting = sorted(names, key=lambda name: (-rest[name], name))
         self.rank = {name: number for number, name in enumerate(self.waiting)}
@@ -143,7 +141,7 @@ class _Run:
                 return
 
     def _find_culprit(self, name: SourceName) -> SourceName | None:
-        return next((self.lost[need] for need in self.workshop.graph.needs[name] if need in self.lost), None)
+        return next((self.lost[need] for need in self.context.graph.needs[name] if need in self.lost), None)
 
     def _end_skipped(self, name: SourceName, culprit: SourceName | None) -> Outcome:
         reason = f"needs {culprit}, which failed" if culprit else "stopped after a failure"
@@ -154,7 +152,7 @@ class _Run:
     def _start(self) -> None:
         """Start what can be started."""
         for name in list(self.waiting):
-            needs = self.workshop.graph.needs[name]
+            needs = self.context.graph.needs[name]
             made = self._find_making(name)
             if all(need in self.usable for need in needs):
                 if len(self.stages["prepare"]) < self.jobs and made not in self.stages["begin"]:
@@ -174,8 +172,8 @@ class _Run:
     def _find_making(self, name: SourceName) -> Making:
         if name not in self.makings:
             self.makings[name] = Making(
-                workshop=self.workshop,
-                recipe=self.workshop.recipes[name],
+                context=self.context,
+                recipe=self.context.recipes[name],
                 base=self.base,
                 report=self._make_report(name),
                 retry=name in self.named,
@@ -193,7 +191,7 @@ class _Run:
         chain = [name for name in (*self.waiting, *coming) if name in self.longest]
         places = self.jobs
         if chain and made.recipe.name not in self.longest and self.longest.isdisjoint(compiling):
-            needs = self.workshop.graph.needs[min(chain, key=self.rank.__getitem__)]
+            needs = self.context.graph.needs[min(chain, key=self.rank.__getitem__)]
             if all(need in self.usable or need in self.longest for need in needs):
                 places = max(1, self.jobs - 1)
         return len(compiling) < places
@@ -220,8 +218,8 @@ class _Run:
         """Whether a source waits for one that is not compiled yet. A meta-package waits for all, and takes a moment."""
         begun = (made.recipe.name for stage in ("prepare", "compile") for made in self.stages[stage])
         left = {*self.waiting, *begun, *(made.recipe.name for made in self.ready)}
-        builds = (name for name in left if self.workshop.recipes[name].style is not Style.META)
-        return any(not left.isdisjoint(self.workshop.graph.needs[name]) for name in builds)
+        builds = (name for name in left if self.context.recipes[name].style is not Style.META)
+        return any(not left.isdisjoint(self.context.graph.needs[name]) for name in builds)
 
     def _settle(self, done: _Done) -> Iterator[Progress | Outcome]:
         """Take a source on after one of its stages. Foreseen failures become its outcome."""

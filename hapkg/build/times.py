@@ -49,7 +49,7 @@ class Recorder:
         self._memory: dict[str, int] = {}
         self._last = started
 
-    def tell(self, event: Progress | Outcome) -> None:
+    def notify(self, event: Progress | Outcome) -> None:
         """Take note of one event."""
         name, at = str(event.source), max(event.at, self._started)
         self._last = max(self._last, at)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hapkg.build.context import make_plan, open_workshop
-from hapkg.build.pipeline import make_lock
+from hapkg.build.context import make_plan, open_context
+from hapkg.build.run import make_lock
 from hapkg.cli import output, running
 from hapkg.cli.context import Context
 from hapkg.cli.inspect import open_suite, pick
@@ -54,7 +54,7 @@ def build_all(
     as_json: JsonOption = False,
 ) -> None:
     """Build every recipe, each in a clean chroot, reusing what did not change."""
-    wish = BuildOptions(
+    options = BuildOptions(
         suite=suite,
         jobs=jobs,
         keep_going=keep_going,
@@ -65,7 +65,7 @@ def build_all(
         site=site,
         retry=retry,
     )
-    _build(context.obj, wish, as_json)
+    _build(context.obj, options, as_json)
 
 
 @app.command()
@@ -89,7 +89,7 @@ def build(
     """Build the named recipes and what they need."""
     if ref and not origin:
         raise UsageError("--ref needs --origin", hint="say --origin git or --origin hg")
-    wish = BuildOptions(
+    options = BuildOptions(
         names=names,
         suite=suite,
         jobs=jobs,
@@ -103,7 +103,7 @@ def build(
         ref=ref,
         retry=True,
     )
-    _build(context.obj, wish, as_json)
+    _build(context.obj, options, as_json)
 
 
 @app.command()
@@ -116,8 +116,8 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show what build-all would do, and why. Builds nothing."""
-    workshop = open_suite(context, suite, site)
-    steps = make_plan(workshop, pick(workshop, names))
+    build_context = open_suite(context, suite, site)
+    steps = make_plan(build_context, pick(build_context, names))
     if as_json:
         output.print_json([output.describe_step(step) for step in steps])
     elif why:
@@ -134,13 +134,13 @@ def lock(
     context: typer.Context, names: NamesArgument = None, suite: SuiteOption = None, mirror: MirrorOption = None
 ) -> None:
     """Write down exactly what a suite is built from; from then on build-all refuses anything else."""
-    workshop = open_workshop(context.obj.project, context.obj.store, suite, mirror)
+    build_context = open_context(context.obj.project, context.obj.store, suite, mirror)
     with context.obj.store.lock():
-        output.say(f"wrote {make_lock(workshop, pick(workshop, names))}")
+        output.say(f"wrote {make_lock(build_context, pick(build_context, names))}")
 
 
-def _build(context: Context, wish: BuildOptions, as_json: bool) -> None:
-    outcomes = running.build(context, wish)
+def _build(context: Context, options: BuildOptions, as_json: bool) -> None:
+    outcomes = running.build(context, options)
     if as_json:
         output.print_json([output.describe_outcome(outcome) for outcome in outcomes])
     else:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hapkg.build.context import Workshop, open_workshop
+from hapkg.build.context import BuildContext, open_context
 from hapkg.build.store import Artifact
 from hapkg.cli import output
 from hapkg.cli.options import JsonOption, SuiteOption
@@ -23,19 +23,19 @@ app = typer.Typer()
 @app.command("list")
 def list_recipes(context: typer.Context, suite: SuiteOption = None, as_json: JsonOption = False) -> None:
     """List the recipes in build order, with the newest finished build of each."""
-    workshop = open_suite(context, suite)
-    newest = newest_builds(workshop)
+    build_context = open_suite(context, suite)
+    newest = newest_builds(build_context)
     rows: list[dict[str, Any]] = []
-    for name in workshop.graph.order:
+    for name in build_context.graph.order:
         build = newest.get(name)
-        packages = [package.package for package in workshop.recipes[name].packages]
+        packages = [package.package for package in build_context.recipes[name].packages]
         rows.append(
             {
                 "source": name,
-                "upstream": workshop.recipes[name].version,
+                "upstream": build_context.recipes[name].version,
                 "built": build.version if build else None,
                 "packages": packages,
-                "needs": list(workshop.graph.needs[name]),
+                "needs": list(build_context.graph.needs[name]),
             }
         )
     if as_json:
@@ -55,9 +55,11 @@ def show_recipe(
     as_json: JsonOption = False,
 ) -> None:
     """Show one recipe: origins, patches, what it needs, what it builds, its last build."""
-    workshop = open_suite(context, suite)
-    chosen = find(workshop, name)
-    facts = output.describe_recipe(chosen, workshop.graph.needs[chosen.name], newest_builds(workshop).get(chosen.name))
+    build_context = open_suite(context, suite)
+    chosen = find(build_context, name)
+    facts = output.describe_recipe(
+        chosen, build_context.graph.needs[chosen.name], newest_builds(build_context).get(chosen.name)
+    )
     if as_json:
         output.print_json(facts)
     else:
@@ -72,22 +74,22 @@ def logs(
     path: Annotated[bool, typer.Option("--path", help="Print only where the log is.")] = False,
 ) -> None:
     """Print the log of the last build of a recipe, failed or finished."""
-    workshop = open_suite(context, suite)
-    chosen = find(workshop, name)
-    failed = workshop.store.failure_log(workshop.suite, chosen.name)
-    finished = newest_builds(workshop).get(chosen.name)
+    build_context = open_suite(context, suite)
+    chosen = find(build_context, name)
+    failed = build_context.store.failure_log(build_context.suite, chosen.name)
+    finished = newest_builds(build_context).get(chosen.name)
     log = failed if failed.exists() else finished.log if finished else None
     if log is None:
         raise UsageError(
-            f"{chosen.source} was never built for {workshop.suite}", hint=f"run: hapkg build {chosen.source}"
+            f"{chosen.source} was never built for {build_context.suite}", hint=f"run: hapkg build {chosen.source}"
         )
     typer.echo(str(log) if path else log.read_text("utf-8", "replace"), nl=path)
 
 
-def open_suite(context: typer.Context, suite: str | None, site: Path | None = None) -> Workshop:
-    """The workshop of the project for a suite, with the package of its site."""
+def open_suite(context: typer.Context, suite: str | None, site: Path | None = None) -> BuildContext:
+    """The build context of the project for a suite, with the package of its site."""
     project = context.obj.project
-    return open_workshop(project, context.obj.store, suite, None, read_site_recipes(project, site))
+    return open_context(project, context.obj.store, suite, None, read_site_recipes(project, site))
 
 
 def find_site(project: Project, named: Path | None) -> Path | None:
@@ -107,16 +109,16 @@ def read_site_recipes(project: Project, named: Path | None) -> tuple[Recipe, ...
     return (make_site_recipe(project, read_site(file)),)
 
 
-def pick(workshop: Workshop, names: Sequence[str] | None) -> list[SourceName]:
+def pick(build_context: BuildContext, names: Sequence[str] | None) -> list[SourceName]:
     """The named recipes, or all of them."""
-    return [find(workshop, name).name for name in names] if names else list(workshop.recipes)
+    return [find(build_context, name).name for name in names] if names else list(build_context.recipes)
 
 
-def find(workshop: Workshop, name: str) -> Recipe:
+def find(build_context: BuildContext, name: str) -> Recipe:
     """The recipe that a person means."""
-    return find_recipe(dict(workshop.recipes), name, workshop.project.settings.package_prefix)
+    return find_recipe(dict(build_context.recipes), name, build_context.project.settings.package_prefix)
 
 
-def newest_builds(workshop: Workshop) -> Mapping[SourceName, Artifact]:
+def newest_builds(build_context: BuildContext) -> Mapping[SourceName, Artifact]:
     """The newest finished build of each source of the suite."""
-    return {build.source: build for build in workshop.store.list_builds() if build.suite == workshop.suite}
+    return {build.source: build for build in build_context.store.list_builds() if build.suite == build_context.suite}

@@ -75,9 +75,9 @@ def clean(
     ] = False,
 ) -> None:
     """Remove old builds, failed ones and scratch; with names, every build of those recipes."""
-    workshop = open_suite(context, suite)
+    build_context = open_suite(context, suite)
     with context.obj.store.lock():
         freed = cleanup.clean(
-            context.obj.store, [find(workshop, name).name for name in names or []], everything=everything
+            context.obj.store, [find(build_context, name).name for name in names or []], everything=everything
         )
     output.say(f"freed {output.size(freed)}")

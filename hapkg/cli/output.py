@@ -263,7 +263,7 @@ def size(count: int) -> str:
     return f"{value:.1f} GiB"
 
 
-class Board:
+class ProgressDisplay:
     """Progress of a run: a live table on a terminal, plain lines without one."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
@@ -288,7 +288,7 @@ class Board:
         if self._live is not None:
             self._live.__exit__(kind, value, trace)
 
-    def tell(self, event: Progress | Outcome) -> None:
+    def notify(self, event: Progress | Outcome) -> None:
         """Show one event."""
         now = time.monotonic()
         if isinstance(event, Progress):

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from hapkg.build.context import Workshop, collect_uploads
+from hapkg.build.context import BuildContext, collect_uploads
 from hapkg.build.store import Store
 from hapkg.cli import output
 from hapkg.cli.inspect import newest_builds, open_suite
@@ -60,10 +60,10 @@ def publish(
     suites = [suite] if suite else [name for name in project.settings.suites if name in built]
     if not suites:
         raise UsageError("nothing is built yet", hint="run: hapkg build-all")
-    workshops = [open_suite(context, name, site) for name in suites]
-    uploads = [upload for workshop in workshops for upload in collect_uploads(workshop)]
-    for workshop in workshops:
-        _note_site(workshop)
+    build_contexts = [open_suite(context, name, site) for name in suites]
+    uploads = [upload for build_context in build_contexts for upload in collect_uploads(build_context)]
+    for build_context in build_contexts:
+        _note_site(build_context)
     place, choice = find_place(project, repo), make_choice(key, unsigned)
     identity = make_identity(project)
     with (
@@ -98,8 +98,8 @@ def publish(
     output.print_publication(replace(publication, key=signer), as_json=as_json)
 
 
-def _note_site(workshop: Workshop) -> None:
+def _note_site(build_context: BuildContext) -> None:
     """Say what is easily missed: a site that was built, and is not published because nobody named its file."""
-    name = workshop.project.settings.site_package
-    if name not in workshop.recipes and name in newest_builds(workshop):
-        output.say(f"note: {name} was built for {workshop.suite} and is not published: name its file with --site")
+    name = build_context.project.settings.site_package
+    if name not in build_context.recipes and name in newest_builds(build_context):
+        output.say(f"note: {name} was built for {build_context.suite} and is not published: name its file with --site")

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hapkg.build import pipeline
-from hapkg.build.context import make_plan, open_workshop, take_snapshots
+from hapkg.build import run
+from hapkg.build.context import make_plan, open_context, take_snapshots
 from hapkg.build.events import Outcome
 from hapkg.build.kernel_packages import check_kernels, needs_chroot
 from hapkg.build.times import Recorder
@@ -20,43 +20,47 @@ from hapkg.cli.options import BuildOptions
 from hapkg.host import count_cores, read_architecture
 
 
-def build(context: Context, wish: BuildOptions) -> Sequence[Outcome]:
+def build(context: Context, options: BuildOptions) -> Sequence[Outcome]:
     """Build what is wished. A source's failure is its outcome; what is wrong before that is raised as HapkgError."""
     project, store = context.project, context.store
-    suite = project.pick_suite(wish.suite)
+    suite = project.pick_suite(options.suite)
     if needs_chroot(project.settings, suite, store.root):
-        make_chroot(store, suite, wish.mirror)
-    sites = read_site_recipes(project, wish.site)
-    workshop = replace(
-        open_workshop(project, store, wish.suite, wish.mirror, sites),
-        lintian=wish.lintian,
-        tests=wish.tests,
-        ccache=project.settings.ccache if wish.ccache is None else wish.ccache,
+        make_chroot(store, suite, options.mirror)
+    sites = read_site_recipes(project, options.site)
+    build_context = replace(
+        open_context(project, store, options.suite, options.mirror, sites),
+        lintian=options.lintian,
+        tests=options.tests,
+        ccache=project.settings.ccache if options.ccache is None else options.ccache,
     )
-    targets = pick(workshop, wish.names)
-    check_kernels([workshop.recipes[name] for name in targets], workshop.suite, store.root, read_architecture())
+    targets = pick(build_context, options.names)
+    check_kernels(
+        [build_context.recipes[name] for name in targets], build_context.suite, store.root, read_architecture()
+    )
     outcomes: list[Outcome] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(store.lock())
         for recipe in sites:
             for warning in recipe.values["site"].warnings:
                 output.say(f"site: {warning}")
-        if wish.origin:
-            workshop = take_snapshots(workshop, targets, wish.origin, wish.ref)
-        steps = make_plan(workshop, targets, hasty=True)
-        board = stack.enter_context(output.Board(steps))
-        recorder = Recorder(time.monotonic(), workshop.suite, wish.jobs or count_cores(), workshop.graph.needs)
+        if options.origin:
+            build_context = take_snapshots(build_context, targets, options.origin, options.ref)
+        steps = make_plan(build_context, targets, hasty=True)
+        display = stack.enter_context(output.ProgressDisplay(steps))
+        recorder = Recorder(
+            time.monotonic(), build_context.suite, options.jobs or count_cores(), build_context.graph.needs
+        )
         stack.callback(recorder.save, store.root)
-        for event in pipeline.run(
-            workshop,
+        for event in run.run_plan(
+            build_context,
             targets,
-            jobs=wish.jobs or count_cores(),
-            keep_going=wish.keep_going,
+            jobs=options.jobs or count_cores(),
+            keep_going=options.keep_going,
             plan=steps,
-            retry=wish.retry,
+            retry=options.retry,
         ):
-            board.tell(event)
-            recorder.tell(event)
+            display.notify(event)
+            recorder.notify(event)
             if isinstance(event, Outcome):
                 outcomes.append(event)
     return outcomes

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hapkg.build.context import open_workshop
+from hapkg.build.context import open_context
 from hapkg.cli import output
 from hapkg.cli.inspect import find_site
 from hapkg.cli.options import JsonOption, SuiteOption
@@ -39,8 +39,8 @@ def site_check(
     findings = [Finding(check=f"{path.name} agrees with itself", ok=True)]
     if not quick:
         with context.obj.store.lock():
-            workshop = open_workshop(project, context.obj.store, suite, None, (make_site_recipe(project, site),))
-            findings += check_site(workshop, site, lambda phase: output.say(f"site: {phase}"))
+            build_context = open_context(project, context.obj.store, suite, None, (make_site_recipe(project, site),))
+            findings += check_site(build_context, site, lambda phase: output.say(f"site: {phase}"))
     if as_json:
         checks = [{"check": f.check, "ok": f.ok, "output": list(f.output)} for f in findings]
         output.print_json({"file": str(path), "warnings": list(site.warnings), "checks": checks})

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hapkg.build.context import Workshop, make_plan
+from hapkg.build.context import BuildContext, make_plan
 from hapkg.chroot import schroot
 from hapkg.chroot.base import ARCHIVES
 from hapkg.chroot.schroot import LOCAL_REPOSITORY, Session
@@ -38,25 +38,25 @@ class Finding:
     """Its last lines, when it refuses."""
 
 
-def check_site(workshop: Workshop, site: Site, report: Callable[[str], None]) -> Iterator[Finding]:
+def check_site(context: BuildContext, site: Site, report: Callable[[str], None]) -> Iterator[Finding]:
     """Ask the stack's programs about the files of a site. The caller holds the store's lock; report is told each phase.
 
     Raises SiteError when the stack is not built for the suite.
     """
-    prefix = workshop.project.settings.prefix
-    base = schroot.find_chroot(workshop.store.root, workshop.suite)
-    debs = _find_packages(workshop)
+    prefix = context.project.settings.prefix
+    base = schroot.find_chroot(context.store.root, context.suite)
+    debs = _find_packages(context)
     if base is None or not debs:
         raise SiteError(
-            f"the stack, whose programs check a site, is not built for {workshop.suite}",
-            hint=f"run: hapkg build-all --suite {workshop.suite}; or leave the programs out with --quick",
+            f"the stack, whose programs check a site, is not built for {context.suite}",
+            hint=f"run: hapkg build-all --suite {context.suite}; or leave the programs out with --quick",
         )
-    schroot.reclaim(workshop.store.root)
-    log_path = workshop.store.root / "logs" / "site-check.log"
+    schroot.reclaim(context.store.root)
+    log_path = context.store.root / "logs" / "site-check.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("wb") as log, schroot.enter(base, "site-check") as session:
         report("install the stack")
-        stack = f"{workshop.project.settings.package_prefix}stack"
+        stack = f"{context.project.settings.package_prefix}stack"
         options = ["-o", f"Dir::Cache::Archives={ARCHIVES}"]
         try:
             _offer_packages(session, debs, log)
@@ -64,7 +64,7 @@ def check_site(workshop: Workshop, site: Site, report: Callable[[str], None]) ->
         except ProcessError as error:
             raise SiteError("the stack cannot be installed to check the site", details=(f"log: {log_path}",)) from error
         session.run([f"{prefix}/sbin/corosync-keygen", "-l"], user="root", log=log)
-        _put_files(session, render_site(site, workshop.project.settings, workshop.project.templates))
+        _put_files(session, render_site(site, context.project.settings, context.project.templates))
         for node in site.nodes:
             report(f"ask as {node.name}")
             yield _ask(session, f"corosync, as {node.name}", [*_become(node), f"{prefix}/sbin/corosync -t"])
@@ -90,10 +90,10 @@ def _offer_packages(session: Session, debs: Sequence[Path], log: IO[bytes]) -> N
     session.run(["sh", "-c", script], user="root", log=log)
 
 
-def _find_packages(workshop: Workshop) -> tuple[Path, ...]:
+def _find_packages(context: BuildContext) -> tuple[Path, ...]:
     """What is built of the stack as its recipes stand now; nothing when a part of it is missing."""
-    own = workshop.project.settings.site_package
-    steps = make_plan(workshop, [name for name in workshop.recipes if name != own])
+    own = context.project.settings.site_package
+    steps = make_plan(context, [name for name in context.recipes if name != own])
     artifacts = [step.artifact for step in steps]
     if any(artifact is None for artifact in artifacts):
         return ()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.build.context import Workshop, find_relations, find_stack, open_workshop
+from hapkg.build.context import BuildContext, find_relations, find_stack, open_context
 from hapkg.build.job import guess_finished
 from hapkg.build.store import Artifact, Store
 from hapkg.control import SourceName, Suite
@@ -17,8 +17,8 @@ AGENTS, GLUE = SourceName("ha-resource-agents"), SourceName("ha-cluster-glue")
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    return open_workshop(find_project(CHECKOUT), Store(root=tmp_path / "cache"), None, None)
+def context(tmp_path: Path) -> BuildContext:
+    return open_context(find_project(CHECKOUT), Store(root=tmp_path / "cache"), None, None)
 
 
 def make_glue(suite: str, depends: str) -> Artifact:
@@ -38,29 +38,29 @@ def make_glue(suite: str, depends: str) -> Artifact:
     )
 
 
-def guess(workshop: Workshop, *builds: Artifact) -> tuple[str, ...]:
-    recipe = workshop.recipes[AGENTS]
-    return find_relations(workshop, recipe, guess_finished(workshop, recipe, builds))
+def guess(context: BuildContext, *builds: Artifact) -> tuple[str, ...]:
+    recipe = context.recipes[AGENTS]
+    return find_relations(context, recipe, guess_finished(context, recipe, builds))
 
 
-def test_a_source_that_was_never_built_needs_what_its_recipe_declares(workshop: Workshop) -> None:
-    recipe = workshop.recipes[AGENTS]
-    finished = guess_finished(workshop, recipe, [])
-    assert set(finished) == set(workshop.graph.needs[AGENTS])
+def test_a_source_that_was_never_built_needs_what_its_recipe_declares(context: BuildContext) -> None:
+    recipe = context.recipes[AGENTS]
+    finished = guess_finished(context, recipe, [])
+    assert set(finished) == set(context.graph.needs[AGENTS])
     seen = ["ha-cluster-glue", "ha-cluster-glue-dev", "ha-libqb", "ha-libqb-dev"]
-    assert sorted(find_stack(workshop, recipe, finished)) == seen
-    relations = guess(workshop)
+    assert sorted(find_stack(context, recipe, finished)) == seen
+    relations = guess(context)
     assert {"libxml2-utils", "libglib2.0-dev"} <= set(relations)
     assert [relation for relation in relations if "$" in relation or relation.startswith("ha-")] == []
 
 
-def test_a_source_that_was_built_needs_what_it_needed_last_in_this_suite(workshop: Workshop) -> None:
+def test_a_source_that_was_built_needs_what_it_needed_last_in_this_suite(context: BuildContext) -> None:
     old = make_glue("bookworm", "libltdl3, ha-libqb (>= 2)")
     new = make_glue("bookworm", "libltdl7 (>= 2.4.7), ha-libqb (>= 2)")
-    relations = guess(workshop, old, new, make_glue("trixie", "libltdl8"))
-    assert set(relations) - set(guess(workshop)) == {"libltdl7 (>= 2.4.7)"}
+    relations = guess(context, old, new, make_glue("trixie", "libltdl8"))
+    assert set(relations) - set(guess(context)) == {"libltdl7 (>= 2.4.7)"}
 
 
-def test_a_source_is_guessed_for_every_recipe(workshop: Workshop) -> None:
-    for recipe in workshop.recipes.values():
-        assert find_relations(workshop, recipe, guess_finished(workshop, recipe, []))
+def test_a_source_is_guessed_for_every_recipe(context: BuildContext) -> None:
+    for recipe in context.recipes.values():
+        assert find_relations(context, recipe, guess_finished(context, recipe, []))

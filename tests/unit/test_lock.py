@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.build.context import Workshop, open_workshop
-from hapkg.build.pipeline import make_lock
+from hapkg.build.context import BuildContext, open_context
+from hapkg.build.run import make_lock
 from hapkg.build.store import Store
 from hapkg.control import SourceName, Suite
 from hapkg.errors import IntegrityError
@@ -153,7 +153,7 @@ def test_a_damaged_lock_is_named_and_stays(tmp_path: Path, text: str) -> None:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path, tree: Path) -> Workshop:
+def context(tmp_path: Path, tree: Path) -> BuildContext:
     """A project of one recipe, whose tarball lies on this disk."""
     tarball = tmp_path / "one-1.0.tar.gz"
     with tarfile.open(tarball, "w:gz") as archive:
@@ -163,19 +163,21 @@ def workshop(tmp_path: Path, tree: Path) -> Workshop:
     (root / "pyproject.toml").write_text('[tool.hapkg]\nmaintainer = "One <one@example.org>"\n')
     sha256 = hashlib.sha256(tarball.read_bytes()).hexdigest()
     (root / "recipes/one/recipe.toml").write_text(RECIPE.format(tarball=tarball, sha256=sha256))
-    return open_workshop(find_project(root), Store(root=tmp_path / "cache"), None, None)
+    return open_context(find_project(root), Store(root=tmp_path / "cache"), None, None)
 
 
-def test_locking_writes_tarball_and_tree_of_every_source(workshop: Workshop, tree: Path) -> None:
-    make_lock(workshop, [ONE])
-    lock = read_lock(workshop.project.root, SUITE)
+def test_locking_writes_tarball_and_tree_of_every_source(context: BuildContext, tree: Path) -> None:
+    make_lock(context, [ONE])
+    lock = read_lock(context.project.root, SUITE)
     assert lock is not None
     entry = lock.sources[ONE]
-    assert (entry.version, (entry.sha256,), entry.tree) == ("1.0", workshop.recipes[ONE].pins, tree_digest(tree))
+    assert (entry.version, (entry.sha256,), entry.tree) == ("1.0", context.recipes[ONE].pins, tree_digest(tree))
 
 
-def test_a_recipe_that_asks_for_something_else_than_the_lock_is_refused_without_its_source(workshop: Workshop) -> None:
-    recipe, file = workshop.recipes[ONE], lock_file(workshop.project.root, SUITE)
+def test_a_recipe_that_asks_for_something_else_than_the_lock_is_refused_without_its_source(
+    context: BuildContext,
+) -> None:
+    recipe, file = context.recipes[ONE], lock_file(context.project.root, SUITE)
     entry = make_entry(sha256=recipe.pins[0])
     check_recipe(Lock(file=file, sources={ONE: entry}), recipe)
     check_recipe(Lock(file=file, sources={ONE: make_entry(origin="git https://one.example.org at 1")}), recipe)
@@ -192,11 +194,11 @@ def test_a_recipe_that_asks_for_something_else_than_the_lock_is_refused_without_
     assert caught.value.hint == "if the change is meant, run: hapkg lock ha-one"
 
 
-def test_locking_one_source_keeps_the_others_and_drops_what_has_no_recipe(workshop: Workshop) -> None:
+def test_locking_one_source_keeps_the_others_and_drops_what_has_no_recipe(context: BuildContext) -> None:
     gone, kept = SourceName("ha-gone"), make_entry()
-    old = Lock(file=lock_file(workshop.project.root, SUITE), sources={ONE: kept, gone: kept})
-    make_lock(replace(workshop, lock=old), [])
-    lock = read_lock(workshop.project.root, SUITE)
+    old = Lock(file=lock_file(context.project.root, SUITE), sources={ONE: kept, gone: kept})
+    make_lock(replace(context, lock=old), [])
+    lock = read_lock(context.project.root, SUITE)
     assert lock is not None
     assert lock.sources == {ONE: kept}
 

@@ -13,7 +13,7 @@ import pytest
 from hapkg.build.plan import (
     PLACEHOLDER,
     Action,
-    Change,
+    InputChange,
     Release,
     Step,
     choose_version,
@@ -325,10 +325,10 @@ def test_every_change_is_named_with_old_and_new() -> None:
     )
     step = decide(RECIPE, inputs, suite=BOOKWORM, builds=[make_artifact(GOLDEN_INPUTS, "1.2-1+ha12.1")], published=[])
     assert step.changes == (
-        Change(name="source", old=DIGEST, new="0" * 64),
-        Change(name="m4", old=None, new="1"),
-        Change(name="zlib1g-dev", old="1:1.2", new="1:1.3"),
-        Change(name="ha-two-dev", old="2" * 64, new=None),
+        InputChange(name="source", old=DIGEST, new="0" * 64),
+        InputChange(name="m4", old=None, new="1"),
+        InputChange(name="zlib1g-dev", old="1:1.2", new="1:1.3"),
+        InputChange(name="ha-two-dev", old="2" * 64, new=None),
     )
 
 

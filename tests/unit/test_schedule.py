@@ -125,8 +125,8 @@ def test_what_failed_or_waited_is_no_measure(tmp_path: Path) -> None:
     assert find_measured(Suite("bookworm"), [], read_records(tmp_path)) == {}
     recorder = Recorder(0.0, "bookworm", 2, GRAPH.needs)
     for phase, at in (("fetch", 0.0), (WAIT, 1.0), ("compile", 50.0)):
-        recorder.tell(Progress(source=A, phase=phase, at=at))
-    recorder.tell(Outcome(source=A, ending=Ending.BUILT, version=None, reason="", seconds=0.0, at=52.0))
+        recorder.notify(Progress(source=A, phase=phase, at=at))
+    recorder.notify(Outcome(source=A, ending=Ending.BUILT, version=None, reason="", seconds=0.0, at=52.0))
     recorder.save(tmp_path / "other")
     assert find_measured(Suite("bookworm"), [], read_records(tmp_path / "other"))[A].seconds == 3.0
 
@@ -145,9 +145,9 @@ def record(cache: Path, ending: Ending = Ending.BUILT, memory: int = 0) -> Path 
         (A, "lint", 110.0),
         (B, "compile", 111.0),
     ):
-        recorder.tell(Progress(source=source, phase=phase, at=at))
+        recorder.notify(Progress(source=source, phase=phase, at=at))
     for source, at in ((D, 105.0), (A, 118.0), (B, 130.0)):
-        recorder.tell(
+        recorder.notify(
             Outcome(
                 source=source,
                 ending=ending,
@@ -182,8 +182,8 @@ def test_a_base_chroot_that_was_made_is_part_of_the_run_and_first_on_its_critica
         ("chroot bookworm", "ready", 20.0),
         (A, "compile", 20.0),
     ):
-        recorder.tell(Progress(source=source, phase=phase, at=at))
-    recorder.tell(Outcome(source=A, ending=Ending.BUILT, version=None, reason="", seconds=0.0, at=50.0))
+        recorder.notify(Progress(source=source, phase=phase, at=at))
+    recorder.notify(Outcome(source=A, ending=Ending.BUILT, version=None, reason="", seconds=0.0, at=50.0))
     recorder.save(tmp_path)
     run = pick_record(tmp_path, 1)
     assert [times.source for times in run.find_critical_path()] == ["chroot bookworm", A]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hapkg.apt import Mirror
-from hapkg.build.context import Workshop, check_pins
+from hapkg.build.context import BuildContext, check_pins
 from hapkg.build.events import Ending, Outcome, Progress
 from hapkg.build.plan import Action, Step
 from hapkg.build.store import Store
@@ -23,8 +23,8 @@ from hapkg.errors import HapkgError, IntegrityError, Interrupted
 from hapkg.source.lockfile import make_entry, write_lock
 
 
-def run(
-    workshop: Workshop,
+def run_plan(
+    context: BuildContext,
     targets: Sequence[SourceName],
     *,
     jobs: int,
@@ -38,35 +38,35 @@ def run(
     builds what failed before with the same inputs. Every source of the plan ends in exactly one Outcome. Closing the
     iterator ends running builds and their sessions.
     """
-    workshop.store.reclaim()
-    schroot.reclaim(workshop.store.root)
-    if _is_up_to_date(workshop, plan):
-        yield from (_reuse(workshop.store, step) for step in plan)
+    context.store.reclaim()
+    schroot.reclaim(context.store.root)
+    if _is_up_to_date(context, plan):
+        yield from (_reuse(context.store, step) for step in plan)
         return
     from hapkg.build.records import CREATE  # noqa: PLC0415
     from hapkg.build.scheduler import work  # noqa: PLC0415
     from hapkg.chroot import layer  # noqa: PLC0415
 
-    layer.sweep(workshop.store.root)
-    base = schroot.find_chroot(workshop.store.root, workshop.suite)
+    layer.sweep(context.store.root)
+    base = schroot.find_chroot(context.store.root, context.suite)
     if base is None:
-        yield Progress(source=f"chroot {workshop.suite}", phase=CREATE, at=time.monotonic())
-        base = create_chroot(workshop.store, workshop.suite, workshop.mirror)
-        yield Progress(source=f"chroot {workshop.suite}", phase="ready", at=time.monotonic())
-    schroot.make_folders(workshop.store.root, workshop.suite)
+        yield Progress(source=f"chroot {context.suite}", phase=CREATE, at=time.monotonic())
+        base = create_chroot(context.store, context.suite, context.mirror)
+        yield Progress(source=f"chroot {context.suite}", phase="ready", at=time.monotonic())
+    schroot.make_folders(context.store.root, context.suite)
     early = [step.source for step in plan if step.action is Action.BUILD]
-    yield from work(workshop, targets, early, base, jobs=jobs, keep_going=keep_going, retry=retry)
-    layer.prune_layers(workshop.store.root)
-    layer.sweep(workshop.store.root)
+    yield from work(context, targets, early, base, jobs=jobs, keep_going=keep_going, retry=retry)
+    layer.prune_layers(context.store.root)
+    layer.sweep(context.store.root)
 
 
-def _is_up_to_date(workshop: Workshop, plan: Sequence[Step]) -> bool:
+def _is_up_to_date(context: BuildContext, plan: Sequence[Step]) -> bool:
     """Whether every source of a plan is reused, and is what the suite's lock says."""
     if not plan or any(step.action is not Action.REUSE for step in plan):
         return False
     try:
         for step in plan:
-            check_pins(workshop, workshop.recipes[step.source])
+            check_pins(context, context.recipes[step.source])
     except IntegrityError:
         return False
     return True
@@ -109,7 +109,7 @@ def create_chroot(store: Store, suite: Suite, mirror: Mirror | None) -> Chroot:
             raise
 
 
-def make_lock(workshop: Workshop, names: Sequence[SourceName]) -> Path:
+def make_lock(context: BuildContext, names: Sequence[SourceName]) -> Path:
     """Fetch and unpack the named sources and write what they are into the suite's lock; other entries stay.
 
     Entries of sources that have no recipe any more are dropped. The caller holds the store's lock.
@@ -117,19 +117,19 @@ def make_lock(workshop: Workshop, names: Sequence[SourceName]) -> Path:
     from hapkg.source.fetch import fetch, fetch_patch  # noqa: PLC0415
     from hapkg.source.package import unpack  # noqa: PLC0415
 
-    workshop.store.reclaim()
-    old = workshop.lock.sources if workshop.lock else {}
-    entries = {name: entry for name, entry in old.items() if name in workshop.recipes}
+    context.store.reclaim()
+    old = context.lock.sources if context.lock else {}
+    entries = {name: entry for name, entry in old.items() if name in context.recipes}
     for name in names:
-        recipe = workshop.recipes[name]
+        recipe = context.recipes[name]
         if recipe.native:
             continue
-        tarball = fetch(recipe, workshop.store.root, workshop.mirror)
+        tarball = fetch(recipe, context.store.root, context.mirror)
         for patch in recipe.remote_patches:
-            fetch_patch(recipe, patch, workshop.store.root, workshop.mirror)
-        tree = workshop.store.work / name
+            fetch_patch(recipe, patch, context.store.root, context.mirror)
+        tree = context.store.work / name
         tree.mkdir()
         unpack(recipe, tarball.path, tree)
         entries[name] = make_entry(recipe, tarball, tree)
         shutil.rmtree(tree)
-    return write_lock(workshop.project.root, workshop.suite, entries)
+    return write_lock(context.project.root, context.suite, entries)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.build.context import Workshop, collect_inputs, find_relations, open_workshop, render
+from hapkg.build.context import BuildContext, collect_inputs, find_relations, open_context, render
 from hapkg.build.plan import PLACEHOLDER, make_key
 from hapkg.build.store import Artifact, Store
 from hapkg.chroot import resolver
@@ -27,15 +27,15 @@ COROSYNC, STACK = SourceName("ha-corosync"), SourceName("ha-stack")
 
 
 @functools.cache
-def open_at(root: Path) -> Workshop:
-    return open_workshop(find_project(CHECKOUT), Store(root=root), BOOKWORM, None)
+def open_at(root: Path) -> BuildContext:
+    return open_context(find_project(CHECKOUT), Store(root=root), BOOKWORM, None)
 
 
 def make_base(root: Path) -> Chroot:
     return Chroot(suite=BOOKWORM, name="none", folder=root / "chroots/bookworm", digest="d" * 64, packages=1)
 
 
-def make_finished(workshop: Workshop, name: SourceName) -> dict[SourceName, Artifact]:
+def make_finished(context: BuildContext, name: SourceName) -> dict[SourceName, Artifact]:
     """Builds of all that a source needs."""
     return {
         need: Artifact(
@@ -49,20 +49,20 @@ def make_finished(workshop: Workshop, name: SourceName) -> dict[SourceName, Arti
             files={},
             seconds={},
             folder=Path("/nowhere"),
-            packages={package.name: {"digest": "0" * 64, "depends": ""} for package in workshop.recipes[need].packages},
+            packages={package.name: {"digest": "0" * 64, "depends": ""} for package in context.recipes[need].packages},
         )
-        for need in workshop.graph.needs[name]
+        for need in context.graph.needs[name]
     }
 
 
-def answer(workshop: Workshop, name: SourceName) -> Path:
+def answer(context: BuildContext, name: SourceName) -> Path:
     """Put down what apt answers to a source: the file."""
-    base, folder = make_base(workshop.store.root), workshop.store.root / "resolved"
-    relations = find_relations(workshop, workshop.recipes[name], make_finished(workshop, name))
+    base, folder = make_base(context.store.root), context.store.root / "resolved"
+    relations = find_relations(context, context.recipes[name], make_finished(context, name))
     folder.mkdir(parents=True)
-    asked = resolver._find_memory(base, relations, workshop.store.root)
+    asked = resolver._find_memory(base, relations, context.store.root)
     asked.write_text(json.dumps({"m4": "1.4"}))
-    assert recall(base, relations, workshop.store.root) == {"m4": "1.4"}
+    assert recall(base, relations, context.store.root) == {"m4": "1.4"}
     return asked
 
 
@@ -82,9 +82,9 @@ def test_the_place_of_the_state_folder_is_no_input(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [COROSYNC, STACK])
 def test_only_what_a_source_needs_is_in_its_debian_folder(tmp_path: Path, name: SourceName) -> None:
     """A meta-package has the versions of its packages: rendered with those of all sources it is the same."""
-    workshop = open_at(tmp_path)
-    recipe, project = workshop.recipes[name], workshop.project
-    everything = {BinaryName(package): "1-1+ha12.1" for package in workshop.graph.providers}
+    context = open_at(tmp_path)
+    recipe, project = context.recipes[name], context.project
+    everything = {BinaryName(package): "1-1+ha12.1" for package in context.graph.providers}
     whole = render_debian(
         recipe,
         project.settings,
@@ -94,7 +94,7 @@ def test_only_what_a_source_needs_is_in_its_debian_folder(tmp_path: Path, name: 
         key=PLACEHOLDER,
         versions=everything,
     )
-    assert render(workshop, recipe, PLACEHOLDER, PLACEHOLDER, make_finished(workshop, name)) == whole
+    assert render(context, recipe, PLACEHOLDER, PLACEHOLDER, make_finished(context, name)) == whole
 
 
 def test_the_architecture_is_dpkgs() -> None:
