@@ -702,12 +702,12 @@ def test_a_kill_at_any_rename_leaves_a_repository_that_apt_can_use(
     stops = ("/journal", "/pool/", "/snapshots/", "/by-hash/ 2", "/Packages.gz")
     with serve(root) as url:
         machines = [client(sources), client(re.sub(r"URIs: .*", f"URIs: {url}", sources))]
-        for number, point in enumerate((*stops, "/Release.gpg", "/InRelease", "/signed/"), 2):
+        for number, point in enumerate((*stops, "/Release.gpg", "/InRelease", "/index.html"), 2):
             stop, countdown = point.split()[0], int((point.split()[1:] or ["1"])[0])
             pid = fork(partial(issue, stacks(number)))
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL, point
             stop = ""
-            published = number if point == "/signed/" else published
+            published = number if point == "/index.html" else published
             machine = machines[number % 2]
             report = verify(root)
             assert report.faults == (), point

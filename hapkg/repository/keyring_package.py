@@ -59,7 +59,7 @@ def make_keyring(
     Its version is the time at which the keys changed last. One that is published already is taken as it is.
     """
     content = export_key(key, armored=False)
-    keys = read_keys(content, key.home)
+    keys = read_keys(content)
     retired = () if choice.names else read_retired(choice.home).values()
     changed = datetime.fromtimestamp(max([*(one.renewed for one in keys), *retired]), UTC)
     if choice.names:  # nobody writes down when one of these signs no more

@@ -36,20 +36,12 @@ from hapkg.repository.indexes import (
     read_pool,
     read_release,
 )
-from hapkg.repository.keys.signing import KeyChoice, SigningKey, find_key, open_signer
+from hapkg.repository.keys.signing import KeyChoice, SigningKey, export_key, find_key, strip_armor
 from hapkg.repository.page import write_page
 from hapkg.repository.remote.location import PATIENCE
 from hapkg.repository.snapshots import Snapshot, find_snapshot, read_snapshot
 from hapkg.repository.sources_file import Identity, find_url, make_sources, write_sources
-from hapkg.repository.staging import (
-    find_public_key,
-    note_signatures,
-    read_ahead,
-    sign_all,
-    stage,
-    take_in,
-    write_keyring,
-)
+from hapkg.repository.staging import read_ahead, sign_all, stage, take_in
 from hapkg.repository.upload import NOTHING, Arrival, Upload, bring, sort_files
 
 __all__ = ["Identity", "KeyChoice", "Pool", "Publication", "Upload", "make_sources", "publish", "read_pool"]
@@ -256,29 +248,19 @@ def _publish(site: Site, change: Change, read: Callable[[], Reading] | None) -> 
     url = site.url or find_url(root)
     reading = read() if read else None
     take_in(root, arrival)
-    with open_signer(key) as signer:
-        releases = stage(
-            root,
-            states,
-            arrival,
-            identity=identity,
-            key=key,
-            signer=signer,
-            renew=change.renew,
-            begin=change.begin,
-            reading=reading,
-        )
-        armored = find_public_key(root, identity, key)
-        uri = url or f"file:{quote(str(root))}"
-        stanzas = {suite: make_sources(uri, suite, armored.decode()) for suite in states}
-        sign_all(root, releases, key, signer)
-        signer.dismiss()
-        if releases or arrival.new:
-            _put_in_place(root, releases, arrival.new, act=change.act, keys=key.fingerprints)
+    releases = stage(
+        root, states, arrival, identity=identity, key=key, renew=change.renew, begin=change.begin, reading=reading
+    )
+    sign_all(root, releases, key)
+    armored = export_key(key, armored=True) if key.fingerprints else b""
+    if releases or arrival.new:
+        _put_in_place(root, releases, arrival.new, act=change.act, keys=key.fingerprints)
+    uri = url or f"file:{quote(str(root))}"
+    stanzas = {suite: make_sources(uri, suite, armored.decode()) for suite in states}
     with disk.together():
-        if key.fingerprints:
-            note_signatures(root, releases, key)
-            write_keyring(root, identity, key, armored)
+        if armored:
+            keyring = root / f"{identity.keyring}.gpg"
+            disk.replace_all({keyring: strip_armor(armored), keyring.with_suffix(".asc"): armored})
         sources = write_sources(root, identity, stanzas)
         write_page(root, identity, key.fingerprints)
     _remove(root, change)

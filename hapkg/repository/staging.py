@@ -24,7 +24,7 @@ from hapkg.repository.indexes import (
     read_pool,
     read_release,
 )
-from hapkg.repository.keys.signing import Signer, SigningKey, export_key, has_signed, identify_keys, strip_armor
+from hapkg.repository.keys.signing import SigningKey, has_signed, sign
 from hapkg.repository.sources_file import Identity
 from hapkg.repository.upload import INCOMING, Arrival, Upload
 
@@ -90,7 +90,6 @@ def stage(
     *,
     identity: Identity,
     key: SigningKey,
-    signer: Signer,
     renew: bool,
     begin: Mapping[Suite, Mapping[str, str]],
     reading: Reading | None,
@@ -114,7 +113,6 @@ def stage(
         }
         if not renew and paths.isdisjoint(new) and _is_same(root, suite, paths, fields, key, identity.valid_days):
             continue
-        signer.start()  # while apt-ftparchive works
         published = read_digests(read_release(find_newest(root, suite)))
         before = begin.get(suite, published)
         make_indexes(root, suite, paths, architectures=architectures, new=new, before=before, reading=reading)
@@ -128,17 +126,15 @@ def stage(
     return releases
 
 
-def sign_all(root: Path, releases: Mapping[Suite, bytes], key: SigningKey, signer: Signer) -> None:
+def sign_all(root: Path, releases: Mapping[Suite, bytes], key: SigningKey) -> None:
     """Sign the Release files that stage() made; then everything of the next state lies in the staging folder."""
     for suite, release in releases.items():
-        if key.fingerprints:
-            signer.ask(root / _PRIVATE / "staging" / f"Release-{suite}")
         with disk.together():
-            _write_release(root, suite, release, signer if key.fingerprints else None)
+            _write_release(root, suite, release, key)
 
 
-def _write_release(root: Path, suite: Suite, release: bytes, signer: Signer | None) -> None:
-    """Make ready to be moved: what the next Release file of a suite names, and that file, which the signer signs."""
+def _write_release(root: Path, suite: Suite, release: bytes, key: SigningKey) -> None:
+    """Sign the next Release file of a suite, and make ready to be moved: that file and all that it names."""
     folder, published = root / _PRIVATE / "staging" / "dists" / suite, root / "dists" / suite
     digests = read_digests(next(split_stanzas(release.decode())))
     changes = {path: digest for path, digest in digests.items() if not _has(published, path, digest)}
@@ -147,8 +143,10 @@ def _write_release(root: Path, suite: Suite, release: bytes, signer: Signer | No
         (folder / path).chmod(0o644)
     disk.sync_all(folder / path for path in changes)
     contents = {folder / "Release": release}
-    if signer:
-        contents[folder / "InRelease"], contents[folder / "Release.gpg"] = signer.take()
+    if key.fingerprints:
+        contents[folder / "InRelease"], contents[folder / "Release.gpg"] = sign(
+            key, folder.parent.parent / f"Release-{suite}"
+        )
     disk.write_all(contents)
     disk.make_newer(find_newest(folder.parent.parent, suite), find_newest(root, suite))
 
@@ -192,51 +190,9 @@ def _is_complete(root: Path, suite: Suite, key: SigningKey, valid_days: int) -> 
         return False
     if not all(_has(folder, path, digest) for path, digest in read_digests(release).items()):
         return False
-    if not key.fingerprints or is_noted(root, suite, key):
+    if not key.fingerprints:
         return True
     return has_signed(key, folder / "InRelease") and has_signed(key, folder / "Release.gpg", folder / "Release")
-
-
-def note_signatures(root: Path, suites: Iterable[Suite], key: SigningKey) -> None:
-    """Write down that hapkg made the signatures of suites, so that the next publish needs no gpg to believe them."""
-    folder = root / _PRIVATE / "signed"
-    disk.replace_all({folder / suite: _describe_signatures(root, suite, key) for suite in suites})
-
-
-def is_noted(root: Path, suite: Suite, key: SigningKey) -> bool:
-    """Whether the signatures of a suite are, to the last byte, those that hapkg made with this key."""
-    file = root / _PRIVATE / "signed" / suite
-    return file.is_file() and file.read_bytes() == _describe_signatures(root, suite, key)
-
-
-def find_public_key(root: Path, identity: Identity, key: SigningKey) -> bytes:
-    """The public keys as text; gpg is not asked for those that are in the repository already."""
-    if not key.fingerprints:
-        return b""
-    state, note = identify_keys(key), root / _PRIVATE / "signed" / ".keyring"
-    before = note.read_text("utf-8") if note.is_file() else ""
-    keyring = root / f"{identity.keyring}.gpg"
-    if state and before == _note_keyring(state, keyring):
-        return keyring.with_suffix(".asc").read_bytes()
-    return export_key(key, armored=True)
-
-
-def write_keyring(root: Path, identity: Identity, key: SigningKey, armored: bytes) -> None:
-    """Bring the public keys up to date in the repository."""
-    keyring = root / f"{identity.keyring}.gpg"
-    disk.replace_all({keyring: strip_armor(armored), keyring.with_suffix(".asc"): armored})
-    disk.replace(root / _PRIVATE / "signed" / ".keyring", _note_keyring(identify_keys(key), keyring).encode())
-
-
-def _note_keyring(state: str, keyring: Path) -> str:
-    files = (keyring, keyring.with_suffix(".asc"))
-    return " ".join((state, *(sha256_file(file) for file in files if file.is_file())))
-
-
-def _describe_signatures(root: Path, suite: Suite, key: SigningKey) -> bytes:
-    folder = root / "dists" / suite
-    lines = [f"{sha256_file(folder / name)}  {name}" for name in ("Release", "Release.gpg", "InRelease")]
-    return "\n".join((*key.fingerprints, *lines, "")).encode()
 
 
 def _drop_dates(release: bytes) -> bytes:

@@ -18,7 +18,6 @@ from pathlib import Path
 from hapkg.disk import make_scratch
 from hapkg.errors import RepositoryError
 from hapkg.process import describe_status, run
-from hapkg.repository.keys.answers import remember
 
 GPG = ("--batch", "--no-tty", "--quiet", "--trust-model", "always")
 SECRET_PARTS = ("private-keys-v1.d", "openpgp-revocs.d")
@@ -44,7 +43,11 @@ def open_home(home: Path) -> Iterator[Path]:
 
 
 def run_gpg(home: Path | None, *arguments: str, doing: str, secret: bool = False) -> bytes:
-    """gpg's standard output. secret: the secret key is needed, and so the agent that guards it."""
+    """Run gpg in hapkg's own home, or with None in the user's; return its standard output.
+
+    `secret` tells that the secret key is needed, and so the agent that guards it. `doing` completes "gpg cannot …".
+    Raises RepositoryError when gpg fails.
+    """
     if home is None:
         environment = {name: os.environ[name] for name in _SESSION if name in os.environ}
         return _capture(["gpg", *GPG, *arguments], doing=doing, environment=environment)
@@ -55,21 +58,17 @@ def run_gpg(home: Path | None, *arguments: str, doing: str, secret: bool = False
 
 
 def run_with_agent(home: Path, *arguments: str, doing: str) -> bytes:
-    """gpg as the command of an agent: an agent started so ends with its command, soon, even if hapkg is killed."""
-    return _command_agent(home, "gpg", "--homedir", str(home), *GPG, *arguments, doing=doing)
-
-
-def _command_agent(home: Path, *argv: str, doing: str) -> bytes:
+    """Run gpg as the command of an agent: one started so ends with its command, soon, even if hapkg is killed."""
     ended = '"$@"; status=$?; gpgconf --homedir "$0" --kill gpg-agent >&2; exit $status'
+    agent = ("gpg-agent", "--homedir", str(home), "--daemon", "--", "sh", "-c", ended, str(home))
     try:
-        agent = ("gpg-agent", "--homedir", str(home), "--daemon", "--", "sh", "-c", ended, str(home))
-        return _capture([*agent, *argv], doing=doing)
+        return _capture([*agent, "gpg", "--homedir", str(home), *GPG, *arguments], doing=doing)
     finally:
-        remove_sockets(home)
+        _remove_sockets(home)
 
 
-def remove_sockets(home: Path) -> None:
-    """Leave nothing of an agent that has ended."""
+def _remove_sockets(home: Path) -> None:
+    """Remove what an agent that has ended leaves."""
     if Path(f"/run/user/{os.getuid()}/gnupg").is_dir():  # there gpg keeps sockets when it can
         run(["gpgconf", "--homedir", str(home), "--remove-socketdir"], check=False, cleanup=True)
 
@@ -80,14 +79,14 @@ def _capture(argv: Sequence[str], *, doing: str, environment: Mapping[str, str] 
         out.seek(0)
         output = out.read()
     if result.status != 0:
-        raise describe_failure(result.status, result.output, argv, doing=doing)
+        raise _describe_failure(result.status, result.output, argv, doing=doing)
     return output
 
 
-def describe_failure(status: int, said: str, argv: Sequence[str], *, doing: str) -> RepositoryError:
-    """What a gpg that failed means."""
-    lines = said.splitlines()[-12:]
-    if re.search(_UNASKED, said):
+def _describe_failure(status: int, output: str, argv: Sequence[str], *, doing: str) -> RepositoryError:
+    """Translate the failure of gpg into an error with a remedy."""
+    lines = output.splitlines()[-12:]
+    if re.search(_UNASKED, output):
         return RepositoryError(
             f"gpg cannot {doing}: the key has a passphrase, and nobody could be asked for it",
             details=lines,
@@ -97,10 +96,3 @@ def describe_failure(status: int, said: str, argv: Sequence[str], *, doing: str)
     return RepositoryError(
         f"gpg cannot {doing}: {describe_status(status)}", details=(*lines, f"command: {shlex.join(argv)}")
     )
-
-
-def ask_gpg(home: Path | None, *arguments: str, doing: str) -> bytes:
-    """What gpg says of public keys; it is not asked again while those of hapkg's own home are the same."""
-    if home is None:
-        return run_gpg(home, *arguments, doing=doing)
-    return remember(home, shlex.join(arguments), lambda: run_gpg(home, *arguments, doing=doing))

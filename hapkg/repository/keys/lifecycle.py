@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import tempfile
 import time
@@ -13,7 +11,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from hapkg.errors import RepositoryError
-from hapkg.repository.keys.answers import remember
 from hapkg.repository.keys.gpg import run_gpg
 from hapkg.repository.keys.signing import (
     SigningKey,
@@ -76,7 +73,7 @@ class Key:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
+class KeyProblem:
     """Why apt refuses a key."""
 
     fingerprint: str
@@ -172,31 +169,8 @@ def export(home: Path, *, armored: bool) -> bytes:
     return export_key(SigningKey(home=home, fingerprint=active[-1], others=tuple(active[-2::-1])), armored=armored)
 
 
-def date_keyring(home: Path) -> int:
-    """When the set of keys that sign, or what they say, changed last: seconds since 1970."""
-    active = find_active(home)
-    times = [key.renewed for key in list_keys(home) if key.fingerprint in active]
-    return max([*times, *read_retired(home).values()])
-
-
-def read_keys(content: bytes, home: Path | None = None) -> tuple[Key, ...]:
-    """The keys in a keyring file, binary or armored. Raises RepositoryError when it is none.
-
-    home: hapkg's own, for an export of it; it remembers what gpg said.
-    """
-
-    def ask() -> bytes:
-        return json.dumps(_ask_gpg(content)).encode()
-
-    said = remember(home, f"read {hashlib.sha256(content).hexdigest()}", ask) if home else ask()
-    listing, packets = json.loads(said)
-    bindings = _read_bindings(packets)
-    found = [_read_key(block, bindings) for block in re.split(r"^(?=(?:pub|sec):)", listing, flags=re.M)[1:]]
-    return tuple(sorted(found, key=lambda key: key.made))
-
-
-def _ask_gpg(content: bytes) -> tuple[str, str]:
-    """A listing of the keys in a keyring file, and their packets."""
+def read_keys(content: bytes) -> tuple[Key, ...]:
+    """The keys in a keyring file, binary or armored, the oldest first. Raises RepositoryError when it is none."""
     with tempfile.TemporaryDirectory(prefix="hapkg-key-") as folder:
         file = Path(folder) / "keys"
         file.write_bytes(content)
@@ -204,10 +178,12 @@ def _ask_gpg(content: bytes) -> tuple[str, str]:
         options = ("--trust-model", "pgp", "--show-keys", "--with-colons", "--with-subkey-fingerprint")
         listing = run_gpg(Path(folder), *options, str(file), doing="read the keys")
         packets = run_gpg(Path(folder), "--no-autostart", "--list-packets", str(file), doing="read the keys")
-    return listing.decode("utf-8", "replace"), packets.decode("utf-8", "replace")
+    bindings = _read_bindings(packets.decode("utf-8", "replace"))
+    blocks = re.split(r"^(?=(?:pub|sec):)", listing.decode("utf-8", "replace"), flags=re.M)[1:]
+    return tuple(sorted((_read_key(block, bindings) for block in blocks), key=lambda key: key.made))
 
 
-def lint(key: Key, *, own: bool = False, day: date | None = None) -> tuple[Fault, ...]:
+def lint(key: Key, *, own: bool = False, day: date | None = None) -> tuple[KeyProblem, ...]:
     """What apt refuses of a key, on a day (today) or later: gpgv of bookworm and sqv of trixie with apt's own policy.
 
     own: the key is one of hapkg's, and hapkg can mend it.
@@ -237,7 +213,7 @@ def lint(key: Key, *, own: bool = False, day: date | None = None) -> tuple[Fault
         if key.certifies_only:
             faults += _judge_end(signer.expires, name, renew_subkey, today)
     return tuple(
-        Fault(
+        KeyProblem(
             fingerprint=key.fingerprint,
             reason=reason,
             when=NOW if begin <= today else f"{begin:%Y-%m-%d}",

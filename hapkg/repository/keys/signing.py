@@ -8,29 +8,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import os
 import re
-import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hapkg.coprocess import converse
 from hapkg.disk import make_scratch, replace, sync
-from hapkg.errors import ProcessError, RepositoryError
+from hapkg.errors import RepositoryError
 from hapkg.process import run
-from hapkg.repository.keys.gpg import (
-    GPG,
-    SECRET_PARTS,
-    ask_gpg,
-    describe_failure,
-    open_home,
-    remove_sockets,
-    run_gpg,
-    run_with_agent,
-)
+from hapkg.repository.keys.gpg import SECRET_PARTS, open_home, run_gpg, run_with_agent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +98,7 @@ def _find_active(home: Path) -> dict[str, int]:
     """The same, and when they expire."""
     if not home.is_dir():
         return {}
-    listing = ask_gpg(home, "--with-colons", "--list-keys", doing="list the keys")
+    listing = run_gpg(home, "--with-colons", "--list-keys", doing="list the keys")
     usable = _find_usable(listing)
     retired = read_retired(home)
     return {fingerprint: end for fingerprint, end in usable.items() if fingerprint not in retired}
@@ -151,7 +139,7 @@ def export_key(key: SigningKey, *, armored: bool) -> bytes:
     """The public key: as apt's keyring files have it, or as text."""
     options = ["--armor"] if armored else []
     arguments = (*options, "--export-options", "export-minimal", "--export", *key.fingerprints)
-    return ask_gpg(key.home, *arguments, doing="export the key")
+    return run_gpg(key.home, *arguments, doing="export the key")
 
 
 def strip_armor(armored: bytes) -> bytes:
@@ -160,90 +148,17 @@ def strip_armor(armored: bytes) -> bytes:
     return base64.b64decode("".join(line for line in body.splitlines() if not line.startswith("=")))
 
 
-def identify_keys(key: SigningKey) -> str:
-    """What changes whenever the public keys that sign do; "" when only gpg can tell."""
-    if key.home is None or not (key.home / "pubring.kbx").is_file():
-        return ""
-    return f"{','.join(key.fingerprints)} {hashlib.sha256((key.home / 'pubring.kbx').read_bytes()).hexdigest()}"
-
-
-class Signer:
-    """Signs files with a key. hapkg's own has an agent meanwhile, which may start before there is anything to sign."""
-
-    def __init__(self, key: SigningKey, stack: contextlib.ExitStack) -> None:
-        self._key, self._stack = key, stack
-        self._home: Path | None = None
-        self._file: Path | None = None
-
-    def start(self) -> None:
-        """Let the agent start; it need not be waited for."""
-        if self._key.home is not None and self._home is None:
-            self._home = self._stack.enter_context(open_home(self._key.home))
-            self._stack.callback(remove_sockets, self._home)
-            gpg = shlex.join(["gpg", "--homedir", str(self._home), *GPG, *self._make_options()])
-            script = (
-                'while IFS= read -r file && [ "$file" ]; do '
-                f'{gpg} --output "$0/clear" --clearsign "$file" </dev/null >"$0/said" 2>&1 &\n'
-                f'{gpg} --output "$0/detached" --armor --detach-sign "$file" </dev/null >"$0/more" 2>&1; more=$?\n'
-                'wait $! && (exit $more); echo $?; done; gpgconf --homedir "$0" --kill gpg-agent >"$0/said" 2>&1'
-            )
-            agent = ("gpg-agent", "--homedir", str(self._home), "--daemon", "--")
-            self._agent = self._stack.enter_context(converse([*agent, "sh", "-c", script, str(self._home)]))
-
-    def ask(self, file: Path) -> None:
-        """Begin to sign a file."""
-        self._file = file
-        with _blaming_gpg():
-            self.start()
-            if self._home is not None:
-                self._agent.tell(str(file))
-
-    def take(self) -> tuple[bytes, bytes]:
-        """The file signed: its text with the signature around it (InRelease), and the signature alone (Release.gpg)."""
-        if self._home is not None:
-            with _blaming_gpg():
-                status = int(self._agent.hear())
-            if status != 0:
-                said = "".join((self._home / name).read_text("utf-8", "replace") for name in ("said", "more"))
-                raise describe_failure(status, said, ("gpg", "--clearsign", str(self._file)), doing="sign")
-            return (self._home / "clear").read_bytes(), (self._home / "detached").read_bytes()
-        options = (*self._make_options(), "--output", "-")
-        return (
-            run_gpg(None, *options, "--clearsign", str(self._file), doing="sign", secret=True),
-            run_gpg(None, *options, "--armor", "--detach-sign", str(self._file), doing="sign", secret=True),
-        )
-
-    def dismiss(self) -> None:
-        """Nothing more is to be signed: let the agent's command end while its user goes on."""
-        if self._home is not None:
-            with _blaming_gpg():
-                self._agent.tell("")
-
-    def _make_options(self) -> tuple[str, ...]:
-        users = [word for fingerprint in self._key.fingerprints for word in ("--local-user", fingerprint)]
-        return ("--yes", "--digest-algo", "SHA512", *users)
-
-
-@contextlib.contextmanager
-def _blaming_gpg() -> Iterator[None]:
-    try:
-        yield
-    except ProcessError as error:  # the agent could not start
-        raise RepositoryError("gpg cannot sign: its agent ended", details=error.details) from error
-
-
-@contextlib.contextmanager
-def open_signer(key: SigningKey) -> Iterator[Signer]:
-    """Sign as many files as there are."""
-    with contextlib.ExitStack() as stack:
-        yield Signer(key, stack)
-
-
 def sign(key: SigningKey, file: Path) -> tuple[bytes, bytes]:
-    """The file signed: its text with the signature around it (InRelease), and the signature alone (Release.gpg)."""
-    with open_signer(key) as signer:
-        signer.ask(file)
-        return signer.take()
+    """Sign a file: its text with the signature around it (InRelease), and a detached signature (Release.gpg).
+
+    Raises RepositoryError when gpg cannot.
+    """
+    users = [word for fingerprint in key.fingerprints for word in ("--local-user", fingerprint)]
+    options = ("--yes", "--digest-algo", "SHA512", *users, "--output", "-")
+    return (
+        run_gpg(key.home, *options, "--clearsign", str(file), doing="sign", secret=True),
+        run_gpg(key.home, *options, "--armor", "--detach-sign", str(file), doing="sign", secret=True),
+    )
 
 
 def has_signed(key: SigningKey, *files: Path) -> bool:
