@@ -1,9 +1,12 @@
-"""Writes that last: whole or not at all, on the disk when the call returns, readable for everybody, one at a time."""
+"""Writes that last: whole or not at all, on the disk when the call returns, readable for everybody, one at a time.
+
+`move`, `write` and the like wait for the disk each by itself. A `Batch` has the same methods and waits once for all of
+them: docs/decisions/0014-few-waits.md.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import hashlib
 import os
@@ -14,25 +17,94 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 from hapkg.errors import BusyError
-from hapkg.process import libc
 
 T = TypeVar("T")
 _WORKERS = 4
-"""Threads that do the same to many files."""
-_OPEN = 64
-"""Files that one of them has open at a time."""
-_SYNC_FILE_RANGE_WRITE = 2
-_NONE = ctypes.c_longlong(0)
-_local = threading.local()
+"""Threads that copy or sync many files."""
 
 
 def sha256_file(file: Path | str) -> str:
     """SHA256 of a file's content, in hexadecimal digits. Raises OSError."""
     with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - of every package
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+class Batch:
+    """Writes and renames that share one wait for the disk, at the end of a `with` block that did not fail.
+
+    A file that is moved within the block is waited for before; the order in which the rest reaches the disk is open.
+    Methods raise OSError.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[Path, None] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        if kind is None:
+            self.sync()
+
+    def add(self, paths: Iterable[Path]) -> None:
+        """Wait for files, or folders' lists of names, that somebody else changed, too."""
+        self._pending.update(dict.fromkeys(paths))
+
+    def sync(self) -> None:
+        """Wait now for everything so far."""
+        paths = list(self._pending)
+        self._pending.clear()
+        work_on_all(sync, paths)
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder with its parents where they are missing, mode 0755 whatever the umask says."""
+        self.add(_add_folder(folder))
+
+    def write(self, file: Path, content: bytes) -> None:
+        """Write a file that nobody reads yet."""
+        self.make_folder(file.parent)
+        file.write_bytes(content)
+        self.settle(file)
+
+    def settle(self, file: Path) -> None:
+        """Make a file that another program wrote readable and lasting."""
+        file.chmod(0o644)
+        self.add([file])
+
+    def copy(self, copies: Mapping[Path, Path]) -> None:
+        """Copy files, sources by target, under names that nobody reads yet. Never links: an original may change later.
+
+        Several are copied side by side, for making a file or a folder takes longest.
+        """
+
+        def copy_one(target: Path) -> None:
+            changed.update((target.parent, *_add_folder(target.parent)))
+            shutil.copyfile(copies[target], target)
+            target.chmod(0o644)
+
+        changed: set[Path] = set()
+        work_on_all(copy_one, list(copies))
+        self.add((*copies, *changed))
+
+    def move(self, moves: Mapping[Path, Path]) -> None:
+        """Rename files or folders, targets by source, each at once and within one file system."""
+        if not moves.keys().isdisjoint(self._pending):
+            self.sync()
+        for source, target in moves.items():
+            self.add({target.parent, *_add_folder(target.parent)})
+            source.replace(target)
+
+    def replace(self, contents: Mapping[Path, bytes]) -> None:
+        """Give files other content, each at once; those that have it already are not touched."""
+        changes = {file: content for file, content in contents.items() if not _has_content(file, content)}
+        new = {file.with_name(f".{file.name}.new"): file for file in changes}
+        for temporary, file in new.items():
+            self.write(temporary, changes[file])
+        self.move(new)
 
 
 def sync(path: Path) -> None:
@@ -44,67 +116,38 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_all(paths: Iterable[Path]) -> None:
-    """The same for many at once: waiting side by side, they share the disk's commits."""
-    if (pending := _find_pending()) is None:
-        _sync_now(paths)
-    else:
-        pending.update(dict.fromkeys(paths))
+def make_folder(folder: Path) -> None:
+    """Do `Batch.make_folder` and wait for the disk."""
+    with Batch() as batch:
+        batch.make_folder(folder)
 
 
-@contextlib.contextmanager
-def together() -> Iterator[None]:
-    """Wait once, at the end, for all that this thread writes and moves within.
-
-    What is moved is waited for before, as always; the order in which the rest reaches the disk is nobody's business.
-    docs/decisions/0014-few-waits.md says why one system call for the whole file system is not what waits.
-    """
-    if _find_pending() is not None:
-        yield
-        return
-    pending: dict[Path, None] = {}
-    _local.pending = pending
-    try:
-        yield
-    finally:
-        _local.pending = None
-    sync_all(pending)
+def settle(file: Path) -> None:
+    """Do `Batch.settle` and wait for the disk."""
+    with Batch() as batch:
+        batch.settle(file)
 
 
-def _find_pending() -> dict[Path, None] | None:
-    return getattr(_local, "pending", None)
+def write(file: Path, content: bytes) -> None:
+    """Do `Batch.write` and wait for the disk."""
+    with Batch() as batch:
+        batch.write(file, content)
 
 
-def _settle_pending() -> None:
-    """Wait now for what together() has gathered."""
-    if pending := _find_pending():
-        paths = list(pending)
-        pending.clear()
-        _sync_now(paths)
+def move(moves: Mapping[Path, Path]) -> None:
+    """Do `Batch.move` and wait for the disk, once for each folder."""
+    with Batch() as batch:
+        batch.move(moves)
 
 
-def _sync_now(paths: Iterable[Path]) -> None:
-    """Begin to write all of them, then wait for each: the first commit is most often that of the others, too."""
-    paths = list(paths)
-    size = max(1, min(_OPEN, -(-len(paths) // _WORKERS)))
-    work_on_all(_sync_part, [paths[start : start + size] for start in range(0, len(paths), size)])
+def replace(file: Path, content: bytes) -> None:
+    """Do `Batch.replace` with one file and wait for the disk."""
+    with Batch() as batch:
+        batch.replace({file: content})
 
 
-def _sync_part(paths: Sequence[Path]) -> None:
-    with contextlib.ExitStack() as stack:
-        opened = []
-        for path in paths:
-            opened.append(os.open(path, os.O_RDONLY))
-            stack.callback(os.close, opened[-1])
-        if len(opened) > 1:
-            for descriptor in opened:  # what cannot begin early, a folder for one, is waited for all the same
-                libc.sync_file_range(descriptor, _NONE, _NONE, _SYNC_FILE_RANGE_WRITE)
-        for descriptor in opened:
-            os.fsync(descriptor)
-
-
-def work_on_all(act: Callable[[T], None], things: Sequence[T]) -> None:
-    """Do something to many files, side by side."""
+def work_on_all(act: Callable[[T], object], things: Sequence[T]) -> None:
+    """Do something to many files, in a few threads. Raises the first failure when all have ended."""
     failures: list[BaseException] = []
 
     def work(part: Sequence[T]) -> None:
@@ -147,71 +190,8 @@ def run_beside(act: Callable[[], None]) -> Iterator[None]:
         raise failures[0]
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder with its parents where they are missing, whatever the umask says."""
-    sync_all(_add_folder(folder))
-
-
-def settle(file: Path) -> None:
-    """Make a file that another program wrote readable and lasting."""
-    file.chmod(0o644)
-    sync_all([file])
-
-
-def write(file: Path, content: bytes) -> None:
-    """Write a file nobody reads yet."""
-    make_folder(file.parent)
-    file.write_bytes(content)
-    settle(file)
-
-
-def write_all(contents: Mapping[Path, bytes]) -> None:
-    """The same for many at once."""
-    for file, content in contents.items():
-        make_folder(file.parent)
-        file.write_bytes(content)
-        file.chmod(0o644)
-    sync_all(contents)
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy a file's bytes under a name nobody reads yet. Never a link: the original may change later."""
-    make_folder(target.parent)
-    shutil.copyfile(source, target)
-    settle(target)
-
-
-def copy_all(copies: Mapping[Path, Path]) -> None:
-    """copy() for many: sources by target. Several side by side, for making a file or a folder takes longest."""
-    sync_all(begin_copies(copies))
-
-
-def begin_copies(copies: Mapping[Path, Path]) -> set[Path]:
-    """The same without waiting for the disk; the paths that are to be waited for."""
-
-    def copy_one(target: Path) -> None:
-        changed.update((target.parent, *_add_folder(target.parent)))
-        shutil.copyfile(copies[target], target)
-        target.chmod(0o644)
-
-    changed: set[Path] = set()
-    work_on_all(copy_one, list(copies))
-    return {*copies, *changed}
-
-
-def move(moves: Mapping[Path, Path]) -> None:
-    """Rename files or folders, each at once, within one file system; then wait for the disk, once for each folder."""
-    if not moves.keys().isdisjoint(_find_pending() or ()):
-        _settle_pending()
-    changed: set[Path] = set()
-    for source, target in moves.items():
-        changed |= {target.parent, *_add_folder(target.parent)}
-        source.replace(target)
-    sync_all(changed)
-
-
 def _add_folder(folder: Path) -> set[Path]:
-    """Make a folder with its parents; the folders whose list of names that changed."""
+    """Make a folder with its parents; return the folders whose list of names that changed."""
     if folder.is_dir():
         return set()
     parent = folder.parent
@@ -221,23 +201,8 @@ def _add_folder(folder: Path) -> set[Path]:
     return changed
 
 
-def replace(file: Path, content: bytes) -> None:
-    """Give a file other content at once; a file that has it already is not touched."""
-    if not file.is_file() or file.read_bytes() != content:
-        new = file.with_name(f".{file.name}.new")
-        write(new, content)
-        move({new: file})
-
-
-def replace_all(contents: Mapping[Path, bytes]) -> None:
-    """The same for many files, each by itself: in no order, and waited for together."""
-    new = {
-        file.with_name(f".{file.name}.new"): file
-        for file, content in contents.items()
-        if not file.is_file() or file.read_bytes() != content
-    }
-    write_all({temporary: contents[file] for temporary, file in new.items()})
-    move(new)
+def _has_content(file: Path, content: bytes) -> bool:
+    return file.is_file() and file.read_bytes() == content
 
 
 def make_newer(file: Path, before: Path) -> None:
@@ -249,7 +214,7 @@ def make_newer(file: Path, before: Path) -> None:
 
 
 def make_scratch(folder: Path, prefix: str) -> Path:
-    """A new folder for this process alone; those that killed processes of the same user left are removed."""
+    """Make a folder for this process alone, and remove those that killed processes of the same user left."""
     for left in folder.glob(f"{prefix}[0-9]*-*"):
         owner = left.name.removeprefix(prefix).partition("-")[0]
         with contextlib.suppress(FileNotFoundError):
@@ -259,13 +224,13 @@ def make_scratch(folder: Path, prefix: str) -> Path:
 
 
 @contextlib.contextmanager
-def lock(file: Path, *, what: str, hint: str, seconds: float = 0) -> Iterator[None]:
-    """Be the only one who works on something; the file names the process that does, its host, and since when.
+def lock(file: Path, *, what: str, hint: str, timeout: float = 0) -> Iterator[None]:
+    """Hold an exclusive lock on a file, which names its holder: process, host, and since when.
 
-    Raises BusyError when another one still does after so many seconds. The kernel drops the lock with its process,
-    however that ends.
+    Raises BusyError when another process still holds it after `timeout` seconds. The kernel drops the lock with its
+    process, however that ends.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + timeout
     with file.open("a+") as opened:
         while True:
             try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hapkg import disk
+from hapkg.disk import Batch
 from hapkg.errors import MachineError, RepositoryError
 from hapkg.repository import publishing
 from hapkg.repository.publishing import KeyChoice, publish
@@ -66,10 +66,10 @@ class FullDisk:
         self.room: int | None = None
         self.left: int | None = None
         self.failed: list[str] = []
-        self._put, self._move, self._write = publishing._put_in_place, disk.move, disk.write
+        self._put, self._move, self._write = publishing._put_in_place, Batch.move, Batch.write
         monkeypatch.setattr(publishing, "_put_in_place", self.put_in_place)
-        monkeypatch.setattr(disk, "move", self.move)
-        monkeypatch.setattr(disk, "write", self.write)
+        monkeypatch.setattr(Batch, "move", lambda batch, moves: self.move(batch, moves))  # noqa: PLW0108 - to be bound
+        monkeypatch.setattr(Batch, "write", lambda batch, file, content: self.write(batch, file, content))  # noqa: PLW0108
 
     def put_in_place(self, *arguments: Any, **more: Any) -> None:
         self.left = self.room
@@ -78,18 +78,18 @@ class FullDisk:
         finally:
             self.left = None
 
-    def move(self, moves: dict[Path, Path]) -> None:
+    def move(self, batch: Batch, moves: dict[Path, Path]) -> None:
         if self._is_full(*list(moves.values())[-1:]):
-            self._move(dict(list(moves.items())[: len(moves) // 2]))
+            self._move(batch, dict(list(moves.items())[: len(moves) // 2]))
             raise OSError(errno.ENOSPC, "No space left on device")
-        self._move(moves)
+        self._move(batch, moves)
 
-    def write(self, file: Path, content: bytes) -> None:
+    def write(self, batch: Batch, file: Path, content: bytes) -> None:
         if self._is_full(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content[: len(content) // 2])
             raise OSError(errno.ENOSPC, "No space left on device", str(file))
-        self._write(file, content)
+        self._write(batch, file, content)
 
     def _is_full(self, *targets: Path) -> bool:
         if self.left == 0 and targets:

@@ -20,6 +20,7 @@ import pytest
 from hapkg import disk
 from hapkg.cli.main import app
 from hapkg.control import SourceName, Suite
+from hapkg.disk import Batch
 from hapkg.errors import BusyError, RepositoryError
 from hapkg.repository import publishing
 from hapkg.repository.indexes import read_release
@@ -201,7 +202,7 @@ def test_a_repository_without_history_gets_one(root: Path, issue: Issue, stacks:
 def test_a_lock_waits_as_long_as_it_is_told(tmp_path: Path) -> None:
     with disk.lock(tmp_path / "lock", what="work", hint=""):
         begun = time.monotonic()
-        with pytest.raises(BusyError), disk.lock(tmp_path / "lock", what="work", hint="", seconds=0.3):
+        with pytest.raises(BusyError), disk.lock(tmp_path / "lock", what="work", hint="", timeout=0.3):
             pass
         assert 0.3 <= time.monotonic() - begun < 5
     with disk.lock(tmp_path / "lock", what="work", hint=""):
@@ -213,13 +214,13 @@ def test_packages_are_copied_before_the_lock_is_taken(
 ) -> None:
     issue(stacks(1))
     copied: list[Path] = []
-    begin_copies = disk.begin_copies
+    copy = Batch.copy
 
-    def record(copies: Mapping[Path, Path]) -> set[Path]:
+    def record(batch: Batch, copies: Mapping[Path, Path]) -> None:
         copied.extend(copies)
-        return begin_copies(copies)
+        copy(batch, copies)
 
-    monkeypatch.setattr(disk, "begin_copies", record)
+    monkeypatch.setattr(Batch, "copy", record)
     with disk.lock(root / ".hapkg/lock", what="work", hint=""), pytest.raises(BusyError):
         issue(stacks(2))
     assert [path.name for path in copied] == ["ha-stack_1.2-2+ha12.0_all.deb"]

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from hapkg.control import SourceName, Suite
+from hapkg.disk import Batch
 from hapkg.errors import BusyError
 from hapkg.jinja import render_page
 from hapkg.repository import page as page_module
@@ -55,7 +56,7 @@ class Page(HTMLParser):
 def test_the_page_tells_what_is_there_and_how_to_use_it(root: Path, issue: Issue, builds: Builds) -> None:
     issue(builds(1))
     publication = issue(builds(2))
-    text = write_page(root, IDENTITY, publication.key.fingerprints).read_text()
+    text = write_page(root, IDENTITY, publication.key.fingerprints, Batch()).read_text()
     page = Page(text)
     words = "".join(page.text)
     assert publication.sources[0].read_text() in words
@@ -69,7 +70,7 @@ def test_the_page_tells_what_is_there_and_how_to_use_it(root: Path, issue: Issue
     assert f"pool/bookworm/main/h/ha-logic/libha-logic1_1.2-2%2Bha12.0_{OWN}.deb" in local
     assert "pool/bookworm/main/h/ha-logic/ha-logic_1.2-2%2Bha12.0.dsc" in local
     before = (root / "index.html").stat().st_mtime_ns
-    write_page(root, IDENTITY, publication.key.fingerprints)
+    write_page(root, IDENTITY, publication.key.fingerprints, Batch())
     assert (root / "index.html").stat().st_mtime_ns == before
 
 
@@ -183,7 +184,7 @@ def test_a_package_is_read_once_for_all_pages(root: Path, issue: Issue, builds: 
 def test_markup_in_a_package_stays_text(root: Path, issue: Issue, tmp_path: Path) -> None:
     deb = make_deb(tmp_path, "ha-evil", "1", Description="<script>alert(1)</script> & <b>more</b>\n x")
     issue(Upload(suite=BOOKWORM, source=SourceName("ha-evil"), files=(deb,)))
-    page = Page(write_page(root, IDENTITY, ()).read_text())
+    page = Page(write_page(root, IDENTITY, (), Batch()).read_text())
     assert "<script>alert(1)</script> & <b>more</b>" in "".join(page.text)
     assert page.tags.isdisjoint({"script", "b"})
 

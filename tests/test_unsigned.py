@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hapkg.disk import Batch
 from hapkg.errors import RepositoryError
 from hapkg.repository.page import write_page
 from hapkg.repository.publishing import KeyChoice, Site, refresh, rollback
@@ -41,7 +42,7 @@ def test_apt_reads_what_is_not_signed_when_told_to_trust_it(
     assert [snapshot.keys for snapshot in list_snapshots(root, BOOKWORM)] == [(), (), ()]
     assert is_unsigned(root)
     assert (verify(root).faults, verify(root).surplus) == ((), ())
-    assert "Nothing here is signed" in write_page(root, IDENTITY, ()).read_text()
+    assert "Nothing here is signed" in write_page(root, IDENTITY, (), Batch()).read_text()
 
 
 def test_what_is_not_signed_may_be_signed_later_and_never_the_other_way(

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from hapkg import disk
 from hapkg.control import DebContent, Suite, compare_versions, parse_relation_names, read_deb_content
+from hapkg.disk import Batch
 from hapkg.errors import MachineError
 from hapkg.jinja import render_page
 from hapkg.repository.indexes import Package, find_suites, read_pool
@@ -67,7 +67,7 @@ class SuiteSection:
         return self.suite.partition("-")[0]
 
 
-def write_page(root: Path, identity: Identity, fingerprints: Sequence[str]) -> Path:
+def write_page(root: Path, identity: Identity, fingerprints: Sequence[str], batch: Batch) -> Path:
     """Write index.html for what the repository offers now; one that would be the same is not touched.
 
     `fingerprints` are those of the keys that sign, none for an unsigned repository. The caller holds the repository's
@@ -81,7 +81,7 @@ def write_page(root: Path, identity: Identity, fingerprints: Sequence[str]) -> P
         "keyring": f"{identity.keyring}.gpg",
     }
     try:
-        disk.replace_all({page: render_page(values, _TEMPLATE).encode(), root / _CONTENTS: contents.dump()})
+        batch.replace({page: render_page(values, _TEMPLATE).encode(), root / _CONTENTS: contents.dump()})
     except OSError as error:
         raise MachineError(
             f"{page} cannot be written: {error.strerror}",

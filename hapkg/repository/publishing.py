@@ -135,8 +135,9 @@ def publish(
     check_choice(site.root, site.choice)
     with (
         _blaming_the_disk(site.root),
-        bring(site.root, uploads) as brought,
-        read_ahead(site.root, brought, lambda suite: _add_pocket(suite, pocket)) as read,
+        disk.Batch() as batch,
+        bring(site.root, uploads, batch) as brought,
+        read_ahead(site.root, brought, lambda suite: _add_pocket(suite, pocket), batch) as read,
     ):
         return change(site, decide, read)
 
@@ -197,7 +198,7 @@ def change(site: Site, decide: Callable[[], Change], read: Callable[[], Reading]
     check_choice(root, choice)
     with _blaming_the_disk(root):
         disk.make_folder(root / _PRIVATE)
-        with disk.lock(root / _PRIVATE / "lock", what=f"the repository {root}", hint=PATIENCE, seconds=site.patience):
+        with disk.lock(root / _PRIVATE / "lock", what=f"the repository {root}", hint=PATIENCE, timeout=site.patience):
             _clear(root)
             try:
                 publication = _publish(site, decide(), read)
@@ -257,12 +258,12 @@ def _publish(site: Site, change: Change, read: Callable[[], Reading] | None) -> 
         _put_in_place(root, releases, arrival.new, act=change.act, keys=key.fingerprints)
     uri = url or f"file:{quote(str(root))}"
     stanzas = {suite: make_sources(uri, suite, armored.decode()) for suite in states}
-    with disk.together():
+    with disk.Batch() as batch:
         if armored:
             keyring = root / f"{identity.keyring}.gpg"
-            disk.replace_all({keyring: strip_armor(armored), keyring.with_suffix(".asc"): armored})
-        sources = write_sources(root, identity, stanzas)
-        write_page(root, identity, key.fingerprints)
+            batch.replace({keyring: strip_armor(armored), keyring.with_suffix(".asc"): armored})
+        sources = write_sources(root, identity, stanzas, batch)
+        write_page(root, identity, key.fingerprints, batch)
     _remove(root, change)
     return Publication(
         added=tuple(arrival.new),
@@ -291,14 +292,14 @@ def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, ac
         digests = read_digests(read_release(source / "Release"))
         changes = {path: name_by_hash(path, digest) for path, digest in digests.items()}
         changes = {path: name for path, name in changes.items() if (source / name).exists()}
-        with disk.together():
-            disk.move({source / name: target / name for name in changes.values()})
-            disk.move({source / path: target / path for path in changes})
-            snapshots.add_snapshot(root, suite, act, keys, digests)
-        with disk.together():
+        with disk.Batch() as batch:
+            batch.move({source / name: target / name for name in changes.values()})
+            batch.move({source / path: target / path for path in changes})
+            snapshots.add_snapshot(root, suite, act, keys, digests, batch)
+        with disk.Batch() as batch:
             for name in ("Release", "Release.gpg"):
                 if (source / name).exists():
-                    disk.move({source / name: target / name})
+                    batch.move({source / name: target / name})
         if (source / "InRelease").exists():
             disk.move({source / "InRelease": target / "InRelease"})
         snapshots.drop_generations(root, suite)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from hapkg import disk
 from hapkg.control import SourceName, Suite
+from hapkg.disk import Batch
 from hapkg.errors import RepositoryError
 from hapkg.repository.indexes import (
     Package,
@@ -111,20 +112,22 @@ def make_snapshot(
     return Snapshot(suite=suite, number=number, made=made, act=act, by=by, keys=keys, indexes=dict(indexes))
 
 
-def add_snapshot(root: Path, suite: Suite, act: str, keys: tuple[str, ...], indexes: Mapping[str, str]) -> None:
+def add_snapshot(
+    root: Path, suite: Suite, act: str, keys: tuple[str, ...], indexes: Mapping[str, str], batch: Batch
+) -> None:
     """Write down the state that is about to be published, unless it is the one that is. The caller holds the lock."""
     held = list_snapshots(root, suite)
     for snapshot in held[:1]:  # the first one may be made up
         if not _name_file(root, snapshot).exists():
-            write_snapshot(root, snapshot)
+            write_snapshot(root, snapshot, batch)
     if not held or held[-1].indexes != indexes:
         number = held[-1].number + 1 if held else 1
-        write_snapshot(root, make_snapshot(suite, number, act, keys, indexes, datetime.now(UTC)))
+        write_snapshot(root, make_snapshot(suite, number, act, keys, indexes, datetime.now(UTC)), batch)
 
 
-def write_snapshot(root: Path, snapshot: Snapshot) -> None:
+def write_snapshot(root: Path, snapshot: Snapshot, batch: Batch) -> None:
     """Write a snapshot's file."""
-    disk.replace(_name_file(root, snapshot), (json.dumps(asdict(snapshot), indent=1) + "\n").encode())
+    batch.replace({_name_file(root, snapshot): (json.dumps(asdict(snapshot), indent=1) + "\n").encode()})
 
 
 def read_snapshot(root: Path, snapshot: Snapshot) -> Pool:

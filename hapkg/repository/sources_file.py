@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg import disk
 from hapkg.control import Suite
+from hapkg.disk import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +65,17 @@ def name_sources(identity: Identity, suite: Suite) -> str:
     return f"{identity.name}-{suite}.sources"
 
 
-def write_sources(root: Path, identity: Identity, stanzas: Mapping[Suite, str]) -> tuple[Path, ...]:
-    """One NAME-SUITE.sources per suite. NAME.sources as well while there is one suite alone: with several, a file that
-    does not say its suite would be wrong on most machines, so it goes."""
+def write_sources(root: Path, identity: Identity, stanzas: Mapping[Suite, str], batch: Batch) -> tuple[Path, ...]:
+    """Write NAME-SUITE.sources for every suite, and NAME.sources while there is one suite alone.
+
+    With several, a file that does not say its suite would be wrong on most machines, so it goes. Returns the files, the
+    one to recommend first.
+    """
     files = {root / name_sources(identity, suite): stanza for suite, stanza in stanzas.items()}
     short = root / f"{identity.name}.sources"
     if len(stanzas) == 1:
         files = {short: next(iter(stanzas.values())), **files}
     else:
         short.unlink(missing_ok=True)
-    for file, text in files.items():
-        disk.replace(file, text.encode())
+    batch.replace({file: text.encode() for file, text in files.items()})
     return tuple(files)

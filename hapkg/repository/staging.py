@@ -33,7 +33,7 @@ _PRIVATE = ".hapkg"
 
 @contextlib.contextmanager
 def read_ahead(
-    root: Path, uploads: Sequence[Upload], name: Callable[[Suite], Suite]
+    root: Path, uploads: Sequence[Upload], name: Callable[[Suite], Suite], batch: disk.Batch
 ) -> Iterator[Callable[[], Reading] | None]:
     """Have apt-ftparchive read what was brought before the repository is locked; None where that is for several suites.
 
@@ -42,10 +42,9 @@ def read_ahead(
     """
     incoming = root / INCOMING
     new = {file: upload for upload in uploads for file in upload.files if file.is_relative_to(incoming)}
-    folders = {parent for file in new for parent in file.parents if parent.is_relative_to(incoming)}
     paths = {file: Path(*file.relative_to(incoming).parts[1:]) for file in new}
     if len({upload.suite for upload in new.values()}) != 1 or {path.parts[0] for path in paths.values()} != {"pool"}:
-        disk.sync_all((*new, *folders))
+        batch.sync()
         yield None
         return
     for file, upload in new.items():
@@ -57,7 +56,7 @@ def read_ahead(
     architectures = _find_architectures(root, name(next(iter(new.values())).suite), map(str, paths.values()))
     packages = [str(path) for path in paths.values() if path.suffix in (".deb", ".dsc")]
     with begin_reading(incoming / next(iter(new)).relative_to(incoming).parts[0], packages, architectures) as take:
-        disk.sync_all((*new, *folders))
+        batch.sync()
         yield take
 
 
@@ -80,7 +79,8 @@ def take_in(root: Path, arrival: Arrival) -> None:
                 file.unlink(missing_ok=True)
         disk.move({file: folder / path for path, file in brought.items() if str(file) != f"{folder}/{path}"})
         (folder / "pool").replace(staging / "pool")
-    disk.copy_all({staging / path: file for path, file in arrival.new.items() if path not in brought})
+    with disk.Batch() as batch:
+        batch.copy({staging / path: file for path, file in arrival.new.items() if path not in brought})
 
 
 def stage(
@@ -129,25 +129,25 @@ def stage(
 def sign_all(root: Path, releases: Mapping[Suite, bytes], key: SigningKey) -> None:
     """Sign the Release files that stage() made; then everything of the next state lies in the staging folder."""
     for suite, release in releases.items():
-        with disk.together():
-            _write_release(root, suite, release, key)
+        with disk.Batch() as batch:
+            _write_release(root, suite, release, key, batch)
 
 
-def _write_release(root: Path, suite: Suite, release: bytes, key: SigningKey) -> None:
+def _write_release(root: Path, suite: Suite, release: bytes, key: SigningKey, batch: disk.Batch) -> None:
     """Sign the next Release file of a suite, and make ready to be moved: that file and all that it names."""
     folder, published = root / _PRIVATE / "staging" / "dists" / suite, root / "dists" / suite
     digests = read_digests(next(split_stanzas(release.decode())))
     changes = {path: digest for path, digest in digests.items() if not _has(published, path, digest)}
-    disk.copy_all({folder / name_by_hash(path, digest): folder / path for path, digest in changes.items()})
+    batch.copy({folder / name_by_hash(path, digest): folder / path for path, digest in changes.items()})
     for path in changes:
-        (folder / path).chmod(0o644)
-    disk.sync_all(folder / path for path in changes)
+        batch.settle(folder / path)
     contents = {folder / "Release": release}
     if key.fingerprints:
         contents[folder / "InRelease"], contents[folder / "Release.gpg"] = sign(
             key, folder.parent.parent / f"Release-{suite}"
         )
-    disk.write_all(contents)
+    for file, content in contents.items():
+        batch.write(file, content)
     disk.make_newer(find_newest(folder.parent.parent, suite), find_newest(root, suite))
 
 

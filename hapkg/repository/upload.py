@@ -48,7 +48,7 @@ NOTHING = Arrival(new={}, present=(), wanted={})
 
 
 @contextmanager
-def bring(root: Path, uploads: Sequence[Upload]) -> Iterator[tuple[Upload, ...]]:
+def bring(root: Path, uploads: Sequence[Upload], batch: disk.Batch) -> Iterator[tuple[Upload, ...]]:
     """The same uploads, with copies inside the repository of all that its pool lacks. Needs no lock.
 
     Copying is what takes long; with the lock held, these files are only renamed: they lie in a pool of their own. The
@@ -70,7 +70,7 @@ def bring(root: Path, uploads: Sequence[Upload]) -> Iterator[tuple[Upload, ...]]
                         files[-1] = folder / str(number) / file.name
                     copies[files[-1]] = file
             brought.append(Upload(suite=upload.suite, source=upload.source, files=tuple(files)))
-        disk.begin_copies(copies)
+        batch.copy(copies)
         yield tuple(brought)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -70,7 +70,7 @@ def open_repository(place: Place, state: Path, *, change: bool, patience: float 
     )
     with (
         disk.lock(
-            mirror.with_name(f"{mirror.name}.lock"), what=f"the copy of {place}", hint=PATIENCE, seconds=patience
+            mirror.with_name(f"{mirror.name}.lock"), what=f"the copy of {place}", hint=PATIENCE, timeout=patience
         ),
         remote.open(owner=owner, change=change, patience=patience),
     ):
