@@ -40,7 +40,7 @@ stack: setup
 	$(HAPKG) publish --repo ./apt --suite $(SUITE)
 
 test: setup
-	$(AS_ROOT) $(VENV)/bin/pytest tests/unit $(sort $(wildcard tests/test_*.py)) tests/chroot
+	$(AS_ROOT) $(VENV)/bin/pytest tests/unit tests/integration
 
 unit: setup
 	$(VENV)/bin/pytest tests/unit
@@ -49,10 +49,10 @@ lint: setup
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-logo
 
 acceptance: setup
-	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/acceptance
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/acceptance
 
 conformance: setup
-	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/conformance
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/conformance
 
 prove: prove-repo
 	$(HAPKG) prove --repo $(PROVE_REPO) --suite $(SUITE)
@@ -62,7 +62,7 @@ prove-short: prove-repo
 
 # Machines alone: boot one, speak to it, kill it, look for what is left.
 prove-machines: prove-repo
-	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/machines
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/machines
 
 prove-setup: setup
 	missing=$$(for p in $(PROVE_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
@@ -77,7 +77,7 @@ prove-repo: prove-setup
 	$(HAPKG) publish --repo $(PROVE_REPO) --suite $(SUITE) --site hapkg/data/prove.site.toml
 
 piuparts: setup
-	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/piuparts
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/piuparts
 
 bench: setup
 	$(AS_ROOT) $(VENV)/bin/python benchmarks/build.py --suite $(SUITE)

@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/kills.py [--kills 200] [--seconds 20]
 
-The tests are those of tests/test_kills.py: kill -9 at random moments of publish, rollback, promote, prune and refresh,
+The tests are those of test_kills.py: kill -9 at random moments of publish, rollback, promote, prune and refresh,
 after each of which the repository must be whole and apt must read it; and `apt-get update` over HTTP against a publish
 in a loop.
 """
@@ -26,7 +26,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=20)
     options = parser.parse_args()
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "tests/test_kills.py"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-s",
+            "-p",
+            "no:cacheprovider",
+            "tests/integration/repository/test_kills.py",
+        ],
         cwd=Path(__file__).parent.parent,
         env={**os.environ, "HAPKG_KILLS": str(options.kills), "HAPKG_RACE_SECONDS": str(options.seconds)},
         stdout=subprocess.PIPE,

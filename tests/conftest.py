@@ -13,7 +13,7 @@ from hapkg.control import SourceName
 from hapkg.repository.keys import signing
 from hapkg.repository.keys.signing import KeyChoice
 from hapkg.repository.publishing import Identity, Publication, Upload, publish
-from tests.packages import (
+from tests.support.packages import (
     BOOKWORM,
     IDENTITY,
     Client,
@@ -31,7 +31,7 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """pytest --golden writes golden files anew; git diff shows what changed."""
-    parser.addoption("--golden", action="store_true", help="write the golden files of tests/unit/golden anew")
+    parser.addoption("--golden", action="store_true", help="write the golden files of tests/unit/recipe/golden anew")
 
 
 @pytest.fixture(scope="session")

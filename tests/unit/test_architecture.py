@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.samples import CHECKOUT
+from tests.support.samples import CHECKOUT
 
 LIBRARIES = {
     "boto3": {"repository.remote.s3"},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hapkg import errors
 from hapkg.errors import HapkgError, did_you_mean
-from tests.unit.samples import CHECKOUT
+from tests.support.samples import CHECKOUT
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, HapkgError)]
 

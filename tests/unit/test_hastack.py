@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from hapkg.site.files import describe_site
 from hapkg.site.model import read_site
-from tests.unit.samples import CHECKOUT
+from tests.support.samples import CHECKOUT
 
 EXAMPLE = CHECKOUT / "docs/site.example.toml"
 QUORUM_OF_TWO = "Total votes:      2\nQuorum:           1  \nFlags:            2Node Quorate WaitForAll \n"

@@ -1,0 +1,40 @@
+"""The base chroot itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.support.machine import SUITE, Hapkg
+from tests.support.miniature import Miniature, make_plain_source
+
+
+def test_create_keeps_a_chroot_that_exists(hapkg: Hapkg) -> None:
+    description = hapkg.cache / "chroots" / SUITE / "chroot.json"
+    before = description.stat().st_mtime_ns
+    done = hapkg.succeed("chroot", "create")
+    assert hapkg.chroot in done.stderr
+    assert description.stat().st_mtime_ns == before
+
+
+def test_schroot_is_told_of_it_in_files_of_our_name_alone(hapkg: Hapkg) -> None:
+    files = [
+        file for file in Path("/etc/schroot").rglob("*") if file.is_file() and str(hapkg.cache) in file.read_text()
+    ]
+    assert sorted(files) == [
+        Path("/etc/schroot/chroot.d", hapkg.chroot),
+        Path("/etc/schroot/hapkg", f"{hapkg.chroot}.config"),
+        Path("/etc/schroot/hapkg", f"{hapkg.chroot}.fstab"),
+    ]
+
+
+def test_a_chroot_that_another_hapkg_prepared_is_made_anew(hapkg: Hapkg, project: Miniature) -> None:
+    project.add("any", make_plain_source())
+    description = hapkg.cache / "chroots" / SUITE / "chroot.json"
+    kept = description.read_text()
+    try:
+        description.write_text(json.dumps({**json.loads(kept), "contents": "other"}))
+        (step,) = json.loads(hapkg.on(project.root).succeed("plan", "--json").stdout)
+        assert step["reason"] == f"no base chroot of {SUITE} yet"
+    finally:
+        description.write_text(kept)

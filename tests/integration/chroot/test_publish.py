@@ -1,0 +1,137 @@
+"""From recipes to a node: published, installed with apt, run."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hapkg.chroot.schroot import Session, enter, find_chroot
+from hapkg.control import Suite
+from hapkg.process import Result
+from tests.integration.chroot.conftest import Built
+from tests.support.machine import SUITE, Hapkg
+
+SOURCES = "/etc/apt/sources.list.d/ha-stack.sources"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """The published miniature, on disk and over HTTP."""
+
+    folder: Path
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A bare Debian, thrown away at the end."""
+
+    session: Session
+
+    def run(self, script: str, *, check: bool = True) -> Result:
+        """Run a shell script as root, with the host's network."""
+        return self.session.run(["sh", "-ec", script], user="root", network=True, check=check)
+
+    def install_stack(self) -> str:
+        """What the instructions of publish say; returns what the stack's program says then."""
+        update = self.run("apt-get update").output
+        assert not [line for line in update.splitlines() if line.startswith(("W:", "E:"))], update
+        self.run("apt-get install ha-stack")
+        return self.run("/opt/ha/bin/two").output
+
+
+@pytest.fixture(scope="module")
+def repository(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    """publish, and a web server on loopback."""
+    folder = tmp_path_factory.mktemp("published") / "apt"
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        done = built.hapkg.succeed("publish", "--repo", str(folder), "--url", url)
+        assert done.stdout.splitlines()[-1] == "apt update && apt install ha-stack"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield Repository(folder=folder, url=url)
+        server.shutdown()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def make_node(hapkg: Hapkg, sources: Path) -> Iterator[Node]:
+    """A node that knows Debian and one more repository."""
+    base = find_chroot(hapkg.cache, Suite(SUITE))
+    assert base is not None
+    with enter(base, "node") as session:
+        session.copy_in([sources], "/etc/apt/sources.list.d", user="root")
+        node = Node(session=session)
+        # the host's proxy, where it has one, does not serve loopback
+        node.run("""echo 'Acquire::http::Proxy::127.0.0.1 "DIRECT";' > /etc/apt/apt.conf.d/60direct""")
+        yield node
+
+
+@pytest.fixture
+def local(repository: Repository, tmp_path: Path) -> Path:
+    """A copy of the repository as a folder of the node's own, and how apt is told of it."""
+    folder = tmp_path / "apt"
+    shutil.copytree(repository.folder, folder)
+    sources = folder / f"ha-stack-{SUITE}.sources"
+    sources.write_text(sources.read_text().replace(f"URIs: {repository.url}", "URIs: file:/srv/apt"))
+    return folder
+
+
+def test_the_stack_installs_over_http_and_runs(hapkg: Hapkg, repository: Repository) -> None:
+    with make_node(hapkg, repository.folder / "ha-stack.sources") as node:
+        assert node.install_stack() == "two says moin\n"
+        listed = node.run("dpkg-query -W -f '${Package} ${db:Status-Status}\\n' 'ha-*'").output.splitlines()
+        assert listed == [f"ha-{name} installed" for name in ("one", "stack", "three", "two")]
+        policy = node.run("apt-cache policy ha-two").output
+        assert f"{repository.url} {SUITE}/main" in policy
+        node.run("apt-get purge 'ha-*'")
+        assert node.run("test ! -e /opt || find /opt -mindepth 1").output == ""
+
+
+def test_the_stack_installs_from_a_folder_until_its_release_is_changed(hapkg: Hapkg, local: Path) -> None:
+    with make_node(hapkg, local / f"ha-stack-{SUITE}.sources") as node:
+        node.session.copy_in([local], "/srv", user="root")
+        assert node.install_stack() == "two says moin\n"
+        change_release(node)
+        refused = node.run("apt-get update --error-on=any", check=False)
+        assert refused.status == 100
+        assert "signatures were invalid: BADSIG" in refused.output
+
+
+def test_a_fresh_node_refuses_a_changed_release(hapkg: Hapkg, local: Path) -> None:
+    with make_node(hapkg, local / f"ha-stack-{SUITE}.sources") as node:
+        node.session.copy_in([local], "/srv", user="root")
+        change_release(node)
+        assert node.run("apt-get update", check=False).status == 100
+        assert node.run("apt-get install ha-stack", check=False).status == 100
+
+
+def test_a_changed_package_is_refused(hapkg: Hapkg, local: Path) -> None:
+    (deb,) = local.glob("pool/*/main/h/ha-two/ha-two_*.deb")
+    content = bytearray(deb.read_bytes())
+    content[-10] ^= 1
+    deb.write_bytes(content)
+    with make_node(hapkg, local / f"ha-stack-{SUITE}.sources") as node:
+        node.session.copy_in([local], "/srv", user="root")
+        node.run("apt-get update")
+        refused = node.run("apt-get install ha-two", check=False)
+        assert refused.status == 100
+        assert "Hash Sum mismatch" in refused.output
+
+
+def change_release(node: Node) -> None:
+    """Change what is signed."""
+    node.run(f"sed -i 's/^Label: .*/Label: another/' /srv/apt/dists/{SUITE}/InRelease")

@@ -1,0 +1,367 @@
+"""Repositories elsewhere: over ssh to a real sshd, and in a bucket of a server that speaks S3, both on the loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from hapkg.errors import BusyError, RepositoryError, UsageError
+from hapkg.repository.pruning import prune
+from hapkg.repository.publishing import KeyChoice, Site, publish, rollback
+from hapkg.repository.remote.location import LOCK, BucketFolder, HostFolder, Place, name_mirror, parse_place
+from hapkg.repository.remote.s3 import Bucket
+from hapkg.repository.remote.sync import open_repository
+from hapkg.repository.snapshots import list_snapshots
+from hapkg.repository.verify import verify
+from tests.support.packages import BOOKWORM, IDENTITY, Builds, Client, fork, run, serve
+
+KILLS = int(os.environ.get("HAPKG_KILLS", "4"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """A repository to be, its URL, and two machines that publish there."""
+
+    place: Place
+    url: str
+    here: Path
+    there: Path
+
+
+def find_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def run_server(port: int, *argv: str | Path) -> Iterator[None]:
+    """Run a server for as long as it is needed."""
+    with subprocess.Popen([str(word) for word in argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                with contextlib.suppress(OSError):
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                assert server.poll() is None, argv
+                time.sleep(0.05)
+            yield
+        finally:
+            server.terminate()
+
+
+@pytest.fixture(scope="session")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A host called "elsewhere", with keys made for it alone; the ssh command that knows it."""
+    folder, port = tmp_path_factory.mktemp("ssh"), find_port()
+    for name in ("host", "user"):
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name)
+    (folder / "authorized").write_text((folder / "user.pub").read_text())
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
+        f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"
+    )
+    (folder / "config").write_text(
+        f"Host elsewhere\n HostName 127.0.0.1\n Port {port}\n User {getpass.getuser()}\n IdentityFile {folder}/user\n"
+        f" IdentitiesOnly yes\n UserKnownHostsFile {folder}/known\n StrictHostKeyChecking yes\n"
+    )
+    Path("/run/sshd").mkdir(exist_ok=True)
+    with run_server(port, "/usr/sbin/sshd", "-D", "-f", folder / "sshd_config"):
+        yield f"ssh -F {folder}/config"
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """A server that speaks S3; its URL."""
+    port = find_port()
+    with run_server(port, Path(sys.executable).with_name("moto_server"), "-H", "127.0.0.1", "-p", str(port)):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of that server; it has one empty bucket."""
+    for name, value in {
+        "AWS_ENDPOINT_URL_S3": s3,
+        "AWS_ACCESS_KEY_ID": "one",
+        "AWS_SECRET_ACCESS_KEY": "two",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="packages")
+    reading = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::packages/*"}
+    client.put_bucket_policy(Bucket="packages", Policy=json.dumps({"Version": "2012-10-17", "Statement": [reading]}))
+    for entry in client.list_objects_v2(Bucket="packages").get("Contents", ()):
+        client.delete_object(Bucket="packages", Key=entry["Key"])
+    return client
+
+
+@pytest.fixture(params=["ssh", "s3"])
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Elsewhere]:
+    """A repository of each kind."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    if request.param == "ssh":
+        monkeypatch.setenv("RSYNC_RSH", request.getfixturevalue("ssh"))
+        folder = tmp_path / "a% far" / "apt's"
+        folder.mkdir(parents=True)
+        with serve(folder) as url:
+            yield Elsewhere(place=parse_place(f"elsewhere:{folder}", tmp_path), url=url, here=here, there=there)
+    else:
+        request.getfixturevalue("bucket")
+        place = parse_place("s3://packages/some/apt/", tmp_path)
+        yield Elsewhere(place=place, url=f"{request.getfixturevalue('s3')}/packages/some/apt/", here=here, there=there)
+
+
+Put = Callable[..., None]
+
+
+@pytest.fixture
+def put(elsewhere: Elsewhere, key: KeyChoice, stacks: Builds) -> Put:
+    """Publishes revision N of ha-stack from one of the two machines."""
+
+    def put(number: int, state: Path = elsewhere.here, patience: float = 0) -> None:
+        with open_repository(elsewhere.place, state, change=True, patience=patience) as root:
+            publish(root, [stacks(number)], identity=IDENTITY, key=key, url=elsewhere.url)
+
+    return put
+
+
+def check(elsewhere: Elsewhere, state: Path, surplus: tuple[str, ...] = ()) -> None:
+    """The repository is whole, to the last byte, as another machine sees it."""
+    with open_repository(elsewhere.place, state, change=False) as root:
+        report = verify(root)
+        assert (report.faults, report.surplus) == ((), surplus)
+
+
+def test_two_machines_publish_by_turns_and_apt_reads_it(
+    elsewhere: Elsewhere, put: Put, key: KeyChoice, client: Callable[[str], Client]
+) -> None:
+    put(1)
+    put(2, elsewhere.there)
+    with open_repository(elsewhere.place, elsewhere.here, change=False) as root:
+        assert [snapshot.number for snapshot in list_snapshots(root, BOOKWORM)] == [1, 2]
+        machine = client((root / "ha-stack.sources").read_text())
+    machine.update()
+    assert machine.candidate("ha-stack") == "1.2-2+ha12.0"
+    machine.apt("apt-get", "download", "ha-stack")
+    with open_repository(elsewhere.place, elsewhere.here, change=True) as root:
+        rollback(Site(root=root, identity=IDENTITY, choice=key), BOOKWORM, 1)
+    machine.update()
+    assert machine.candidate("ha-stack") == "1.2-1+ha12.0"
+    put(3, elsewhere.there)
+    with open_repository(elsewhere.place, elsewhere.there, change=True) as root:
+        prune(Site(root=root, identity=IDENTITY, choice=key), keep=1, days=0, at_once=True)
+    check(elsewhere, elsewhere.here)
+    with open_repository(elsewhere.place, elsewhere.here, change=False) as root:
+        assert [file.name for file in root.glob("pool/**/*.deb")] == ["ha-stack_1.2-3+ha12.0_all.deb"]
+        assert f"URIs: {elsewhere.url}\n" in (root / "ha-stack.sources").read_text()
+    machine.update()
+    assert machine.candidate("ha-stack") == "1.2-3+ha12.0"
+
+
+def test_nothing_becomes_real_when_the_change_fails(
+    elsewhere: Elsewhere, put: Put, key: KeyChoice, stacks: Builds
+) -> None:
+    put(1)
+    with pytest.raises(ZeroDivisionError), open_repository(elsewhere.place, elsewhere.here, change=True) as root:
+        publish(root, [stacks(2)], identity=IDENTITY, key=key)
+        raise ZeroDivisionError
+    check(elsewhere, elsewhere.there)
+    put(3, elsewhere.there)
+    check(elsewhere, elsewhere.here)
+
+
+def test_a_second_writer_is_told_who_is_at_work_or_waits(elsewhere: Elsewhere, put: Put) -> None:
+    put(1)
+    words = f"the repository {re.escape(str(elsewhere.place))} is in use by process {os.getpid()} of .* on .* since 20"
+    with open_repository(elsewhere.place, elsewhere.here, change=True):
+        with pytest.raises(BusyError, match=words):
+            put(2, elsewhere.there)
+        check(elsewhere, elsewhere.there)  # looking needs no lock
+        waiting = fork(partial(put, 2, elsewhere.there, patience=60))
+        time.sleep(0.5)
+        assert os.waitpid(waiting, os.WNOHANG) == (0, 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(waiting, 0)[1]) == 0
+    check(elsewhere, elsewhere.here)
+
+
+def test_kills_in_the_middle_of_an_upload_leave_it_whole(
+    elsewhere: Elsewhere, put: Put, client: Callable[[str], Client], tmp_path: Path
+) -> None:
+    begun = time.monotonic()
+    put(1)
+    put(2)
+    lasts = (time.monotonic() - begun) / 2
+    with open_repository(elsewhere.place, elsewhere.here, change=False) as root:
+        machine = client((root / "ha-stack.sources").read_text())
+    dice = random.Random(KILLS)
+    killed = 0
+    for number in range(3, 3 + KILLS):
+        pid = fork(partial(put, number, patience=60))
+        time.sleep(dice.uniform(0.4, 1) * lasts)
+        os.kill(pid, signal.SIGKILL)
+        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL:
+            killed += 1
+        else:
+            lasts *= 0.7  # the machine is less busy than it was at first
+        machine.update()
+        before = machine.candidate("ha-stack")
+        assert before in {f"1.2-{known}+ha12.0" for known in range(2, number + 1)}
+    assert killed > KILLS / 3
+    put(3 + KILLS, elsewhere.there, patience=60)
+    check(elsewhere, elsewhere.here)
+    machine.update()
+    assert machine.candidate("ha-stack") == f"1.2-{3 + KILLS}+ha12.0"
+
+
+def test_the_commands_take_a_place_elsewhere(elsewhere: Elsewhere, put: Put, key: KeyChoice) -> None:
+    def hapkg(*words: str, check: bool = True) -> str:
+        program = Path(sys.executable).with_name("hapkg")
+        options = ("--project", str(Path(__file__).parents[3]), "--cache", str(elsewhere.there))
+        return run(
+            program, *options, "repo", *words, "--repo", str(elsewhere.place), check=check, HAPKG_KEYS=str(key.home)
+        )
+
+    assert "is not a published repository" in hapkg("list", check=False)
+    put(1)
+    put(2)
+    hapkg("rollback", "bookworm", "1")
+    listed = json.loads(hapkg("list", "--json"))
+    assert [(row["snapshot"], row["act"]) for row in listed] == [(1, "publish"), (2, "publish"), (3, "rollback to 1")]
+    assert "checked 2 files" in hapkg("verify")
+    assert "would be removed" in hapkg("prune", "--dry-run")
+
+
+# A bucket
+
+
+def test_a_lock_that_nobody_renews_is_taken_over_and_its_owner_notices(bucket: Any, tmp_path: Path) -> None:
+    place = BucketFolder(bucket="packages", prefix="")
+    (tmp_path / "file").write_text("x")
+    slow = Bucket(place, lease=3600)
+    with slow.open(owner="the slow one", change=True, patience=0):
+        slow.fetch(tmp_path / "slow")
+        with pytest.raises(BusyError, match="the slow one"), Bucket(place).open(owner="x", change=True, patience=0):
+            pass
+        time.sleep(2.1)
+        with Bucket(place, lease=1).open(owner="the next one", change=True, patience=0):
+            held = json.loads(bucket.get_object(Bucket="packages", Key=LOCK)["Body"].read())
+            assert held["owner"] == "the next one"
+    assert bucket.list_objects_v2(Bucket="packages").get("Contents", []) == []
+    brief = Bucket(place, lease=0.6)
+    with brief.open(owner="one", change=True, patience=0):
+        bucket.delete_object(Bucket="packages", Key=LOCK)
+        time.sleep(0.5)
+        with pytest.raises(BusyError, match="is lost"):
+            brief.store(tmp_path, ["file"])
+
+
+def test_an_inrelease_that_somebody_else_wrote_is_not_overwritten(bucket: Any, tmp_path: Path) -> None:
+    place = BucketFolder(bucket="packages", prefix="")
+    bucket.put_object(Bucket="packages", Key="dists/bookworm/InRelease", Body=b"old")
+    writer = Bucket(place)
+    with writer.open(owner="one", change=True, patience=0):
+        writer.fetch(tmp_path / "mirror")
+        bucket.put_object(Bucket="packages", Key="dists/bookworm/InRelease", Body=b"theirs")
+        (tmp_path / "mirror/dists/bookworm/InRelease").write_text("ours")
+        with pytest.raises(RepositoryError, match="somebody else"):
+            writer.store(tmp_path / "mirror", ["dists/bookworm/InRelease"])
+    assert bucket.get_object(Bucket="packages", Key="dists/bookworm/InRelease")["Body"].read() == b"theirs"
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_not_there_or_a_server_that_is_not_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = BucketFolder(bucket="missing", prefix="")
+    for change in (False, True):
+        with (
+            pytest.raises(RepositoryError, match="bucket does not exist"),
+            open_repository(place, tmp_path, change=change),
+        ):
+            pass
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{find_port()}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(RepositoryError, match="cannot be reached"), open_repository(place, tmp_path, change=True):
+        pass
+
+
+# A host
+
+
+def test_a_host_that_is_not_there_is_said(ssh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RSYNC_RSH", ssh)
+    place = HostFolder(host="elsewhere", path="/srv/apt", port=find_port())
+    with (
+        pytest.raises(RepositoryError, match="cannot be reached") as caught,
+        open_repository(place, tmp_path, change=True),
+    ):
+        pass
+    assert any("refused" in line for line in caught.value.details)
+
+
+def test_the_lock_of_a_host_is_the_one_that_hapkg_takes_there(
+    ssh: str, root: Path, key: KeyChoice, stacks: Builds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RSYNC_RSH", ssh)
+    publish(root, [stacks(1)], identity=IDENTITY, key=key)
+    with open_repository(HostFolder(host="elsewhere", path=str(root)), tmp_path, change=True) as mirror:
+        with pytest.raises(BusyError, match="in use by process"):
+            publish(root, [stacks(2)], identity=IDENTITY, key=key)
+        publish(mirror, [stacks(3)], identity=IDENTITY, key=key)
+    publish(root, [stacks(4)], identity=IDENTITY, key=key)
+    assert (verify(root).faults, verify(root).surplus) == ((), ())
+    assert len(list_snapshots(root, BOOKWORM)) == 3
+
+
+# What --repo names
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("apt", Path("/base/apt")),
+        ("./a:b", Path("/base/a:b")),
+        ("/srv/a:b", Path("/srv/a:b")),
+        ("file:///srv/a%20b", Path("/srv/a b")),
+        ("host:apt", HostFolder(host="host", path="apt")),
+        ("me@host.example.org:/srv/apt/", HostFolder(host="me@host.example.org", path="/srv/apt")),
+        ("ssh://me@host:2222/srv/apt", HostFolder(host="me@host", port=2222, path="/srv/apt")),
+        ("s3://packages", BucketFolder(bucket="packages", prefix="")),
+        ("s3://packages/a/b/", BucketFolder(bucket="packages", prefix="a/b/")),
+    ],
+)
+def test_places(text: str, place: Place) -> None:
+    assert parse_place(text, Path("/base")) == place
+    if not isinstance(place, Path):
+        assert parse_place(str(place), Path("/base")) == place
+        assert name_mirror(place) != name_mirror(HostFolder(host="other", path="x"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "rsync://host/apt", "host::apt", "https://host/apt", "s3://", "s3://A/b", "ssh://host", "s3://aaa/../b"],
+)
+def test_what_is_no_place(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_place(text, Path("/base"))
+    assert "s3://BUCKET/PREFIX" in caught.value.hint

@@ -1,0 +1,84 @@
+"""A site file before the programs of the built stack: the example passes, and what they refuse is found."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.samples import format_toml
+from tests.system.acceptance.conftest import CHECKOUT, HAPKG, SUITE, Stack
+
+EXAMPLE = CHECKOUT / "docs/site.example.toml"
+
+
+def check(file: Path) -> tuple[int, dict[str, bool], str]:
+    """hapkg site check: its exit code, what each program says, and its errors."""
+    argv = [str(HAPKG), "site", "check", str(file), "--suite", SUITE, "--json"]
+    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    return done.returncode, {f["check"]: f["ok"] for f in json.loads(done.stdout)["checks"]}, done.stderr
+
+
+@pytest.mark.usefixtures("stack")
+def test_the_example_is_a_cluster_to_all_programs() -> None:
+    code, checks, errors = check(EXAMPLE)
+    assert code == 0, errors
+    asked = ("corosync, as fiesta-ha1", "drbdadm, as fiesta-ha2", "handlers of drbd", "crm and crm_verify")
+    assert set(asked) <= checks.keys()
+    assert all(checks.values())
+
+
+@pytest.mark.usefixtures("stack")
+def test_what_only_the_programs_know_is_found(tmp_path: Path) -> None:
+    table: dict[str, Any] = tomllib.loads(EXAMPLE.read_text())
+    table["cluster"]["token"] = 101
+    table["drbd"][0]["net"]["sndbuf-size"] = "lots"
+    table["crm"] = {"extra": "primitive web ocf:heartbeat:NoSuchAgent"}
+    file = tmp_path / "site.toml"
+    file.write_text("".join(f"{key} = {format_toml(value)}\n" for key, value in table.items()))
+    code, checks, errors = check(file)
+    assert code == 14
+    refused = {name for name, ok in checks.items() if not ok}
+    for program, words in (("corosync", "token"), ("drbdadm", "lots"), ("crm", "no such resource agent")):
+        assert any(name.startswith(program) for name in refused)
+        assert words in errors
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("device", "/dev/vgha/lvdrbd0", "would be mounted from under DRBD: /dev/vgha/lvdrbd0 belongs to volume ha0/0"),
+        ("device", "/dev/vgha/meta", "would be mounted from under DRBD: /dev/vgha/meta belongs to volume ha0/2"),
+        ("device", "/dev/drbd0", "say volume = RESOURCE/NUMBER instead of device = /dev/drbd0"),
+        ("volume", "ha0/3", "there is no volume ha0/3"),
+    ],
+)
+def test_a_file_system_on_the_wrong_device_is_refused_before_anything_runs(
+    tmp_path: Path, key: str, value: str, words: str
+) -> None:
+    table: dict[str, Any] = tomllib.loads(EXAMPLE.read_text())
+    table["drbd"][0]["volumes"][2]["meta-disk"] = "/dev/vgha/meta"
+    del table["gfs2"][0]["volume"]
+    table["gfs2"][0][key] = value
+    file = tmp_path / "site.toml"
+    file.write_text("".join(f"{name} = {format_toml(part)}\n" for name, part in table.items()))
+    argv = [str(HAPKG), "site", "check", str(file)]
+    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 14
+    assert words in " ".join(done.stderr.split())
+
+
+def test_the_package_of_a_site_is_built_alone(stack: Stack, tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(EXAMPLE.read_text().replace("fiestaha", "otherha"))
+    argv = [str(HAPKG), "build-all", "--suite", SUITE, "--site", str(site), "--json"]
+    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    endings = {outcome["source"]: outcome["outcome"] for outcome in json.loads(done.stdout)}
+    assert endings["ha-stack-site"] in ("built", "reused")
+    del endings["ha-stack-site"]
+    assert set(endings.values()) == {"reused"}
+    assert {*endings, "ha-stack-site"} == {outcome["source"] for outcome in stack.outcomes}

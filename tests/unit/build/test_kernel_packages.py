@@ -1,0 +1,218 @@
+"""Kernel modules: which kernels there are, a recipe for each that is asked for, and a clear word about the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hapkg.build import kernel_packages
+from hapkg.build.kernel_packages import (
+    Kernels,
+    add_packages,
+    check_kernel,
+    check_kernels,
+    make_package,
+    needs_chroot,
+    parse_kernels,
+)
+from hapkg.build.plan import choose_version
+from hapkg.chroot.schroot import Chroot
+from hapkg.control import BinaryName, SourceName, Suite
+from hapkg.errors import ConfigError, HapkgError, RecipeError
+from hapkg.recipe.debian_folder import render_debian
+from hapkg.recipe.graph import make_graph
+from hapkg.recipe.model import Style
+from hapkg.recipe.settings import Settings, parse_table
+from tests.support.samples import (
+    AUTOTOOLS,
+    MAINTAINER,
+    META,
+    PACKAGE,
+    SETTINGS,
+    TEMPLATES,
+    change,
+    make_nodes,
+    make_recipe,
+    make_recipe_from,
+)
+
+BOOKWORM = Suite("bookworm")
+DEPENDS = """\
+linux-headers-amd64
+  Depends: linux-headers-6.1.0-38-amd64
+linux-source
+  Depends: linux-source-6.1
+"""
+NAMES = """\
+linux-headers-amd64
+linux-headers-6.12-amd64
+linux-headers-6.12.43+deb12-amd64
+linux-headers-6.12.43+deb12-common
+linux-headers-6.1.0-9-amd64
+linux-headers-6.1.0-38-rt-amd64
+linux-headers-6.1.0-38-common-rt
+linux-headers-6.1.0-38-common
+linux-headers-6.1.0-38-amd64
+"""
+KERNELS = Kernels(
+    default="6.1.0-38-amd64",
+    series="6.1",
+    available=("6.12.43+deb12-amd64", "6.1.0-38-amd64", "6.1.0-38-rt-amd64", "6.1.0-9-amd64"),
+)
+MODULE: dict[str, Any] = {
+    **META,
+    "source": "ha-one-module",
+    "style": "kernel-module",
+    "build-depends": ["linux-source"],
+    "make": ["CONFIG_ONE=m"],
+    "module": {"name": "one", "tree": "drivers/block/one", "synopsis": "module one", "description": "It is one."},
+    "packages": [{**PACKAGE, "package": "ha-one-module-source", "architecture": "all"}],
+}
+
+
+def make_settings(*kernels: str) -> Settings:
+    table = {"maintainer": MAINTAINER, "kernels": {"bookworm": list(kernels)}}
+    return parse_table(Settings, table, where="pyproject.toml", error=ConfigError)
+
+
+def render(style: Style) -> dict[str, str]:
+    recipe = make_recipe_from(MODULE)
+    chosen = recipe if style is Style.KERNEL_MODULE else make_package(recipe, "6.1.0-38-amd64", "ha-")
+    rendered = render_debian(chosen, SETTINGS, TEMPLATES, suite=BOOKWORM, version="1.2+ha12.1", key="k", versions={})
+    return {path: content.decode() for path, content in rendered.files.items()}
+
+
+@pytest.fixture
+def base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
+    """A base chroot with the kernels above; the list grows with every look into it."""
+    looks: list[Path] = []
+    chroot = Chroot(suite=BOOKWORM, name="c", folder=tmp_path, digest="d", packages=1)
+
+    def read(base: Chroot, architecture: str) -> Kernels:
+        looks.append(base.folder)
+        return KERNELS
+
+    monkeypatch.setattr(kernel_packages, "find_chroot", lambda cache, suite: chroot)
+    monkeypatch.setattr(kernel_packages, "read_kernels", read)
+    return looks
+
+
+def test_kernels_are_those_with_headers_of_their_own_the_newest_first() -> None:
+    assert parse_kernels(DEPENDS, NAMES) == KERNELS
+    assert parse_kernels("", "") == Kernels(default="", series="", available=())
+
+
+def test_each_kernel_gets_a_recipe_of_its_own(tmp_path: Path) -> None:
+    recipes = make_nodes(make_recipe_from(MODULE), make_recipe_from(AUTOTOOLS))
+    settings = make_settings("6.1.0-9-amd64", "6.1.0-38-amd64")
+    made = add_packages(recipes, settings, BOOKWORM, tmp_path, "amd64")
+    new = [made[name] for name in made if name not in recipes]
+    assert [recipe.source for recipe in new] == ["ha-one-modules-6.1.0-9-amd64", "ha-one-modules-6.1.0-38-amd64"]
+    assert new[1].build_depends == ("module-assistant", "linux-headers-6.1.0-38-amd64", "ha-one-module-source")
+    assert new[1].packages[0].outside_prefix == ("lib/modules/6.1.0-38-amd64/updates/one.ko",)
+    graph = make_graph(made, package_prefix="ha-")
+    assert graph.needs[new[1].name] == (SourceName("ha-one-module"),)
+    assert graph.providers[BinaryName("ha-one-modules-6.1.0-9-amd64")] == new[0].name
+    assert choose_version(new[1], BOOKWORM, "key", []) == "1.2+ha12.1"
+
+
+def test_nothing_is_read_and_made_without_a_module_or_without_kernels(base: list[Path], tmp_path: Path) -> None:
+    plain = make_nodes(make_recipe_from(AUTOTOOLS))
+    module = make_nodes(make_recipe_from(MODULE))
+    assert add_packages(plain, make_settings("default"), BOOKWORM, tmp_path, "amd64") == plain
+    assert add_packages(module, SETTINGS, BOOKWORM, tmp_path, "amd64") == module
+    assert add_packages(module, make_settings("default"), Suite("trixie"), tmp_path, "amd64") == module
+    check_kernels(module.values(), BOOKWORM, tmp_path, "amd64")
+    assert base == []
+
+
+def test_default_is_the_kernel_that_the_suite_installs(base: list[Path], tmp_path: Path) -> None:
+    recipes = make_nodes(make_recipe_from(MODULE))
+    settings = make_settings("6.1.0-38-amd64", "default")
+    made = add_packages(recipes, settings, BOOKWORM, tmp_path, "amd64")
+    assert made.keys() - recipes.keys() == {"ha-one-modules-6.1.0-38-amd64"}
+    check_kernels(made.values(), BOOKWORM, tmp_path, "amd64")
+    assert not needs_chroot(settings, BOOKWORM, tmp_path)
+
+
+def test_default_waits_for_the_base_chroot(tmp_path: Path) -> None:
+    recipes = make_nodes(make_recipe_from(MODULE))
+    assert add_packages(recipes, make_settings("default"), BOOKWORM, tmp_path, "amd64") == recipes
+    assert needs_chroot(make_settings("default"), BOOKWORM, tmp_path)
+    assert not needs_chroot(SETTINGS, BOOKWORM, tmp_path)
+
+
+def test_a_kernel_without_headers_is_named_with_what_there_is_instead(base: list[Path], tmp_path: Path) -> None:
+    recipes = make_nodes(make_recipe_from(MODULE))
+    made = add_packages(recipes, make_settings("6.1.0-99-amd64"), BOOKWORM, tmp_path, "amd64")
+    with pytest.raises(ConfigError) as caught:
+        check_kernels(made.values(), BOOKWORM, tmp_path, "amd64")
+    assert caught.value.brief == (
+        "pyproject.toml, [tool.hapkg.kernels] bookworm: "
+        "kernel 6.1.0-99-amd64 has no linux-headers-6.1.0-99-amd64 in bookworm"
+    )
+    assert caught.value.details == (
+        "kernels with headers in bookworm: 6.1.0-38-amd64, 6.1.0-38-rt-amd64, 6.1.0-9-amd64",
+        "default: 6.1.0-38-amd64",
+    )
+    assert "did you mean 6.1.0-9-amd64?" in caught.value.hint
+
+
+def test_a_kernel_of_another_series_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"6\.12\.43\+deb12-amd64 is not of the series 6\.1,"):
+        check_kernel("6.12.43+deb12-amd64", KERNELS, BOOKWORM)
+    check_kernel("6.1.0-38-rt-amd64", KERNELS, BOOKWORM)
+
+
+@pytest.mark.parametrize("word", ["latest", "6.1", "6.1.0 38", "6.1.0-38-AMD64", "6.1.0-1/../x", ""])
+def test_a_word_that_is_no_kernel_is_refused(word: str) -> None:
+    with pytest.raises(ConfigError, match=r"kernels\.bookworm\[1\]: .* must be a kernel as uname -r names it"):
+        make_settings(word)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (change(MODULE, "module"), r"style kernel-module and the table \[module\] go together"),
+        ({**META, "module": MODULE["module"]}, r"style kernel-module and the table \[module\] go together"),
+        (change(MODULE, "style", "kernel-package"), "hapkg makes kernel-packages by itself"),
+        (change(MODULE, "packages", [PACKAGE, {**PACKAGE, "package": "ha-two"}]), "gives one package"),
+        (change(MODULE, "module.tree", "/drivers"), r"module\.tree"),
+        (change(MODULE, "origins", AUTOTOOLS["origins"]), "a kernel-module recipe has no upstream"),
+        ({**MODULE, "kernel": "6.1.0-38-amd64"}, "unknown key kernel"),
+    ],
+)
+def test_a_recipe_that_contradicts_itself_is_refused(tmp_path: Path, table: dict[str, Any], message: str) -> None:
+    with pytest.raises(HapkgError, match=message) as caught:
+        make_recipe(tmp_path, table)
+    assert isinstance(caught.value, RecipeError)
+
+
+def test_the_source_package_carries_what_module_assistant_wants() -> None:
+    files = render(Style.KERNEL_MODULE)
+    assert "exports.sh" not in files  # the prefix's flags are not the kernel's
+    assert "Package: ha-one-modules-_KVERS_\n" in files["modules/control.modules.in"]
+    rules = files["modules/rules"]
+    assert rules.startswith("#!/usr/bin/make -f\n")
+    assert "PACKAGE := ha-one-modules\n" in rules
+    assert (
+        'kbuild = $(MAKE) $(MAKE_OPT) -C $(KSRC) M=$(CURDIR)/one KCFLAGS=-ffile-prefix-map=$(CURDIR)/= "CONFIG_ONE=m"\n'
+        in rules
+    )
+    assert "'*/drivers/block/one'" in files["rules"]
+    assert "3.0 (native)" in files["source/format"]
+
+
+def test_a_kernels_package_is_made_by_module_assistant() -> None:
+    files = render(Style.KERNEL_PACKAGE)
+    assert " linux-headers-6.1.0-38-amd64,\n" in files["control"]
+    assert "Package: ha-one-modules-6.1.0-38-amd64\n" in files["control"]
+    assert "--kvers-list 6.1.0-38-amd64 \\\n\t    build ha-one-module-source\n" in files["rules"]
+
+
+def test_the_kernel_is_part_of_no_recipe_file() -> None:
+    made = make_package(make_recipe_from(MODULE), "6.1.0-38-amd64", "ha-")
+    assert "kernel" not in json.loads(made.model_dump_json(by_alias=True))

@@ -1,0 +1,93 @@
+"""The command line: every command is where the tables say, and none imports what it does not need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hapkg.cli.main import COMMANDS, GROUPS, app
+from tests.support.samples import AUTOTOOLS, MAINTAINER, TEMPLATES, write_recipe
+
+HEAVY = (
+    "boto3",
+    "http.client",
+    "rich",
+    "sh",
+    "debian",
+    "hapkg.prove.testbed",
+    "hapkg.prove.vm",
+    "hapkg.site.model",
+    "hapkg.draft.draft",
+)
+LOOK = f"""
+import sys
+from hapkg.cli.main import app
+sys.argv[0] = "hapkg"
+try:
+    app(standalone_mode=False)
+finally:
+    print(*(name for name in {HEAVY} if name in sys.modules), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *GROUPS])
+def test_every_command_is_where_it_is_looked_for(name: str) -> None:
+    done = CliRunner().invoke(app, [name, "--help"])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(f"Usage: hapkg {name} ")
+
+
+def test_the_help_names_every_command() -> None:
+    listed = CliRunner().invoke(app, ["--help"]).output.partition("Commands:")[2]
+    assert [line.split()[0] for line in listed.splitlines() if line.strip()] == [*COMMANDS, *GROUPS]
+
+
+@pytest.mark.parametrize("word", ["plann", "chroto"])
+def test_a_word_that_is_no_command_brings_a_suggestion(word: str) -> None:
+    done = CliRunner().invoke(app, [word])
+    assert done.exit_code == 2
+    assert "Did you mean" in done.output
+
+
+@pytest.mark.parametrize("argv", [["--version"]])
+def test_plain_words_are_understood_without_libraries(tmp_path: Path, argv: list[str]) -> None:
+    """Where there is no project, nothing else happens."""
+    look = LOOK.replace(repr(HEAVY), "('pydantic', 'jinja2', 'typer')")
+    done = subprocess.run(
+        [sys.executable, "-c", look, *argv], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stderr.splitlines()[0] == "typer"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with one recipe."""
+    write_recipe(tmp_path / "recipes", AUTOTOOLS)
+    (tmp_path / "debian-templates").symlink_to(TEMPLATES)
+    (tmp_path / "pyproject.toml").write_text(f'[tool.hapkg]\nmaintainer = "{MAINTAINER}"\n')
+    return tmp_path
+
+
+@pytest.mark.parametrize("argv", [["--version"], ["plan"], ["list"]])
+def test_a_command_that_starts_nothing_imports_little(project: Path, argv: list[str]) -> None:
+    options = ["--project", str(project), "--cache", str(project / "cache")]
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, *options, *argv], capture_output=True, text=True, check=False, cwd=project
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "\n"
+    assert not (project / "cache").exists(), "looking writes nothing"
+
+
+@pytest.mark.parametrize("argv", [["list"], ["list", "--json"], ["--version"], ["list", "--help"]])
+def test_output_that_has_no_room_is_an_error_and_no_bug(project: Path, argv: list[str]) -> None:
+    program = Path(sys.executable).with_name("hapkg")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [program, *argv], cwd=project, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (9, "error: there is no space left for what hapkg prints\n")

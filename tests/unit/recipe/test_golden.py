@@ -1,0 +1,212 @@
+"""What the real recipes become: debian/ of each for bookworm, compared with the files in golden/.
+
+`pytest tests/unit/recipe/test_golden.py --golden` writes them anew; git diff shows what a change of a template did.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from debian.changelog import Changelog
+from debian.deb822 import Deb822, PkgRelation
+
+from hapkg.build.plan import PLACEHOLDER, choose_version, make_inputs, make_key
+from hapkg.control import BinaryName, SourceName, Suite
+from hapkg.recipe.debian_folder import DebianFolder, render_debian
+from hapkg.recipe.graph import make_graph
+from hapkg.recipe.model import Recipe, read_recipes
+from hapkg.recipe.settings import find_project
+from hapkg.site.model import read_site
+from hapkg.site.package import make_site_recipe
+from tests.support.samples import AUTOTOOLS, CHECKOUT, PACKAGE, make_recipe_from
+
+GOLDEN = Path(__file__).with_name("golden")
+BOOKWORM = Suite("bookworm")
+KEYS = {
+    "ha-libqb": "92790b96ce1160130c60504decbe3bbad6240c74bf1c4d85c76ba1eb77a7e971",
+    "ha-pacemaker": "e28516504ae3795c933f5e99faeeb8d1992c91fceb856fd47355aef8948a7cea",
+    "ha-stack": "eff1c4452e2f0639d1eaa07bd4ac7ad8a2c4e030ec1ccf600cc38e0f04cfe85b",
+}
+"""Keys of three real recipes. Another one here means that everybody builds this source again."""
+NAMES = sorted(f"ha-{file.parent.name}" for file in (CHECKOUT / "recipes").glob("*/recipe.toml"))
+PROJECT = find_project(CHECKOUT)
+SITE = "ha-stack-site"
+MESON = "ha-one"
+"""A recipe of the style that no recipe of the stack has yet."""
+
+
+@functools.cache
+def read_all() -> dict[SourceName, Recipe]:
+    return read_recipes(PROJECT)
+
+
+def version_of(recipe: Recipe) -> str:
+    return choose_version(recipe, BOOKWORM, "a key", [])
+
+
+@functools.cache
+def render_example() -> DebianFolder:
+    """The debian/ folder of the example's site."""
+    recipe = make_site_recipe(PROJECT, read_site(CHECKOUT / "docs/site.example.toml"))
+    return render_debian(
+        recipe, PROJECT.settings, PROJECT.templates, suite=BOOKWORM, version="1+ha12.1", key="0" * 64, versions={}
+    )
+
+
+@functools.cache
+def render_meson() -> DebianFolder:
+    """The debian/ folder of a small meson recipe."""
+    keys = {
+        "style": "meson",
+        "section": "libs",
+        "build-depends": ["meson", "pkgconf", "zlib1g-dev"],
+        "configure": ["-Ddefault_library=shared", "-Dgroup=$CLUSTER_GROUP"],
+        "tests-parallel": False,
+        "packages": [
+            {**PACKAGE, "files": ["bin/one", "lib/libone.so.*"]},
+            {**PACKAGE, "package": "ha-one-dev", "section": "libdevel", "files": ["include/one.h", "lib/libone.so"]},
+        ],
+    }
+    recipe = make_recipe_from({**AUTOTOOLS, **keys})
+    return render_debian(
+        recipe, PROJECT.settings, PROJECT.templates, suite=BOOKWORM, version="1.2-1+ha12.1", key="0" * 64, versions={}
+    )
+
+
+@functools.cache
+def render(name: str) -> DebianFolder:
+    """The debian/ folder of a first build."""
+    recipes = read_all()
+    recipe = recipes[SourceName(name)]
+    versions = {BinaryName(p.package): version_of(other) for other in recipes.values() for p in other.packages}
+    return render_debian(
+        recipe,
+        PROJECT.settings,
+        PROJECT.templates,
+        suite=BOOKWORM,
+        version=version_of(recipe),
+        key="0" * 64,
+        versions=versions,
+    )
+
+
+def read_golden(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rewrite(pytestconfig: pytest.Config) -> None:
+    """With --golden, write what is rendered before it is compared."""
+    if pytestconfig.getoption("--golden"):
+        shutil.rmtree(GOLDEN, ignore_errors=True)
+        for name in NAMES:
+            render(name).write(GOLDEN / name)
+        render_example().write(GOLDEN / SITE)
+        render_meson().write(GOLDEN / MESON)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_packaging_is_what_it_was(name: str) -> None:
+    compare(render(name), name)
+
+
+def test_the_example_of_a_site_is_what_it_was() -> None:
+    compare(render_example(), SITE)
+
+
+def test_a_small_meson_recipe_is_what_it_was() -> None:
+    compare(render_meson(), MESON)
+
+
+def compare(folder: DebianFolder, name: str) -> None:
+    made, golden = dict(folder.files), read_golden(GOLDEN / name)
+    changed = sorted(path for path in made.keys() | golden.keys() if made.get(path) != golden.get(path))
+    assert not changed, f"if this is meant: pytest tests/unit/recipe/test_golden.py --golden, then git diff ({changed})"
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_key_is_what_it_was(name: str) -> None:
+    recipe = read_all()[SourceName(name)]
+    versions = {BinaryName(p.package): "1-1+ha12.1" for other in read_all().values() for p in other.packages}
+    debian = render_debian(
+        recipe,
+        PROJECT.settings,
+        PROJECT.templates,
+        suite=BOOKWORM,
+        version=PLACEHOLDER,
+        key=PLACEHOLDER,
+        versions=versions,
+    )
+    inputs = make_inputs(
+        recipe,
+        debian,
+        suite=BOOKWORM,
+        architecture="amd64",
+        chroot_digest="c" * 64,
+        depends={"debhelper": "13.11.4"},
+        stack={BinaryName(need): "2" * 64 for need in recipe.needs if need in versions},
+    )
+    assert make_key(inputs) == KEYS[name]
+
+
+def test_every_golden_folder_has_its_recipe() -> None:
+    assert sorted(folder.name for folder in GOLDEN.iterdir()) == sorted([*NAMES, SITE, MESON])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_control_describes_the_packages_of_the_recipe(name: str) -> None:
+    recipe = read_all()[SourceName(name)]
+    source, *packages = Deb822.iter_paragraphs(render(name).files["control"].decode())
+    assert (source["Source"], [package["Package"] for package in packages]) == (
+        name,
+        [package.package for package in recipe.packages],
+    )
+    fields = [source["Build-Depends"], *(package["Depends"] for package in packages)]
+    plain = [field.replace("${", "").replace("}", "").replace(":Depends", "").rstrip(",") for field in fields]
+    assert all(
+        relation["name"] for field in plain for group in PkgRelation.parse_relations(field) for relation in group
+    )
+    assert [package["Description"].partition("\n")[0] for package in packages] == [p.synopsis for p in recipe.packages]
+
+
+def test_changelogs_are_read_by_others(tmp_path: Path) -> None:
+    """python-debian reads them all, dpkg-parsechangelog the one that it is asked to."""
+    for name in NAMES:
+        log = Changelog(render(name).files["changelog"].decode(), strict=True)
+        recipe = read_all()[SourceName(name)]
+        found = (log.package, str(log.version), log.distributions, log.author)
+        assert found == (name, version_of(recipe), "bookworm", PROJECT.settings.maintainer)
+    render(NAMES[0]).write(tmp_path)
+    argv = ["dpkg-parsechangelog", "-l", "changelog", "-S", "Source"]
+    assert subprocess.run(argv, check=True, capture_output=True, cwd=tmp_path).stdout == f"{NAMES[0]}\n".encode()
+
+
+def test_every_upstream_names_the_commit_of_its_version() -> None:
+    without = {recipe.name for recipe in read_all().values() if recipe.upstream and not recipe.upstream.commit}
+    assert without == set()
+
+
+def test_the_recipes_make_one_graph() -> None:
+    graph = make_graph(read_all(), package_prefix=PROJECT.settings.package_prefix)
+    assert sorted(graph.order) == NAMES
+    place = {name: index for index, name in enumerate(graph.order)}
+    order = [SourceName(f"ha-{name}") for name in ("libqb", "kronosnet", "corosync", "stack")]
+    assert sorted(order, key=place.__getitem__) == order
+
+
+def test_maintainer_scripts_are_posix_shell() -> None:
+    """By Debian's own checker, before any build."""
+    scripts = [file for name in ("pre", "post") for file in GOLDEN.glob(f"*/*.{name}*") if file.suffix != ".in"]
+    assert len(scripts) > 20
+    done = subprocess.run(["checkbashisms", "--force", *map(str, scripts)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_checkbashisms_would_find_one(tmp_path: Path) -> None:
+    script = tmp_path / "ha-one.preinst"
+    script.write_text("#!/bin/sh\n[[ a == a ]]\n")
+    assert subprocess.run(["checkbashisms", "--force", str(script)], capture_output=True, check=False).returncode == 1

@@ -1,0 +1,164 @@
+"""What pyproject.toml decides, and where state lives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hapkg.errors import ConfigError, UsageError
+from hapkg.locations import find_cache, find_keys
+from hapkg.recipe.settings import Project, Settings, find_project
+from tests.support.samples import CHECKOUT, MAINTAINER, SETTINGS, format_toml
+
+LINE = "must be one line of printable text, without blanks at its ends"
+REFERENCE = "docs/configuration.md explains every key"
+PREFIX = "prefix: string should match pattern '^(/[A-Za-z0-9][A-Za-z0-9._+-]*)+$'"
+
+
+def write_project(folder: Path, **settings: object) -> Path:
+    """A pyproject.toml with these settings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = {"maintainer": MAINTAINER, **{key.replace("_", "-"): value for key, value in settings.items()}}
+    lines = [f"{key} = {format_toml(value)}\n" for key, value in table.items() if value is not None]
+    file = folder / "pyproject.toml"
+    file.write_text("[tool.hapkg]\n" + "".join(lines), "utf-8")
+    return file
+
+
+def test_this_checkout_is_a_project() -> None:
+    project = find_project(CHECKOUT / "hapkg")
+    assert (project.root, project.settings.suite) == (CHECKOUT, "bookworm")
+
+
+def test_settings_have_defaults() -> None:
+    assert Settings(maintainer=MAINTAINER).model_dump(by_alias=True) == {
+        "suite": "bookworm",
+        "suites": ("bookworm",),
+        "prefix": "/opt/ha",
+        "package-prefix": "ha-",
+        "cluster-user": "hacluster",
+        "cluster-group": "haclient",
+        "maintainer": MAINTAINER,
+        "kernels": {},
+        "repository": "apt",
+        "origin": "hapkg",
+        "label": "Linux HA stack",
+        "valid-days": 0,
+        "ccache": False,
+    }
+
+
+def test_the_nearest_project_upwards_is_found(tmp_path: Path) -> None:
+    write_project(tmp_path, origin="outer")
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / "a" / "pyproject.toml").write_text("[project]\nname = 'another'\n")
+    project = find_project(inner)
+    assert (project.root, project.settings.origin) == (tmp_path, "outer")
+    assert (project.recipes, project.templates, project.repository) == (
+        tmp_path / "recipes",
+        tmp_path / "debian-templates",
+        tmp_path / "apt",
+    )
+
+
+@pytest.mark.parametrize("content", ["", "tool = 3\n", "[tool]\nother = 1\n"])
+def test_without_a_project_the_remedy_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        find_project(tmp_path)
+    assert (caught.value.exit_code, caught.value.brief) == (3, f"no project found from {tmp_path} upwards")
+    assert caught.value.hint.startswith("run inside a checkout, or name it with --project")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "brief", "hint"),
+    [
+        ("maintainer", None, "missing key maintainer", REFERENCE),
+        ("maintaner", "x", "unknown key maintaner", "did you mean maintainer?"),
+        ("suite", 12, "suite: must be a string", "it says 12"),
+        ("suite", "buster", "suite: 'buster' is not a suite hapkg knows (bookworm, trixie, forky)", ""),
+        ("suite", "trixie", "suite trixie is the default but not in suites: add it there", ""),
+        ("suites", [], "suites: must not be empty", ""),
+        ("suites", ["bookwurm"], "suites[1]: 'bookwurm' is not a suite hapkg knows (bookworm, trixie, forky)", ""),
+        ("prefix", "opt/ha", PREFIX, "it says 'opt/ha'"),
+        ("prefix", "/opt/../etc", PREFIX, "it says '/opt/../etc'"),
+        ("prefix", "/opt/ha/", PREFIX, "it says '/opt/ha/'"),
+        ("prefix", "/opt/$(id)", PREFIX, "it says '/opt/$(id)'"),
+        ("prefix", "/opt/ha\nexport X=1", PREFIX, "it says '/opt/ha\\nexport X=1'"),
+        ("label", "a\nSuite: evil", f"label: 'a\\nSuite: evil' {LINE}", ""),
+        ("maintainer", "A\nX: y <a@b.org>", f"maintainer: 'A\\nX: y <a@b.org>' {LINE}", ""),
+        ("repository", "a\0b", f"repository: 'a\\x00b' {LINE}", ""),
+        ("package_prefix", "HA", "package-prefix: string should match pattern '^[a-z][a-z0-9]*-$'", "it says 'HA'"),
+        (
+            "cluster_user",
+            "a b",
+            "cluster-user: string should match pattern '^[a-z_][a-z0-9_-]*$'",
+            "it says 'a b'",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_file(tmp_path: Path, key: str, value: object, brief: str, hint: str) -> None:
+    file = write_project(tmp_path, **{key: value})
+    with pytest.raises(ConfigError) as caught:
+        find_project(tmp_path)
+    assert (caught.value.brief, caught.value.details, caught.value.hint) == (f"{file} [tool.hapkg]: {brief}", (), hint)
+
+
+def test_a_table_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool]\nhapkg = 3\n")
+    with pytest.raises(ConfigError) as caught:
+        find_project(tmp_path)
+    assert caught.value.brief == f"{tmp_path}/pyproject.toml [tool.hapkg]: must be a table"
+    assert caught.value.hint == "it says 3"
+
+
+def test_a_suite_is_picked_by_name_or_by_default() -> None:
+    project = Project(root=Path("/x"), settings=SETTINGS.model_copy(update={"suites": ("bookworm", "trixie")}))
+    assert (project.pick_suite(None), project.pick_suite("trixie")) == ("bookworm", "trixie")
+    with pytest.raises(UsageError) as caught:
+        project.pick_suite("trixy")
+    assert (caught.value.brief, caught.value.hint) == (
+        "suite trixy is not built by this project",
+        "did you mean trixie?",
+    )
+    with pytest.raises(UsageError) as caught:
+        project.pick_suite("sid")
+    assert caught.value.hint == "configured in pyproject.toml, [tool.hapkg] suites: bookworm, trixie"
+
+
+def test_the_state_folder_is_named_by_option_then_environment_then_xdg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("HAPKG_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert find_cache(None) == tmp_path / "home/.cache/hapkg"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert find_cache(None) == tmp_path / "home/.cache/hapkg"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert find_cache(None) == Path("/xdg/hapkg")
+    monkeypatch.setenv("HAPKG_CACHE", "named")
+    assert find_cache(None) == tmp_path / "named"
+    assert find_cache(Path("option")) == tmp_path / "option"
+
+
+def test_keys_live_outside_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("HAPKG_KEYS", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    assert find_keys() == tmp_path / ".local/share/hapkg/keys"
+    monkeypatch.setenv("XDG_DATA_HOME", "/xdg")
+    assert find_keys() == Path("/xdg/hapkg/keys")
+    monkeypatch.setenv("HAPKG_KEYS", "/named")
+    assert find_keys() == Path("/named")
+
+
+def test_the_repository_of_a_project_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.hapkg]\nmaintainer = "a <a@b.invalid>"\nrepository = "s3://packages/apt"\n'
+    )
+    with pytest.raises(ConfigError, match="must be a folder; a repository elsewhere is named with --repo"):
+        find_project(tmp_path)
