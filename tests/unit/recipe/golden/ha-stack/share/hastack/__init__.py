@@ -1,1 +1,0 @@
-"""The node's command. Python's standard library is all it needs."""
