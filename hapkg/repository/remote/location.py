@@ -95,7 +95,6 @@ def parse_place(text: str, base: Path) -> Place:
     elif not found and text and not re.match(r"[^/]*::", text):
         return base / text
     daemon = scheme == "rsync" or re.match(r"[^/]*::", text)
-    daemon = scheme == "rsync" or re.match(r"[^/]*::", text)
     problem = "has neither lock nor order" if daemon else "is no place of a repository"
     raise UsageError(f"{text!r} {problem}", hint=FORMS)
 

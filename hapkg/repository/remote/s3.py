@@ -2,8 +2,8 @@
 
 Objects are whole or not there at all, and what is listed is what was written: that is S3's promise. Its lock is an
 object that is written on the condition that there is none. It names its owner, who writes it again and again; one that
-was not written for a while, or whose owner was a process of this machine that is no more, may be taken over. Whoever
-lost the lock notices before the next write, and writes Release and InRelease only over those that were fetched.
+was not written for a while may be taken over. Whoever lost the lock notices before the next write, and writes Release
+and InRelease only over those that were fetched.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _Stamp = tuple[str, int, int]
 class Bucket:
     """A Remote in a bucket."""
 
-    def __init__(self, place: BucketFolder, lease: float = LEASE) -> None:
+    def __init__(self, place: BucketFolder, lease: float | None = None) -> None:
         self._place = place
-        self._lease = lease
+        self._lease = LEASE if lease is None else lease
         self._lock_tag = ""
         self._lost: str | None = None
         self._tags: dict[str, str] = {}
@@ -62,7 +62,7 @@ class Bucket:
             ) from error
         self._problems = (exceptions.BotoCoreError, exceptions.HTTPClientError, ValueError)
         self._refusal = exceptions.ClientError
-        with self._blaming_the_store():
+        with self._translate_errors():
             self._client: Any = boto3.client("s3")
 
     @contextmanager
@@ -71,8 +71,8 @@ class Bucket:
         if not change:
             yield
             return
-        body = json.dumps({"owner": owner, "process": _name_process(os.getpid()), "token": uuid.uuid4().hex}).encode()
-        with self._blaming_the_store():
+        body = json.dumps({"owner": owner, "token": uuid.uuid4().hex}).encode()
+        with self._translate_errors():
             self._take(body, time.monotonic() + patience)
         done = threading.Event()
         renewer = threading.Thread(target=self._renew, args=(body, done), daemon=True)
@@ -83,14 +83,14 @@ class Bucket:
             done.set()
             renewer.join()
             if self._lost is None:
-                with self._blaming_the_store():
+                with self._translate_errors():
                     self._client.delete_object(Bucket=self._place.bucket, Key=self._key(LOCK))
 
     def fetch(self, mirror: Path) -> None:
         """See Remote."""
         self._record = mirror.with_name(f"{mirror.name}.json")
         self._stamps = _read_stamps(self._record)
-        with self._blaming_the_store():
+        with self._translate_errors():
             first = {path: tag for path, tag in self._list("dists/").items() if _is_newest(path)}
             self._download(mirror, first)
             found = {path: tag for path, tag in self._list("").items() if path == JOURNAL or not path.startswith(OWN)}
@@ -108,19 +108,19 @@ class Bucket:
 
     def store(self, mirror: Path, paths: Sequence[str]) -> None:
         """See Remote."""
-        with self._blaming_the_store():
+        with self._translate_errors():
             self._each(lambda path: self._upload(mirror, path), paths)
         self._write_stamps()
 
     def remove(self, paths: Sequence[str]) -> None:
         """See Remote."""
 
-        def remove(path: str) -> None:
+        def delete(path: str) -> None:
             self._client.delete_object(Bucket=self._place.bucket, Key=self._key(path))
             self._stamps.pop(path, None)
 
-        with self._blaming_the_store():
-            self._each(remove, paths)
+        with self._translate_errors():
+            self._each(delete, paths)
         self._write_stamps()
 
     def _key(self, path: str) -> str:
@@ -198,7 +198,7 @@ class Bucket:
         self._note(mirror, path, answer["ETag"])
 
     def _outlast(self, path: str) -> None:
-        """Let the second pass in which an object was written: by its date, of whole seconds, apt knows a newer one."""
+        """Wait until Last-Modified, in whole seconds, will differ: by it apt knows a newer object."""
         while True:
             try:
                 answer = self._client.get_object(Bucket=self._place.bucket, Key=self._key(path))
@@ -238,7 +238,7 @@ class Bucket:
             if mine:  # the answer to the first try was lost
                 self._lock_tag = tag
                 break
-            if tag and (age > self._lease or _has_ended(str(held.get("process", "")))):
+            if tag and age > self._lease:
                 if self._try_put(body, IfMatch=tag):
                     break
             elif tag and time.monotonic() >= deadline:
@@ -300,7 +300,7 @@ class Bucket:
             )
 
     @contextmanager
-    def _blaming_the_store(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except self._refusal as refusal:
@@ -346,25 +346,3 @@ def _read_stamps(file: Path) -> dict[str, _Stamp]:
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}  # all is fetched again
-
-
-def _name_process(pid: int) -> str:
-    """What no other process on any machine was ever called."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot} {Path('/proc/self/ns/pid').readlink()} {pid} {_read_start(pid)}"
-
-
-def _has_ended(name: str) -> bool:
-    """Whether a process is known to be no more: only of those of this machine that is known."""
-    words = name.split()
-    if len(words) != 4 or not words[2].isdigit():
-        return False
-    return words[:2] == _name_process(os.getpid()).split()[:2] and _read_start(int(words[2])) != words[3]
-
-
-def _read_start(pid: int) -> str:
-    """When a process began, in ticks since the machine did; "" when there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""

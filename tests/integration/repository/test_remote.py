@@ -25,6 +25,7 @@ import pytest
 from hapkg.errors import BusyError, RepositoryError, UsageError
 from hapkg.repository.pruning import prune
 from hapkg.repository.publishing import KeyChoice, Site, publish, rollback
+from hapkg.repository.remote import s3 as s3_module
 from hapkg.repository.remote.location import LOCK, BucketFolder, HostFolder, Place, name_mirror, parse_place
 from hapkg.repository.remote.s3 import Bucket
 from hapkg.repository.remote.sync import open_repository
@@ -205,8 +206,9 @@ def test_a_second_writer_is_told_who_is_at_work_or_waits(elsewhere: Elsewhere, p
 
 
 def test_kills_in_the_middle_of_an_upload_leave_it_whole(
-    elsewhere: Elsewhere, put: Put, client: Callable[[str], Client], tmp_path: Path
+    elsewhere: Elsewhere, put: Put, client: Callable[[str], Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(s3_module, "LEASE", 2.0)  # a killed owner's lock in a bucket is waited for
     begun = time.monotonic()
     put(1)
     put(2)
