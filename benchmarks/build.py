@@ -38,7 +38,7 @@ from hapkg.chroot.layer import enter_layer
 from hapkg.chroot.schroot import Chroot, Session
 from hapkg.control import SourceName, Suite
 from hapkg.errors import ProcessError
-from hapkg.locations import find_cache
+from hapkg.locations import find_state
 from hapkg.recipe.graph import Graph, make_graph
 from hapkg.recipe.model import Recipe, Style, read_recipes
 from hapkg.recipe.settings import find_project
@@ -348,7 +348,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--suite", default="bookworm")
     parser.add_argument("--leave-out", nargs="*", default=[], choices=["bare", "sbuild", "changes"])
-    parser.add_argument("--cache", type=Path, default=find_cache(None), help="whose downloads to use")
+    parser.add_argument("--cache", type=Path, default=find_state(None).root, help="whose downloads to use")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="hapkg-bench-", dir="/var/tmp"))
     bench = Bench(folder, Suite(options.suite))

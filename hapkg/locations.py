@@ -1,9 +1,10 @@
-"""Where a checkout and the state folder are, and how a file of settings is read: what every command begins with."""
+"""Places: the checkout, the state folder with all that lies in it, the keys; and reading a file of settings."""
 
 from __future__ import annotations
 
 import os
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,104 @@ from hapkg.errors import ConfigError, HapkgError
 
 SITE_FILE = "site.toml"
 """The site file that is used when none is named; there need be none."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The state folder of one user, or of one test: the only place that knows its layout.
+
+    A thing in it is finished when its name exists: it is written under another one and renamed.
+    """
+
+    root: Path
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by the one process that changes state."""
+        return self.root / "lock"
+
+    @property
+    def work(self) -> Path:
+        """Scratch of the lock's holder, emptied at every start."""
+        return self.root / "work"
+
+    @property
+    def sources(self) -> Path:
+        """Upstream's code: files by content, mirrors of repositories, indexes of source packages."""
+        return self.root / "sources"
+
+    @property
+    def downloads(self) -> Path:
+        """Upstream files and patches, each named by its sha256."""
+        return self.root / "sources/sha256"
+
+    @property
+    def chroots(self) -> Path:
+        """Base chroots by suite."""
+        return self.root / "chroots"
+
+    @property
+    def archives(self) -> Path:
+        """Debian packages that builds installed, by suite."""
+        return self.root / "archives"
+
+    @property
+    def layers(self) -> Path:
+        """Installed build dependencies by key."""
+        return self.root / "layers"
+
+    @property
+    def resolved(self) -> Path:
+        """apt's answers by question."""
+        return self.root / "resolved"
+
+    @property
+    def runs(self) -> Path:
+        """Records of runs: which source was when in which phase."""
+        return self.root / "runs"
+
+    @property
+    def jobs(self) -> Path:
+        """Fifos of running builds."""
+        return self.root / "jobs"
+
+    @property
+    def ccache(self) -> Path:
+        """Archives of ccache's folder, by suite and source."""
+        return self.root / "ccache"
+
+    @property
+    def templates(self) -> Path:
+        """Compiled templates."""
+        return self.root / "templates"
+
+    @property
+    def builds(self) -> Path:
+        """Finished builds by key: artifact.json, packages, log."""
+        return self.root / "builds"
+
+    @property
+    def failed(self) -> Path:
+        """The last failure of each source, by suite."""
+        return self.root / "failed"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of what is no build: chroots, machines, checks."""
+        return self.root / "logs"
+
+    @property
+    def guests(self) -> Path:
+        """Images of virtual machines, by suite and key."""
+        return self.root / "guests"
+
+    @property
+    def repositories(self) -> Path:
+        """Local copies of repositories on other machines."""
+        return self.root / "repositories"
 
 
 def find_settings(start: Path) -> tuple[Path, Any]:
@@ -31,17 +130,17 @@ def find_settings(start: Path) -> tuple[Path, Any]:
     )
 
 
-def find_cache(option: Path | None) -> Path:
+def find_state(option: Path | None) -> State:
     """The state folder: the option, $HAPKG_CACHE, or $XDG_CACHE_HOME/hapkg."""
     if option is not None:
-        return option.absolute()
+        return State(option.absolute())
     if named := os.environ.get("HAPKG_CACHE"):
-        return Path(named).absolute()
-    return _find_base("XDG_CACHE_HOME", ".cache") / "hapkg"
+        return State(Path(named).absolute())
+    return State(_find_base("XDG_CACHE_HOME", ".cache") / "hapkg")
 
 
 def find_keys() -> Path:
-    """Where hapkg's own signing key lives: not in the cache, because a key cannot be made again."""
+    """Where hapkg's own signing key lives: not in the state folder, because a key cannot be made again."""
     if named := os.environ.get("HAPKG_KEYS"):
         return Path(named).absolute()
     return _find_base("XDG_DATA_HOME", ".local/share") / "hapkg" / "keys"

@@ -24,6 +24,7 @@ from hapkg.chroot.layer import enter_layer, provide_layer
 from hapkg.chroot.resolver import read_installed
 from hapkg.chroot.schroot import Chroot, Session
 from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, ProcessError
+from hapkg.locations import State
 from hapkg.source.package import SourcePackage
 
 TAIL_LINES = 25
@@ -39,7 +40,7 @@ class BuildTask:
     source: str
     package: SourcePackage
     chroot: Chroot
-    cache: Path
+    state: State
     packages: Mapping[str, str]
     """Names and versions of what the archive gives to the build."""
     stack_debs: tuple[Path, ...]
@@ -83,7 +84,7 @@ def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str],
         try:
             clock.enter("dependencies", log)
             session = stack.enter_context(
-                enter_layer(task.cache, task.chroot, task.installed, task.source, log, nice=task.nice)
+                enter_layer(task.state, task.chroot, task.installed, task.source, log, nice=task.nice)
             )
             _install_dependencies(task, session, log)
             clock.enter("unpack", log)
@@ -102,7 +103,7 @@ def make_layer(task: BuildTask, log_path: Path) -> None:
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("ab", buffering=0) as log:
         try:
-            provide_layer(task.cache, task.chroot, task.installed, log, nice=task.nice)
+            provide_layer(task.state, task.chroot, task.installed, log, nice=task.nice)
         except ProcessError as error:
             raise _describe_failure(task, "layer", log_path, error) from error
 
@@ -223,8 +224,8 @@ def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
         {jobs}
         {make_exports(task.chroot, task.packages) if task.ccache else ""}
         dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary --no-pre-clean"""
-    cache = lend_cache(session, task.cache, task.chroot.suite, task.source, log)
-    with cache if task.ccache else contextlib.nullcontext():
+    kept = lend_cache(session, task.state, task.chroot.suite, task.source, log)
+    with kept if task.ccache else contextlib.nullcontext():
         session.run(["sh", "-c", script], log=log)
 
 

@@ -13,8 +13,6 @@ from hapkg.chroot import schroot
 from hapkg.chroot.layer import list_layers, put_aside, sweep
 from hapkg.control import SourceName
 
-_ALL = ("failed", "sources", "archives", "logs", "resolved", "runs", "ccache", "templates")
-
 
 def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int:
     """Remove what is not needed any more; returns the bytes freed. The caller holds the store's lock.
@@ -23,9 +21,9 @@ def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int
     also the newest builds, layers, what apt answered, downloaded sources and packages, what ccache kept, logs, and
     records of runs. With names: every build of these sources.
     """
-    before = _measure(store.root)
+    before = _measure(store.state.root)
     store.reclaim()
-    schroot.reclaim(store.root)
+    schroot.reclaim(store.state)
     builds = store.list_builds()
     newest = {(artifact.suite, artifact.source): artifact for artifact in builds}
     kept = set() if everything else {artifact.key for artifact in newest.values()}
@@ -33,14 +31,16 @@ def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int
         if artifact.source in names if names else artifact.key not in kept:
             store.remove_build(artifact)
     if not names:
-        for folder in _ALL if everything else ("failed",):
-            shutil.rmtree(store.root / folder, ignore_errors=True)
-        for layer in list_layers(store.root) if everything else ():
-            put_aside(store.root, layer.key)
-        sweep(store.root)
-        for chroot in schroot.list_chroots(store.root):
-            schroot.make_folders(store.root, chroot.suite)
-    return max(0, before - _measure(store.root))
+        state = store.state
+        made = (state.sources, state.archives, state.logs, state.resolved, state.runs, state.ccache, state.templates)
+        for folder in (state.failed, *(made if everything else ())):
+            shutil.rmtree(folder, ignore_errors=True)
+        for layer in list_layers(store.state) if everything else ():
+            put_aside(store.state, layer.key)
+        sweep(store.state)
+        for chroot in schroot.list_chroots(store.state):
+            schroot.make_folders(store.state, chroot.suite)
+    return max(0, before - _measure(store.state.root))
 
 
 def _measure(folder: Path) -> int:

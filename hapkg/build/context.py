@@ -74,7 +74,7 @@ def open_context(
     extra are generated recipes, such as a site's. Raises RecipeError when a recipe of the project has the name of one.
     """
     chosen = project.pick_suite(suite)
-    recipes = add_packages(read_recipes(project), project.settings, chosen, store.root, read_architecture())
+    recipes = add_packages(read_recipes(project), project.settings, chosen, store.state, read_architecture())
     for recipe in extra:
         if recipe.name in recipes:
             raise RecipeError(
@@ -106,9 +106,9 @@ def take_snapshots(context: BuildContext, names: Sequence[SourceName], kind: str
     recipes = dict(context.recipes)
     tarballs: dict[SourceName, Tarball] = {}
     for name in names:
-        commit = find_commit(recipes[name], kind, ref, context.store.root)
+        commit = find_commit(recipes[name], kind, ref, context.store.state)
         recipes[name] = make_snapshot_recipe(recipes[name], commit, ref)
-        tarballs[name] = fetch_commit(recipes[name], commit, context.store.root)
+        tarballs[name] = fetch_commit(recipes[name], commit, context.store.state)
     return replace(context, recipes=recipes, snapshots=tarballs)
 
 
@@ -127,7 +127,7 @@ def make_plan(context: BuildContext, targets: Sequence[SourceName], *, hasty: bo
 
     A hasty plan leaves open what apt was not asked before.
     """
-    base = schroot.find_chroot(context.store.root, context.suite)
+    base = schroot.find_chroot(context.store.state, context.suite)
     builds = sort_builds(context.store.list_builds(), context.suite)
     finished: dict[SourceName, Artifact] = {}
     steps: list[Step] = []
@@ -168,7 +168,7 @@ def _try_step(
     try:
         debian = render(context, recipe, PLACEHOLDER, PLACEHOLDER, finished)
         relations = find_relations(context, recipe, finished, debian)
-        if hasty and base and recall(base, relations, context.store.root) is None:
+        if hasty and base and recall(base, relations, context.store.state) is None:
             reason = "its build dependencies are not resolved yet"
             return Step(source=recipe.name, action=Action.MAYBE, reason=reason, version=None, key=None)
         return decide_step(context, recipe, base, builds, finished, debian)
@@ -273,7 +273,7 @@ def collect_inputs(
         suite=context.suite,
         architecture=read_architecture(),
         chroot_digest=base.digest if base else "none yet",
-        depends=resolve(base, relations, context.store.root, source=recipe.source) if base else {},
+        depends=resolve(base, relations, context.store.state, source=recipe.source) if base else {},
         stack={name: package["digest"] for name, package in visible.items()},
         tests=context.tests,
     )
@@ -325,5 +325,5 @@ def render(
         version=version,
         key=key,
         versions=versions,
-        compiled=context.store.templates,
+        compiled=context.store.state.templates,
     )

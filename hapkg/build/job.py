@@ -78,7 +78,7 @@ class Making:
     @property
     def work(self) -> Path:
         """Its scratch folder."""
-        return self.context.store.work / self.recipe.name
+        return self.context.store.state.work / self.recipe.name
 
     @property
     def version(self) -> str | None:
@@ -102,10 +102,12 @@ def begin(making: Making, builds: Sequence[Artifact]) -> None:
             making.unpacked = True
         relations = find_relations(context, recipe, guess_finished(context, recipe, builds))
         known = tuple(relation for relation in relations if "$" not in relation)  # dpkg fills these in later
-        packages = resolve(making.base, known, context.store.root, source=recipe.source)
+        packages = resolve(making.base, known, context.store.state, source=recipe.source)
         whole = {**packages, **_find_ccache(making, packages)}
-        with (context.store.work / f"{recipe.name}.log").open("ab", buffering=0) as log:
-            _time(making, "layer", lambda: provide_layer(context.store.root, making.base, whole, log, nice=making.nice))
+        with (context.store.state.work / f"{recipe.name}.log").open("ab", buffering=0) as log:
+            _time(
+                making, "layer", lambda: provide_layer(context.store.state, making.base, whole, log, nice=making.nice)
+            )
     except Interrupted:
         raise
     except (HapkgError, OSError):
@@ -152,7 +154,7 @@ def prepare(making: Making, builds: Sequence[Artifact]) -> bool:
         source=recipe.name,
         package=package,
         chroot=making.base,
-        cache=context.store.root,
+        state=context.store.state,
         packages=depends,
         stack_debs=tuple(_find_debs(visible, making.finished)),
         forbidden=tuple(pattern for other in context.recipes.values() for pattern in other.shadows),
@@ -170,7 +172,7 @@ def _find_ccache(making: Making, depends: Mapping[str, str]) -> Mapping[str, str
     """What is installed beside the build dependencies where ccache is used; nothing where nothing is compiled."""
     if not making.context.ccache or making.recipe.native:
         return {}
-    return find_packages(making.base, depends, making.context.store.root, making.recipe.source)
+    return find_packages(making.base, depends, making.context.store.state, making.recipe.source)
 
 
 def compile_source(making: Making, jobserver: Jobserver) -> None:
@@ -246,7 +248,7 @@ def _make_stand_in(context: BuildContext, recipe: Recipe) -> Artifact:
         origin="",
         files={},
         seconds={},
-        folder=context.store.work,
+        folder=context.store.state.work,
         packages={package.name: {"digest": "", "depends": ", ".join(package.depends)} for package in recipe.packages},
     )
 
@@ -258,9 +260,9 @@ def _fetch(making: Making) -> None:
         return
 
     def fetch_all() -> None:
-        making.tarball = context.snapshots.get(recipe.name) or fetch(recipe, context.store.root, context.mirror)
+        making.tarball = context.snapshots.get(recipe.name) or fetch(recipe, context.store.state, context.mirror)
         for patch in recipe.remote_patches:
-            making.patches[patch.name] = fetch_patch(recipe, patch, context.store.root, context.mirror)
+            making.patches[patch.name] = fetch_patch(recipe, patch, context.store.state, context.mirror)
 
     _time(making, "fetch", fetch_all)
     making.fetched = True

@@ -13,12 +13,12 @@ import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from hapkg import process
 from hapkg.chroot.schroot import Chroot, find_chroot
 from hapkg.control import SourceName, Suite
 from hapkg.errors import ConfigError, did_you_mean
+from hapkg.locations import State
 from hapkg.recipe.model import Package, Recipe, Style
 from hapkg.recipe.settings import DEFAULT_KERNEL, Settings
 
@@ -74,13 +74,13 @@ def parse_kernels(depends: str, names: str) -> Kernels:
     )
 
 
-def needs_chroot(settings: Settings, suite: Suite, cache: Path) -> bool:
+def needs_chroot(settings: Settings, suite: Suite, state: State) -> bool:
     """Whether the base chroot must be made before a build can be planned: the suite's kernels are read from it."""
-    return bool(settings.kernels.get(suite)) and find_chroot(cache, suite) is None
+    return bool(settings.kernels.get(suite)) and find_chroot(state, suite) is None
 
 
 def add_packages(
-    recipes: Mapping[SourceName, Recipe], settings: Settings, suite: Suite, cache: Path, architecture: str
+    recipes: Mapping[SourceName, Recipe], settings: Settings, suite: Suite, state: State, architecture: str
 ) -> dict[SourceName, Recipe]:
     """The recipes and, for each kernel of the suite, the companions of those that are kernel modules.
 
@@ -89,7 +89,7 @@ def add_packages(
     modules = [recipe for recipe in recipes.values() if recipe.style is Style.KERNEL_MODULE]
     named = settings.kernels.get(suite, ()) if modules else ()
     kernels = [kernel for kernel in named if kernel != DEFAULT_KERNEL]
-    base = find_chroot(cache, suite) if DEFAULT_KERNEL in named else None
+    base = find_chroot(state, suite) if DEFAULT_KERNEL in named else None
     if base is not None:
         default = read_kernels(base, architecture).default
         kernels = list(dict.fromkeys((*kernels, default or DEFAULT_KERNEL)))
@@ -119,10 +119,10 @@ def make_package(recipe: Recipe, kernel: str, package_prefix: str) -> Recipe:
     return recipe.model_copy(update=update)
 
 
-def check_kernels(recipes: Iterable[Recipe], suite: Suite, cache: Path, architecture: str) -> None:
+def check_kernels(recipes: Iterable[Recipe], suite: Suite, state: State, architecture: str) -> None:
     """Refuse companions that cannot be built. Raises ConfigError naming kernel, key and what there is instead."""
     wanted = sorted({recipe.values["kernel"] for recipe in recipes if recipe.style is Style.KERNEL_PACKAGE})
-    base = find_chroot(cache, suite) if wanted else None
+    base = find_chroot(state, suite) if wanted else None
     if base is not None:
         kernels = read_kernels(base, architecture)
         for kernel in wanted:

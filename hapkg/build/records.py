@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hapkg.build.phases import ALL_PHASES
 from hapkg.errors import UsageError
+from hapkg.locations import State
 
 WAIT = "wait"
 CREATE = "create"
@@ -91,15 +92,15 @@ class Record:
         return sums
 
 
-def read_records(cache: Path) -> tuple[Record, ...]:
+def read_records(state: State) -> tuple[Record, ...]:
     """The records of a cache, the newest at the end; a damaged one is left out."""
-    records = (_read_record(file) for file in sorted((cache / "runs").glob("[0-9]*.json")))
+    records = (_read_record(file) for file in sorted(state.runs.glob("[0-9]*.json")))
     return tuple(record for record in records if record is not None)
 
 
-def pick_record(cache: Path, number: int) -> Record:
+def pick_record(state: State, number: int) -> Record:
     """A run, 1 for the last one. Raises UsageError when there is none."""
-    records = read_records(cache)
+    records = read_records(state)
     if not 1 <= number <= len(records):
         raise UsageError(f"{len(records)} runs are recorded, {number} is not one of them", hint="run: hapkg build-all")
     return records[-number]

@@ -39,7 +39,7 @@ def run_plan(
     iterator ends running builds and their sessions.
     """
     context.store.reclaim()
-    schroot.reclaim(context.store.root)
+    schroot.reclaim(context.store.state)
     if _is_up_to_date(context, plan):
         yield from (_reuse(context.store, step) for step in plan)
         return
@@ -47,17 +47,17 @@ def run_plan(
     from hapkg.build.scheduler import work  # noqa: PLC0415
     from hapkg.chroot import layer  # noqa: PLC0415
 
-    layer.sweep(context.store.root)
-    base = schroot.find_chroot(context.store.root, context.suite)
+    layer.sweep(context.store.state)
+    base = schroot.find_chroot(context.store.state, context.suite)
     if base is None:
         yield Progress(source=f"chroot {context.suite}", phase=CREATE, at=time.monotonic())
         base = create_chroot(context.store, context.suite, context.mirror)
         yield Progress(source=f"chroot {context.suite}", phase="ready", at=time.monotonic())
-    schroot.make_folders(context.store.root, context.suite)
+    schroot.make_folders(context.store.state, context.suite)
     early = [step.source for step in plan if step.action is Action.BUILD]
     yield from work(context, targets, early, base, jobs=jobs, keep_going=keep_going, retry=retry)
-    layer.prune_layers(context.store.root)
-    layer.sweep(context.store.root)
+    layer.prune_layers(context.store.state)
+    layer.sweep(context.store.state)
 
 
 def _is_up_to_date(context: BuildContext, plan: Sequence[Step]) -> bool:
@@ -94,11 +94,11 @@ def _reuse(store: Store, step: Step) -> Outcome:
 
 def create_chroot(store: Store, suite: Suite, mirror: Mirror | None) -> Chroot:
     """Make the base chroot of a suite, with its log in the state folder. The caller holds the store's lock."""
-    log = store.root / "logs" / f"chroot-{suite}.log"
+    log = store.state.logs / f"chroot-{suite}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
         try:
-            return schroot.create_chroot(store.root, suite, mirror, log=file)
+            return schroot.create_chroot(store.state, suite, mirror, log=file)
         except HapkgError as error:
             if isinstance(error, Interrupted):
                 raise
@@ -124,10 +124,10 @@ def make_lock(context: BuildContext, names: Sequence[SourceName]) -> Path:
         recipe = context.recipes[name]
         if recipe.native:
             continue
-        tarball = fetch(recipe, context.store.root, context.mirror)
+        tarball = fetch(recipe, context.store.state, context.mirror)
         for patch in recipe.remote_patches:
-            fetch_patch(recipe, patch, context.store.root, context.mirror)
-        tree = context.store.work / name
+            fetch_patch(recipe, patch, context.store.state, context.mirror)
+        tree = context.store.state.work / name
         tree.mkdir()
         unpack(recipe, tarball.path, tree)
         entries[name] = make_entry(recipe, tarball, tree)

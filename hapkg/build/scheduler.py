@@ -60,7 +60,7 @@ def work(
     """Build the targets and all they need in this base; early is what may begin before its needs are usable."""
     with (
         _pool(2 * jobs + 3, context.store) as pool,
-        Jobserver(context.store.root / "jobs", count_cores()) as jobserver,
+        Jobserver(context.store.state.jobs, count_cores()) as jobserver,
     ):
         yield from _Run(context, targets, early, base, pool, jobserver, jobs, keep_going=keep_going, retry=retry).work()
 
@@ -93,7 +93,7 @@ class _Run:
         self.builds = context.store.list_builds()
         names = context.graph.closure(targets)
         self.built = {build.source for build in self.builds if build.suite == context.suite}
-        self.measured = find_measured(context.suite, self.builds, read_records(context.store.root))
+        self.measured = find_measured(context.suite, self.builds, read_records(context.store.state))
         seconds = {name: measured.seconds for name, measured in self.measured.items()}
         rest = measure_paths(context.graph, names, seconds)
         self.longest = set(find_longest(context.graph, rest))
@@ -282,7 +282,7 @@ def _pool(workers: int, store: Store) -> Iterator[ThreadPoolExecutor]:
         yield pool
     except BaseException:
         process.stop_all()
-        for name in schroot.find_sessions(store.root):
+        for name in schroot.find_sessions(store.state):
             schroot.end_session(name)
         raise
     finally:

@@ -1,19 +1,4 @@
-"""The layout of the state folder. Finished = the directory exists: it is written under another name and renamed.
-
-lock                        held by the one process that changes state
-sources/sha256/<digest>     upstream files by content (written by origin)
-chroots/<suite>/            base chroots (written by chroot)
-archives/<suite>/           Debian packages that builds installed
-layers/<key>/               build dependencies, installed (written by layer)
-resolved/<question>.json    apt's answers (written by resolve)
-runs/<time>.json            when each source of a run was in which phase (written by times)
-jobs/                       fifos of running builds (written by jobserver)
-ccache/<suite>/<source>.tar what ccache keeps for a recipe (written by ccache)
-templates/                  templates of debian/, compiled (written by template)
-builds/<key>/               finished builds: artifact.json, packages, log
-failed/<suite>/<source>/    the last failure of a source: build.log
-work/                       scratch, emptied at every start
-"""
+"""Finished builds, the lock of the state folder, and its scratch."""
 
 from __future__ import annotations
 
@@ -30,6 +15,7 @@ from hapkg import disk
 from hapkg.control import SourceName, Suite
 from hapkg.disk import sha256_file
 from hapkg.errors import IntegrityError, MachineError
+from hapkg.locations import State
 
 LOG_NAME = "build.log"
 _DESCRIPTION = "artifact.json"
@@ -82,18 +68,13 @@ class Store:
     root: Path
 
     @property
-    def work(self) -> Path:
-        """Scratch for the lock's holder."""
-        return self.root / "work"
-
-    @property
-    def templates(self) -> Path:
-        """Compiled templates."""
-        return self.root / "templates"
+    def state(self) -> State:
+        """The folder's layout."""
+        return State(self.root)
 
     def failure_log(self, suite: Suite, source: SourceName) -> Path:
         """Where the log of a failing build is written."""
-        return self.root / "failed" / suite / source / LOG_NAME
+        return self.state.failed / suite / source / LOG_NAME
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -102,7 +83,9 @@ class Store:
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(
-                    disk.lock(self.root / "lock", what=f"the state folder {self.root}", hint="wait until it has ended")
+                    disk.lock(
+                        self.state.lock_file, what=f"the state folder {self.root}", hint="wait until it has ended"
+                    )
                 )
             except OSError as cause:
                 raise MachineError(
@@ -112,19 +95,19 @@ class Store:
 
     def reclaim(self) -> None:
         """Empty the scratch folder. The caller holds the lock."""
-        shutil.rmtree(self.work, ignore_errors=True)
-        for left in (self.root / "builds").glob(".new-*"):
+        shutil.rmtree(self.state.work, ignore_errors=True)
+        for left in self.state.builds.glob(".new-*"):
             shutil.rmtree(left, ignore_errors=True)
-        self.work.mkdir(parents=True, exist_ok=True)
+        self.state.work.mkdir(parents=True, exist_ok=True)
 
     def find_build(self, key: str) -> Artifact | None:
         """The finished build with this key, or None."""
-        return _read_artifact(self.root / "builds" / key)
+        return _read_artifact(self.state.builds / key)
 
     def list_builds(self) -> tuple[Artifact, ...]:
         """Every finished build, the one used last at the end."""
         dated: list[tuple[int, Artifact]] = []
-        for folder in sorted((self.root / "builds").glob("[!.]*")):
+        for folder in sorted(self.state.builds.glob("[!.]*")):
             if (artifact := _read_artifact(folder)) is not None:
                 with contextlib.suppress(FileNotFoundError):  # removed while we looked
                     dated.append(((folder / _DESCRIPTION).stat().st_mtime_ns, artifact))
@@ -132,7 +115,7 @@ class Store:
 
     def add_build(self, artifact: Artifact, made: Path) -> Artifact:
         """Take the files of a finished build out of a scratch folder into the store, all or nothing."""
-        target = self.root / "builds" / artifact.key
+        target = self.state.builds / artifact.key
         target.parent.mkdir(parents=True, exist_ok=True)
         new = target.parent / f".new-{artifact.key}"
         shutil.rmtree(new, ignore_errors=True)

@@ -13,6 +13,7 @@ from hapkg import disk
 from hapkg.build.events import Ending, Outcome, Progress
 from hapkg.build.records import CREATE, WAIT, Record, SourceTimes, Span
 from hapkg.control import SourceName
+from hapkg.locations import State
 
 KEPT_RECORDS = 50
 _COLOURS = {
@@ -64,7 +65,7 @@ class Recorder:
             if event.artifact and event.ending is Ending.BUILT:
                 self._memory[name] = event.artifact.memory
 
-    def save(self, cache: Path) -> Path | None:
+    def save(self, state: State) -> Path | None:
         """Write the record of a run that built something, and forget the oldest ones."""
         if not {Ending.BUILT, Ending.FAILED} & set(self._endings.values()):
             return None
@@ -85,7 +86,7 @@ class Recorder:
                 for name in sorted({*self._endings, *self._spans})
             ],
         )
-        file = cache / "runs" / f"{self._when.replace(':', '')}.json"
+        file = state.runs / f"{self._when.replace(':', '')}.json"
         disk.make_folder(file.parent)
         disk.replace(file, json.dumps(asdict(record), indent=1).encode() + b"\n")
         for old in sorted(file.parent.glob("[0-9]*.json"))[:-KEPT_RECORDS]:

@@ -21,6 +21,7 @@ from hapkg.chroot.layer import make_layer_key
 from hapkg.chroot.resolver import resolve
 from hapkg.chroot.schroot import Chroot, Session
 from hapkg.errors import BuildError, MachineError, ProcessError
+from hapkg.locations import State
 
 MOST_BYTES = "500M"
 """What the cache of one recipe may take, in ccache's words."""
@@ -29,11 +30,11 @@ _COMPILERS = "/usr/lib/ccache"
 """Where Debian's ccache has a link for every compiler."""
 
 
-def find_packages(base: Chroot, packages: Mapping[str, str], cache: Path, source: str) -> Mapping[str, str]:
+def find_packages(base: Chroot, packages: Mapping[str, str], state: State, source: str) -> Mapping[str, str]:
     """What ccache needs beside these packages of the archive, which stay in their versions."""
     pins = sorted(f"{name} (= {version})" for name, version in packages.items())
     try:
-        answer = resolve(base, ("ccache", *pins), cache, source=source)
+        answer = resolve(base, ("ccache", *pins), state, source=source)
     except BuildError as error:
         raise MachineError(
             f"{source}: the archive has no ccache that fits its build dependencies",
@@ -55,9 +56,9 @@ def make_exports(base: Chroot, packages: Mapping[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def lend_cache(session: Session, store: Path, suite: str, source: str, log: IO[bytes]) -> Iterator[None]:
+def lend_cache(session: Session, state: State, suite: str, source: str, log: IO[bytes]) -> Iterator[None]:
     """Let a session have the cache of a recipe, and keep what became of it, also when the build fails."""
-    kept = store / "ccache" / suite / f"{source}.tar"
+    kept = state.ccache / suite / f"{source}.tar"
     session.run(["install", "-d", "-o", BUILD_USER, "-g", BUILD_USER, _FOLDER], user="root")
     with contextlib.suppress(FileNotFoundError), kept.open("rb") as archive:
         if session.run(["tar", "-x", "-C", _FOLDER], stdin=archive, log=log, check=False).status != 0:

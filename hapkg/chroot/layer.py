@@ -32,6 +32,7 @@ from hapkg.chroot import schroot
 from hapkg.chroot.resolver import resolve
 from hapkg.chroot.schroot import LAYER_MARK, Chroot, Session, enter
 from hapkg.errors import BuildError, MachineError, ProcessError
+from hapkg.locations import State
 
 DAYS = 30
 """How long a layer stays that nothing uses."""
@@ -63,13 +64,13 @@ def make_layer_key(base: Chroot, packages: Mapping[str, str]) -> str:
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
-def find_layer(cache: Path, key: str) -> Layer | None:
+def find_layer(state: State, key: str) -> Layer | None:
     """The finished layer with this key, or None."""
-    note = cache / "layers" / f"{key}.json"
+    note = state.layers / f"{key}.json"
     try:
         table = json.loads(note.read_text("utf-8"))
         below = table.get("below", "")
-        if not (cache / "layers" / key / "listing").is_file() or (below and find_layer(cache, below) is None):
+        if not (state.layers / key / "listing").is_file() or (below and find_layer(state, below) is None):
             return None
         used = note.stat().st_mtime
         return Layer(key=key, packages=table["packages"], bytes=table["bytes"], used=used, below=below)
@@ -77,96 +78,96 @@ def find_layer(cache: Path, key: str) -> Layer | None:
         return None
 
 
-def list_layers(cache: Path) -> tuple[Layer, ...]:
+def list_layers(state: State) -> tuple[Layer, ...]:
     """All finished layers, the one used last at the end."""
-    found = (find_layer(cache, note.stem) for note in (cache / "layers").glob("[!.]*.json"))
+    found = (find_layer(state, note.stem) for note in state.layers.glob("[!.]*.json"))
     return tuple(sorted((layer for layer in found if layer is not None), key=lambda layer: layer.used))
 
 
-def provide_layer(cache: Path, base: Chroot, packages: Mapping[str, str], log: IO[bytes], *, nice: int = 0) -> str:
+def provide_layer(state: State, base: Chroot, packages: Mapping[str, str], log: IO[bytes], *, nice: int = 0) -> str:
     """The key of the layer with these packages, which is made when there is none; "" for no packages at all."""
     if not packages:
         return ""
     key = make_layer_key(base, packages)
     with _locks[key]:
         try:
-            layer = find_layer(cache, key) or _make(cache, base, packages, key, log, nice)
+            layer = find_layer(state, key) or _make(state, base, packages, key, log, nice)
         except ProcessError as error:  # the one below may be damaged
-            _forget_damaged(cache, error, log)
-            layer = _make(cache, base, packages, key, log, nice)
-        _touch(cache, layer)
+            _forget_damaged(state, error, log)
+            layer = _make(state, base, packages, key, log, nice)
+        _touch(state, layer)
     return key
 
 
-def _touch(cache: Path, layer: Layer | None) -> None:
+def _touch(state: State, layer: Layer | None) -> None:
     """It is used now, and so are those below, each after what lies on it: it is never older than that."""
     while layer is not None:
-        os.utime(cache / "layers" / f"{layer.key}.json")
-        layer = find_layer(cache, layer.below) if layer.below else None
+        os.utime(state.layers / f"{layer.key}.json")
+        layer = find_layer(state, layer.below) if layer.below else None
 
 
 @contextlib.contextmanager
 def enter_layer(
-    cache: Path, base: Chroot, packages: Mapping[str, str], label: str, log: IO[bytes], *, nice: int = 0
+    state: State, base: Chroot, packages: Mapping[str, str], label: str, log: IO[bytes], *, nice: int = 0
 ) -> Iterator[Session]:
     """A session that sees the base and these packages. A layer that is not as it was made is made anew."""
     with contextlib.ExitStack() as stack:
         for attempt in (1, 2):
-            key = provide_layer(cache, base, packages, log, nice=nice)
+            key = provide_layer(state, base, packages, log, nice=nice)
             try:
                 session = stack.enter_context(enter(base, label, {"layer": key} if key else None, nice=nice))
                 break
             except ProcessError as error:
                 if attempt == 2:
                     raise
-                _forget_damaged(cache, error, log)
+                _forget_damaged(state, error, log)
         yield session
 
 
-def _forget_damaged(cache: Path, error: ProcessError, log: IO[bytes]) -> None:
+def _forget_damaged(state: State, error: ProcessError, log: IO[bytes]) -> None:
     """Put the layer aside that is the cause of a failure; raise the failure when none is."""
     damaged = next((match[1] for line in error.details if (match := _DAMAGED.search(line))), None)
     if damaged is None:
         raise error
     log.write(f"the layer {damaged} is not as it was made: making it anew\n".encode())
-    put_aside(cache, damaged)
+    put_aside(state, damaged)
 
 
-def put_aside(cache: Path, key: str) -> None:
+def put_aside(state: State, key: str) -> None:
     """Forget a layer: renamed first, so that half of one is never seen. sweep() removes it."""
-    folder = cache / "layers"
+    folder = state.layers
     (folder / f"{key}.json").unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         (folder / key).rename(folder / f".old-{key}-{time.time_ns()}")
 
 
 def prune_layers(
-    cache: Path, *, keep: Collection[str] = (), days: float = DAYS, most_bytes: int = MOST_BYTES
+    state: State, *, keep: Collection[str] = (), days: float = DAYS, most_bytes: int = MOST_BYTES
 ) -> tuple[str, ...]:
     """Put aside layers that were not used for so many days, then the oldest beyond so many bytes."""
-    layers = list_layers(cache)
+    layers = list_layers(state)
     total = sum(layer.bytes for layer in layers)
     gone: list[str] = []
     for layer in layers:
         if layer.key not in keep and (layer.used < time.time() - days * 86400 or total > most_bytes):
-            put_aside(cache, layer.key)
+            put_aside(state, layer.key)
             total -= layer.bytes
             gone.append(layer.key)
     return tuple(gone)
 
 
-def sweep(cache: Path) -> None:
-    """Remove what was put aside and what a crash left half made. The caller holds the cache's lock."""
-    folder = cache / "layers"
+def sweep(state: State) -> None:
+    """Remove what was put aside and what a crash left half made. The caller holds the lock of the state folder."""
+    folder = state.layers
     for left in folder.glob(".new-*"):
         left.rename(folder / f".old-{time.time_ns()}")
-    known = {layer.key for layer in list_layers(cache)}
+    known = {layer.key for layer in list_layers(state)}
     for found in folder.glob("[!.]*"):
         if found.stem not in known:  # one of its two halves is missing
-            put_aside(cache, found.stem)
+            put_aside(state, found.stem)
     if not any(folder.glob(".old-*")):
         return
-    base = next(iter(schroot.list_chroots(cache)), None)
+    base = next(iter(schroot.list_chroots(state)), None)
     if base is not None:
         with enter(base, "sweep", {"sweep": "yes"}):
             pass
@@ -175,15 +176,15 @@ def sweep(cache: Path) -> None:
             schroot.remove_tree(left)
 
 
-def _make(cache: Path, base: Chroot, packages: Mapping[str, str], key: str, log: IO[bytes], nice: int) -> Layer:
-    folder = cache / "layers"
-    schroot.make_folders(cache, base.suite)
-    put_aside(cache, key)
-    commons = (_find_common(cache, base, number) for number in range(len(_COMMON), 0, -1))
+def _make(state: State, base: Chroot, packages: Mapping[str, str], key: str, log: IO[bytes], nice: int) -> Layer:
+    folder = state.layers
+    schroot.make_folders(state, base.suite)
+    put_aside(state, key)
+    commons = (_find_common(state, base, number) for number in range(len(_COMMON), 0, -1))
     common = next((common for common in commons if common and common.items() < packages.items()), {})
-    below = provide_layer(cache, base, common, log, nice=nice)
+    below = provide_layer(state, base, common, log, nice=nice)
     with enter(base, f"layer-{key[:16]}", {"save": key, "layer": below}, nice=nice) as session:
-        session.install(packages, cache / "archives" / base.suite, log=log)
+        session.install(packages, state.archives / base.suite, log=log)
         # Times and lists that the next session makes itself; what it would find of them is as good as nothing.
         tidy = "rm -f /var/cache/apt/*.bin /var/log/dpkg.log /var/log/apt/*.log /var/log/alternatives.log"
         session.run(["sh", "-c", f"{tidy} && mkdir -p {Path(LAYER_MARK).parent} && touch {LAYER_MARK}"], user="root")
@@ -198,10 +199,10 @@ def _make(cache: Path, base: Chroot, packages: Mapping[str, str], key: str, log:
     return Layer(key=key, packages=packages, bytes=size, used=time.time(), below=below)
 
 
-def _find_common(cache: Path, base: Chroot, number: int) -> Mapping[str, str]:
+def _find_common(state: State, base: Chroot, number: int) -> Mapping[str, str]:
     """What the first so many of the common relations want; nothing where the archive has not got it."""
     try:
         with _locks["common"]:  # the first layers are made at the same time, and would all ask
-            return resolve(base, _COMMON[:number], cache, source="every source")
+            return resolve(base, _COMMON[:number], state, source="every source")
     except BuildError:
         return {}

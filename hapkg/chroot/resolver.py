@@ -20,6 +20,7 @@ from hapkg import disk, process
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, parse_relation_names, split_stanzas
 from hapkg.errors import BuildError, ProcessError
+from hapkg.locations import State
 
 _FIELDS = ("Build-Depends", "Build-Depends-Arch", "Build-Depends-Indep")
 _INSTALLED = re.compile(r"^'\S+' ([^\s_]+)_([^\s_]+)_[^\s_]+\.deb \d", re.MULTILINE)
@@ -44,24 +45,24 @@ def choose_relations(fields: Iterable[str], stack: Collection[BinaryName]) -> tu
     )
 
 
-def recall(base: Chroot, relations: tuple[str, ...], cache: Path) -> Mapping[str, str] | None:
+def recall(base: Chroot, relations: tuple[str, ...], state: State) -> Mapping[str, str] | None:
     """What resolve() answered before, or None."""
-    memory = _find_memory(base, relations, cache)
+    memory = _find_memory(base, relations, state)
     try:
         return _read_memory(memory, memory.stat().st_mtime_ns)
     except (FileNotFoundError, ValueError):
         return None
 
 
-def resolve(base: Chroot, relations: tuple[str, ...], cache: Path, *, source: str) -> Mapping[str, str]:
+def resolve(base: Chroot, relations: tuple[str, ...], state: State, *, source: str) -> Mapping[str, str]:
     """Names and versions to install into the base so that all relations are fulfilled.
 
     Raises BuildError, in the name of the source, when the archive cannot fulfil them.
     """
-    if (known := recall(base, relations, cache)) is not None:
+    if (known := recall(base, relations, state)) is not None:
         return known
     answer = _ask(base, relations, source)
-    memory = _find_memory(base, relations, cache)
+    memory = _find_memory(base, relations, state)
     disk.make_folder(memory.parent)
     scratch = disk.make_scratch(memory.parent, ".new-")  # two sources may ask the same at the same time
     disk.write(scratch / memory.name, json.dumps(answer, indent=1, sort_keys=True).encode() + b"\n")
@@ -70,9 +71,9 @@ def resolve(base: Chroot, relations: tuple[str, ...], cache: Path, *, source: st
     return answer
 
 
-def _find_memory(base: Chroot, relations: tuple[str, ...], cache: Path) -> Path:
+def _find_memory(base: Chroot, relations: tuple[str, ...], state: State) -> Path:
     question = json.dumps([base.suite, base.digest, base.index, relations])
-    return cache / "resolved" / f"{hashlib.sha256(question.encode()).hexdigest()}.json"
+    return state.resolved / f"{hashlib.sha256(question.encode()).hexdigest()}.json"
 
 
 def read_installed(base: Chroot) -> Mapping[str, str]:

@@ -2,7 +2,8 @@
 
 A base chroot is made by mmdebstrap and never changed: `update` makes a new one and takes the old one's place. Every
 build enters a session of Debian's schroot with an overlay over the base; the session is thrown away. One process holds
-the cache's lock while it works with chroots, so any session found by the next holder belongs to a dead process.
+the lock of the state folder while
+it works with chroots, so any session found by the next holder belongs to a dead process.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from hapkg.chroot.base import (
 )
 from hapkg.control import Suite, read_stanzas
 from hapkg.errors import MachineError, ProcessError
+from hapkg.locations import State
 
 LOCAL_REPOSITORY = "/srv/hapkg/stack"
 LAYER_MARK = "/srv/hapkg/layer-is-complete"
@@ -191,41 +193,41 @@ def end_session(name: str) -> None:
         process.run(["schroot", "--end-session", "--force", "--chroot", f"session:{name}"], cleanup=True, check=False)
 
 
-def find_sessions(cache: Path) -> tuple[str, ...]:
-    """Names of the sessions that belong to the chroots of a cache."""
-    if process.find_program("schroot") is None or not _may_have_sessions(cache):
+def find_sessions(state: State) -> tuple[str, ...]:
+    """Names of the sessions that belong to the chroots of a state folder."""
+    if process.find_program("schroot") is None or not _may_have_sessions(state):
         return ()
     output = process.run(["schroot", "--list", "--all-sessions"], cleanup=True, check=False).output
     names = (line.strip().removeprefix("session:") for line in output.splitlines())
-    return tuple(name for name in names if name.startswith("hapkg-") and f"-{_cache_mark(cache)}-" in name)
+    return tuple(name for name in names if name.startswith("hapkg-") and f"-{_state_mark(state)}-" in name)
 
 
-def _may_have_sessions(cache: Path) -> bool:
-    """False when schroot's folder of sessions has none of this cache: looking there spares a process."""
+def _may_have_sessions(state: State) -> bool:
+    """False when schroot's folder of sessions has none of this folder: looking there spares a process."""
     try:
-        return any(f"-{_cache_mark(cache)}-" in file.name for file in _SESSIONS.iterdir())
+        return any(f"-{_state_mark(state)}-" in file.name for file in _SESSIONS.iterdir())
     except OSError:
         return True
 
 
-def reclaim(cache: Path) -> tuple[str, ...]:
-    """End sessions and remove half-made chroots that a dead process left. The caller holds the cache's lock."""
-    left = find_sessions(cache)
+def reclaim(state: State) -> tuple[str, ...]:
+    """End sessions and remove half-made chroots that a dead process left. The caller holds the lock."""
+    left = find_sessions(state)
     for name in left:
         end_session(name)
-    for folder in (cache / "chroots").glob(".new-*"):
+    for folder in state.chroots.glob(".new-*"):
         remove_tree(folder)
     return left
 
 
-def find_chroot(cache: Path, suite: Suite) -> Chroot | None:
+def find_chroot(state: State, suite: Suite) -> Chroot | None:
     """The finished base chroot of a suite, or None."""
-    folder = cache / "chroots" / suite
+    folder = state.chroots / suite
     try:
         data = json.loads((folder / "chroot.json").read_text("utf-8"))
     except FileNotFoundError:
         return None
-    name = _schroot_name(cache, suite)
+    name = _schroot_name(state, suite)
     if not (_CONFIGURATIONS / name).exists():
         return None  # made by another machine's installation, or its configuration was removed by hand
     if data.get("contents") != digest_contents():
@@ -233,20 +235,20 @@ def find_chroot(cache: Path, suite: Suite) -> Chroot | None:
     return Chroot(suite=suite, name=name, folder=folder, **data)
 
 
-def list_chroots(cache: Path) -> tuple[Chroot, ...]:
-    """All finished base chroots of a cache, by suite."""
-    found = (find_chroot(cache, Suite(file.parent.name)) for file in sorted((cache / "chroots").glob("*/chroot.json")))
+def list_chroots(state: State) -> tuple[Chroot, ...]:
+    """All finished base chroots of a state folder, by suite."""
+    found = (find_chroot(state, Suite(file.parent.name)) for file in sorted(state.chroots.glob("*/chroot.json")))
     return tuple(chroot for chroot in found if chroot is not None)
 
 
-def create_chroot(cache: Path, suite: Suite, mirror: Mirror | None, *, log: IO[bytes]) -> Chroot:
+def create_chroot(state: State, suite: Suite, mirror: Mirror | None, *, log: IO[bytes]) -> Chroot:
     """Make the base chroot of a suite anew; an existing one is replaced when the new one is complete.
 
     Raises MachineError when mmdebstrap or a privilege is missing, ProcessError when mmdebstrap fails.
     """
     if process.find_program("mmdebstrap") is None:
         raise MachineError("the program mmdebstrap is not installed", hint="run: hapkg doctor")
-    target = cache / "chroots" / suite
+    target = state.chroots / suite
     new = target.parent / f".new-{suite}"
     remove_tree(new)
     new.mkdir(parents=True)
@@ -263,8 +265,8 @@ def create_chroot(cache: Path, suite: Suite, mirror: Mirror | None, *, log: IO[b
     index = digest_index(root / "var/lib/apt/lists")
     description = {"contents": digest_contents(), "digest": digest, "index": index, "packages": len(packages)}
     (new / "chroot.json").write_text(json.dumps(description) + "\n", "utf-8")
-    make_folders(cache, suite)
-    _write_configuration(cache, suite)
+    make_folders(state, suite)
+    _write_configuration(state, suite)
     if target.exists():
         old = target.parent / f".new-{suite}.old"
         remove_tree(old)
@@ -273,37 +275,37 @@ def create_chroot(cache: Path, suite: Suite, mirror: Mirror | None, *, log: IO[b
         remove_tree(old)
     else:
         new.rename(target)
-    made = find_chroot(cache, suite)
+    made = find_chroot(state, suite)
     if made is None:
         raise MachineError(f"the chroot of {suite} vanished while it was made")
     return made
 
 
-def make_folders(cache: Path, suite: Suite) -> None:
+def make_folders(state: State, suite: Suite) -> None:
     """Make the folders that sessions of a suite mount: downloaded packages, and fifos for the build user to open."""
-    (cache / "archives" / suite / "partial").mkdir(parents=True, exist_ok=True)
-    (cache / "layers").mkdir(exist_ok=True)
-    (cache / "jobs").mkdir(exist_ok=True)
-    (cache / "jobs").chmod(0o711)  # who does not know a fifo's name does not find it
+    (state.archives / suite / "partial").mkdir(parents=True, exist_ok=True)
+    state.layers.mkdir(exist_ok=True)
+    state.jobs.mkdir(exist_ok=True)
+    state.jobs.chmod(0o711)  # who does not know a fifo's name does not find it
 
 
-def remove_chroot(cache: Path, suite: Suite) -> None:
+def remove_chroot(state: State, suite: Suite) -> None:
     """Remove the base chroot of a suite and its configuration."""
-    name = _schroot_name(cache, suite)
+    name = _schroot_name(state, suite)
     files = [_CONFIGURATIONS / name, _PROFILES / f"{name}.fstab", _PROFILES / f"{name}.config"]
     process.run(process.privileged(["rm", "-f", "--", *map(str, files)]))
-    remove_tree(cache / "chroots" / suite)
+    remove_tree(state.chroots / suite)
 
 
-def _write_configuration(cache: Path, suite: Suite) -> None:
+def _write_configuration(state: State, suite: Suite) -> None:
     """Tell schroot of the chroot. /etc is not ours: every file has our name, and removal takes it back."""
-    name = _schroot_name(cache, suite)
+    name = _schroot_name(state, suite)
     user = pwd.getpwuid(os.geteuid()).pw_name
     configuration = f"""# Written by hapkg; removed by: hapkg chroot rm {suite}
 [{name}]
 description=hapkg build chroot of {suite}
 type=directory
-directory={cache}/chroots/{suite}/root
+directory={state.chroots}/{suite}/root
 union-type=overlay
 user-modifiable-keys=hapkg.layer,hapkg.save,hapkg.sweep
 hapkg.layer=
@@ -320,10 +322,10 @@ shell=/bin/sh
     fstab = f"""/sys /sys none ro,bind 0 0
 /dev/pts /dev/pts none rw,bind 0 0
 tmpfs /dev/shm tmpfs mode=1777 0 0
-{cache}/archives/{suite} {ARCHIVES} none rw,bind 0 0
-{cache}/jobs {JOBS} none rw,bind 0 0
+{state.archives}/{suite} {ARCHIVES} none rw,bind 0 0
+{state.jobs} {JOBS} none rw,bind 0 0
 """
-    settings = read_data("hapkg-layers.sh").replace("@LAYERS@", f"{cache}/layers")
+    settings = read_data("hapkg-layers.sh").replace("@LAYERS@", str(state.layers))
     files = {
         _PROFILES / "copyfiles": "/etc/resolv.conf\n",
         _PROFILES / "nssdatabases": "",
@@ -331,9 +333,9 @@ tmpfs /dev/shm tmpfs mode=1777 0 0
         _PROFILES / f"{name}.config": settings,
         _CONFIGURATIONS / name: configuration,
     }
-    if re.search(r"[^A-Za-z0-9/._+@~-]", str(cache)):  # it stands in mount options, a shell script and a table
+    if re.search(r"[^A-Za-z0-9/._+@~-]", str(state)):  # it stands in mount options, a shell script and a table
         raise MachineError(
-            f"the cache folder {cache} has more than letters, digits and ._+@~- in its name",
+            f"the state folder {state} has more than letters, digits and ._+@~- in its name",
             hint="choose another with --cache",
         )
     for path, text in files.items():
@@ -343,13 +345,13 @@ tmpfs /dev/shm tmpfs mode=1777 0 0
             process.run(process.privileged(["install", "-D", "-m", "644", staged.name, str(path)]))
 
 
-def _schroot_name(cache: Path, suite: Suite) -> str:
-    return f"hapkg-{suite}-{_cache_mark(cache)}"
+def _schroot_name(state: State, suite: Suite) -> str:
+    return f"hapkg-{suite}-{_state_mark(state)}"
 
 
-def _cache_mark(cache: Path) -> str:
-    """Keeps chroots of different caches (users, tests) apart in schroot's one name space."""
-    return hashlib.sha256(str(cache.resolve()).encode()).hexdigest()[:8]
+def _state_mark(state: State) -> str:
+    """Keeps chroots of different state folders (users, tests) apart in schroot's one name space."""
+    return hashlib.sha256(str(state.root.resolve()).encode()).hexdigest()[:8]
 
 
 def remove_tree(folder: Path) -> None:

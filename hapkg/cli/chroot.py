@@ -32,7 +32,7 @@ def chroot_update(context: typer.Context, suite: SuiteOption = None, mirror: Mir
 @app.command("list")
 def chroot_list(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the base chroots."""
-    found = schroot.list_chroots(context.obj.store.root)
+    found = schroot.list_chroots(context.obj.store.state)
     if as_json:
         output.print_json(
             [{"suite": c.suite, "name": c.name, "packages": c.packages, "digest": c.digest} for c in found]
@@ -49,8 +49,8 @@ def chroot_remove(context: typer.Context, suite: Annotated[str, typer.Argument(m
     """Remove the base chroot of a suite."""
     name = context.obj.project.pick_suite(suite)
     with context.obj.store.lock():
-        schroot.reclaim(context.obj.store.root)
-        schroot.remove_chroot(context.obj.store.root, name)
+        schroot.reclaim(context.obj.store.state)
+        schroot.remove_chroot(context.obj.store.state, name)
     output.say(f"removed the chroot of {name}")
 
 
@@ -58,8 +58,8 @@ def make_chroot(store: Store, suite: Suite, archive: str | None, *, renew: bool 
     """Make the base chroot of a suite unless there is one, or anew. Raises HapkgError when that fails."""
     with store.lock():
         store.reclaim()
-        schroot.reclaim(store.root)
-        made = None if renew else schroot.find_chroot(store.root, suite)
+        schroot.reclaim(store.state)
+        made = None if renew else schroot.find_chroot(store.state, suite)
         if made is None:
             output.say(f"making the base chroot of {suite}")
             made = run.create_chroot(store, suite, find_mirror(archive))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hapkg.build.store import Store
-from hapkg.locations import find_cache, find_settings
+from hapkg.locations import find_settings, find_state
 
 if TYPE_CHECKING:
     from hapkg.recipe.settings import Project
@@ -17,7 +17,7 @@ class Context:
 
     def __init__(self, project: Path | None, cache: Path | None) -> None:
         self._start = project
-        self.store = Store(root=find_cache(cache))
+        self.store = Store(root=find_state(cache).root)
 
     @property
     def root(self) -> Path:

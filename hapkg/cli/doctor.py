@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hapkg import apt, process
+from hapkg.locations import State
 
 PROGRAMS = {
     "apt-ftparchive": "apt-utils",
@@ -41,14 +42,14 @@ class Finding:
     remedy: str = ""
 
 
-def diagnose(cache: Path) -> tuple[Finding, ...]:
+def diagnose(state: State) -> tuple[Finding, ...]:
     """Look at everything a build needs from its host. Changes nothing."""
     return (
         *_check_programs(),
         *_check_machines(),
         _check_privilege(),
         _check_overlay(),
-        _check_space(cache),
+        _check_space(state),
         _check_archive(),
     )
 
@@ -98,11 +99,11 @@ def _check_overlay() -> Finding:
     )
 
 
-def _check_space(cache: Path) -> Finding:
-    existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
+def _check_space(state: State) -> Finding:
+    existing = next(folder for folder in (state.root, *state.root.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     return Finding(
-        check=f"space below {cache}",
+        check=f"space below {state}",
         ok=free >= NEEDED_BYTES,
         found=f"{free >> 30} GiB free, {NEEDED_BYTES >> 30} GiB wanted",
         remedy="" if free >= NEEDED_BYTES else "hapkg clean, or another folder with --cache",

@@ -30,7 +30,7 @@ def times(
     as_json: JsonOption = False,
 ) -> None:
     """Show where the time of a run went, by source and phase, and its critical path."""
-    record = pick_record(context.obj.store.root, run)
+    record = pick_record(context.obj.store.state, run)
     if svg:
         disk.replace(svg, draw(record).encode())
         output.say(f"wrote {svg}")
@@ -49,13 +49,13 @@ def new(
     """Draft the recipe of an upstream source."""
     store: Store = context.obj.store
     with store.lock():
-        output.say(f"wrote {draft(context.obj.project, name, origin, store.root)}")
+        output.say(f"wrote {draft(context.obj.project, name, origin, store.state)}")
 
 
 @app.command()
 def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
     """Check this host: what is missing, and the command that mends it."""
-    findings = diagnose(context.obj.store.root)
+    findings = diagnose(context.obj.store.state)
     if as_json:
         output.print_json([{"check": f.check, "ok": f.ok, "found": f.found, "remedy": f.remedy} for f in findings])
     else:

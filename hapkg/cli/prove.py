@@ -95,14 +95,14 @@ def prove(
 
 def _prepare_image(store: Store, offer: Offer, mirror: str | None) -> GuestImage:
     archive = find_mirror(mirror)
-    found = find_image(store.root, offer.suite, offer.needs, archive)
+    found = find_image(store.state, offer.suite, offer.needs, archive)
     if found is None:
         with store.lock():
-            log = store.root / "logs" / f"guest-{offer.suite}.log"
+            log = store.state.logs / f"guest-{offer.suite}.log"
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("wb") as opened:
                 found = make_image(
-                    store.root,
+                    store.state,
                     offer.suite,
                     offer.needs,
                     archive,

@@ -67,7 +67,7 @@ def publish(
     place, choice = find_place(project, repo), make_choice(key, unsigned)
     identity = make_identity(project)
     with (
-        open_repository(place, store.root, change=True, patience=wait) as root,
+        open_repository(place, store.state, change=True, patience=wait) as root,
         tempfile.TemporaryDirectory(prefix="hapkg-keyring-") as scratch,
     ):
         publishing.check_choice(root, choice)

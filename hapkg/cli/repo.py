@@ -306,7 +306,7 @@ def check_url(root: Path, place: Place, url: str | None) -> None:
 def open_root(context: typer.Context, repo: str | None, *, change: bool = False, wait: float = 0) -> Iterator[Path]:
     """The repository that the options name, as a folder. Raises UsageError when there is none."""
     place = find_place(context.obj.project, repo)
-    with open_repository(place, context.obj.store.root, change=change, patience=wait) as root:
+    with open_repository(place, context.obj.store.state, change=change, patience=wait) as root:
         if not find_suites(root):
             raise UsageError(f"{place} is not a published repository", hint=f"run: hapkg publish --repo {place}")
         yield root

@@ -24,7 +24,7 @@ def build(context: Context, options: BuildOptions) -> Sequence[Outcome]:
     """Build what is wished. A source's failure is its outcome; what is wrong before that is raised as HapkgError."""
     project, store = context.project, context.store
     suite = project.pick_suite(options.suite)
-    if needs_chroot(project.settings, suite, store.root):
+    if needs_chroot(project.settings, suite, store.state):
         make_chroot(store, suite, options.mirror)
     sites = read_site_recipes(project, options.site)
     build_context = replace(
@@ -35,7 +35,7 @@ def build(context: Context, options: BuildOptions) -> Sequence[Outcome]:
     )
     targets = pick(build_context, options.names)
     check_kernels(
-        [build_context.recipes[name] for name in targets], build_context.suite, store.root, read_architecture()
+        [build_context.recipes[name] for name in targets], build_context.suite, store.state, read_architecture()
     )
     outcomes: list[Outcome] = []
     with contextlib.ExitStack() as stack:
@@ -50,7 +50,7 @@ def build(context: Context, options: BuildOptions) -> Sequence[Outcome]:
         recorder = Recorder(
             time.monotonic(), build_context.suite, options.jobs or count_cores(), build_context.graph.needs
         )
-        stack.callback(recorder.save, store.root)
+        stack.callback(recorder.save, store.state)
         for event in run.run_plan(
             build_context,
             targets,

@@ -23,6 +23,7 @@ from hapkg.draft.meson import Meson, read_meson
 from hapkg.draft.metadata import describe, find_holders, find_licenses, identify
 from hapkg.draft.upstream_release import NOWHERE, Release, take
 from hapkg.errors import MachineError, SourceError, UsageError
+from hapkg.locations import State
 from hapkg.recipe.model import RECIPE_FILE, Recipe, Style, read_recipe, read_recipes
 from hapkg.recipe.settings import Project
 
@@ -43,7 +44,7 @@ _BUILD_SYSTEMS = {
 """What builds a source that has one of these files at its top; the first one decides."""
 
 
-def draft(project: Project, name: str, origin: str, cache: Path) -> Path:
+def draft(project: Project, name: str, origin: str, state: State) -> Path:
     """Write recipes/NAME/recipe.toml for what origin holds; its path. The caller holds the store's lock.
 
     origin is a tarball (path or address) or a git or Mercurial repository (folder or address), of which the newest
@@ -66,7 +67,7 @@ def draft(project: Project, name: str, origin: str, cache: Path) -> Path:
         if taken := {source, f"{source}-dev"} & {package.package for package in recipe.packages}:
             raise UsageError(f"{recipe.source} builds {min(taken)} already", hint="choose another name")
     try:
-        release = take(source, origin, cache)
+        release = take(source, origin, state)
         text = _compose(project, plain, release, recipes)
         disk.make_folder(project.recipes)
         with tempfile.TemporaryDirectory(dir=project.recipes, prefix=".new-") as scratch:

@@ -19,6 +19,7 @@ from hapkg import disk, process
 from hapkg.control import TARBALLS
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, SourceError, UsageError
+from hapkg.locations import State
 from hapkg.recipe.model import Recipe, Style
 from hapkg.recipe.settings import parse_table
 from hapkg.recipe.upstream import TarballOrigin
@@ -52,7 +53,7 @@ class Release:
     """sha256 of the tarball, id of the commit."""
 
 
-def take(source: str, origin: str, cache: Path) -> Release:
+def take(source: str, origin: str, state: State) -> Release:
     kind, plus, url = origin.partition("+")
     if not (plus and kind in ("git", "hg") and "://" in url):
         kind, url = "git" if origin.endswith(".git") else "tarball", origin
@@ -65,7 +66,7 @@ def take(source: str, origin: str, cache: Path) -> Release:
         raise UsageError(f"{url}: a repository's address is https or file", hint="nobody signs what http delivers")
     if kind == "tarball" and not url.endswith(TARBALLS):
         raise UsageError(f"{origin} is neither a tarball nor a repository", hint=_FORMS)
-    return _take_tarball(source, url, cache) if kind == "tarball" else _take_commit(source, kind, url, cache)
+    return _take_tarball(source, url, state) if kind == "tarball" else _take_commit(source, kind, url, state)
 
 
 def _find_folder(path: Path, origin: str) -> bool:
@@ -83,10 +84,10 @@ def _find_folder(path: Path, origin: str) -> bool:
     return stat.S_ISDIR(mode)
 
 
-def _take_tarball(source: str, url: str, cache: Path) -> Release:
+def _take_tarball(source: str, url: str, state: State) -> Release:
     stub = _make_stub(source, url, {"git": f"{NOWHERE}/{source}.git"}, url)
-    disk.make_folder(cache / "sources")
-    with tempfile.TemporaryDirectory(dir=cache / "sources", prefix=".draft-") as scratch:
+    disk.make_folder(state.sources)
+    with tempfile.TemporaryDirectory(dir=state.sources, prefix=".draft-") as scratch:
         file = Path(scratch) / f"new{next(suffix for suffix in TARBALLS if url.endswith(suffix))}"
         try:
             fetch.fetch_url(url, file)
@@ -94,15 +95,15 @@ def _take_tarball(source: str, url: str, cache: Path) -> Release:
             raise FetchError(f"{url}: {error.brief}", hint="check the address and the network") from error
         files, label, newest = _read_tree(file, url)
         pinned = TarballOrigin(type="tarball", url=file.as_uri(), sha256=sha256_file(file))
-        fetch.fetch(stub.model_copy(update={"origins": (pinned,)}), cache, None)  # the first build needs no network
+        fetch.fetch(stub.model_copy(update={"origins": (pinned,)}), state, None)  # the first build needs no network
     date = datetime.fromtimestamp(newest, UTC)
     return Release(files=files, label=label, date=date, kind="tarball", url=url, pin=pinned.sha256)
 
 
-def _take_commit(source: str, kind: str, url: str, cache: Path) -> Release:
+def _take_commit(source: str, kind: str, url: str, state: State) -> Release:
     stub = _make_stub(source, url, {kind: url}, f"{NOWHERE}/x.tar.gz")
     try:
-        mirror = str(find_commit(stub, kind, {"git": "HEAD", "hg": "tip"}[kind], cache).mirror)
+        mirror = str(find_commit(stub, kind, {"git": "HEAD", "hg": "tip"}[kind], state).mirror)
     except UsageError as error:
         raise UsageError(f"{url} has no commit", hint="name a release tarball instead") from error
     git = ["git", "-C", mirror, "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/tags"]
@@ -117,8 +118,8 @@ def _take_commit(source: str, kind: str, url: str, cache: Path) -> Release:
             hint="name a release tarball instead",
         )
     _, tag, node = max(dated)
-    commit = find_commit(stub, kind, node, cache)
-    archive = archive_commit(stub.model_copy(update={"version": read_tag(tag)}), commit, cache)
+    commit = find_commit(stub, kind, node, state)
+    archive = archive_commit(stub.model_copy(update={"version": read_tag(tag)}), commit, state)
     files, _, _ = _read_tree(archive, url)
     return Release(files=files, label=tag, date=commit.date, kind=kind, url=url, pin=commit.id)
 

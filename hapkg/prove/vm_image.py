@@ -25,6 +25,7 @@ from hapkg.apt import Mirror, read_apt_options
 from hapkg.chroot.base import enclose
 from hapkg.control import Suite, compare_versions, parse_relation_names, read_stanzas
 from hapkg.errors import MachineError, ProcessError, RepositoryError
+from hapkg.locations import State
 from hapkg.prove import initrd
 from hapkg.repository.indexes import Package, Pool
 
@@ -135,9 +136,9 @@ def find_needs(pool: Pool, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(needs))
 
 
-def find_image(cache: Path, suite: Suite, needs: Iterable[str], mirror: Mirror | None) -> GuestImage | None:
+def find_image(state: State, suite: Suite, needs: Iterable[str], mirror: Mirror | None) -> GuestImage | None:
     """The finished image of a suite for exactly these inputs, or None."""
-    folder = _find_folder(cache, suite, needs, mirror)
+    folder = _find_folder(state, suite, needs, mirror)
     try:
         facts = json.loads((folder / "image.json").read_text("utf-8"))
         return GuestImage(
@@ -148,7 +149,7 @@ def find_image(cache: Path, suite: Suite, needs: Iterable[str], mirror: Mirror |
 
 
 def make_image(
-    cache: Path,
+    state: State,
     suite: Suite,
     needs: Iterable[str],
     mirror: Mirror | None,
@@ -158,7 +159,7 @@ def make_image(
 ) -> GuestImage:
     """Make the image of a suite. Older ones of the suite go. The caller holds the store's lock."""
     needs = tuple(needs)
-    folder = _find_folder(cache, suite, needs, mirror)
+    folder = _find_folder(state, suite, needs, mirror)
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(".new-*"):
         remove_tree(left)
@@ -191,7 +192,7 @@ def make_image(
     for old in folder.parent.iterdir():
         if old != folder:
             remove_tree(old)
-    found = find_image(cache, suite, needs, mirror)
+    found = find_image(state, suite, needs, mirror)
     if found is None:
         raise MachineError(f"the guest image {folder} vanished while it was made")
     return found
@@ -231,7 +232,7 @@ def _pick_newest(pool: Pool) -> Mapping[str, Package]:
     return newest
 
 
-def _find_folder(cache: Path, suite: Suite, needs: Iterable[str], mirror: Mirror | None) -> Path:
+def _find_folder(state: State, suite: Suite, needs: Iterable[str], mirror: Mirror | None) -> Path:
     inputs = {
         "format": 1,
         "suite": suite,
@@ -244,7 +245,7 @@ def _find_folder(cache: Path, suite: Suite, needs: Iterable[str], mirror: Mirror
         "archive": mirror.lines(suite) if mirror else (),
     }
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-    return cache / "guests" / suite / digest[:32]
+    return state.guests / suite / digest[:32]
 
 
 def _run_mmdebstrap(root: Path, suite: Suite, needs: Iterable[str], mirror: Mirror | None, log: IO[bytes]) -> None:

@@ -44,15 +44,15 @@ def check_site(context: BuildContext, site: Site, report: Callable[[str], None])
     Raises SiteError when the stack is not built for the suite.
     """
     prefix = context.project.settings.prefix
-    base = schroot.find_chroot(context.store.root, context.suite)
+    base = schroot.find_chroot(context.store.state, context.suite)
     debs = _find_packages(context)
     if base is None or not debs:
         raise SiteError(
             f"the stack, whose programs check a site, is not built for {context.suite}",
             hint=f"run: hapkg build-all --suite {context.suite}; or leave the programs out with --quick",
         )
-    schroot.reclaim(context.store.root)
-    log_path = context.store.root / "logs" / "site-check.log"
+    schroot.reclaim(context.store.state)
+    log_path = context.store.state.logs / "site-check.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("wb") as log, schroot.enter(base, "site-check") as session:
         report("install the stack")

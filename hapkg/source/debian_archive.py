@@ -18,6 +18,7 @@ from hapkg.apt import Mirror, read_apt_options
 from hapkg.control import Suite, compare_versions, read_stanzas
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, ProcessError
+from hapkg.locations import State
 from hapkg.recipe.upstream import DebianOrigin, DebianPatch
 from hapkg.version import RELEASES
 
@@ -27,7 +28,7 @@ FINAL = "asking again will not help"
 _index_lock = threading.Lock()
 
 
-def fetch_orig(origin: DebianOrigin, cache: Path, mirror: Mirror | None, scratch: Path) -> Path:
+def fetch_orig(origin: DebianOrigin, state: State, mirror: Mirror | None, scratch: Path) -> Path:
     """The orig tarball of the named version, or of any version that has the pinned one. Raises FetchError."""
 
     def fetch(options: Sequence[str], version: str) -> Path | None:
@@ -39,10 +40,10 @@ def fetch_orig(origin: DebianOrigin, cache: Path, mirror: Mirror | None, scratch
         checksums = stanza.get("Checksums-Sha256", "").split("\n")
         return any(line.split()[:1] == [origin.sha256] and ".orig.tar." in line for line in checksums)
 
-    return _search(origin, is_wanted, fetch, cache, mirror)
+    return _search(origin, is_wanted, fetch, state, mirror)
 
 
-def fetch_packaging_file(patch: DebianPatch, cache: Path, mirror: Mirror | None, scratch: Path) -> Path:
+def fetch_packaging_file(patch: DebianPatch, state: State, mirror: Mirror | None, scratch: Path) -> Path:
     """One file out of the packaging of the named version, or of any version that has it. Raises FetchError."""
 
     def fetch(options: Sequence[str], version: str) -> Path | None:
@@ -57,14 +58,14 @@ def fetch_packaging_file(patch: DebianPatch, cache: Path, mirror: Mirror | None,
         file = scratch / patch.file
         return file if found.status == 0 and file.is_file() and sha256_file(file) == patch.sha256 else None
 
-    return _search(patch, lambda stanza: True, fetch, cache, mirror)
+    return _search(patch, lambda stanza: True, fetch, state, mirror)
 
 
 def _search(
     origin: DebianOrigin | DebianPatch,
     is_wanted: Callable[[Mapping[str, str]], bool],
     fetch: Callable[[Sequence[str], str], Path | None],
-    cache: Path,
+    state: State,
     mirror: Mirror | None,
 ) -> Path:
     """The first file that a version of any suite delivers; indexes are refreshed when none of them does."""
@@ -74,7 +75,7 @@ def _search(
     for refresh in (False, True):
         for suite in (*RELEASES, "sid"):
             try:
-                options = _update_index(cache, mirror, Suite(suite), refresh=refresh)
+                options = _update_index(state, mirror, Suite(suite), refresh=refresh)
                 for version in _find_versions(origin, is_wanted, options):
                     if (file := fetch(options, version)) is not None:
                         return file
@@ -95,10 +96,10 @@ def _find_versions(
     yield from sorted(versions, key=functools.cmp_to_key(compare_versions), reverse=True)
 
 
-def _update_index(cache: Path, mirror: Mirror, suite: Suite, *, refresh: bool) -> list[str]:
+def _update_index(state: State, mirror: Mirror, suite: Suite, *, refresh: bool) -> list[str]:
     """apt options that see exactly the source packages of one suite; the index is fetched when missing or asked."""
     line = mirror.lines(suite, "deb-src")[0]
-    folder = cache / "sources" / "apt" / f"{suite}-{hashlib.sha256(line.encode()).hexdigest()[:8]}"
+    folder = state.sources / "apt" / f"{suite}-{hashlib.sha256(line.encode()).hexdigest()[:8]}"
     (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (folder / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
     settings = {

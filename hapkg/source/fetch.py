@@ -17,6 +17,7 @@ from hapkg import disk, process
 from hapkg.apt import Mirror
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, HapkgError, IntegrityError, MachineError, SourceError, UsageError
+from hapkg.locations import State
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import (
     DebianOrigin,
@@ -55,14 +56,14 @@ class Tarball:
     """Whose signature was checked: a fingerprint, or name and fingerprint of an SSH key."""
 
 
-def fetch_commit(recipe: Recipe, commit: Commit, cache: Path) -> Tarball:
+def fetch_commit(recipe: Recipe, commit: Commit, state: State) -> Tarball:
     """The tree of a commit of upstream's repository as a tarball."""
-    path = archive_commit(recipe, commit, cache)
+    path = archive_commit(recipe, commit, state)
     origin = f"{commit.kind} {commit.url} {commit.id}"
     return Tarball(path=path, sha256=sha256_file(path), suffix=".tar.gz", origin=origin, signer=commit.signer)
 
 
-def fetch(recipe: Recipe, cache: Path, mirror: Mirror | None) -> Tarball:
+def fetch(recipe: Recipe, state: State, mirror: Mirror | None) -> Tarball:
     """The tarball of a recipe, from the cache or from the first origin that delivers it.
 
     Raises IntegrityError when bytes are not what the recipe pins, FetchError when no origin delivers anything.
@@ -73,7 +74,7 @@ def fetch(recipe: Recipe, cache: Path, mirror: Mirror | None) -> Tarball:
     pinned = [origin for origin in recipe.origins if not isinstance(origin, RepositoryOrigin)]
     if pinned:
         try:
-            path, origin, cached, asked = _obtain(recipe.source, what, pinned, cache, mirror)
+            path, origin, cached, asked = _obtain(recipe.source, what, pinned, state, mirror)
         except (FetchError, IntegrityError) as error:
             failures.append(error)
             notes += error.details
@@ -86,7 +87,7 @@ def fetch(recipe: Recipe, cache: Path, mirror: Mirror | None) -> Tarball:
     for repository in recipe.origins:
         if isinstance(repository, RepositoryOrigin):
             try:
-                tarball = fetch_commit(recipe, find_commit(recipe, repository.type, None, cache), cache)
+                tarball = fetch_commit(recipe, find_commit(recipe, repository.type, None, state), state)
             except (FetchError, IntegrityError, SourceError, UsageError) as error:
                 failures.append(error)
                 notes += [f"{describe_origin(repository)}: {error.brief}", *error.details]
@@ -96,25 +97,25 @@ def fetch(recipe: Recipe, cache: Path, mirror: Mirror | None) -> Tarball:
     raise kind(f"{recipe.source}: no origin delivered {what}", details=notes, hint=failures[0].hint)
 
 
-def fetch_patch(recipe: Recipe, patch: RemotePatch, cache: Path, mirror: Mirror | None) -> bytes:
+def fetch_patch(recipe: Recipe, patch: RemotePatch, state: State, mirror: Mirror | None) -> bytes:
     """The content of a patch that the recipe pins and does not carry. Raises as fetch() does."""
-    return _obtain(recipe.source, f"patch {patch.name}", [patch], cache, mirror)[0].read_bytes()
+    return _obtain(recipe.source, f"patch {patch.name}", [patch], state, mirror)[0].read_bytes()
 
 
 def _obtain(
-    source: str, what: str, origins: Sequence[Pinned], cache: Path, mirror: Mirror | None
+    source: str, what: str, origins: Sequence[Pinned], state: State, mirror: Mirror | None
 ) -> tuple[Path, Pinned, bool, tuple[str, ...]]:
     """A pinned file: its path, the origin it is of, whether it was in the cache, and what went wrong before."""
     notes: list[str] = []
     for origin in origins:
-        if (path := _find_cached(cache, origin.sha256, notes)) is not None:
+        if (path := _find_cached(state, origin.sha256, notes)) is not None:
             return path, origin, True, tuple(notes)
     failures: list[HapkgError] = []
     for origin in origins:
         for attempt in range(ATTEMPTS):
             process.check_stop()
             try:
-                return _fetch_one(origin, cache, mirror), origin, False, tuple(notes)
+                return _fetch_one(origin, state, mirror), origin, False, tuple(notes)
             except (FetchError, IntegrityError) as error:
                 if (
                     attempt + 1 < ATTEMPTS
@@ -147,12 +148,12 @@ def _read_suffix(path: Path) -> str:
     raise IntegrityError(f"{path} is neither gzip, xz nor bzip2", hint="pin a compressed tarball in the recipe")
 
 
-def _cached_path(cache: Path, sha256: str) -> Path:
-    return cache / "sources" / "sha256" / sha256
+def _cached_path(state: State, sha256: str) -> Path:
+    return state.sources / "sha256" / sha256
 
 
-def _find_cached(cache: Path, sha256: str, notes: list[str]) -> Path | None:
-    path = _cached_path(cache, sha256)
+def _find_cached(state: State, sha256: str, notes: list[str]) -> Path | None:
+    path = _cached_path(state, sha256)
     if not path.is_file():
         return None
     if sha256_file(path) == sha256:
@@ -162,32 +163,32 @@ def _find_cached(cache: Path, sha256: str, notes: list[str]) -> Path | None:
     return None
 
 
-def _keep(file: Path, cache: Path, sha256: str) -> Path:
+def _keep(file: Path, state: State, sha256: str) -> Path:
     """Move a downloaded file under its digest, if it is the one that was promised."""
     found = sha256_file(file)
     if found != sha256:
         raise IntegrityError(
             f"checksum mismatch: sha256 is {found}, the recipe pins {sha256}", details=[f"size: {file.stat().st_size}"]
         )
-    target = _cached_path(cache, sha256)
+    target = _cached_path(state, sha256)
     disk.sync(file)
     disk.move({file: target})
     return target
 
 
-def _fetch_one(origin: Pinned, cache: Path, mirror: Mirror | None) -> Path:
+def _fetch_one(origin: Pinned, state: State, mirror: Mirror | None) -> Path:
     try:
-        (cache / "sources" / "sha256").mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache / "sources", prefix=".fetch-") as scratch:
+        (state.sources / "sha256").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=state.sources, prefix=".fetch-") as scratch:
             if isinstance(origin, DebianOrigin):
-                file = debian_archive.fetch_orig(origin, cache, mirror, Path(scratch))
+                file = debian_archive.fetch_orig(origin, state, mirror, Path(scratch))
             elif isinstance(origin, DebianPatch):
-                file = debian_archive.fetch_packaging_file(origin, cache, mirror, Path(scratch))
+                file = debian_archive.fetch_packaging_file(origin, state, mirror, Path(scratch))
             else:
                 file = fetch_url(origin.url, Path(scratch) / "tarball")
-            return _keep(file, cache, origin.sha256)
+            return _keep(file, state, origin.sha256)
     except OSError as cause:
-        raise MachineError(f"{cache}: {cause.strerror}", hint="free some space, or use another --cache") from cause
+        raise MachineError(f"{state}: {cause.strerror}", hint="free some space, or use another --cache") from cause
 
 
 def fetch_url(url: str, target: Path) -> Path:

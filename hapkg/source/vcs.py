@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hapkg import disk, process
 from hapkg.errors import FetchError, IntegrityError, ProcessError, SourceError, UsageError
+from hapkg.locations import State
 from hapkg.recipe.model import Recipe
 from hapkg.source.signature import check_tag
 
@@ -35,7 +36,7 @@ class Commit:
     """Whose signature of the tag was checked."""
 
 
-def find_commit(recipe: Recipe, kind: str, ref: str | None, cache: Path) -> Commit:
+def find_commit(recipe: Recipe, kind: str, ref: str | None, state: State) -> Commit:
     """The commit that a tag, branch or id stands for in the recipe's repository; the recipe's tag when ref is None.
 
     Raises UsageError when the recipe names no such repository or that has no such commit, FetchError when it cannot be
@@ -50,7 +51,7 @@ def find_commit(recipe: Recipe, kind: str, ref: str | None, cache: Path) -> Comm
         raise UsageError(
             f"{url} is not protected: a branch of it may be anything", hint="name a whole commit with --ref"
         )
-    mirror = cache / "sources" / kind / hashlib.sha256(url.encode()).hexdigest()[:16]
+    mirror = state.sources / kind / hashlib.sha256(url.encode()).hexdigest()[:16]
     find = _find_git_commit if kind == "git" else _find_hg_commit
     commit, date = find(mirror, url, wanted)
     expected = upstream.git_commit if kind == "git" else upstream.hg_commit
@@ -128,12 +129,12 @@ def _mirror(mirror: Path, url: str, *, clone: list[str], update: list[str]) -> N
         ) from error
 
 
-def archive_commit(recipe: Recipe, commit: Commit, cache: Path) -> Path:
+def archive_commit(recipe: Recipe, commit: Commit, state: State) -> Path:
     """The commit's tree as a .tar.gz with one top folder; the same bytes whenever it is made.
 
     Raises SourceError for a tree with submodules or subrepositories.
     """
-    target = cache / "sources" / commit.kind / "archives" / f"{recipe.source}-{recipe.version}-{commit.id}.tar.gz"
+    target = state.sources / commit.kind / "archives" / f"{recipe.source}-{recipe.version}-{commit.id}.tar.gz"
     if target.exists():
         return target
     prefix = f"{recipe.source}-{recipe.version}/"

@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hapkg import disk
+from hapkg.locations import State
 from hapkg.repository.remote.location import (
     JOURNAL,
     OWN,
@@ -53,7 +54,7 @@ _Look = dict[str, tuple[int, int, int]]
 
 
 @contextmanager
-def open_repository(place: Place, state: Path, *, change: bool, patience: float = 0) -> Iterator[Path]:
+def open_repository(place: Place, state: State, *, change: bool, patience: float = 0) -> Iterator[Path]:
     """The repository as a folder, to look at or to change; a change elsewhere becomes real when the caller is done.
 
     Nothing becomes real when the caller fails. Raises BusyError when another one changes it for longer than patience,
@@ -63,7 +64,7 @@ def open_repository(place: Place, state: Path, *, change: bool, patience: float 
         yield place
         return
     remote = _find_remote(place)
-    mirror = state / "repositories" / name_mirror(place)
+    mirror = state.repositories / name_mirror(place)
     disk.make_folder(mirror)
     owner = (
         f"{os.getpid()} of {getpass.getuser()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -16,6 +16,7 @@ from hapkg.chroot.layer import list_layers, provide_layer, put_aside, sweep
 from hapkg.chroot.resolver import resolve
 from hapkg.chroot.schroot import find_chroot
 from hapkg.control import Suite
+from hapkg.locations import State
 from tests.support.machine import NOTHING, SUITE, Done, Hapkg, find_leftovers, find_processes, wait_until
 from tests.support.miniature import LIBRARY, PROGRAM, SLEEP, Miniature, make_package, make_plain_source
 
@@ -59,12 +60,12 @@ def first(hapkg: Hapkg, pair: Miniature) -> Done:
 
 def read_layers(hapkg: Hapkg) -> dict[str, Path]:
     """The layers there are, by key."""
-    return {layer.key: hapkg.cache / "layers" / layer.key / "root" for layer in list_layers(hapkg.cache)}
+    return {layer.key: hapkg.cache / "layers" / layer.key / "root" for layer in list_layers(State(hapkg.cache))}
 
 
 def test_a_layer_has_the_packages_of_the_archive_and_none_of_the_stack(hapkg: Hapkg, first: Done) -> None:
     assert set(first.endings.values()) <= {"built", "reused"}
-    layers = list_layers(hapkg.cache)
+    layers = list_layers(State(hapkg.cache))
     assert any("pkgconf" in layer.packages for layer in layers)
     assert [name for layer in layers for name in layer.packages if name.startswith("ha-")] == []
     assert all(layer.bytes > 0 for layer in layers)
@@ -82,7 +83,7 @@ def test_a_layer_serves_every_later_build(hapkg: Hapkg, first: Done, pair: Minia
 
 def find_lowest(hapkg: Hapkg) -> str:
     """The layer that all others lie on."""
-    layers = list_layers(hapkg.cache)
+    layers = list_layers(State(hapkg.cache))
     (lowest,) = {layer.below for layer in layers} & {layer.key for layer in layers if not layer.below}
     return lowest
 
@@ -94,8 +95,8 @@ def find_holding(hapkg: Hapkg, path: str) -> list[str]:
 
 def test_what_every_source_wants_is_installed_once(hapkg: Hapkg, first: Done) -> None:
     assert find_holding(hapkg, "usr/bin/dh") == [find_lowest(hapkg)]
-    assert len(list_layers(hapkg.cache)) > 1
-    assert all("debhelper" in layer.packages for layer in list_layers(hapkg.cache) if layer.below)
+    assert len(list_layers(State(hapkg.cache))) > 1
+    assert all("debhelper" in layer.packages for layer in list_layers(State(hapkg.cache)) if layer.below)
 
 
 def test_what_many_sources_want_is_installed_once_for_these(hapkg: Hapkg, first: Done, project: Miniature) -> None:
@@ -103,7 +104,7 @@ def test_what_many_sources_want_is_installed_once_for_these(hapkg: Hapkg, first:
         source = make_plain_source(build=[f"test -e /usr/share/doc/{package}", "python3 -c ''"])
         project.add(name, source, build_depends=["python3", package])
     assert hapkg.on(project.root).succeed(*REBUILD).endings == {"ha-adder": "built", "ha-boa": "built"}
-    layers = {layer.key: layer for layer in list_layers(hapkg.cache)}
+    layers = {layer.key: layer for layer in list_layers(State(hapkg.cache))}
     (python,) = find_holding(hapkg, "usr/bin/python3")
     assert layers[python].below == find_lowest(hapkg)
     assert {"sl", "boxes"} <= {name for layer in layers.values() if layer.below == python for name in layer.packages}
@@ -174,15 +175,15 @@ def test_a_build_sees_no_dependency_of_another_one(hapkg: Hapkg, project: Miniat
 
 
 def test_who_asks_for_the_same_layer_at_the_same_time_shares_it(hapkg: Hapkg) -> None:
-    base = find_chroot(hapkg.cache, Suite(SUITE))
+    base = find_chroot(State(hapkg.cache), Suite(SUITE))
     assert base is not None
-    packages = resolve(base, ("cowsay",), hapkg.cache, source="a test")
+    packages = resolve(base, ("cowsay",), State(hapkg.cache), source="a test")
     together = threading.Barrier(2)
 
     def ask() -> tuple[str, str]:
         with tempfile.TemporaryFile() as log:
             together.wait()
-            key = provide_layer(hapkg.cache, base, packages, log)
+            key = provide_layer(State(hapkg.cache), base, packages, log)
             log.seek(0)
             return key, log.read().decode()
 
@@ -190,24 +191,24 @@ def test_who_asks_for_the_same_layer_at_the_same_time_shares_it(hapkg: Hapkg) ->
         (key, said), (other, more) = [task.result() for task in [pool.submit(ask), pool.submit(ask)]]
     assert key == other
     assert sorted(bool(text) for text in (said, more)) == [False, True], "one of them made it, the other waited"
-    assert [layer.key for layer in list_layers(hapkg.cache) if "cowsay" in layer.packages] == [key]
-    assert provide_layer(hapkg.cache, base, packages, io.BytesIO()) == key
+    assert [layer.key for layer in list_layers(State(hapkg.cache)) if "cowsay" in layer.packages] == [key]
+    assert provide_layer(State(hapkg.cache), base, packages, io.BytesIO()) == key
 
 
 @pytest.mark.parametrize("harm", ["cut short", "gone"])
 def test_a_downloaded_package_that_is_not_whole_is_fetched_anew(hapkg: Hapkg, harm: str) -> None:
-    base = find_chroot(hapkg.cache, Suite(SUITE))
+    base = find_chroot(State(hapkg.cache), Suite(SUITE))
     assert base is not None
-    packages = resolve(base, ("rolldice",), hapkg.cache, source="a test")
-    key = provide_layer(hapkg.cache, base, packages, io.BytesIO())
-    put_aside(hapkg.cache, key)
+    packages = resolve(base, ("rolldice",), State(hapkg.cache), source="a test")
+    key = provide_layer(State(hapkg.cache), base, packages, io.BytesIO())
+    put_aside(State(hapkg.cache), key)
     (archive,) = (hapkg.cache / "archives" / SUITE).glob("rolldice_*.deb")
     size = archive.stat().st_size
     if harm == "gone":
         archive.unlink()
     else:
         archive.write_bytes(archive.read_bytes()[: size // 2])
-    assert provide_layer(hapkg.cache, base, packages, io.BytesIO()) == key
+    assert provide_layer(State(hapkg.cache), base, packages, io.BytesIO()) == key
     assert (hapkg.cache / "layers" / key / "root/usr/games/rolldice").exists()
     assert archive.stat().st_size == size
 
@@ -217,7 +218,7 @@ def test_two_recipes_with_the_same_dependencies_share_one_layer(hapkg: Hapkg, pr
         project.add(name, make_plain_source(build=["toilet word"]), build_depends=["toilet"])
     done = hapkg.on(project.root).succeed(*REBUILD, "--jobs", "2")
     assert done.endings == {"ha-left": "built", "ha-right": "built"}
-    assert len([layer for layer in list_layers(hapkg.cache) if "toilet" in layer.packages]) == 1
+    assert len([layer for layer in list_layers(State(hapkg.cache)) if "toilet" in layer.packages]) == 1
     logs = [(hapkg.folder(outcome) / "build.log").read_text() for outcome in done.outcomes.values()]
     assert sorted("Setting up toilet" in log for log in logs) == [False, True]
 
@@ -237,9 +238,9 @@ def test_a_run_that_was_killed_while_it_made_a_layer_harms_no_other(hapkg: Hapkg
         hang.unlink()
     wait_until(lambda: find_processes(hapkg.chroot) == [], "end of the killed run's processes", seconds=60)
     assert len(find_half_made(hapkg.cache)) == 1
-    assert [layer for layer in list_layers(hapkg.cache) if "libxml2-dev" in layer.packages] == []
+    assert [layer for layer in list_layers(State(hapkg.cache)) if "libxml2-dev" in layer.packages] == []
     assert program.succeed("build", "halfway", "--no-lintian", "--json").endings == {"ha-halfway": "built"}
-    assert len([layer for layer in list_layers(hapkg.cache) if "libxml2-dev" in layer.packages]) == 1
+    assert len([layer for layer in list_layers(State(hapkg.cache)) if "libxml2-dev" in layer.packages]) == 1
     assert find_half_made(hapkg.cache) == []
     assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
 
@@ -251,5 +252,5 @@ def test_what_is_half_there_is_swept_and_the_rest_stays(tmp_path: Path) -> None:
         (layers / name / "listing").write_text("")
     for name in ("a" * 64, "e" * 64):
         (layers / f"{name}.json").write_text('{"packages": {}, "bytes": 1}')
-    sweep(tmp_path)
+    sweep(State(tmp_path))
     assert sorted(path.name for path in layers.iterdir()) == ["a" * 64, f"{'a' * 64}.json"]

@@ -15,6 +15,7 @@ import pytest
 
 from hapkg.chroot.schroot import Session, enter, find_chroot
 from hapkg.control import Suite
+from hapkg.locations import State
 from hapkg.process import Result
 from tests.integration.chroot.conftest import Built
 from tests.support.machine import SUITE, Hapkg
@@ -70,7 +71,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 @contextlib.contextmanager
 def make_node(hapkg: Hapkg, sources: Path) -> Iterator[Node]:
     """A node that knows Debian and one more repository."""
-    base = find_chroot(hapkg.cache, Suite(SUITE))
+    base = find_chroot(State(hapkg.cache), Suite(SUITE))
     assert base is not None
     with enter(base, "node") as session:
         session.copy_in([sources], "/etc/apt/sources.list.d", user="root")

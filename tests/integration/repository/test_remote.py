@@ -23,6 +23,7 @@ import boto3
 import pytest
 
 from hapkg.errors import BusyError, RepositoryError, UsageError
+from hapkg.locations import State
 from hapkg.repository.pruning import prune
 from hapkg.repository.publishing import KeyChoice, Site, publish, rollback
 from hapkg.repository.remote import s3 as s3_module
@@ -140,7 +141,7 @@ def put(elsewhere: Elsewhere, key: KeyChoice, stacks: Builds) -> Put:
     """Publishes revision N of ha-stack from one of the two machines."""
 
     def put(number: int, state: Path = elsewhere.here, patience: float = 0) -> None:
-        with open_repository(elsewhere.place, state, change=True, patience=patience) as root:
+        with open_repository(elsewhere.place, State(state), change=True, patience=patience) as root:
             publish(root, [stacks(number)], identity=IDENTITY, key=key, url=elsewhere.url)
 
     return put
@@ -148,7 +149,7 @@ def put(elsewhere: Elsewhere, key: KeyChoice, stacks: Builds) -> Put:
 
 def check(elsewhere: Elsewhere, state: Path, surplus: tuple[str, ...] = ()) -> None:
     """The repository is whole, to the last byte, as another machine sees it."""
-    with open_repository(elsewhere.place, state, change=False) as root:
+    with open_repository(elsewhere.place, State(state), change=False) as root:
         report = verify(root)
         assert (report.faults, report.surplus) == ((), surplus)
 
@@ -158,21 +159,21 @@ def test_two_machines_publish_by_turns_and_apt_reads_it(
 ) -> None:
     put(1)
     put(2, elsewhere.there)
-    with open_repository(elsewhere.place, elsewhere.here, change=False) as root:
+    with open_repository(elsewhere.place, State(elsewhere.here), change=False) as root:
         assert [snapshot.number for snapshot in list_snapshots(root, BOOKWORM)] == [1, 2]
         machine = client((root / "ha-stack.sources").read_text())
     machine.update()
     assert machine.candidate("ha-stack") == "1.2-2+ha12.0"
     machine.apt("apt-get", "download", "ha-stack")
-    with open_repository(elsewhere.place, elsewhere.here, change=True) as root:
+    with open_repository(elsewhere.place, State(elsewhere.here), change=True) as root:
         rollback(Site(root=root, identity=IDENTITY, choice=key), BOOKWORM, 1)
     machine.update()
     assert machine.candidate("ha-stack") == "1.2-1+ha12.0"
     put(3, elsewhere.there)
-    with open_repository(elsewhere.place, elsewhere.there, change=True) as root:
+    with open_repository(elsewhere.place, State(elsewhere.there), change=True) as root:
         prune(Site(root=root, identity=IDENTITY, choice=key), keep=1, days=0, at_once=True)
     check(elsewhere, elsewhere.here)
-    with open_repository(elsewhere.place, elsewhere.here, change=False) as root:
+    with open_repository(elsewhere.place, State(elsewhere.here), change=False) as root:
         assert [file.name for file in root.glob("pool/**/*.deb")] == ["ha-stack_1.2-3+ha12.0_all.deb"]
         assert f"URIs: {elsewhere.url}\n" in (root / "ha-stack.sources").read_text()
     machine.update()
@@ -183,7 +184,7 @@ def test_nothing_becomes_real_when_the_change_fails(
     elsewhere: Elsewhere, put: Put, key: KeyChoice, stacks: Builds
 ) -> None:
     put(1)
-    with pytest.raises(ZeroDivisionError), open_repository(elsewhere.place, elsewhere.here, change=True) as root:
+    with pytest.raises(ZeroDivisionError), open_repository(elsewhere.place, State(elsewhere.here), change=True) as root:
         publish(root, [stacks(2)], identity=IDENTITY, key=key)
         raise ZeroDivisionError
     check(elsewhere, elsewhere.there)
@@ -194,7 +195,7 @@ def test_nothing_becomes_real_when_the_change_fails(
 def test_a_second_writer_is_told_who_is_at_work_or_waits(elsewhere: Elsewhere, put: Put) -> None:
     put(1)
     words = f"the repository {re.escape(str(elsewhere.place))} is in use by process {os.getpid()} of .* on .* since 20"
-    with open_repository(elsewhere.place, elsewhere.here, change=True):
+    with open_repository(elsewhere.place, State(elsewhere.here), change=True):
         with pytest.raises(BusyError, match=words):
             put(2, elsewhere.there)
         check(elsewhere, elsewhere.there)  # looking needs no lock
@@ -213,7 +214,7 @@ def test_kills_in_the_middle_of_an_upload_leave_it_whole(
     put(1)
     put(2)
     lasts = (time.monotonic() - begun) / 2
-    with open_repository(elsewhere.place, elsewhere.here, change=False) as root:
+    with open_repository(elsewhere.place, State(elsewhere.here), change=False) as root:
         machine = client((root / "ha-stack.sources").read_text())
     dice = random.Random(KILLS)
     killed = 0
@@ -298,12 +299,13 @@ def test_a_bucket_that_is_not_there_or_a_server_that_is_not_are_said(
     for change in (False, True):
         with (
             pytest.raises(RepositoryError, match="bucket does not exist"),
-            open_repository(place, tmp_path, change=change),
+            open_repository(place, State(tmp_path), change=change),
         ):
             pass
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{find_port()}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(RepositoryError, match="cannot be reached"), open_repository(place, tmp_path, change=True):
+    unreachable = open_repository(place, State(tmp_path), change=True)
+    with pytest.raises(RepositoryError, match="cannot be reached"), unreachable:
         pass
 
 
@@ -315,7 +317,7 @@ def test_a_host_that_is_not_there_is_said(ssh: str, tmp_path: Path, monkeypatch:
     place = HostFolder(host="elsewhere", path="/srv/apt", port=find_port())
     with (
         pytest.raises(RepositoryError, match="cannot be reached") as caught,
-        open_repository(place, tmp_path, change=True),
+        open_repository(place, State(tmp_path), change=True),
     ):
         pass
     assert any("refused" in line for line in caught.value.details)
@@ -326,7 +328,7 @@ def test_the_lock_of_a_host_is_the_one_that_hapkg_takes_there(
 ) -> None:
     monkeypatch.setenv("RSYNC_RSH", ssh)
     publish(root, [stacks(1)], identity=IDENTITY, key=key)
-    with open_repository(HostFolder(host="elsewhere", path=str(root)), tmp_path, change=True) as mirror:
+    with open_repository(HostFolder(host="elsewhere", path=str(root)), State(tmp_path), change=True) as mirror:
         with pytest.raises(BusyError, match="in use by process"):
             publish(root, [stacks(2)], identity=IDENTITY, key=key)
         publish(mirror, [stacks(3)], identity=IDENTITY, key=key)

@@ -15,7 +15,7 @@ import pytest
 from hapkg.apt import find_mirror
 from hapkg.control import Suite
 from hapkg.errors import ProofError
-from hapkg.locations import find_cache
+from hapkg.locations import find_state
 from hapkg.prove.runner import Scene
 from hapkg.prove.testbed import Offer, make_scene, read_offer
 from hapkg.prove.vm import Guest, probe_accelerator
@@ -36,11 +36,11 @@ def offer() -> Offer:
 
 @pytest.fixture(scope="module")
 def image(offer: Offer, tmp_path_factory: pytest.TempPathFactory) -> GuestImage:
-    cache, archive = find_cache(None), find_mirror(None)
-    found = find_image(cache, SUITE, offer.needs, archive)
+    state, archive = find_state(None), find_mirror(None)
+    found = find_image(state, SUITE, offer.needs, archive)
     if found is None:
         with (tmp_path_factory.mktemp("log") / "image.log").open("wb") as log:
-            found = make_image(cache, SUITE, offer.needs, archive, log=log, report=print)
+            found = make_image(state, SUITE, offer.needs, archive, log=log, report=print)
     return found
 
 

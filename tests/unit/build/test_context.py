@@ -18,6 +18,7 @@ from hapkg.chroot.resolver import recall
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.host import read_architecture
+from hapkg.locations import State
 from hapkg.recipe.debian_folder import render_debian
 from hapkg.recipe.settings import find_project
 from tests.support.samples import CHECKOUT
@@ -60,9 +61,9 @@ def answer(context: BuildContext, name: SourceName) -> Path:
     base, folder = make_base(context.store.root), context.store.root / "resolved"
     relations = find_relations(context, context.recipes[name], make_finished(context, name))
     folder.mkdir(parents=True)
-    asked = resolver._find_memory(base, relations, context.store.root)
+    asked = resolver._find_memory(base, relations, State(context.store.root))
     asked.write_text(json.dumps({"m4": "1.4"}))
-    assert recall(base, relations, context.store.root) == {"m4": "1.4"}
+    assert recall(base, relations, State(context.store.root)) == {"m4": "1.4"}
     return asked
 
 

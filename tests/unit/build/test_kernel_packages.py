@@ -22,6 +22,7 @@ from hapkg.build.plan import choose_version
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.errors import ConfigError, HapkgError, RecipeError
+from hapkg.locations import State
 from hapkg.recipe.debian_folder import render_debian
 from hapkg.recipe.graph import make_graph
 from hapkg.recipe.model import Style
@@ -108,7 +109,7 @@ def test_kernels_are_those_with_headers_of_their_own_the_newest_first() -> None:
 def test_each_kernel_gets_a_recipe_of_its_own(tmp_path: Path) -> None:
     recipes = make_nodes(make_recipe_from(MODULE), make_recipe_from(AUTOTOOLS))
     settings = make_settings("6.1.0-9-amd64", "6.1.0-38-amd64")
-    made = add_packages(recipes, settings, BOOKWORM, tmp_path, "amd64")
+    made = add_packages(recipes, settings, BOOKWORM, State(tmp_path), "amd64")
     new = [made[name] for name in made if name not in recipes]
     assert [recipe.source for recipe in new] == ["ha-one-modules-6.1.0-9-amd64", "ha-one-modules-6.1.0-38-amd64"]
     assert new[1].build_depends == ("module-assistant", "linux-headers-6.1.0-38-amd64", "ha-one-module-source")
@@ -122,34 +123,34 @@ def test_each_kernel_gets_a_recipe_of_its_own(tmp_path: Path) -> None:
 def test_nothing_is_read_and_made_without_a_module_or_without_kernels(base: list[Path], tmp_path: Path) -> None:
     plain = make_nodes(make_recipe_from(AUTOTOOLS))
     module = make_nodes(make_recipe_from(MODULE))
-    assert add_packages(plain, make_settings("default"), BOOKWORM, tmp_path, "amd64") == plain
-    assert add_packages(module, SETTINGS, BOOKWORM, tmp_path, "amd64") == module
-    assert add_packages(module, make_settings("default"), Suite("trixie"), tmp_path, "amd64") == module
-    check_kernels(module.values(), BOOKWORM, tmp_path, "amd64")
+    assert add_packages(plain, make_settings("default"), BOOKWORM, State(tmp_path), "amd64") == plain
+    assert add_packages(module, SETTINGS, BOOKWORM, State(tmp_path), "amd64") == module
+    assert add_packages(module, make_settings("default"), Suite("trixie"), State(tmp_path), "amd64") == module
+    check_kernels(module.values(), BOOKWORM, State(tmp_path), "amd64")
     assert base == []
 
 
 def test_default_is_the_kernel_that_the_suite_installs(base: list[Path], tmp_path: Path) -> None:
     recipes = make_nodes(make_recipe_from(MODULE))
     settings = make_settings("6.1.0-38-amd64", "default")
-    made = add_packages(recipes, settings, BOOKWORM, tmp_path, "amd64")
+    made = add_packages(recipes, settings, BOOKWORM, State(tmp_path), "amd64")
     assert made.keys() - recipes.keys() == {"ha-one-modules-6.1.0-38-amd64"}
-    check_kernels(made.values(), BOOKWORM, tmp_path, "amd64")
-    assert not needs_chroot(settings, BOOKWORM, tmp_path)
+    check_kernels(made.values(), BOOKWORM, State(tmp_path), "amd64")
+    assert not needs_chroot(settings, BOOKWORM, State(tmp_path))
 
 
 def test_default_waits_for_the_base_chroot(tmp_path: Path) -> None:
     recipes = make_nodes(make_recipe_from(MODULE))
-    assert add_packages(recipes, make_settings("default"), BOOKWORM, tmp_path, "amd64") == recipes
-    assert needs_chroot(make_settings("default"), BOOKWORM, tmp_path)
-    assert not needs_chroot(SETTINGS, BOOKWORM, tmp_path)
+    assert add_packages(recipes, make_settings("default"), BOOKWORM, State(tmp_path), "amd64") == recipes
+    assert needs_chroot(make_settings("default"), BOOKWORM, State(tmp_path))
+    assert not needs_chroot(SETTINGS, BOOKWORM, State(tmp_path))
 
 
 def test_a_kernel_without_headers_is_named_with_what_there_is_instead(base: list[Path], tmp_path: Path) -> None:
     recipes = make_nodes(make_recipe_from(MODULE))
-    made = add_packages(recipes, make_settings("6.1.0-99-amd64"), BOOKWORM, tmp_path, "amd64")
+    made = add_packages(recipes, make_settings("6.1.0-99-amd64"), BOOKWORM, State(tmp_path), "amd64")
     with pytest.raises(ConfigError) as caught:
-        check_kernels(made.values(), BOOKWORM, tmp_path, "amd64")
+        check_kernels(made.values(), BOOKWORM, State(tmp_path), "amd64")
     assert caught.value.brief == (
         "pyproject.toml, [tool.hapkg.kernels] bookworm: "
         "kernel 6.1.0-99-amd64 has no linux-headers-6.1.0-99-amd64 in bookworm"

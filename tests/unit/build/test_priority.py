@@ -23,6 +23,7 @@ from hapkg.build.store import Artifact
 from hapkg.build.times import KEPT_RECORDS, Recorder, draw
 from hapkg.control import SourceName, Suite
 from hapkg.errors import UsageError
+from hapkg.locations import State
 from hapkg.recipe.graph import make_graph
 from tests.support.samples import make_node, make_nodes
 
@@ -99,7 +100,7 @@ def make_artifact(source: SourceName, seconds: float, memory: int, suite: str = 
 
 def test_what_a_source_took_is_known_from_its_last_build_or_from_the_records(tmp_path: Path) -> None:
     record(tmp_path, memory=5 * GIB)
-    records = read_records(tmp_path)
+    records = read_records(State(tmp_path))
     bookworm = Suite("bookworm")
     assert find_measured(bookworm, [], records) == {
         A: Measured(seconds=18.0, memory=5 * GIB),
@@ -122,13 +123,13 @@ def test_what_a_source_took_is_known_from_its_last_build_or_from_the_records(tmp
 
 def test_what_failed_or_waited_is_no_measure(tmp_path: Path) -> None:
     record(tmp_path, Ending.FAILED)
-    assert find_measured(Suite("bookworm"), [], read_records(tmp_path)) == {}
+    assert find_measured(Suite("bookworm"), [], read_records(State(tmp_path))) == {}
     recorder = Recorder(0.0, "bookworm", 2, GRAPH.needs)
     for phase, at in (("fetch", 0.0), (WAIT, 1.0), ("compile", 50.0)):
         recorder.notify(Progress(source=A, phase=phase, at=at))
     recorder.notify(Outcome(source=A, ending=Ending.BUILT, version=None, reason="", seconds=0.0, at=52.0))
-    recorder.save(tmp_path / "other")
-    assert find_measured(Suite("bookworm"), [], read_records(tmp_path / "other"))[A].seconds == 3.0
+    recorder.save(State(tmp_path / "other"))
+    assert find_measured(Suite("bookworm"), [], read_records(State(tmp_path / "other")))[A].seconds == 3.0
 
 
 def test_phases_are_read_from_the_log_and_never_go_back() -> None:
@@ -158,13 +159,13 @@ def record(cache: Path, ending: Ending = Ending.BUILT, memory: int = 0) -> Path 
                 at=at,
             )
         )
-    return recorder.save(cache)
+    return recorder.save(State(cache))
 
 
 def test_a_run_is_recorded_with_its_critical_path(tmp_path: Path) -> None:
     file = record(tmp_path)
     assert file is not None
-    run = pick_record(tmp_path, 1)
+    run = pick_record(State(tmp_path), 1)
     assert (run.seconds, run.jobs) == (30.0, 2)
     assert [times.source for times in run.find_critical_path()] == [A, B]
     assert run.break_down() == {"fetch": 2.0, "compile": 27.0, "wait": 1.0}
@@ -184,8 +185,8 @@ def test_a_base_chroot_that_was_made_is_part_of_the_run_and_first_on_its_critica
     ):
         recorder.notify(Progress(source=source, phase=phase, at=at))
     recorder.notify(Outcome(source=A, ending=Ending.BUILT, version=None, reason="", seconds=0.0, at=50.0))
-    recorder.save(tmp_path)
-    run = pick_record(tmp_path, 1)
+    recorder.save(State(tmp_path))
+    run = pick_record(State(tmp_path), 1)
     assert [times.source for times in run.find_critical_path()] == ["chroot bookworm", A]
     assert run.break_down() == {"create": 20.0, "compile": 30.0, "wait": 0.0}
     assert order_phases(["compile", "fetch", "create"]) == ["create", "fetch", "compile"]
@@ -195,18 +196,18 @@ def test_a_base_chroot_that_was_made_is_part_of_the_run_and_first_on_its_critica
 def test_memory_is_recorded_and_older_records_without_it_are_read(tmp_path: Path) -> None:
     file = record(tmp_path, memory=GIB)
     assert file is not None
-    assert {times.memory for times in pick_record(tmp_path, 1).sources} == {GIB}
+    assert {times.memory for times in pick_record(State(tmp_path), 1).sources} == {GIB}
     table = json.loads(file.read_text())
     for source in table["sources"]:
         del source["memory"]
     file.write_text(json.dumps(table))
-    assert {times.memory for times in pick_record(tmp_path, 1).sources} == {0}
+    assert {times.memory for times in pick_record(State(tmp_path), 1).sources} == {0}
 
 
 def test_a_run_that_built_nothing_leaves_no_record(tmp_path: Path) -> None:
     assert record(tmp_path, Ending.REUSED) is None
     with pytest.raises(UsageError):
-        pick_record(tmp_path, 1)
+        pick_record(State(tmp_path), 1)
 
 
 def test_old_and_damaged_records_do_not_get_in_the_way(tmp_path: Path) -> None:
@@ -216,4 +217,4 @@ def test_old_and_damaged_records_do_not_get_in_the_way(tmp_path: Path) -> None:
         (folder / f"1999-{number:03}.json").write_text(json.dumps({"started": "then"}))
     assert record(tmp_path) is not None
     assert len(list(folder.iterdir())) == KEPT_RECORDS
-    assert pick_record(tmp_path, 1).suite == "bookworm"
+    assert pick_record(State(tmp_path), 1).suite == "bookworm"

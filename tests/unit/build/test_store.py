@@ -191,9 +191,9 @@ def test_a_stray_file_among_the_builds_is_passed_over(store: Store, made: Path) 
 
 
 def test_scratch_is_emptied_at_every_start(store: Store) -> None:
-    (store.work / "left").mkdir(parents=True)
+    (store.state.work / "left").mkdir(parents=True)
     store.reclaim()
-    assert list(store.work.iterdir()) == []
+    assert list(store.state.work.iterdir()) == []
 
 
 def test_a_busy_state_folder_names_its_holder_and_is_free_after_its_violent_death(store: Store) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hapkg.chroot.layer import find_layer, list_layers, make_layer_key, prune_layers, put_aside
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import Suite
+from hapkg.locations import State
 
 DAY = 86400.0
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
@@ -29,7 +30,7 @@ def add_layer(cache: Path, key: str, *, size: int = 10, days: float = 0, below: 
 
 
 def list_keys(cache: Path) -> list[str]:
-    return [layer.key for layer in list_layers(cache)]
+    return [layer.key for layer in list_layers(State(cache))]
 
 
 def test_layers_are_listed_by_their_last_use(tmp_path: Path) -> None:
@@ -42,7 +43,7 @@ def test_layers_are_listed_by_their_last_use(tmp_path: Path) -> None:
 def test_what_was_not_used_for_long_goes(tmp_path: Path) -> None:
     add_layer(tmp_path, A, days=29.9)
     add_layer(tmp_path, B, days=30.1)
-    assert prune_layers(tmp_path) == (B,)
+    assert prune_layers(State(tmp_path)) == (B,)
     assert list_keys(tmp_path) == [A]
     assert [path.name.startswith(f".old-{B}-") for path in (tmp_path / "layers").glob(".*")] == [True]
 
@@ -50,16 +51,16 @@ def test_what_was_not_used_for_long_goes(tmp_path: Path) -> None:
 def test_the_oldest_go_until_the_rest_is_small_enough(tmp_path: Path) -> None:
     for days, key in enumerate((A, B, C)):
         add_layer(tmp_path, key, size=40, days=days)
-    assert prune_layers(tmp_path, most_bytes=120) == ()
-    assert prune_layers(tmp_path, most_bytes=80) == (C,)
-    assert prune_layers(tmp_path, most_bytes=79) == (B,)
+    assert prune_layers(State(tmp_path), most_bytes=120) == ()
+    assert prune_layers(State(tmp_path), most_bytes=80) == (C,)
+    assert prune_layers(State(tmp_path), most_bytes=79) == (B,)
     assert list_keys(tmp_path) == [A]
 
 
 def test_what_is_to_be_kept_stays_however_old_and_large(tmp_path: Path) -> None:
     add_layer(tmp_path, A, size=100, days=90)
     add_layer(tmp_path, B, size=100, days=1)
-    assert prune_layers(tmp_path, keep=[A], most_bytes=100) == (B,)
+    assert prune_layers(State(tmp_path), keep=[A], most_bytes=100) == (B,)
     assert list_keys(tmp_path) == [A]
 
 
@@ -73,24 +74,24 @@ def test_half_of_a_layer_is_none(tmp_path: Path, half: str) -> None:
         note.unlink()
     else:
         note.write_text(note.read_text()[:10])
-    assert find_layer(tmp_path, A) is None
-    assert list_layers(tmp_path) == ()
+    assert find_layer(State(tmp_path), A) is None
+    assert list_layers(State(tmp_path)) == ()
 
 
 def test_what_lies_on_a_layer_that_is_gone_is_none(tmp_path: Path) -> None:
     add_layer(tmp_path, A)
     add_layer(tmp_path, B, below=A)
     assert sorted(list_keys(tmp_path)) == [A, B]
-    put_aside(tmp_path, A)
-    assert find_layer(tmp_path, B) is None
+    put_aside(State(tmp_path), A)
+    assert find_layer(State(tmp_path), B) is None
     assert list_keys(tmp_path) == []
 
 
 def test_a_layer_can_be_forgotten_twice(tmp_path: Path) -> None:
     add_layer(tmp_path, A)
-    put_aside(tmp_path, A)
-    put_aside(tmp_path, A)
-    assert list_layers(tmp_path) == ()
+    put_aside(State(tmp_path), A)
+    put_aside(State(tmp_path), A)
+    assert list_layers(State(tmp_path)) == ()
 
 
 def test_a_key_is_that_of_base_and_packages_wherever_they_are(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from hapkg.draft.draft import draft
 from hapkg.errors import FetchError, HapkgError, MachineError, RecipeError, SourceError, UsageError
+from hapkg.locations import State
 from hapkg.recipe.graph import make_graph
 from hapkg.recipe.model import Recipe, read_recipe, read_recipes
 from hapkg.recipe.settings import Project
@@ -264,7 +265,7 @@ def digest(file: Path) -> str:
 def draft_text(project: Project, tarball: Path | str, name: str = "one") -> str:
     """The text of a draft, which must be read by others too."""
     cache = project.root.parent / "cache"
-    file = draft(project, name, str(tarball), cache)
+    file = draft(project, name, str(tarball), State(cache))
     assert file == project.recipes / name.removeprefix("ha-") / "recipe.toml"
     assert [entry.name for entry in project.recipes.glob(".*")] == []
     assert list((cache / "sources").glob(".draft-*")) == []
@@ -317,7 +318,7 @@ def test_a_tarball_at_an_address_and_then_without_it(project: Project, tmp_path:
         origin = f'type = "tarball"\nurl = "{url}"\nsha256 = "{digest(tarball)}"'
         assert draft_text(project, url) == GOLDEN.format(upstream=upstream, origin=origin)
     recipe = read_recipe(project.recipes / "one", package_prefix="ha-")
-    assert fetch(recipe, tmp_path / "cache", None).origin == f"{url} (cached)"
+    assert fetch(recipe, State(tmp_path / "cache"), None).origin == f"{url} (cached)"
 
 
 def test_a_release_that_says_nothing_gets_remarks(project: Project, tmp_path: Path) -> None:
@@ -384,7 +385,7 @@ def test_a_git_repository(project: Project, tmp_path: Path, form: str) -> None:
     upstream = f'[upstream]\ngit = "{folder.as_uri()}"\ntag = "v1.2"\ncommit = "{commit}"'
     assert text == GOLDEN.format(upstream=upstream, origin='type = "git"')
     recipe = read_recipe(project.recipes / "one", package_prefix="ha-")
-    assert fetch(recipe, tmp_path / "cache", None).origin == f"git {folder.as_uri()} {commit}"
+    assert fetch(recipe, State(tmp_path / "cache"), None).origin == f"git {folder.as_uri()} {commit}"
 
 
 def test_a_mercurial_repository(project: Project, tmp_path: Path) -> None:
@@ -788,7 +789,7 @@ def test_a_source_with_plain_makefiles(project: Project) -> None:
 )
 def test_names_that_cannot_be(project: Project, tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="cannot be the name of a recipe") as caught:
-        draft(project, name, str(make_tarball(tmp_path, SOURCE)), tmp_path / "cache")
+        draft(project, name, str(make_tarball(tmp_path, SOURCE)), State(tmp_path / "cache"))
     assert caught.value.hint
     assert not project.recipes.exists()
 
@@ -797,7 +798,7 @@ def refuse(project: Project, origin: str, error: type[HapkgError], text: str, na
     """The error of a draft, which leaves nothing behind."""
     before = sorted(project.root.rglob("*"))
     with pytest.raises(error, match=text) as caught:
-        draft(project, name, origin, project.root.parent / "cache")
+        draft(project, name, origin, State(project.root.parent / "cache"))
     assert type(caught.value) is error
     assert caught.value.hint
     assert sorted(project.root.rglob("*")) == before
@@ -849,7 +850,7 @@ def test_a_package_that_another_recipe_builds_is_refused(project: Project, tmp_p
 def test_another_recipe_that_is_broken_is_told(project: Project, tmp_path: Path) -> None:
     write_recipe(project.recipes, change(AUTOTOOLS, "version", "-"))
     with pytest.raises(RecipeError, match=r"recipes/one/recipe.toml: version: '-' is not an upstream version"):
-        draft(project, "two", str(make_tarball(tmp_path, SOURCE)), tmp_path / "cache")
+        draft(project, "two", str(make_tarball(tmp_path, SOURCE)), State(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize(
@@ -928,7 +929,7 @@ def test_a_disk_that_refuses(project: Project, tmp_path: Path) -> None:
     tarball = make_tarball(tmp_path, SOURCE)
     project.recipes.write_text("no folder\n")
     with pytest.raises(MachineError, match=r"recipes: (File exists|Not a directory)"):
-        draft(project, "one", str(tarball), tmp_path / "cache")
+        draft(project, "one", str(tarball), State(tmp_path / "cache"))
 
 
 # Whatever upstream wrote
@@ -971,7 +972,7 @@ def test_whatever_upstream_writes_the_draft_is_a_recipe(
     with tempfile.TemporaryDirectory() as scratch:
         project = make_project(Path(scratch) / "project")
         tarball = make_tarball(Path(scratch), files, top=top, name="x.tar.gz", mtimes=[mtime])
-        file = draft(project, name, str(tarball), Path(scratch) / "cache")
+        file = draft(project, name, str(tarball), State(Path(scratch) / "cache"))
         recipe = read_recipe(file.parent, package_prefix="ha-")
     assert recipe.source == f"ha-{name}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hapkg.errors import ConfigError, UsageError
-from hapkg.locations import find_cache, find_keys
+from hapkg.locations import find_keys, find_state
 from hapkg.recipe.settings import Project, Settings, find_project
 from tests.support.samples import CHECKOUT, MAINTAINER, SETTINGS, format_toml
 
@@ -135,14 +135,14 @@ def test_the_state_folder_is_named_by_option_then_environment_then_xdg(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("HAPKG_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert find_cache(None) == tmp_path / "home/.cache/hapkg"
+    assert find_state(None).root == tmp_path / "home/.cache/hapkg"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert find_cache(None) == tmp_path / "home/.cache/hapkg"
+    assert find_state(None).root == tmp_path / "home/.cache/hapkg"
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    assert find_cache(None) == Path("/xdg/hapkg")
+    assert find_state(None).root == Path("/xdg/hapkg")
     monkeypatch.setenv("HAPKG_CACHE", "named")
-    assert find_cache(None) == tmp_path / "named"
-    assert find_cache(Path("option")) == tmp_path / "option"
+    assert find_state(None).root == tmp_path / "named"
+    assert find_state(Path("option")).root == tmp_path / "option"
 
 
 def test_keys_live_outside_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

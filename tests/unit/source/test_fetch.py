@@ -16,6 +16,7 @@ import pytest
 
 from hapkg import process
 from hapkg.errors import FetchError, HapkgError, IntegrityError, Interrupted, MachineError, SourceError, UsageError
+from hapkg.locations import State
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import DebianOrigin, describe_origin
 from hapkg.source import fetch as origin
@@ -115,7 +116,7 @@ def kept(cache: Path) -> list[str]:
 
 def refuse(recipe: Recipe, cache: Path) -> HapkgError:
     with pytest.raises((FetchError, IntegrityError)) as caught:
-        fetch(recipe, cache, None)
+        fetch(recipe, State(cache), None)
     assert caught.value.brief == "ha-one: no origin delivered the source of version 1.2"
     assert kept(cache) == ["sha256"]
     return caught.value
@@ -124,26 +125,26 @@ def refuse(recipe: Recipe, cache: Path) -> HapkgError:
 def test_a_good_download_is_kept_under_its_digest(server: Server, tmp_path: Path, pauses: list[float]) -> None:
     url = server.give("/one-1.2.tar.gz", GOOD)
     path = tmp_path / "sources" / "sha256" / DIGEST
-    assert fetch(make(url), tmp_path, None) == Tarball(path=path, sha256=DIGEST, suffix=".tar.gz", origin=url)
+    assert fetch(make(url), State(tmp_path), None) == Tarball(path=path, sha256=DIGEST, suffix=".tar.gz", origin=url)
     assert path.read_bytes() == CONTENT
     assert (kept(tmp_path), server.asked, pauses) == (["sha256", f"sha256/{DIGEST}"], ["/one-1.2.tar.gz"], [])
 
 
 def test_a_cached_file_needs_no_network(server: Server, tmp_path: Path) -> None:
     url = server.give("/one-1.2.tar.gz", GOOD)
-    fetched = fetch(make(url), tmp_path, None)
+    fetched = fetch(make(url), State(tmp_path), None)
     server.shutdown()
     server.server_close()
-    again = fetch(make(url), tmp_path, None)
+    again = fetch(make(url), State(tmp_path), None)
     assert again == Tarball(path=fetched.path, sha256=DIGEST, suffix=".tar.gz", origin=f"{url} (cached)")
 
 
 @pytest.mark.parametrize("damage", [b"", CONTENT[:-1], CONTENT + b"x"])
 def test_a_cached_file_that_was_damaged_is_fetched_again(server: Server, tmp_path: Path, damage: bytes) -> None:
     recipe = make(server.give("/one-1.2.tar.gz", GOOD))
-    path = fetch(recipe, tmp_path, None).path
+    path = fetch(recipe, State(tmp_path), None).path
     path.write_bytes(damage)
-    again = fetch(recipe, tmp_path, None)
+    again = fetch(recipe, State(tmp_path), None)
     assert again.notes == (f"the cached copy {DIGEST[:12]}… was damaged and is fetched again",)
     assert path.read_bytes() == CONTENT
     assert server.asked == ["/one-1.2.tar.gz"] * 2
@@ -151,7 +152,7 @@ def test_a_cached_file_that_was_damaged_is_fetched_again(server: Server, tmp_pat
 
 @pytest.mark.parametrize("bad", [CUT, BROKEN, Answer(status=429), Answer(status=408)])
 def test_a_passing_failure_is_tried_again(server: Server, tmp_path: Path, pauses: list[float], bad: Answer) -> None:
-    tarball = fetch(make(server.give("/one-1.2.tar.gz", bad, bad, GOOD)), tmp_path, None)
+    tarball = fetch(make(server.give("/one-1.2.tar.gz", bad, bad, GOOD)), State(tmp_path), None)
     assert tarball.path.read_bytes() == CONTENT
     assert (tarball.notes, pauses) == ((), [1.0, 4.0])
 
@@ -177,21 +178,21 @@ def test_a_chunked_download_that_breaks_off_is_an_error(server: Server, tmp_path
 def test_a_download_of_unknown_length_is_judged_by_its_digest(server: Server, tmp_path: Path) -> None:
     for length in ("", "garbage"):
         url = server.give("/one-1.2.tar.gz", Answer(headers={"Content-Length": length}, cut=True))
-        assert fetch(make(url), tmp_path / (length or "none"), None).path.read_bytes() == CONTENT
+        assert fetch(make(url), State(tmp_path / (length or "none")), None).path.read_bytes() == CONTENT
 
 
 def test_an_origin_that_has_nothing_gives_way_to_the_next_with_a_note(
     server: Server, tmp_path: Path, pauses: list[float]
 ) -> None:
     first, second = server.give("/gone.tar.gz", ABSENT), server.give("/one-1.2.tar.gz", GOOD)
-    tarball = fetch(make(first, second), tmp_path, None)
+    tarball = fetch(make(first, second), State(tmp_path), None)
     assert (tarball.origin, tarball.notes) == (second, (f"{first}: the server answers 404 Not Found",))
     assert (server.asked, pauses) == (["/gone.tar.gz", "/one-1.2.tar.gz"], [])
 
 
 def test_an_origin_with_other_bytes_gives_way_to_the_next_with_a_note(server: Server, tmp_path: Path) -> None:
     first, second = server.give("/bad.tar.gz", Answer(body=b"evil")), server.give("/one-1.2.tar.gz", GOOD)
-    tarball = fetch(make(first, second), tmp_path, None)
+    tarball = fetch(make(first, second), State(tmp_path), None)
     found = hashlib.sha256(b"evil").hexdigest()
     note = f"{first}: checksum mismatch: sha256 is {found}, the recipe pins {DIGEST}"
     assert (tarball.origin, tarball.notes) == (second, (note,))
@@ -241,7 +242,7 @@ def test_a_redirect_to_nonsense_is_an_error(server: Server, tmp_path: Path, targ
 def test_a_redirect_is_followed(server: Server, tmp_path: Path) -> None:
     target = server.give("/target.tar.gz", GOOD)
     url = server.give("/one-1.2.tar.gz", Answer(status=302, headers={"Location": target}))
-    assert fetch(make(url), tmp_path, None).origin == url
+    assert fetch(make(url), State(tmp_path), None).origin == url
 
 
 def test_a_host_name_that_cannot_be_is_an_error(tmp_path: Path) -> None:
@@ -251,7 +252,7 @@ def test_a_host_name_that_cannot_be_is_an_error(tmp_path: Path) -> None:
 def test_a_file_of_this_host_is_an_origin_too(tmp_path: Path) -> None:
     file = tmp_path / "one-1.2.tar.gz"
     file.write_bytes(CONTENT)
-    assert fetch(make(f"file://{file}"), tmp_path / "cache", None).path.read_bytes() == CONTENT
+    assert fetch(make(f"file://{file}"), State(tmp_path / "cache"), None).path.read_bytes() == CONTENT
     file.unlink()
     refuse(make(f"file://{file}"), tmp_path / "other")
 
@@ -262,13 +263,13 @@ def test_a_file_of_this_host_is_an_origin_too(tmp_path: Path) -> None:
 )
 def test_a_tarball_is_named_after_what_it_is(server: Server, tmp_path: Path, content: bytes, suffix: str) -> None:
     url = server.give("/one-1.2.tar.gz", Answer(body=content))
-    assert fetch(make(url, sha256=hashlib.sha256(content).hexdigest()), tmp_path, None).suffix == suffix
+    assert fetch(make(url, sha256=hashlib.sha256(content).hexdigest()), State(tmp_path), None).suffix == suffix
 
 
 def test_a_tarball_that_is_not_compressed_is_refused(server: Server, tmp_path: Path) -> None:
     url = server.give("/one-1.2.tar.gz", Answer(body=b"plain"))
     with pytest.raises(IntegrityError) as caught:
-        fetch(make(url, sha256=hashlib.sha256(b"plain").hexdigest()), tmp_path, None)
+        fetch(make(url, sha256=hashlib.sha256(b"plain").hexdigest()), State(tmp_path), None)
     assert caught.value.brief.endswith(" is neither gzip, xz nor bzip2")
 
 
@@ -284,7 +285,7 @@ def test_a_pinned_patch_is_fetched_once(server: Server, tmp_path: Path) -> None:
     url = server.give("/x", Answer(body=content))
     patch = {"type": "url", "name": "x.patch", "url": url, "sha256": hashlib.sha256(content).hexdigest()}
     recipe = make_recipe_from({**AUTOTOOLS, "remote-patches": [patch]})
-    found = [fetch_patch(recipe, recipe.remote_patches[0], tmp_path, None) for _ in range(2)]
+    found = [fetch_patch(recipe, recipe.remote_patches[0], State(tmp_path), None) for _ in range(2)]
     assert (found, server.asked) == ([content, content], ["/x"])
 
 
@@ -308,7 +309,7 @@ def test_a_repository_without_the_commit_is_an_origin_that_delivers_nothing(
 def test_a_cache_that_cannot_be_written_is_the_machines_failure(server: Server, tmp_path: Path) -> None:
     (tmp_path / "sources").touch()
     with pytest.raises(MachineError) as caught:
-        fetch(make(server.give("/one-1.2.tar.gz", GOOD)), tmp_path, None)
+        fetch(make(server.give("/one-1.2.tar.gz", GOOD)), State(tmp_path), None)
     assert caught.value.hint == "free some space, or use another --cache"
 
 
@@ -318,7 +319,7 @@ def test_a_full_disk_is_the_machines_failure(server: Server, tmp_path: Path, mon
 
     monkeypatch.setattr(origin, "_keep", fail)
     with pytest.raises(MachineError) as caught:
-        fetch(make(server.give("/one-1.2.tar.gz", GOOD)), tmp_path, None)
+        fetch(make(server.give("/one-1.2.tar.gz", GOOD)), State(tmp_path), None)
     assert caught.value.brief == f"{tmp_path}: No space left on device"
     assert kept(tmp_path) == ["sha256"]
 
@@ -328,7 +329,7 @@ def test_a_stop_ends_a_download(server: Server, tmp_path: Path) -> None:
     process.stop_all()
     try:
         with pytest.raises(Interrupted):
-            fetch(recipe, tmp_path, None)
+            fetch(recipe, State(tmp_path), None)
     finally:
         process.reset()
     assert server.asked == []

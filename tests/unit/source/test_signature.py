@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from hapkg.errors import HapkgError, IntegrityError, RecipeError
+from hapkg.locations import State
 from hapkg.recipe.model import Recipe, read_recipe
 from hapkg.source.fetch import fetch
 from hapkg.source.lockfile import make_entry
@@ -103,16 +104,16 @@ def make_signed(parent: Path, tarball: Path, upstream: Signer) -> Recipe:
 
 def test_the_signer_of_a_tarball_is_known_and_locked(tmp_path: Path, tarball: Path, upstream: Signer) -> None:
     recipe = make_signed(tmp_path, tarball, upstream)
-    found = fetch(recipe, tmp_path / "cache", None)
+    found = fetch(recipe, State(tmp_path / "cache"), None)
     assert found.signer == upstream.fingerprint
     assert make_entry(recipe, found, tmp_path / "one-1.2").signer == upstream.fingerprint
-    assert fetch(recipe, tmp_path / "cache", None).signer == upstream.fingerprint  # out of the cache as well
+    assert fetch(recipe, State(tmp_path / "cache"), None).signer == upstream.fingerprint  # out of the cache as well
 
 
 def test_without_a_promise_nobody_signed(tmp_path: Path, tarball: Path) -> None:
-    assert fetch(make_recipe(tmp_path, tarball), tmp_path / "cache", None).signer == ""
+    assert fetch(make_recipe(tmp_path, tarball), State(tmp_path / "cache"), None).signer == ""
     pinned = make_recipe(tmp_path, tarball, signature={"policy": "pinned-only"})
-    assert fetch(pinned, tmp_path / "cache", None).signer == ""
+    assert fetch(pinned, State(tmp_path / "cache"), None).signer == ""
 
 
 def test_other_bytes_another_key_and_no_signature_at_all_are_refused(
@@ -130,7 +131,7 @@ def test_other_bytes_another_key_and_no_signature_at_all_are_refused(
     ):
         damage()
         with pytest.raises(IntegrityError, match=r"ha-one: one\.asc is not a good signature of the tarball") as raised:
-            fetch(recipe, tmp_path / "cache", None)
+            fetch(recipe, State(tmp_path / "cache"), None)
         assert "[signature]" in raised.value.hint
 
 
@@ -138,13 +139,13 @@ def test_a_revoked_key_vouches_for_nothing(tmp_path: Path, tarball: Path, homes:
     signer = Signer(homes / "c")
     signer.make_key()
     recipe = make_signed(tmp_path, tarball, signer)
-    assert fetch(recipe, tmp_path / "cache", None).signer == signer.fingerprint
+    assert fetch(recipe, State(tmp_path / "cache"), None).signer == signer.fingerprint
     certificate = homes / "c/openpgp-revocs.d" / f"{signer.fingerprint}.rev"
     certificate.write_text(certificate.read_text().replace(":-----BEGIN", "-----BEGIN"))
     signer.gpg("--import", str(certificate))
     signer.export(recipe.folder / "keys.asc")
     with pytest.raises(IntegrityError, match="is not a good signature"):
-        fetch(recipe, tmp_path / "cache", None)
+        fetch(recipe, State(tmp_path / "cache"), None)
 
 
 PAST = ("--faked-system-time", "20240101T000000")
@@ -168,23 +169,23 @@ def make_old(home: Path, parent: Path, tarball: Path, *, key: str, signature: st
 def test_an_expired_key_vouches_for_nothing(tmp_path: Path, tarball: Path, homes: Path) -> None:
     signer, recipe = make_old(homes / "d", tmp_path, tarball, key="30d", signature="0")
     with pytest.raises(IntegrityError, match=OUTLIVED):
-        fetch(recipe, tmp_path / "cache", None)
+        fetch(recipe, State(tmp_path / "cache"), None)
     signer.gpg("--passphrase", "", "--quick-set-expire", signer.fingerprint, "0")
     signer.export(recipe.folder / "keys.asc")
-    assert fetch(recipe, tmp_path / "cache", None).signer == signer.fingerprint, "its owner prolonged it"
+    assert fetch(recipe, State(tmp_path / "cache"), None).signer == signer.fingerprint, "its owner prolonged it"
 
 
 def test_an_expired_signature_is_refused(tmp_path: Path, tarball: Path, homes: Path) -> None:
     _, recipe = make_old(homes / "e", tmp_path, tarball, key="never", signature="30d")
     with pytest.raises(IntegrityError, match=OUTLIVED):
-        fetch(recipe, tmp_path / "cache", None)
+        fetch(recipe, State(tmp_path / "cache"), None)
 
 
 def test_a_file_without_keys_is_the_recipes_fault(tmp_path: Path, tarball: Path, upstream: Signer) -> None:
     recipe = make_signed(tmp_path, tarball, upstream)
     (recipe.folder / "keys.asc").write_text("hello")
     with pytest.raises(RecipeError, match=r"one/keys\.asc: holds no OpenPGP keys"):
-        fetch(recipe, tmp_path / "cache", None)
+        fetch(recipe, State(tmp_path / "cache"), None)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,7 @@ def refuses(recipe: Recipe, cache: Path) -> HapkgError:
     """What a fetch that must not find its mirror up to date says."""
     shutil.rmtree(cache, ignore_errors=True)
     with pytest.raises(IntegrityError) as raised:
-        fetch(recipe, cache, None)
+        fetch(recipe, State(cache), None)
     return raised.value
 
 
@@ -255,7 +256,7 @@ def test_tags_signed_with_openpgp(tmp_path: Path, repository: Path, upstream: Si
         git(repository, "tag", "-f", *arguments, "-m", "one", "v1.2", GNUPGHOME=str(signer.home))
 
     sign(upstream, "-s")
-    assert fetch(recipe, tmp_path / "cache", None).signer == upstream.fingerprint
+    assert fetch(recipe, State(tmp_path / "cache"), None).signer == upstream.fingerprint
     sign(stranger, "-s")
     assert "tag v1.2 is not signed by an allowed key" in "\n".join(refuses(recipe, tmp_path / "cache").details)
     sign(upstream, "--no-sign")
@@ -287,7 +288,7 @@ def test_tags_signed_with_ssh(tmp_path: Path, repository: Path) -> None:
         git(repository, *ssh, "tag", "-f", "-s", "-m", "one", "v1.2")
 
     sign("mine")
-    signer = fetch(recipe, tmp_path / "cache", None).signer
+    signer = fetch(recipe, State(tmp_path / "cache"), None).signer
     listed = subprocess.run(["ssh-keygen", "-l", "-f", str(tmp_path / "mine.pub")], check=True, capture_output=True)
     assert signer == f"test@example.org {listed.stdout.decode().split()[1]}"
     sign("other")
@@ -299,7 +300,7 @@ def test_a_tarball_of_another_commit_than_the_recipes_is_refused(tmp_path: Path,
     git(repository, "archive", "--prefix", "one-1.2/", "-o", str(tarball), "HEAD")
     commit = git(repository, "rev-parse", "HEAD")
     upstream = {"git": "https://git.example.org/one.git", "tag": "v1.2", "commit": commit}
-    fetch(make_recipe(tmp_path, tarball, upstream=upstream), tmp_path / "cache", None)
+    fetch(make_recipe(tmp_path, tarball, upstream=upstream), State(tmp_path / "cache"), None)
     wrong = make_recipe(tmp_path, tarball, upstream={**upstream, "commit": "ab" * 20})
     with pytest.raises(IntegrityError, match=f"made of commit {commit}, the recipe says {'ab' * 20}"):
-        fetch(wrong, tmp_path / "cache", None)
+        fetch(wrong, State(tmp_path / "cache"), None)

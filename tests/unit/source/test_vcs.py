@@ -12,6 +12,7 @@ import pytest
 
 from hapkg.build.context import make_snapshot_recipe
 from hapkg.errors import FetchError, IntegrityError, RecipeError, SourceError, UsageError
+from hapkg.locations import State
 from hapkg.recipe.model import Recipe, read_recipe
 from hapkg.source.fetch import Tarball, fetch, fetch_commit
 from hapkg.source.vcs import find_commit
@@ -100,9 +101,9 @@ class Checkout:
 
 
 def check_out(recipe: Recipe, kind: str, ref: str | None, cache: Path) -> Checkout:
-    commit = find_commit(recipe, kind, ref, cache)
+    commit = find_commit(recipe, kind, ref, State(cache))
     snapshot = make_snapshot_recipe(recipe, commit, ref)
-    return Checkout(recipe=snapshot, tarball=fetch_commit(snapshot, commit, cache))
+    return Checkout(recipe=snapshot, tarball=fetch_commit(snapshot, commit, State(cache)))
 
 
 def read_tree(tarball: Path) -> dict[str, bytes]:
@@ -209,7 +210,7 @@ def test_what_travels_unprotected_is_taken_by_its_commit_alone(tmp_path: Path, h
     assert recipe.upstream is not None
     bare = recipe.upstream.model_copy(update={"hg": "http://one.example.org/hg"})
     with pytest.raises(UsageError, match="a branch of it may be anything"):
-        find_commit(recipe.model_copy(update={"upstream": bare}), "hg", "default", tmp_path / "cache")
+        find_commit(recipe.model_copy(update={"upstream": bare}), "hg", "default", State(tmp_path / "cache"))
     file = tmp_path / "one" / "recipe.toml"
     text = file.read_text().replace(f"file://{hg}", "http://one.example.org/hg")
     file.write_text(text.replace(f'commit = "{"1" * 40}"', ""))
@@ -244,7 +245,7 @@ def test_a_repository_serves_when_no_tarball_can_be_had(tmp_path: Path, git: Pat
     text = file.read_text().replace("https://one.example.org/one-1.0.tar.gz", f"file://{tmp_path}/gone.tar.gz")
     file.write_text(text.replace("[[copyright]]", '[[origins]]\ntype = "git"\n\n[[copyright]]'))
     recipe = read_recipe(file.parent, package_prefix="ha-")
-    tarball = fetch(recipe, tmp_path / "cache", None)
+    tarball = fetch(recipe, State(tmp_path / "cache"), None)
     assert tarball.origin == f"git file://{git} {commit}"
     assert any("gone.tar.gz" in note for note in tarball.notes)
     assert read_tree(tarball.path) == {"ha-one-1.0/file": b"1"}
