@@ -40,7 +40,7 @@ from hapkg.control import SourceName, Suite
 from hapkg.errors import ProcessError
 from hapkg.locations import find_state
 from hapkg.recipe.graph import Graph, make_graph
-from hapkg.recipe.model import Recipe, Style, read_recipes
+from hapkg.recipe.model import Recipe, read_recipes
 from hapkg.recipe.settings import find_project
 
 CHECKOUT = Path(__file__).parents[1]
@@ -130,7 +130,7 @@ def time_bare(bench: Bench, works: dict[str, Work]) -> tuple[float, dict[str, fl
     for build in builds.values():
         packages |= build.inputs["depends"]
     with tempfile.TemporaryFile() as log, enter_layer(bench.cache, base, packages, "bare", log) as session:
-        names = [name for name in graph.order if recipes[name].style is not Style.META]
+        names = [name for name in graph.order if recipes[name].style.name != "meta"]
         for name in names:
             session.copy_in(builds[name].paths(".dsc", ".tar.xz", ".tar.gz", ".tar.bz2"), BUILD_FOLDER, user="root")
             (dsc,) = builds[name].paths(".dsc")
@@ -158,14 +158,14 @@ def time_bare(bench: Bench, works: dict[str, Work]) -> tuple[float, dict[str, fl
 def make_script(recipe: Recipe) -> str:
     """The commands of a source, by the words of its own rules where they are more than the usual ones."""
     words = " ".join(f'"{word}"' for word in recipe.make)
-    if recipe.style is Style.AUTOTOOLS:
+    if recipe.style.name == "autotools":
         steps = ("autoreconf", "auto_configure")  # one call would do them side by side: its jobs are those of all
         commands = [f"make -f debian/rules override_dh_{step}" for step in steps]
         commands += [f"make {words}", f"make install {words}"]
-    elif recipe.style is Style.MAKE:
+    elif recipe.style.name == "make":
         variables = f'PREFIX="$PREFIX" LIBDIR="$PREFIX/lib" {words}'
         commands = [f"make {variables}", f"make install {variables}"]
-    elif recipe.style is Style.PYTHON:
+    elif recipe.style.name == "python":
         build, install = "build --executable=/usr/bin/python3", "--prefix=$PREFIX --root=/"
         commands = ["make -f debian/rules execute_before_dh_auto_build", f"python3 setup.py {build}"]
         commands += [f"python3 setup.py install {install} --install-scripts=$PREFIX/sbin"]

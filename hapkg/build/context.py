@@ -23,8 +23,9 @@ from hapkg.errors import BuildError, RecipeError, RepositoryError
 from hapkg.host import count_cores, read_architecture
 from hapkg.recipe.debian_folder import DebianFolder, render_debian
 from hapkg.recipe.graph import Graph, make_graph
-from hapkg.recipe.model import Recipe, Style, read_recipes
+from hapkg.recipe.model import Recipe, read_recipes
 from hapkg.recipe.settings import Project
+from hapkg.recipe.style import META
 from hapkg.repository.snapshots import read_held
 from hapkg.source.lockfile import Lock, check_recipe, read_lock
 from hapkg.version import make_snapshot
@@ -296,7 +297,7 @@ def find_stack(
     context: BuildContext, recipe: Recipe, finished: Mapping[SourceName, Artifact]
 ) -> dict[BinaryName, Mapping[str, str]]:
     """The packages of the stack that a build sees, and what each is to it. A meta-package only names versions."""
-    if recipe.style is Style.META:
+    if recipe.style.name == META:
         return {}
     offered = {
         BinaryName(name): package

@@ -19,8 +19,9 @@ from hapkg.chroot.schroot import Chroot, find_chroot
 from hapkg.control import SourceName, Suite
 from hapkg.errors import ConfigError, did_you_mean
 from hapkg.locations import State
-from hapkg.recipe.model import Package, Recipe, Style
+from hapkg.recipe.model import Package, Recipe
 from hapkg.recipe.settings import DEFAULT_KERNEL, Settings
+from hapkg.recipe.style import KERNEL_MODULE, KERNEL_PACKAGE, Style
 
 HEADERS = "linux-headers-"
 _SOURCE = "linux-source"
@@ -86,7 +87,7 @@ def add_packages(
 
     Without a base chroot the default kernel is not known yet, and has none.
     """
-    modules = [recipe for recipe in recipes.values() if recipe.style is Style.KERNEL_MODULE]
+    modules = [recipe for recipe in recipes.values() if recipe.style.name == KERNEL_MODULE]
     named = settings.kernels.get(suite, ()) if modules else ()
     kernels = [kernel for kernel in named if kernel != DEFAULT_KERNEL]
     base = find_chroot(state, suite) if DEFAULT_KERNEL in named else None
@@ -110,7 +111,7 @@ def make_package(recipe: Recipe, kernel: str, package_prefix: str) -> Recipe:
     )
     update = {
         "source": name,
-        "style": Style.KERNEL_PACKAGE,
+        "style": Style(name=KERNEL_PACKAGE, native=True),
         "values": {"kernel": kernel},
         "build_depends": ("module-assistant", f"{HEADERS}{kernel}", recipe.packages[0].package),
         "lintian_overrides": (),
@@ -121,7 +122,7 @@ def make_package(recipe: Recipe, kernel: str, package_prefix: str) -> Recipe:
 
 def check_kernels(recipes: Iterable[Recipe], suite: Suite, state: State, architecture: str) -> None:
     """Refuse companions that cannot be built. Raises ConfigError naming kernel, key and what there is instead."""
-    wanted = sorted({recipe.values["kernel"] for recipe in recipes if recipe.style is Style.KERNEL_PACKAGE})
+    wanted = sorted({recipe.values["kernel"] for recipe in recipes if recipe.style.name == KERNEL_PACKAGE})
     base = find_chroot(state, suite) if wanted else None
     if base is not None:
         kernels = read_kernels(base, architecture)

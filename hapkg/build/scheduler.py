@@ -32,7 +32,7 @@ from hapkg.chroot.schroot import Chroot
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError, Interrupted
 from hapkg.host import count_cores
-from hapkg.recipe.model import Style
+from hapkg.recipe.style import META
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +218,7 @@ class _Run:
         """Whether a source waits for one that is not compiled yet. A meta-package waits for all, and takes a moment."""
         begun = (made.recipe.name for stage in ("prepare", "compile") for made in self.stages[stage])
         left = {*self.waiting, *begun, *(made.recipe.name for made in self.ready)}
-        builds = (name for name in left if self.context.recipes[name].style is not Style.META)
+        builds = (name for name in left if self.context.recipes[name].style.name != META)
         return any(not left.isdisjoint(self.context.graph.needs[name]) for name in builds)
 
     def _settle(self, done: _Done) -> Iterator[Progress | Outcome]:

@@ -24,8 +24,9 @@ from hapkg.draft.metadata import describe, find_holders, find_licenses, identify
 from hapkg.draft.upstream_release import NOWHERE, Release, take
 from hapkg.errors import MachineError, SourceError, UsageError
 from hapkg.locations import State
-from hapkg.recipe.model import RECIPE_FILE, Recipe, Style, read_recipe, read_recipes
+from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe, read_recipes
 from hapkg.recipe.settings import Project
+from hapkg.recipe.style import Style, read_styles
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 _BUILD_SYSTEMS = {
@@ -72,7 +73,11 @@ def draft(project: Project, name: str, origin: str, state: State) -> Path:
         disk.make_folder(project.recipes)
         with tempfile.TemporaryDirectory(dir=project.recipes, prefix=".new-") as scratch:
             disk.write(Path(scratch) / plain / RECIPE_FILE, text.encode())
-            read_recipe(Path(scratch) / plain, package_prefix=project.settings.package_prefix)
+            read_recipe(
+                Path(scratch) / plain,
+                package_prefix=project.settings.package_prefix,
+                styles=read_styles(project.templates),
+            )
             disk.move({Path(scratch) / plain: target})
     except OSError as cause:
         raise MachineError(
@@ -84,14 +89,15 @@ def draft(project: Project, name: str, origin: str, state: State) -> Path:
 def _compose(project: Project, plain: str, release: Release, recipes: Mapping[SourceName, Recipe]) -> str:
     """The text of recipe.toml."""
     files, source, pinned = release.files, project.settings.package_prefix + plain, release.kind == "tarball"
-    style = _find_style(project, release)
+    chosen = _find_style(project, release)
+    style = chosen.name
     meson = read_meson(files)
-    if style != Style.MESON:
+    if style != "meson":
         meson = replace(meson, words={}, required={}, subprojects=set(), both=False)  # another system builds it
     identity = identify(plain, release, meson)
-    installed = meson.installed if style == Style.MESON else read_makefiles(files, identity.configure, identity.tarname)
+    installed = meson.installed if style == "meson" else read_makefiles(files, identity.configure, identity.tarname)
     runtime, development, left = split(installed)
-    make = find_make_words(files) if style == Style.MAKE else {}
+    make = find_make_words(files) if style == "make" else {}
     needs, unknown = find_packages({**find_words(files, identity.configure), **make, **meson.words}, recipes)
     licenses, license_remark = find_licenses(files, plain, project.templates / "common" / "licenses", meson.license)
     holders, holders_remark = find_holders(files, f"{release.date.year} the authors of {identity.name}")
@@ -113,7 +119,7 @@ def _compose(project: Project, plain: str, release: Release, recipes: Mapping[So
                 "#homepage": "not known: put upstream's page here" if NOWHERE in identity.homepage else "",
                 "homepage": identity.homepage,
                 "#build-depends": f"not known which package has: {', '.join(unknown)}" if unknown else "",
-                "build-depends": sorted({*needs, *_find_tools(style, meson)}),
+                "build-depends": sorted({*needs, *_find_tools(chosen, meson)}),
                 "configure": shared_alone,
                 "not-installed": left,
             },
@@ -172,14 +178,11 @@ def _compose(project: Project, plain: str, release: Release, recipes: Mapping[So
     return "\n".join(_format(title, table) for title, table in tables)
 
 
-def _find_tools(style: str, meson: Meson) -> list[str]:
-    """The packages that build a style."""
-    if style == Style.PYTHON:
-        return ["dh-python", "python3", "python3-setuptools"]
-    if style == Style.MESON:
-        pkgconf = ["pkgconf"] if any(word.endswith(".pc") for word in meson.words) else []
-        return [f"meson (>= {meson.at_least})" if meson.at_least else "meson", *pkgconf]
-    return []
+def _find_tools(style: Style, meson: Meson) -> list[str]:
+    """Relations to the packages that build a style."""
+    pkgconf = ["pkgconf"] if any(word.endswith(".pc") for word in meson.words) else []
+    least = {"meson": f" (>= {meson.at_least})"} if meson.at_least else {}
+    return [*(name + least.get(name, "") for name in style.build_depends), *pkgconf]
 
 
 def _format(title: str, table: Mapping[str, str | datetime | Sequence[str]]) -> str:
@@ -205,19 +208,20 @@ def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _find_style(project: Project, release: Release) -> str:
-    """The style for the files at the top. Raises SourceError when hapkg has none."""
+def _find_style(project: Project, release: Release) -> Style:
+    """The style for the files at the top. Raises SourceError when there is none."""
     found = {file: style for file, style in _BUILD_SYSTEMS.items() if file in release.files}
-    known = [style for style in Style if style in _BUILD_SYSTEMS.values() and (project.templates / style).is_dir()]
+    styles = read_styles(project.templates)
+    known = [name for name, style in styles.items() if not style.native]
     first = next(iter(found.values()), "")
     if first in known:
-        return first
+        return styles[first]
     systems = ", ".join(f"{style} ({file})" for file, style in found.items())
     top = sorted(path for path in release.files if "/" not in path)
     raise SourceError(
-        f"{release.url} builds with {systems}, for which hapkg has no style"
+        f"{release.url} builds with {systems}, for which there is no style"
         if found
         else f"{release.url} has nothing at its top that says how it builds",
         details=[f"at the top: {', '.join(top[:12]) or 'no file'}"],
-        hint=f"styles that can be drafted: {', '.join(known)}; another one is a folder of debian-templates/",
+        hint=f"styles: {', '.join(known) or 'none'}; a folder of debian-templates/ with a rules.j2 adds one",
     )

@@ -20,8 +20,9 @@ from hapkg.control import TARBALLS
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, SourceError, UsageError
 from hapkg.locations import State
-from hapkg.recipe.model import Recipe, Style
+from hapkg.recipe.model import Recipe
 from hapkg.recipe.settings import parse_table
+from hapkg.recipe.style import Style
 from hapkg.recipe.upstream import TarballOrigin
 from hapkg.source import fetch
 from hapkg.source.vcs import archive_commit, find_commit
@@ -129,7 +130,7 @@ def _make_stub(source: str, url: str, upstream: Mapping[str, str], tarball: str)
     table = {
         "source": source,
         "version": "0",
-        "style": Style.AUTOTOOLS,
+        "style": Style(name="draft"),
         "date": datetime.fromtimestamp(0, UTC),
         "homepage": NOWHERE,
         "upstream": {**upstream, "tag": "draft"},

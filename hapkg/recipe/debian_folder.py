@@ -19,6 +19,7 @@ from typing import Any
 from hapkg.control import BinaryName, Suite
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.settings import Settings
+from hapkg.recipe.style import COMMON, STYLE_FILE
 
 _LICENSES = "licenses"
 _BYTE_CODE = "__pycache__"
@@ -68,7 +69,7 @@ def render_debian(
     from hapkg.recipe.rendering import make_environment, render  # noqa: PLC0415 - jinja2 takes time, and few commands render
 
     own = recipe.folder / "debian"
-    sources = _find_templates(own, templates / str(recipe.style), templates / "common")
+    sources = _find_templates(own, templates / recipe.style.name, templates / COMMON)
     environment = make_environment(templates, compiled)
     licenses = {name for p in recipe.copyright for name in p.license.replace(" or ", " and ").split(" and ")}
     values: dict[str, Any] = {
@@ -111,6 +112,7 @@ def _find_templates(*folders: Path) -> dict[str, Path]:
     for folder in folders:
         for file in sorted(folder.rglob("*")):
             path = file.relative_to(folder)
-            if file.is_file() and path.parts[0] != _LICENSES and path.parent.name != _BYTE_CODE:
+            kept = path.parts[0] != _LICENSES and path.parent.name != _BYTE_CODE and str(path) != STYLE_FILE
+            if file.is_file() and kept:
                 found.setdefault(str(path).removesuffix(".j2"), file)
     return found

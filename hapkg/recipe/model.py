@@ -6,17 +6,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from hapkg.control import BinaryName, SourceName, is_relation, parse_relation_names
 from hapkg.errors import RecipeError, UsageError, did_you_mean
 from hapkg.locations import read_toml
 from hapkg.recipe.dep3 import PatchHeader, read_header
 from hapkg.recipe.settings import Line, Project, Table, check_line, parse_table
+from hapkg.recipe.style import KERNEL_MODULE, META, Style, pick_style, read_styles
 from hapkg.recipe.upstream import (
     Origin,
     PackageName,
@@ -33,19 +33,9 @@ RECIPE_FILE = "recipe.toml"
 _PATCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+~-]*\Z")
 
 
-class Style(StrEnum):
-    """How a source builds; each is a folder of debian-templates/."""
-
-    AUTOTOOLS = "autotools"
-    MAKE = "make"
-    MESON = "meson"
-    META = "meta"
-    PYTHON = "python"
-    KERNEL_MODULE = "kernel-module"
-    KERNEL_PACKAGE = "kernel-package"
-    """Of hapkg's own making: a kernel-module's package for one kernel, see build/kernel_packages.py."""
-    SITE = "site"
-    """Of hapkg's own making: the package of a site file, see site/package.py."""
+def _style(value: object, info: ValidationInfo) -> object:
+    """A style by its name, among those that the context has; a generated recipe brings its own."""
+    return pick_style((info.context or {}).get("styles", {}), value) if isinstance(value, str) else value
 
 
 def _relation(value: str) -> str:
@@ -183,7 +173,7 @@ class Recipe(Table):
     source: PackageName
     version: Annotated[str, AfterValidator(_upstream_version)]
     revision: Annotated[int, Field(ge=1)] = 1
-    style: Annotated[Style, Field(strict=False)]
+    style: Annotated[Style, BeforeValidator(_style)]
     date: Annotated[datetime, AfterValidator(_moment)]
     """SOURCE_DATE_EPOCH: when upstream released, or when the recipe last changed what it builds."""
     section: Section = "admin"
@@ -230,7 +220,7 @@ class Recipe(Table):
     @property
     def native(self) -> bool:
         """Whether there is no tarball of upstream: debian/ is the whole source."""
-        return self.style in (Style.META, Style.KERNEL_MODULE, Style.KERNEL_PACKAGE, Style.SITE)
+        return self.style.native
 
     @property
     def needs(self) -> tuple[BinaryName, ...]:
@@ -260,11 +250,7 @@ class Recipe(Table):
 
     @model_validator(mode="after")
     def _describes_its_module(self) -> Self:
-        if self.style is Style.KERNEL_PACKAGE:
-            raise ValueError("hapkg makes kernel-packages by itself: name the kernel in pyproject.toml, kernels")
-        if self.style is Style.SITE:
-            raise ValueError("hapkg makes the package of a site by itself: name the site file with --site")
-        if (self.style is Style.KERNEL_MODULE) != (self.module is not None):
+        if (self.style.name == KERNEL_MODULE) != (self.module is not None):
             raise ValueError("style kernel-module and the table [module] go together")
         if self.module and len(self.packages) != 1:
             raise ValueError("style kernel-module gives one package, the source for module-assistant")
@@ -280,7 +266,7 @@ class Recipe(Table):
         for name in (self.source, *names):
             if not name.removeprefix(prefix) or not name.startswith(prefix):
                 raise ValueError(f"package {name} must be named {prefix}…, or it would shadow the distribution's")
-        if self.style is not Style.META and any(package.stack for package in self.packages):
+        if self.style.name != META and any(package.stack for package in self.packages):
             raise ValueError("stack is for style meta; others name their run-time needs in depends")
         if self.tests == (self.tests_off_reason is not None):
             raise ValueError("tests = false and tests-off-reason go together")
@@ -309,8 +295,8 @@ class Recipe(Table):
         return self
 
 
-def read_recipe(folder: Path, *, package_prefix: str) -> Recipe:
-    """The recipe in one folder. Raises RecipeError naming file, key and remedy."""
+def read_recipe(folder: Path, *, package_prefix: str, styles: Mapping[str, Style]) -> Recipe:
+    """The recipe in one folder; styles are those that it may name. Raises RecipeError naming file, key and remedy."""
     file = folder / RECIPE_FILE
     table = read_toml(file, RecipeError)
     for hidden in ("folder", "patches", "values", "files"):
@@ -318,7 +304,8 @@ def read_recipe(folder: Path, *, package_prefix: str) -> Recipe:
             raise RecipeError(f"{file}: unknown key {hidden}", hint="patches are listed in patches/series")
     table["folder"] = folder
     table["patches"] = _read_series(folder)
-    recipe = parse_table(Recipe, table, where=str(file), error=RecipeError, context={"package_prefix": package_prefix})
+    context = {"package_prefix": package_prefix, "styles": styles}
+    recipe = parse_table(Recipe, table, where=str(file), error=RecipeError, context=context)
     for name in (recipe.signature.keys, recipe.signature.file) if recipe.signature else ():
         if name is not None and not (folder / name).is_file():
             raise RecipeError(f"{file}: [signature] names {name}, which is not there", hint="put it beside recipe.toml")
@@ -334,8 +321,9 @@ def read_recipes(project: Project) -> dict[SourceName, Recipe]:
     """All recipes of a project by source name, in alphabetical order."""
     if not project.recipes.is_dir():
         raise RecipeError(f"{project.recipes} does not exist", hint="recipes live in recipes/NAME/recipe.toml")
+    styles = read_styles(project.templates)
     found = (
-        read_recipe(file.parent, package_prefix=project.settings.package_prefix)
+        read_recipe(file.parent, package_prefix=project.settings.package_prefix, styles=styles)
         for file in sorted(project.recipes.glob(f"*/{RECIPE_FILE}"))
     )
     recipes = {recipe.name: recipe for recipe in found}

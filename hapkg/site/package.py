@@ -8,8 +8,9 @@ from __future__ import annotations
 import textwrap
 from datetime import UTC, datetime
 
-from hapkg.recipe.model import CopyrightFiles, LintianOverride, Package, Recipe, Style
+from hapkg.recipe.model import CopyrightFiles, LintianOverride, Package, Recipe
 from hapkg.recipe.settings import Project
+from hapkg.recipe.style import SITE, Style
 from hapkg.site.files import render_site
 from hapkg.site.model import Site
 
@@ -50,13 +51,13 @@ def make_site_recipe(project: Project, site: Site) -> Recipe:
     return Recipe.model_construct(
         source=name,
         version="1",
-        style=Style.SITE,
+        style=Style(name=SITE, native=True),
         date=_DATE,
         section="admin",
         homepage="https://www.clusterlabs.org",
         copyright=(CopyrightFiles.model_construct(copyright=("2026 hapkg maintainers",), license="GPL-3+"),),
         packages=(package,),
-        folder=project.templates / Style.SITE,
+        folder=project.templates / SITE,
         values={"site": site, "site_files": sorted(files)},
         files={f"root{path}": content for path, content in files.items()},
     )

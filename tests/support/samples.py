@@ -13,9 +13,11 @@ from hapkg.control import SourceName
 from hapkg.errors import RecipeError
 from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe
 from hapkg.recipe.settings import Settings, parse_table
+from hapkg.recipe.style import read_styles
 
 CHECKOUT = Path(__file__).parents[2]
 TEMPLATES = CHECKOUT / "debian-templates"
+STYLES = read_styles(TEMPLATES)
 MAINTAINER = "Test Person <test@example.org>"
 SETTINGS = Settings(maintainer=MAINTAINER)
 DATE = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -81,7 +83,7 @@ def write_recipe(parent: Path, table: Mapping[str, Any], patches: Mapping[str, s
 
 def make_recipe(parent: Path, table: Mapping[str, Any], patches: Mapping[str, str | bytes] | None = None) -> Recipe:
     """A recipe read from the disk."""
-    return read_recipe(write_recipe(parent, table, patches), package_prefix="ha-")
+    return read_recipe(write_recipe(parent, table, patches), package_prefix="ha-", styles=STYLES)
 
 
 def change(table: Mapping[str, Any], path: str, value: object = None) -> dict[str, Any]:
@@ -102,7 +104,9 @@ def make_recipe_from(table: Mapping[str, Any]) -> Recipe:
     """A recipe that is nowhere on the disk."""
     name = str(table["source"])
     whole = {**table, "folder": Path(name.removeprefix("ha-"))}
-    return parse_table(Recipe, whole, where=name, error=RecipeError, context={"package_prefix": "ha-"})
+    return parse_table(
+        Recipe, whole, where=name, error=RecipeError, context={"package_prefix": "ha-", "styles": STYLES}
+    )
 
 
 def make_node(name: str, build: Sequence[str] = (), run: Sequence[str] = ()) -> Recipe:

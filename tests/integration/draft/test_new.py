@@ -17,6 +17,7 @@ import pytest
 from hapkg.recipe.model import read_recipe
 from tests.support.machine import Hapkg
 from tests.support.miniature import Miniature
+from tests.support.samples import STYLES
 from tests.unit.draft.test_draft import MESON, SOURCE, make_git, make_tarball, run
 
 
@@ -84,7 +85,7 @@ def test_a_tarball_by_https(hapkg: Hapkg, upstream: Upstream) -> None:
     done = hapkg.succeed("new", "one", "--from", f"{upstream.address}/{tarball.name}")
     file = hapkg.project / "recipes/one/recipe.toml"
     assert done.stderr == f"wrote {file}\n"
-    (origin,) = read_recipe(file.parent, package_prefix="ha-").origins
+    (origin,) = read_recipe(file.parent, package_prefix="ha-", styles=STYLES).origins
     assert origin.type == "tarball"
     assert origin.url == f"{upstream.address}/{tarball.name}"
     assert "one" in hapkg.succeed("list").stdout
@@ -98,7 +99,7 @@ def test_a_git_repository_by_https(hapkg: Hapkg, upstream: Upstream, tmp_path: P
     run("git", "-C", bare, "update-server-info")
     address = f"{upstream.address}/{bare.name}"
     hapkg.succeed("new", "one", "--from", form.format(address))
-    recipe = read_recipe(hapkg.project / "recipes/one", package_prefix="ha-")
+    recipe = read_recipe(hapkg.project / "recipes/one", package_prefix="ha-", styles=STYLES)
     assert recipe.upstream is not None
     commit = run("git", "-C", work, "rev-parse", "v1.2^{commit}")
     assert (recipe.upstream.git, recipe.upstream.tag, recipe.upstream.commit) == (address, "v1.2", commit)

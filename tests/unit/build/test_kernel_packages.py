@@ -25,8 +25,8 @@ from hapkg.errors import ConfigError, HapkgError, RecipeError
 from hapkg.locations import State
 from hapkg.recipe.debian_folder import render_debian
 from hapkg.recipe.graph import make_graph
-from hapkg.recipe.model import Style
 from hapkg.recipe.settings import Settings, parse_table
+from hapkg.recipe.style import KERNEL_MODULE, KERNEL_PACKAGE
 from tests.support.samples import (
     AUTOTOOLS,
     MAINTAINER,
@@ -79,9 +79,9 @@ def make_settings(*kernels: str) -> Settings:
     return parse_table(Settings, table, where="pyproject.toml", error=ConfigError)
 
 
-def render(style: Style) -> dict[str, str]:
+def render(style: str) -> dict[str, str]:
     recipe = make_recipe_from(MODULE)
-    chosen = recipe if style is Style.KERNEL_MODULE else make_package(recipe, "6.1.0-38-amd64", "ha-")
+    chosen = recipe if style == KERNEL_MODULE else make_package(recipe, "6.1.0-38-amd64", "ha-")
     rendered = render_debian(chosen, SETTINGS, TEMPLATES, suite=BOOKWORM, version="1.2+ha12.1", key="k", versions={})
     return {path: content.decode() for path, content in rendered.files.items()}
 
@@ -193,7 +193,7 @@ def test_a_recipe_that_contradicts_itself_is_refused(tmp_path: Path, table: dict
 
 
 def test_the_source_package_carries_what_module_assistant_wants() -> None:
-    files = render(Style.KERNEL_MODULE)
+    files = render(KERNEL_MODULE)
     assert "exports.sh" not in files  # the prefix's flags are not the kernel's
     assert "Package: ha-one-modules-_KVERS_\n" in files["modules/control.modules.in"]
     rules = files["modules/rules"]
@@ -208,7 +208,7 @@ def test_the_source_package_carries_what_module_assistant_wants() -> None:
 
 
 def test_a_kernels_package_is_made_by_module_assistant() -> None:
-    files = render(Style.KERNEL_PACKAGE)
+    files = render(KERNEL_PACKAGE)
     assert " linux-headers-6.1.0-38-amd64,\n" in files["control"]
     assert "Package: ha-one-modules-6.1.0-38-amd64\n" in files["control"]
     assert "--kvers-list 6.1.0-38-amd64 \\\n\t    build ha-one-module-source\n" in files["rules"]

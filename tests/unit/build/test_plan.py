@@ -35,6 +35,7 @@ from tests.support.samples import (
     META,
     PATCH,
     SETTINGS,
+    STYLES,
     TEMPLATES,
     change,
     make_node,
@@ -100,7 +101,7 @@ def make_artifact(
 
 def inputs_of(checkout: Path, stack: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Inputs of the recipe one in a checkout, as a run computes them."""
-    recipe = read_recipe(checkout / "recipes" / "one", package_prefix="ha-")
+    recipe = read_recipe(checkout / "recipes" / "one", package_prefix="ha-", styles=STYLES)
     debian = render_debian(
         recipe,
         SETTINGS,
@@ -201,7 +202,7 @@ def test_neither_time_nor_place_of_a_checkout_is_an_input(checkout: Path, tmp_pa
     ("file", "reason"),
     [
         ("recipes/one/patches/x.patch", "debian/patches/x.patch changed"),
-        ("debian-templates/autotools/rules.j2", "debian/rules changed"),
+        ("debian-templates/common/rules.j2", "debian/rules changed"),
         ("debian-templates/common/exports.sh.j2", "debian/exports.sh changed"),
         ("recipes/one/debian/ha-one.docs", "debian/ha-one.docs is new"),
     ],
@@ -351,7 +352,7 @@ def test_a_comment_in_a_recipe_is_no_input(checkout: Path) -> None:
 
 
 def test_versions_of_the_stack_are_no_input_of_a_recipe_that_pins_none(checkout: Path) -> None:
-    recipe = read_recipe(checkout / "recipes" / "one", package_prefix="ha-")
+    recipe = read_recipe(checkout / "recipes" / "one", package_prefix="ha-", styles=STYLES)
     rendered = [
         render_debian(
             recipe,

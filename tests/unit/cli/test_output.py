@@ -13,7 +13,7 @@ from hapkg.control import Suite
 from hapkg.recipe.debian_folder import render_debian
 from hapkg.recipe.dep3 import read_header
 from hapkg.recipe.model import read_recipe
-from tests.support.samples import AUTOTOOLS, CHECKOUT, DIGEST, PATCH, SETTINGS, TEMPLATES, write_recipe
+from tests.support.samples import AUTOTOOLS, CHECKOUT, DIGEST, PATCH, SETTINGS, STYLES, TEMPLATES, write_recipe
 
 FOLDED = """\
 From 5f5f5f Mon Sep 17 00:00:00 2001
@@ -57,6 +57,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     patches: dict[str, str | bytes] = {"series": "own.patch\nmail.patch\n", "own.patch": DEP3, "mail.patch": FOLDED}
     write_recipe(tmp_path / "recipes", table, patches)
     (tmp_path / "pyproject.toml").write_text('[tool.hapkg]\nmaintainer = "Test Person <test@example.org>"\n')
+    (tmp_path / "debian-templates").symlink_to(TEMPLATES)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HAPKG_CACHE", str(tmp_path / "cache"))
     return tmp_path
@@ -126,7 +127,7 @@ def test_the_recipes_of_this_project_tell_whose_every_patch_is(
 
 
 def test_the_changelog_names_what_our_own_patches_fix(project: Path) -> None:
-    recipe = read_recipe(project / "recipes/one", package_prefix="ha-")
+    recipe = read_recipe(project / "recipes/one", package_prefix="ha-", styles=STYLES)
     debian = render_debian(
         recipe, SETTINGS, TEMPLATES, suite=Suite("bookworm"), version="1.2-1+ha12.1", key="0" * 64, versions={}
     )

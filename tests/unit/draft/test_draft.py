@@ -26,7 +26,7 @@ from hapkg.recipe.graph import make_graph
 from hapkg.recipe.model import Recipe, read_recipe, read_recipes
 from hapkg.recipe.settings import Project
 from hapkg.source.fetch import fetch
-from tests.support.samples import AUTOTOOLS, CHECKOUT, EPOCH, SETTINGS, TEMPLATES, change, write_recipe
+from tests.support.samples import AUTOTOOLS, CHECKOUT, EPOCH, SETTINGS, STYLES, TEMPLATES, change, write_recipe
 
 GPL_NOTICE = """\
 /*
@@ -276,7 +276,7 @@ def draft_text(project: Project, tarball: Path | str, name: str = "one") -> str:
 def draft_from(project: Project, files: Mapping[str, str | bytes], **options: Any) -> Recipe:
     """The recipe of a release with these files."""
     draft_text(project, make_tarball(project.root.parent / "upstream", files, **options))
-    return read_recipe(project.recipes / "one", package_prefix="ha-")
+    return read_recipe(project.recipes / "one", package_prefix="ha-", styles=STYLES)
 
 
 def configure(body: str = "", *, init: str = "[one], [1.2]") -> str:
@@ -317,7 +317,7 @@ def test_a_tarball_at_an_address_and_then_without_it(project: Project, tmp_path:
         upstream = '[upstream]\ngit = "https://github.com/example/One.git"\ntag = "1.2"'
         origin = f'type = "tarball"\nurl = "{url}"\nsha256 = "{digest(tarball)}"'
         assert draft_text(project, url) == GOLDEN.format(upstream=upstream, origin=origin)
-    recipe = read_recipe(project.recipes / "one", package_prefix="ha-")
+    recipe = read_recipe(project.recipes / "one", package_prefix="ha-", styles=STYLES)
     assert fetch(recipe, State(tmp_path / "cache"), None).origin == f"{url} (cached)"
 
 
@@ -338,7 +338,7 @@ def test_a_source_that_meson_builds(project: Project, tmp_path: Path) -> None:
 def test_autotools_beside_meson_build_the_source(project: Project) -> None:
     """meson.build tells what configure.ac does not; what it asks for and installs does not count."""
     recipe = draft_from(project, {**MESON, "configure.ac": "AC_INIT\n", "Makefile.am": "sbin_SCRIPTS = a\n"}, top="one")
-    assert (recipe.style, recipe.version, recipe.homepage) == ("autotools", "1.2", "https://one.example.org/")
+    assert (recipe.style.name, recipe.version, recipe.homepage) == ("autotools", "1.2", "https://one.example.org/")
     assert (recipe.build_depends, recipe.configure) == ((), ())
     assert find_files(recipe) == {"ha-one": ("sbin/a",)}
 
@@ -384,7 +384,7 @@ def test_a_git_repository(project: Project, tmp_path: Path, form: str) -> None:
     commit = run("git", "-C", folder, "rev-parse", "v1.2^{commit}")
     upstream = f'[upstream]\ngit = "{folder.as_uri()}"\ntag = "v1.2"\ncommit = "{commit}"'
     assert text == GOLDEN.format(upstream=upstream, origin='type = "git"')
-    recipe = read_recipe(project.recipes / "one", package_prefix="ha-")
+    recipe = read_recipe(project.recipes / "one", package_prefix="ha-", styles=STYLES)
     assert fetch(recipe, State(tmp_path / "cache"), None).origin == f"git {folder.as_uri()} {commit}"
 
 
@@ -416,7 +416,7 @@ def test_the_newest_tag_that_looks_like_a_version(
     project: Project, tmp_path: Path, tags: list[str], tag: str, version: str
 ) -> None:
     draft_text(project, make_git(tmp_path / "git", tags, {"configure.ac": configure()}))
-    recipe = read_recipe(project.recipes / "one", package_prefix="ha-")
+    recipe = read_recipe(project.recipes / "one", package_prefix="ha-", styles=STYLES)
     assert recipe.upstream is not None
     assert (recipe.upstream.tag, recipe.version) == (tag, version)
 
@@ -483,7 +483,7 @@ def test_addresses_of_forges(
     tarball = make_tarball(tmp_path, {"configure.ac": configure(), "README.md": readme})
     monkeypatch.setattr("hapkg.source.fetch.fetch_url", lambda _, target: shutil.copyfile(tarball, target))
     draft_text(project, url)
-    recipe = read_recipe(project.recipes / "one", package_prefix="ha-")
+    recipe = read_recipe(project.recipes / "one", package_prefix="ha-", styles=STYLES)
     assert recipe.upstream is not None
     assert (recipe.upstream.git, recipe.upstream.tag) == (git, tag)
     assert recipe.homepage == git.removesuffix(".git")
@@ -599,7 +599,7 @@ PKG_CHECK_MODULES([no], [libnozzle])
     tarball = make_tarball(tmp_path, {"configure.ac": configure(body)})
     text = draft_text(project, tarball)
     assert "# not known which package has: libnozzle.pc\n" in text
-    recipe = read_recipe(project.recipes / "one", package_prefix="ha-")
+    recipe = read_recipe(project.recipes / "one", package_prefix="ha-", styles=STYLES)
     assert recipe.build_depends == ("ha-corosync-dev", "ha-kronosnet-dev", "ha-libqb-dev", "pkgconf")
 
 
@@ -705,7 +705,7 @@ help:
 """
     text = draft_text(project, make_tarball(tmp_path, {"Makefile": "all:\n", "src/Makefile": makefile}))
     assert "# not known which package has: gnomic.pc\n" in text
-    recipe = read_recipe(project.recipes / "one", package_prefix="ha-")
+    recipe = read_recipe(project.recipes / "one", package_prefix="ha-", styles=STYLES)
     assert recipe.build_depends == ("ha-corosync-dev", "ha-pacemaker-dev", "pkgconf", "uuid-dev")
 
 
@@ -714,7 +714,9 @@ def test_libraries_of_a_recipe_that_names_its_folder(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project", "cluster-glue")
     tarball = make_tarball(tmp_path, {"configure.ac": configure("AC_CHECK_LIB([plumb], [f])")})
     draft_text(project, tarball)
-    assert read_recipe(project.recipes / "one", package_prefix="ha-").build_depends == ("ha-cluster-glue-dev",)
+    assert read_recipe(project.recipes / "one", package_prefix="ha-", styles=STYLES).build_depends == (
+        "ha-cluster-glue-dev",
+    )
 
 
 def test_the_folder_of_a_forges_archive_names_the_tag(project: Project) -> None:
@@ -772,13 +774,13 @@ def test_a_long_list_takes_a_line_for_each(project: Project, tmp_path: Path) -> 
 def test_a_python_source(project: Project) -> None:
     recipe = draft_from(project, {"setup.py": "setup(name='one')\n"})
     (package,) = recipe.packages
-    assert (recipe.style, recipe.build_depends) == ("python", ("dh-python", "python3", "python3-setuptools"))
+    assert (recipe.style.name, recipe.build_depends) == ("python", ("dh-python", "python3", "python3-setuptools"))
     assert (package.architecture, package.depends, package.files) == ("all", ("python3",), ("*",))
 
 
 def test_a_source_with_plain_makefiles(project: Project) -> None:
     recipe = draft_from(project, {"Makefile": "all:\n"})
-    assert (recipe.style, find_files(recipe)) == ("make", {"ha-one": ("*",)})
+    assert (recipe.style.name, find_files(recipe)) == ("make", {"ha-one": ("*",)})
 
 
 # What cannot be drafted
@@ -856,16 +858,11 @@ def test_another_recipe_that_is_broken_is_told(project: Project, tmp_path: Path)
 @pytest.mark.parametrize(
     ("files", "brief", "detail"),
     [
-        ({"Cargo.toml": ""}, "builds with cargo (Cargo.toml), for which hapkg has no style", "Cargo.toml"),
+        ({"Cargo.toml": ""}, "builds with cargo (Cargo.toml), for which there is no style", "Cargo.toml"),
         (
-            {"CMakeLists.txt": "", "Makefile": "", "a/configure.ac": ""},
-            "builds with cmake (CMakeLists.txt), make (Makefile), for which hapkg has no style",
-            "CMakeLists.txt, Makefile",
-        ),
-        (
-            {"pyproject.toml": ""},
-            "builds with pyproject (pyproject.toml), for which hapkg has no style",
-            "pyproject.toml",
+            {"go.mod": "", "Makefile": "", "a/configure.ac": ""},
+            "builds with go (go.mod), make (Makefile), for which there is no style",
+            "Makefile, go.mod",
         ),
         ({"src/one.c": ""}, "has nothing at its top that says how it builds", "no file"),
     ],
@@ -876,7 +873,8 @@ def test_a_build_system_without_a_style(
     tarball = make_tarball(tmp_path, files)
     error = refuse(project, str(tarball), SourceError, "one-1.2.tar.gz ")
     assert (error.brief, error.details) == (f"{tarball.as_uri()} {brief}", (f"at the top: {detail}",))
-    assert error.hint.startswith("styles that can be drafted: autotools, make, meson, python;")
+    styles = "autotools, cmake, make, meson, pyproject, python"
+    assert error.hint == f"styles: {styles}; a folder of debian-templates/ with a rules.j2 adds one"
 
 
 def test_a_release_without_a_version(project: Project, tmp_path: Path) -> None:
@@ -973,7 +971,7 @@ def test_whatever_upstream_writes_the_draft_is_a_recipe(
         project = make_project(Path(scratch) / "project")
         tarball = make_tarball(Path(scratch), files, top=top, name="x.tar.gz", mtimes=[mtime])
         file = draft(project, name, str(tarball), State(Path(scratch) / "cache"))
-        recipe = read_recipe(file.parent, package_prefix="ha-")
+        recipe = read_recipe(file.parent, package_prefix="ha-", styles=STYLES)
     assert recipe.source == f"ha-{name}"
 
 

@@ -9,6 +9,7 @@ import functools
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from debian.changelog import Changelog
@@ -35,9 +36,35 @@ KEYS = {
 NAMES = sorted(f"ha-{file.parent.name}" for file in (CHECKOUT / "recipes").glob("*/recipe.toml"))
 PROJECT = find_project(CHECKOUT)
 SITE = "ha-stack-site"
-MESON = "ha-one"
-"""A recipe of the style that no recipe of the stack has yet."""
-ALL = [*NAMES, SITE, MESON]
+SMALL: dict[str, dict[str, Any]] = {
+    "ha-one": {
+        "style": "meson",
+        "section": "libs",
+        "build-depends": ["meson", "pkgconf", "zlib1g-dev"],
+        "configure": ["-Ddefault_library=shared", "-Dgroup=$CLUSTER_GROUP"],
+        "tests-parallel": False,
+        "packages": [
+            {**PACKAGE, "files": ["bin/one", "lib/libone.so.*"]},
+            {**PACKAGE, "package": "ha-one-dev", "section": "libdevel", "files": ["include/one.h", "lib/libone.so"]},
+        ],
+    },
+    "ha-three": {
+        "style": "cmake",
+        "build-depends": ["cmake", "zlib1g-dev"],
+        "configure": ["-DWITH_EXAMPLES=OFF", "-DGROUP=$CLUSTER_GROUP"],
+        "tests-parallel": False,
+        "packages": [{**PACKAGE, "package": "ha-three", "files": ["bin/three"]}],
+    },
+    "ha-four": {
+        "style": "pyproject",
+        "build-depends": ["dh-python", "pybuild-plugin-pyproject", "python3", "python3-setuptools"],
+        "tests": False,
+        "tests-off-reason": "they ask a server",
+        "packages": [{**PACKAGE, "package": "ha-four", "architecture": "all", "files": ["bin/four"]}],
+    },
+}
+"""Recipes of styles that no recipe of the stack has yet."""
+ALL = [*NAMES, SITE, *SMALL]
 
 
 @functools.cache
@@ -63,26 +90,15 @@ def render_example() -> DebianFolder:
     )
 
 
-def make_meson() -> Recipe:
-    """A small meson recipe."""
-    keys = {
-        "style": "meson",
-        "section": "libs",
-        "build-depends": ["meson", "pkgconf", "zlib1g-dev"],
-        "configure": ["-Ddefault_library=shared", "-Dgroup=$CLUSTER_GROUP"],
-        "tests-parallel": False,
-        "packages": [
-            {**PACKAGE, "files": ["bin/one", "lib/libone.so.*"]},
-            {**PACKAGE, "package": "ha-one-dev", "section": "libdevel", "files": ["include/one.h", "lib/libone.so"]},
-        ],
-    }
-    return make_recipe_from({**AUTOTOOLS, **keys})
+def make_small(name: str) -> Recipe:
+    """A small recipe of a style that the stack does not use yet."""
+    return make_recipe_from({**AUTOTOOLS, "source": name, **SMALL[name]})
 
 
 @functools.cache
-def render_meson() -> DebianFolder:
-    """The debian/ folder of a small meson recipe."""
-    recipe = make_meson()
+def render_small(name: str) -> DebianFolder:
+    """The debian/ folder of a small recipe."""
+    recipe = make_small(name)
     return render_debian(
         recipe, PROJECT.settings, PROJECT.templates, suite=BOOKWORM, version="1.2-1+ha12.1", key="0" * 64, versions={}
     )
@@ -108,8 +124,8 @@ def render(name: str) -> DebianFolder:
 @functools.cache
 def find_recipe(name: str) -> Recipe:
     """The recipe of a golden folder."""
-    if name == MESON:
-        return make_meson()
+    if name in SMALL:
+        return make_small(name)
     if name == SITE:
         return make_example()
     return read_all()[SourceName(name)]
@@ -118,7 +134,9 @@ def find_recipe(name: str) -> Recipe:
 @functools.cache
 def render_any(name: str) -> DebianFolder:
     """The debian/ folder that a golden folder is compared with."""
-    return {SITE: render_example, MESON: render_meson}.get(name, functools.partial(render, name))()
+    if name == SITE:
+        return render_example()
+    return render_small(name) if name in SMALL else render(name)
 
 
 def find_plain(recipe: Recipe) -> dict[str, Path]:
@@ -129,7 +147,7 @@ def find_plain(recipe: Recipe) -> dict[str, Path]:
             path = str(file.relative_to(folder))
             if path.endswith(".j2"):
                 plain.pop(path.removesuffix(".j2"), None)
-            elif file.is_file() and not {"licenses", "__pycache__"} & set(file.parts):
+            elif file.is_file() and not {"licenses", "__pycache__", "style.toml"} & set(file.parts):
                 plain[path] = file
     patches = [file for file in (recipe.folder / "patches").glob("*") if file.name != "series"]
     return plain | {f"patches/{file.name}": file for file in patches}

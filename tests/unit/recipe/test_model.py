@@ -10,7 +10,7 @@ import pytest
 
 from hapkg.control import BinaryName, SourceName
 from hapkg.errors import RecipeError, UsageError
-from hapkg.recipe.model import Style, find_recipe, read_recipe, read_recipes
+from hapkg.recipe.model import find_recipe, read_recipe, read_recipes
 from hapkg.recipe.settings import Project
 from hapkg.recipe.upstream import DebianOrigin, TarballOrigin
 from tests.support.samples import (
@@ -22,6 +22,8 @@ from tests.support.samples import (
     PACKAGE,
     PATCH,
     SETTINGS,
+    STYLES,
+    TEMPLATES,
     change,
     make_node,
     make_nodes,
@@ -35,7 +37,7 @@ LINE = "must be one line of printable text, without blanks at its ends"
 NAME = "is not a Debian package name: lower-case letters, digits, '+', '-', '.'"
 PATH = "must be a path or pattern below the prefix: no leading slash, '..', blank, $ or {}"
 RELATION = "is not a relation such as 'zlib1g-dev (>= 1.2)'"
-STYLES = " or ".join(", ".join(f"'{style}'" for style in Style).rsplit(", ", 1))
+KNOWN = "autotools, cmake, kernel-module, make, meson, meta, pyproject, python"
 SECTION = "string should match pattern '^[a-z0-9][a-z0-9+./-]*$'"
 URL = "string should match pattern '^(https?|file)://[!-~]+$'"
 URL_PATCH = {"type": "url", "name": "x.patch", "url": "https://example.org/x", "sha256": DIGEST}
@@ -64,7 +66,7 @@ def test_a_recipe_is_read_whole(tmp_path: Path) -> None:
         "packages": [{**PACKAGE, "depends": ["${misc:Depends}", "ha-two (= ${binary:Version})"]}],
     }
     recipe = make_recipe(tmp_path, table, {"series": "# first\n\nhello.patch # why\n", "hello.patch": PATCH})
-    assert (recipe.name, recipe.version, recipe.revision, recipe.style) == ("ha-one", "1.2", 1, Style.AUTOTOOLS)
+    assert (recipe.name, recipe.version, recipe.revision, recipe.style.name) == ("ha-one", "1.2", 1, "autotools")
     assert (recipe.date, recipe.source_date_epoch, recipe.series) == (DATE, EPOCH, ("hello.patch",))
     assert recipe.needs == ("pkgconf", "zlib1g-dev", "a1", "b1")
     assert [package.name for package in recipe.packages] == ["ha-one"]
@@ -110,7 +112,13 @@ def test_a_meta_recipe_needs_the_stack_it_pins(tmp_path: Path) -> None:
         ("build-depends", [1], "build-depends[1]: must be a string", "it says 1"),
         ("packages", [], "packages: must not be empty", ""),
         ("copyright.0.copyright", [], "copyright[1].copyright: must not be empty", ""),
-        ("style", "cmake", f"style: input should be {STYLES}", "it says 'cmake'"),
+        (
+            "style",
+            "scons",
+            f"style: there is no style 'scons'; there are: {KNOWN}; "
+            "a folder of debian-templates/ with a rules.j2 adds one",
+            "",
+        ),
         (
             "packages.0.architecture",
             "amd64",
@@ -327,7 +335,7 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes, brief
     file = write_recipe(tmp_path, AUTOTOOLS) / "recipe.toml"
     file.write_bytes(content)
     with pytest.raises(RecipeError) as caught:
-        read_recipe(file.parent, package_prefix="ha-")
+        read_recipe(file.parent, package_prefix="ha-", styles=STYLES)
     assert (caught.value.brief, caught.value.hint) == (f"{file} {brief}", hint)
 
 
@@ -336,26 +344,26 @@ def test_a_file_that_exhausts_the_parser_is_refused(tmp_path: Path, content: str
     file = write_recipe(tmp_path, AUTOTOOLS) / "recipe.toml"
     file.write_text(content)
     with pytest.raises(RecipeError, match="is not valid TOML: "):
-        read_recipe(file.parent, package_prefix="ha-")
+        read_recipe(file.parent, package_prefix="ha-", styles=STYLES)
 
 
 def test_a_missing_recipe_is_told(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
-        read_recipe(tmp_path / "one", package_prefix="ha-")
+        read_recipe(tmp_path / "one", package_prefix="ha-", styles=STYLES)
     assert caught.value.brief == f"{tmp_path}/one/recipe.toml does not exist"
 
 
 def test_a_recipe_that_is_a_folder_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "one" / "recipe.toml").mkdir(parents=True)
     with pytest.raises(RecipeError) as caught:
-        read_recipe(tmp_path / "one", package_prefix="ha-")
+        read_recipe(tmp_path / "one", package_prefix="ha-", styles=STYLES)
     assert caught.value.brief == f"{tmp_path}/one/recipe.toml cannot be read: Is a directory"
 
 
 def test_the_source_is_named_after_its_folder(tmp_path: Path) -> None:
     folder = write_recipe(tmp_path, AUTOTOOLS).rename(tmp_path / "two")
     with pytest.raises(RecipeError) as caught:
-        read_recipe(folder, package_prefix="ha-")
+        read_recipe(folder, package_prefix="ha-", styles=STYLES)
     assert caught.value.brief == f"{folder}/recipe.toml: source ha-one does not match its folder"
     assert caught.value.hint == "name the source ha-two, or rename the folder"
 
@@ -397,6 +405,7 @@ def test_a_series_that_is_no_text_cannot_be_read(tmp_path: Path) -> None:
 
 def test_recipes_are_read_in_alphabetical_order(tmp_path: Path) -> None:
     project = Project(root=tmp_path, settings=SETTINGS)
+    project.templates.symlink_to(TEMPLATES)
     for name in ("ha-two", "ha-one"):
         write_recipe(tmp_path / "recipes", {**AUTOTOOLS, "source": name, "packages": [{**PACKAGE, "package": name}]})
     assert list(read_recipes(project)) == ["ha-one", "ha-two"]

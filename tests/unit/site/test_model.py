@@ -16,7 +16,7 @@ from hapkg.recipe.model import read_recipe
 from hapkg.site.files import describe_site, render_site
 from hapkg.site.model import Site, read_site
 from hapkg.site.package import make_site_recipe
-from tests.support.samples import CHECKOUT, META, SETTINGS, TEMPLATES, format_toml, write_recipe
+from tests.support.samples import CHECKOUT, META, SETTINGS, STYLES, TEMPLATES, format_toml, write_recipe
 from tests.unit.recipe.test_golden import PROJECT
 
 EXAMPLE = tomllib.loads((CHECKOUT / "docs/site.example.toml").read_text())
@@ -264,4 +264,4 @@ def test_the_package_of_a_site_pins_nothing_of_the_stack(tmp_path: Path) -> None
 def test_a_recipe_cannot_be_a_site(tmp_path: Path) -> None:
     folder = write_recipe(tmp_path, {**META, "style": "site"})
     with pytest.raises(RecipeError, match="name the site file with --site"):
-        read_recipe(folder, package_prefix="ha-")
+        read_recipe(folder, package_prefix="ha-", styles=STYLES)

@@ -27,6 +27,7 @@ from hapkg.source.lockfile import (
     tree_digest,
     write_lock,
 )
+from tests.support.samples import TEMPLATES
 
 SUITE = Suite("bookworm")
 ONE = SourceName("ha-one")
@@ -160,6 +161,7 @@ def context(tmp_path: Path, tree: Path) -> BuildContext:
         archive.add(tree, "one-1.0")
     root = tmp_path / "project"
     (root / "recipes/one").mkdir(parents=True)
+    (root / "debian-templates").symlink_to(TEMPLATES)
     (root / "pyproject.toml").write_text('[tool.hapkg]\nmaintainer = "One <one@example.org>"\n')
     sha256 = hashlib.sha256(tarball.read_bytes()).hexdigest()
     (root / "recipes/one/recipe.toml").write_text(RECIPE.format(tarball=tarball, sha256=sha256))

@@ -18,7 +18,7 @@ from hapkg.locations import State
 from hapkg.recipe.model import Recipe, read_recipe
 from hapkg.source.fetch import fetch
 from hapkg.source.lockfile import make_entry
-from tests.support.samples import AUTOTOOLS, write_recipe
+from tests.support.samples import AUTOTOOLS, STYLES, write_recipe
 
 WHO = ("-c", "user.name=Test Person", "-c", "user.email=test@example.org")
 
@@ -88,7 +88,9 @@ def tarball(tmp_path: Path) -> Path:
 def make_recipe(parent: Path, tarball: Path, **changes: Any) -> Recipe:
     sha256 = hashlib.sha256(tarball.read_bytes()).hexdigest()
     origins = [{"type": "tarball", "url": tarball.as_uri(), "sha256": sha256}]
-    return read_recipe(write_recipe(parent, {**AUTOTOOLS, "origins": origins, **changes}), package_prefix="ha-")
+    return read_recipe(
+        write_recipe(parent, {**AUTOTOOLS, "origins": origins, **changes}), package_prefix="ha-", styles=STYLES
+    )
 
 
 PGP = {"policy": "pgp-tarball", "keys": "keys.asc", "file": "one.asc"}
@@ -236,7 +238,7 @@ def make_tagged(parent: Path, repository: Path, policy: str) -> Recipe:
         "origins": [{"type": "git"}],
         "signature": {"policy": policy, "keys": "keys"},
     }
-    return read_recipe(write_recipe(parent, table), package_prefix="ha-")
+    return read_recipe(write_recipe(parent, table), package_prefix="ha-", styles=STYLES)
 
 
 def refuses(recipe: Recipe, cache: Path) -> HapkgError:

@@ -16,6 +16,7 @@ from hapkg.locations import State
 from hapkg.recipe.model import Recipe, read_recipe
 from hapkg.source.fetch import Tarball, fetch, fetch_commit
 from hapkg.source.vcs import find_commit
+from tests.support.samples import STYLES
 
 RECIPE = """
 source = "ha-one"
@@ -64,7 +65,7 @@ def make_recipe(folder: Path, *, commit: str = "", **repositories: Path) -> Reci
     home.mkdir(exist_ok=True)
     pin = f'commit = "{commit}"' if commit else ""
     (home / "recipe.toml").write_text(RECIPE.format(repositories="\n".join(lines), commit=pin))
-    return read_recipe(home, package_prefix="ha-")
+    return read_recipe(home, package_prefix="ha-", styles=STYLES)
 
 
 @pytest.fixture
@@ -215,7 +216,7 @@ def test_what_travels_unprotected_is_taken_by_its_commit_alone(tmp_path: Path, h
     text = file.read_text().replace(f"file://{hg}", "http://one.example.org/hg")
     file.write_text(text.replace(f'commit = "{"1" * 40}"', ""))
     with pytest.raises(RecipeError, match="hg by http needs commit"):
-        read_recipe(file.parent, package_prefix="ha-")
+        read_recipe(file.parent, package_prefix="ha-", styles=STYLES)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +245,7 @@ def test_a_repository_serves_when_no_tarball_can_be_had(tmp_path: Path, git: Pat
     file = tmp_path / "one" / "recipe.toml"
     text = file.read_text().replace("https://one.example.org/one-1.0.tar.gz", f"file://{tmp_path}/gone.tar.gz")
     file.write_text(text.replace("[[copyright]]", '[[origins]]\ntype = "git"\n\n[[copyright]]'))
-    recipe = read_recipe(file.parent, package_prefix="ha-")
+    recipe = read_recipe(file.parent, package_prefix="ha-", styles=STYLES)
     tarball = fetch(recipe, State(tmp_path / "cache"), None)
     assert tarball.origin == f"git file://{git} {commit}"
     assert any("gone.tar.gz" in note for note in tarball.notes)
@@ -257,4 +258,4 @@ def test_a_repository_as_an_origin_needs_a_commit(tmp_path: Path, git: Path) -> 
     file = tmp_path / "one" / "recipe.toml"
     file.write_text(file.read_text().replace("[[copyright]]", '[[origins]]\ntype = "git"\n\n[[copyright]]'))
     with pytest.raises(RecipeError, match=r"an origin of type git needs git and commit in \[upstream\]"):
-        read_recipe(file.parent, package_prefix="ha-")
+        read_recipe(file.parent, package_prefix="ha-", styles=STYLES)
