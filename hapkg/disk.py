@@ -1,4 +1,5 @@
 """Writes that last: whole or not at all, on the disk when the call returns, readable for everybody, one at a time.
+Removal of trees that others wrote.
 
 `move`, `write` and the like wait for the disk each by itself. A `Batch` has the same methods and waits once for all of
 them: docs/decisions/0014-few-waits.md.
@@ -7,10 +8,12 @@ them: docs/decisions/0014-few-waits.md.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -20,7 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from hapkg.errors import BusyError
+from hapkg import process
+from hapkg.errors import BusyError, MachineError
 
 T = TypeVar("T")
 _WORKERS = 4
@@ -219,8 +223,102 @@ def make_scratch(folder: Path, prefix: str) -> Path:
         owner = left.name.removeprefix(prefix).partition("-")[0]
         with contextlib.suppress(FileNotFoundError):
             if not Path("/proc", owner).exists() and left.lstat().st_uid == os.getuid():
-                shutil.rmtree(left, ignore_errors=True)
+                remove_tree(left)
     return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=folder))
+
+
+def remove_tree(path: Path, *, of_root: bool = False) -> None:
+    """Remove a file, a link or a folder of any depth and any modes; nothing is done when it does not exist.
+
+    Links and other file systems are not entered. `of_root`: an ordinary user removes root's files, through sudo.
+    Raises MachineError when something is left.
+    """
+    if of_root and os.geteuid() != 0 and path.exists():
+        process.run(process.privileged(["rm", "-rf", "--one-file-system", "--", str(path)]), cleanup=True)
+        return
+    try:
+        above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    try:
+        if path.is_symlink() or not path.is_dir():
+            os.unlink(path.name, dir_fd=above)
+        else:
+            _empty_folder(path.name, above)
+            os.rmdir(path.name, dir_fd=above)
+    except FileNotFoundError:
+        return
+    except OSError as cause:
+        raise MachineError(f"{path} cannot be removed: {cause.filename}: {cause.strerror}") from cause
+    finally:
+        os.close(above)
+
+
+def _empty_folder(name: str, above: int) -> None:
+    """Remove all that is in a folder. One descriptor is open at a time, however deep the tree is."""
+    current = _open_folder(name, above)
+    try:
+        device = os.fstat(current).st_dev
+        outer: list[tuple[str, int, list[str]]] = []  # the way down: name, its folder's inode, what is left there
+        left = _remove_files(current)
+        while left or outer:
+            inode = os.fstat(current).st_ino
+            if left:
+                name = left.pop()
+                inner = _open_folder(name, current)
+                outer.append((name, inode, left))
+                os.close(current)
+                current = inner
+                if os.fstat(current).st_dev != device:
+                    raise OSError(errno.EXDEV, "a file system is mounted there", name)
+                left = _remove_files(current)
+            else:
+                name, inode, left = outer.pop()
+                folder = os.open("..", os.O_RDONLY | os.O_DIRECTORY, dir_fd=current)
+                os.close(current)
+                current = folder
+                if os.fstat(current).st_ino != inode:
+                    raise OSError(errno.ESTALE, "it was moved meanwhile", name)
+                os.rmdir(name, dir_fd=current)
+    finally:
+        os.close(current)
+
+
+def _open_folder(name: str, above: int) -> int:
+    """Open a folder, never a link, after giving its owner all rights to it."""
+    found = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+    try:
+        mode = os.fstat(found).st_mode
+        if mode & stat.S_IRWXU != stat.S_IRWXU:
+            Path(f"/proc/self/fd/{found}").chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=found)
+    finally:
+        os.close(found)
+
+
+def _remove_files(folder: int) -> list[str]:
+    """Remove everything in an open folder but its folders; return their names."""
+    with os.scandir(folder) as entries:
+        names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in names:
+        if not is_folder:
+            os.unlink(name, dir_fd=folder)
+    return [name for name, is_folder in names if is_folder]
+
+
+def measure_tree(folder: Path, *, without: Path | None = None) -> int:
+    """Sum the sizes of all files below a folder, in bytes. What vanishes or cannot be read meanwhile counts nothing."""
+    total, folders = 0, [folder]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if without is None or Path(entry.path) != without:
+                        folders.append(Path(entry.path))
+                else:
+                    with contextlib.suppress(OSError):
+                        total += entry.stat(follow_symlinks=False).st_size
+    return total
 
 
 @contextlib.contextmanager

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
+from hapkg import disk
 from hapkg.build.store import Store
 from hapkg.chroot import schroot
 from hapkg.chroot.layer import list_layers, put_aside, sweep
 from hapkg.control import SourceName
+from hapkg.locations import State
 
 
 def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int:
@@ -21,7 +19,7 @@ def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int
     also the newest builds, layers, what apt answered, downloaded sources and packages, what ccache kept, logs, and
     records of runs. With names: every build of these sources.
     """
-    before = _measure(store.state.root)
+    before = _measure(store.state)
     store.reclaim()
     schroot.reclaim(store.state)
     builds = store.list_builds()
@@ -34,22 +32,15 @@ def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int
         state = store.state
         made = (state.sources, state.archives, state.logs, state.resolved, state.runs, state.ccache, state.templates)
         for folder in (state.failed, *(made if everything else ())):
-            shutil.rmtree(folder, ignore_errors=True)
+            disk.remove_tree(folder)
         for layer in list_layers(store.state) if everything else ():
             put_aside(store.state, layer.key)
         sweep(store.state)
         for chroot in schroot.list_chroots(store.state):
             schroot.make_folders(store.state, chroot.suite)
-    return max(0, before - _measure(store.state.root))
+    return max(0, before - _measure(store.state))
 
 
-def _measure(folder: Path) -> int:
+def _measure(state: State) -> int:
     """Bytes below the state folder, base chroots left out: they are never cleaned."""
-    total = 0
-    for parent, folders, files in os.walk(folder):
-        if Path(parent) == folder and "chroots" in folders:
-            folders.remove("chroots")
-        for name in files:
-            with contextlib.suppress(FileNotFoundError):
-                total += (Path(parent) / name).lstat().st_size
-    return total
+    return disk.measure_tree(state.root, without=state.chroots)

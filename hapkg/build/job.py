@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hapkg import disk
 from hapkg.build import failures
 from hapkg.build.builder import BuildTask, build, check_with_lintian, make_layer
 from hapkg.build.content_digest import read_content
@@ -96,7 +97,7 @@ def begin(making: Making, builds: Sequence[Artifact]) -> None:
     try:
         _fetch(making)
         if not recipe.native:
-            shutil.rmtree(making.work, ignore_errors=True)
+            disk.remove_tree(making.work)
             making.work.mkdir(parents=True)
             _time(making, "source", lambda: _lay_out(making))
             making.unpacked = True
@@ -142,10 +143,10 @@ def prepare(making: Making, builds: Sequence[Artifact]) -> bool:
     if not making.retry and (failure := failures.recall(making.log.parent, step.key, recipe.name)):
         making.remembered = True
         raise failure
-    shutil.rmtree(making.log.parent, ignore_errors=True)
+    disk.remove_tree(making.log.parent)
     making.log.parent.mkdir(parents=True)
     if not making.unpacked:
-        shutil.rmtree(making.work, ignore_errors=True)
+        disk.remove_tree(making.work)
     (making.work / "made").mkdir(parents=True)
     package = _make_source(making, step.version, step.key)
     depends = step.inputs["depends"]
@@ -217,7 +218,7 @@ def finish(making: Making) -> None:
     files = {file.name: sha256_file(file) for file in sorted(made.iterdir()) if file.name.endswith(_STORED_SUFFIXES)}
     whole = replace(artifact, files=files, seconds=making.seconds)
     making.artifact = making.context.store.add_build(whole, made)
-    shutil.rmtree(making.log.parent, ignore_errors=True)
+    disk.remove_tree(making.log.parent)
 
 
 def describe(making: Making, cause: HapkgError | OSError) -> HapkgError:

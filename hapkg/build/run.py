@@ -6,11 +6,11 @@ run that finds nothing to do takes less time than importing that.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hapkg import disk
 from hapkg.apt import Mirror
 from hapkg.build.context import BuildContext, check_pins
 from hapkg.build.events import Ending, Outcome, Progress
@@ -131,5 +131,5 @@ def make_lock(context: BuildContext, names: Sequence[SourceName]) -> Path:
         tree.mkdir()
         unpack(recipe, tarball.path, tree)
         entries[name] = make_entry(recipe, tarball, tree)
-        shutil.rmtree(tree)
+        disk.remove_tree(tree)
     return write_lock(context.project.root, context.suite, entries)

@@ -95,9 +95,9 @@ class Store:
 
     def reclaim(self) -> None:
         """Empty the scratch folder. The caller holds the lock."""
-        shutil.rmtree(self.state.work, ignore_errors=True)
+        disk.remove_tree(self.state.work)
         for left in self.state.builds.glob(".new-*"):
-            shutil.rmtree(left, ignore_errors=True)
+            disk.remove_tree(left)
         self.state.work.mkdir(parents=True, exist_ok=True)
 
     def find_build(self, key: str) -> Artifact | None:
@@ -118,7 +118,7 @@ class Store:
         target = self.state.builds / artifact.key
         target.parent.mkdir(parents=True, exist_ok=True)
         new = target.parent / f".new-{artifact.key}"
-        shutil.rmtree(new, ignore_errors=True)
+        disk.remove_tree(new)
         shutil.copytree(made, new)
         stamps = {name: _read_stamp(new / name) for name in artifact.files}
         table = asdict(replace(artifact, stamps=stamps))
@@ -127,7 +127,7 @@ class Store:
         for file in new.iterdir():
             disk.sync(file)
         disk.sync(new)
-        shutil.rmtree(target, ignore_errors=True)
+        disk.remove_tree(target)
         disk.move({new: target})
         stored = _read_artifact(target)
         if stored is None:
@@ -142,7 +142,7 @@ class Store:
         """Forget a finished build: renamed first, so that half of one is never seen."""
         doomed = artifact.folder.with_name(f".new-{artifact.key}")
         artifact.folder.rename(doomed)
-        shutil.rmtree(doomed)
+        disk.remove_tree(doomed)
 
     def verify(self, artifact: Artifact, *, quick: bool = False) -> None:
         """Check every file of a build against its digest. Raises IntegrityError.

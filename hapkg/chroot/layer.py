@@ -173,7 +173,7 @@ def sweep(state: State) -> None:
             pass
     else:
         for left in folder.glob(".old-*"):
-            schroot.remove_tree(left)
+            disk.remove_tree(left, of_root=True)
 
 
 def _make(state: State, base: Chroot, packages: Mapping[str, str], key: str, log: IO[bytes], nice: int) -> Layer:

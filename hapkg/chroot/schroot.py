@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hapkg import process
+from hapkg import disk, process
 from hapkg.apt import Mirror
 from hapkg.chroot.base import (
     ARCHIVES,
@@ -216,7 +216,7 @@ def reclaim(state: State) -> tuple[str, ...]:
     for name in left:
         end_session(name)
     for folder in state.chroots.glob(".new-*"):
-        remove_tree(folder)
+        disk.remove_tree(folder, of_root=True)
     return left
 
 
@@ -250,14 +250,14 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror | None, *, log: IO[
         raise MachineError("the program mmdebstrap is not installed", hint="run: hapkg doctor")
     target = state.chroots / suite
     new = target.parent / f".new-{suite}"
-    remove_tree(new)
+    disk.remove_tree(new, of_root=True)
     new.mkdir(parents=True)
     root = new / "root"
     try:
         with tempfile.TemporaryDirectory() as scratch:
             run_mmdebstrap(root, suite, mirror, Path(scratch), log)
     except ProcessError as error:
-        remove_tree(new)
+        disk.remove_tree(new, of_root=True)
         raise ProcessError("mmdebstrap failed", details=error.details) from error
     status = (root / "var/lib/dpkg/status").read_text("utf-8")
     packages = sorted(f"{s['Package']}={s['Version']}:{s['Architecture']}" for s in read_stanzas(status))
@@ -269,10 +269,10 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror | None, *, log: IO[
     _write_configuration(state, suite)
     if target.exists():
         old = target.parent / f".new-{suite}.old"
-        remove_tree(old)
+        disk.remove_tree(old, of_root=True)
         target.rename(old)
         new.rename(target)
-        remove_tree(old)
+        disk.remove_tree(old, of_root=True)
     else:
         new.rename(target)
     made = find_chroot(state, suite)
@@ -294,7 +294,7 @@ def remove_chroot(state: State, suite: Suite) -> None:
     name = _schroot_name(state, suite)
     files = [_CONFIGURATIONS / name, _PROFILES / f"{name}.fstab", _PROFILES / f"{name}.config"]
     process.run(process.privileged(["rm", "-f", "--", *map(str, files)]))
-    remove_tree(state.chroots / suite)
+    disk.remove_tree(state.chroots / suite, of_root=True)
 
 
 def _write_configuration(state: State, suite: Suite) -> None:
@@ -352,9 +352,3 @@ def _schroot_name(state: State, suite: Suite) -> str:
 def _state_mark(state: State) -> str:
     """Keeps chroots of different state folders (users, tests) apart in schroot's one name space."""
     return hashlib.sha256(str(state.root.resolve()).encode()).hexdigest()[:8]
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder that holds files of root."""
-    if folder.exists():
-        process.run(process.privileged(["rm", "-rf", "--one-file-system", "--", str(folder)]), cleanup=True)

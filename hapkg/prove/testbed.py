@@ -133,7 +133,7 @@ def make_scene(
             (result / "machines").mkdir(exist_ok=True)
             for file in (*scratch.glob("*.qcow2"), *scratch.glob("*.raw"), *scratch.glob("*.acks")):
                 shutil.move(file, result / "machines" / file.name)
-        shutil.rmtree(scratch, ignore_errors=True)
+        disk.remove_tree(scratch)
 
 
 def take_stock(scene: Scene) -> None:

@@ -162,7 +162,7 @@ def make_image(
     folder = _find_folder(state, suite, needs, mirror)
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(".new-*"):
-        remove_tree(left)
+        disk.remove_tree(left, of_root=True)
     new = folder.with_name(f".new-{folder.name}")
     new.mkdir()
     try:
@@ -177,31 +177,25 @@ def make_image(
         process.run(enclose(ext4), log=log)
         process.run(["qemu-img", "convert", "-O", "qcow2", str(raw), str(new / "root.qcow2")], log=log)
         raw.unlink()
-        remove_tree(new / "root")
+        disk.remove_tree(new / "root", of_root=True)
         (new / "image.json").write_text(json.dumps(facts) + "\n", "utf-8")
         for file in new.iterdir():
             disk.sync(file)
-        remove_tree(folder)
+        disk.remove_tree(folder, of_root=True)
         disk.move({new: folder})
     except ProcessError as error:
         raise ProcessError(
             f"the guest image of {suite} cannot be made", details=(*error.details, f"log: {log.name}")
         ) from error
     finally:
-        remove_tree(new)
+        disk.remove_tree(new, of_root=True)
     for old in folder.parent.iterdir():
         if old != folder:
-            remove_tree(old)
+            disk.remove_tree(old, of_root=True)
     found = find_image(state, suite, needs, mirror)
     if found is None:
         raise MachineError(f"the guest image {folder} vanished while it was made")
     return found
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder that may hold files of root."""
-    if folder.exists():
-        process.run(process.privileged(["rm", "-rf", "--one-file-system", "--", str(folder)]), cleanup=True)
 
 
 def decompress_kernel(image: bytes) -> bytes:

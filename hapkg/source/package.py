@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg import process
+from hapkg import disk, process
 from hapkg.control import read_file_names
 from hapkg.errors import ProcessError, SourceError
 from hapkg.recipe.debian_folder import DebianFolder
@@ -52,7 +52,7 @@ def make_source_package(
         process.run(["dpkg-source", "--build", tree.name], cwd=target, environment=environment)
     except ProcessError as error:
         raise _describe_failure(recipe, error) from error
-    shutil.rmtree(tree)
+    disk.remove_tree(tree)
     dsc = target / f"{recipe.source}_{version}.dsc"
     if not dsc.exists():
         raise SourceError(f"{recipe.source}: dpkg-source wrote no {dsc.name}")
@@ -103,7 +103,7 @@ def _drop_packaging(tree: Path) -> None:
     """Remove the packaging that upstream may have put into its tree: it would mix with ours."""
     packaging = tree / "debian"
     if packaging.is_dir() and not packaging.is_symlink():
-        shutil.rmtree(packaging)
+        disk.remove_tree(packaging)
     else:
         packaging.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hapkg import disk
 from hapkg.disk import Batch
 from hapkg.errors import MachineError, RepositoryError
 from hapkg.repository import publishing
@@ -167,3 +168,18 @@ def test_all_is_on_the_disk_before_the_rename_that_publishes_it(
     issue(builds(2))
     assert waiting == {}
     assert {"pool", "dists", ".hapkg"} <= seen
+
+
+def test_a_file_system_that_is_mounted_inside_is_not_entered(tmp_path: Path) -> None:
+    inside = tmp_path / "tree/inside"
+    inside.mkdir(parents=True)
+    run("mount", "-t", "tmpfs", "tmpfs", inside)
+    try:
+        (inside / "file").touch()
+        with pytest.raises(MachineError, match=r"tree cannot be removed: inside: a file system is mounted there"):
+            disk.remove_tree(tmp_path / "tree")
+        assert (inside / "file").exists()
+    finally:
+        run("umount", inside)
+    disk.remove_tree(tmp_path / "tree")
+    assert not (tmp_path / "tree").exists()
