@@ -173,27 +173,6 @@ def work_on_all(act: Callable[[T], object], things: Sequence[T]) -> None:
         raise failures[0]
 
 
-@contextlib.contextmanager
-def run_beside(act: Callable[[], None]) -> Iterator[None]:
-    """Do something while the caller does something else; when that fails too, its own failure counts."""
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            act()
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-    if failures:
-        raise failures[0]
-
-
 def _add_folder(folder: Path) -> set[Path]:
     """Make a folder with its parents; return the folders whose list of names that changed."""
     if folder.is_dir():

@@ -12,12 +12,12 @@ import itertools
 import lzma
 import os
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 
 from hapkg.control import Suite
-from hapkg.disk import run_beside, sha256_file, work_on_all
+from hapkg.disk import sha256_file, work_on_all
 from hapkg.errors import RepositoryError
 from hapkg.repository.ftparchive import Reading, begin_reading, name_indexes
 from hapkg.repository.indexes import COMPONENTS, Package, name_by_hash, parse_index, read_entries, read_index
@@ -26,9 +26,16 @@ _KEY = re.compile(rb"^Filename: (.*)$", re.MULTILINE)
 _SOURCE_KEY = re.compile(rb"^Directory: (.*)$|^ [0-9a-f]{64} \d+ (\S+\.dsc)$", re.MULTILINE)
 _NAME = re.compile(rb"^Package: (.*)$", re.MULTILINE)
 FORMS = ("", ".gz", ".xz")
-"""What the names of an index's files end in; each takes longer than the one before."""
-_LONG = 1 << 20
-"""From which estimate on an index is written beside other work: with less, threads take more by taking turns."""
+"""Suffixes of the files of an index."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Base:
+    """The indexes of an earlier state, by path below the suite's folder; empty when it cannot be used."""
+
+    stanzas: Mapping[str, Mapping[str, bytes]]
+    """Of Packages and Sources, by the pool path of the .deb or .dsc."""
+    contents: Mapping[str, bytes]
 
 
 def make_indexes(
@@ -43,57 +50,113 @@ def make_indexes(
 ) -> None:
     """Write .hapkg/staging/dists/SUITE: the indexes of all paths, plain, gz and xz. Files of new lie in staging.
 
-    before is a state of the suite to begin with: the digests of its index files by path, or nothing. What is the same
-    as in there is linked, not made. reading is what apt-ftparchive said already; it is taken when it is of just the
-    packages that come in. apt-ftparchive leaves out what it cannot read and ends with 0; hence every index is compared
-    with the files: names and sizes of all, digests of those in new.
+    `before` is an earlier state of the suite: digests of its index files by path, or nothing. Index files that are the
+    same as in there are linked. `reading` is taken when it is of just the packages that the earlier state lacks.
 
     Raises RepositoryError for a package that cannot be read, or contradicts its name or its .dsc.
     """
-    staging, paths = root / ".hapkg" / "staging", sorted(paths)
+    paths = sorted(paths)
+    wanted = {path for path in paths if path.endswith((".deb", ".dsc"))}
     names = name_indexes(COMPONENTS, architectures)
     base = _read_base(root, suite, names, before)
-    wanted = {path for path in paths if path.endswith((".deb", ".dsc"))}
-    known = {name: split_index(name, text) for name, text in base.items() if not _is_contents(name)}
-    gone = {
-        _find_name(block) for blocks in known.values() for path, block in blocks.items() if path not in wanted
-    }  # whatever else has their names is read again: Contents tell no versions
+    gone, kept = _sort_base(base, wanted)
+    missing = sorted(wanted - kept)
+    if missing and not (reading and (reading.paths, reading.architectures) == (tuple(missing), tuple(architectures))):
+        reading = _read_missing(root, missing, paths, architectures)
+    texts = _merge(base, names, reading.indexes if missing and reading else {}, kept, gone)
+    _write_all(root, suite, texts, before)
+    _check(root, texts, paths, set(missing), new, reading.messages if reading else ())
+
+
+def _read_base(root: Path, suite: Suite, names: Sequence[str], before: Mapping[str, str]) -> _Base:
+    """The index files of a state; none when it had others, or one of them is gone: then every package is read again."""
+    texts: dict[str, bytes] = {}
+    if {name for name in before if not name.endswith(FORMS[1:])} == set(names):
+        try:
+            texts = {name: read_index(root / "dists" / suite, name, before) for name in names}
+        except RepositoryError:
+            texts = {}
+    return _Base(
+        stanzas={name: split_index(name, text) for name, text in texts.items() if not _is_contents(name)},
+        contents={name: text for name, text in texts.items() if _is_contents(name)},
+    )
+
+
+def _sort_base(base: _Base, wanted: Set[str]) -> tuple[set[bytes], set[str]]:
+    """Names of binary packages of which a version is gone, and pool paths whose stanzas stay.
+
+    Contents tell no versions: whatever else has a name that is gone is read again.
+    """
+    stanzas = {path: stanza for found in base.stanzas.values() for path, stanza in found.items()}
+    gone = {_find_name(stanza) for path, stanza in stanzas.items() if path not in wanted}
     kept = {
         path
-        for blocks in known.values()
-        for path, block in blocks.items()
-        if path in wanted and not (path.endswith(".deb") and _find_name(block) in gone)
+        for path, stanza in stanzas.items()
+        if path in wanted and not (path.endswith(".deb") and _find_name(stanza) in gone)
     }
-    fresh = sorted(wanted - kept)
-    if fresh and not (reading and (reading.paths, reading.architectures) == (tuple(fresh), tuple(architectures))):
-        _show(root, staging, fresh, paths)
-        with begin_reading(staging, fresh, architectures) as take:
-            reading = take()
-    came = reading.indexes if fresh and reading else {}
-    texts: dict[str, bytes] = {}
-    for name in names:
-        if _is_contents(name):
-            place = f"{name.partition('/')[0]}/binary-{name.rpartition('-')[2]}/Packages"
-            texts[name] = merge_contents(base.get(name, b""), came.get(name, b""), gone, texts[place])
-        else:
-            texts[name] = merge_index(known.get(name, {}), split_index(name, came.get(name, b"")), kept)
-    for name in names:
-        (staging / "dists" / suite / name).parent.mkdir(parents=True, exist_ok=True)
+    return gone, kept
+
+
+def _read_missing(root: Path, missing: Sequence[str], paths: Iterable[str], architectures: Sequence[str]) -> Reading:
+    """Ask apt-ftparchive for packages, of which the staging folder gets links to those that are published already.
+
+    Other files in their folders get links, too: a .dsc that is read may name them.
+    """
+    staging = root / ".hapkg" / "staging"
+    folders = {path.rpartition("/")[0] for path in missing}
+    for path in paths:
+        if path.rpartition("/")[0] in folders and not os.path.lexists(f"{staging}/{path}"):
+            (staging / path).parent.mkdir(parents=True, exist_ok=True)
+            (staging / path).symlink_to(root / path)
+    with begin_reading(staging, missing, architectures) as finish:
+        return finish()
+
+
+def _merge(
+    base: _Base, names: Sequence[str], fresh: Mapping[str, bytes], kept: Set[str], gone: Set[bytes]
+) -> dict[str, bytes]:
+    """The texts of all plain index files, by path below the suite's folder."""
+    return {
+        name: merge_contents(base.contents.get(name, b""), fresh.get(name, b""), gone)
+        if _is_contents(name)
+        else merge_index(base.stanzas.get(name, {}), split_index(name, fresh.get(name, b"")), kept)
+        for name in names
+    }
+
+
+def _write_all(root: Path, suite: Suite, texts: Mapping[str, bytes], before: Mapping[str, str]) -> None:
+    """Write the files of all indexes, or link them where an index is the same as before."""
+    published, folder = root / "dists" / suite, root / ".hapkg" / "staging" / "dists" / suite
     same = {name for name, text in texts.items() if before.get(name) == hashlib.sha256(text).hexdigest()}
 
     def write(file: tuple[str, str]) -> None:
-        _write(root, suite, file, texts[file[0]], before if file[0] in same else {})
+        name, form = file
+        path = name + form
+        if not (name in same and _link(published, folder, path, before.get(path, ""))):
+            (folder / path).write_bytes(_compress(texts[name], form))
 
-    files = sorted(itertools.product(names, FORMS), key=lambda file: _estimate(texts[file[0]], file[1]), reverse=True)
-    long = [file for file in files if _estimate(texts[file[0]], file[1]) >= _LONG]
-    with run_beside(lambda: work_on_all(write, long)):
-        packages = [p for name in names if not _is_contents(name) for p in parse_index(texts[name].decode())]
-        faults = _find_faults(root, packages, paths, set(fresh), new)
-    work_on_all(write, files[len(long) :])
-    if faults:
+    for name in texts:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    work_on_all(write, list(itertools.product(texts, FORMS)))
+
+
+def _check(
+    root: Path,
+    texts: Mapping[str, bytes],
+    paths: Sequence[str],
+    fresh: Set[str],
+    new: Mapping[str, Path],
+    messages: Sequence[str],
+) -> None:
+    """Compare the indexes with the files: names and sizes of all, digests of new ones.
+
+    apt-ftparchive leaves out what it cannot read, and ends with 0.
+    """
+    packages = [p for name, text in texts.items() if not _is_contents(name) for p in parse_index(text.decode())]
+    if faults := _find_faults(root, packages, paths, fresh, new):
         raise RepositoryError(
             f"{len(faults)} of the files to publish cannot be indexed" if len(faults) > 1 else faults[0],
-            details=(*(faults if len(faults) > 1 else ()), *(reading.messages if reading else ())),
+            details=(*(faults if len(faults) > 1 else ()), *messages),
             hint="build the source package again",
         )
 
@@ -117,50 +180,28 @@ def merge_index(known: Mapping[str, bytes], fresh: Mapping[str, bytes], kept: Se
     return b"".join(b"%s\n\n" % blocks[path] for path in sorted(blocks))
 
 
-def merge_contents(known: bytes, fresh: bytes, gone: Set[bytes], packages: bytes) -> bytes:
-    """The same for Contents, without the packages that are called as one that is gone; packages is their index.
+def merge_contents(known: bytes, fresh: bytes, gone: Set[bytes]) -> bytes:
+    """The lines of two Contents files, without packages of the first that are called as one that is gone.
 
-    A line is the path of a file, space, and the packages that have it: the first one of the index, then from the last
-    one on.
+    A line is the path of a file, white space, and the packages that have it, as SECTION/NAME with commas between. Lines
+    and names are sorted, so that the same packages give the same bytes however a suite came to them.
     """
-    if not known:
-        return fresh
-    lines = known.splitlines(keepends=True)
-    if gone:
-        lines = [kept for line in lines if (kept := _drop_packages(line, gone))]
-    places: dict[bytes, int] = {}
-    for line in fresh.splitlines(keepends=True):
+    owners: dict[bytes, set[bytes]] = {}
+    for line in known.splitlines():
         path, names = _split_line(line)
-        place = bisect_left(lines, path.rstrip(), key=lambda other: _split_line(other)[0].rstrip())
-        if place == len(lines) or _split_line(lines[place])[0].rstrip() != path.rstrip():
-            lines.insert(place, line)
-            continue
-        places = places or _number_packages(packages)
-        first, *others = sorted({*names, *_split_line(lines[place])[1]}, key=lambda name: (places.get(name, 0), name))
-        lines[place] = path + b",".join((first, *reversed(others))) + b"\n"
-    return b"".join(lines)
+        if left := {name for name in names if name.rpartition(b"/")[2] not in gone}:
+            owners.setdefault(path, set()).update(left)
+    for line in fresh.splitlines():
+        path, names = _split_line(line)
+        owners.setdefault(path, set()).update(names)
+    lines = sorted(owners.items(), key=lambda line: line[0].rstrip())
+    return b"".join(path + b",".join(sorted(names)) + b"\n" for path, names in lines)
 
 
 def _split_line(line: bytes) -> tuple[bytes, list[bytes]]:
-    """A path with the space after it, and the packages that have it."""
+    """A path with the white space after it, and the packages that have it."""
     names = line.rsplit(None, 1)[-1]
     return line[: len(line.rstrip()) - len(names)], names.split(b",")
-
-
-def _drop_packages(line: bytes, gone: Set[bytes]) -> bytes:
-    path, names = _split_line(line)
-    left = [name for name in names if name.rpartition(b"/")[2] not in gone]
-    return line if len(left) == len(names) else path + b",".join(left) + b"\n" if left else b""
-
-
-def _number_packages(packages: bytes) -> dict[bytes, int]:
-    """The order of an index, by what Contents calls the packages: SECTION/NAME."""
-    found: dict[bytes, int] = {}
-    for number, block in enumerate(packages.split(b"\n\n")):
-        if name := _NAME.search(block):
-            section = re.search(rb"^Section: (.*)$", block, re.MULTILINE)
-            found.setdefault(b"/".join((section[1], name[1])) if section else name[1], number)
-    return found
 
 
 def _is_contents(name: str) -> bool:
@@ -172,40 +213,8 @@ def _find_name(block: bytes) -> bytes:
     return found[1] if found else b""
 
 
-def _read_base(root: Path, suite: Suite, names: Sequence[str], before: Mapping[str, str]) -> dict[str, bytes]:
-    """The index files of a state; none when it had others, or one of them is gone: then every package is read again."""
-    if {name for name in before if not name.endswith(FORMS[1:])} != set(names):
-        return {}
-    try:
-        return {name: read_index(root / "dists" / suite, name, before) for name in names}
-    except RepositoryError:
-        return {}
-
-
-def _show(root: Path, staging: Path, fresh: Iterable[str], paths: Iterable[str]) -> None:
-    """Let staging lead to what is published already and read again, or may be named by a .dsc that is read."""
-    folders = {path.rpartition("/")[0] for path in fresh}
-    for path in paths:
-        if path.rpartition("/")[0] in folders and not os.path.lexists(f"{staging}/{path}"):
-            (staging / path).parent.mkdir(parents=True, exist_ok=True)
-            (staging / path).symlink_to(root / path)
-
-
-def _estimate(text: bytes, form: str) -> int:
-    """How long a form of an index takes, against others."""
-    return len(text) * FORMS.index(form)
-
-
-def _write(root: Path, suite: Suite, file: tuple[str, str], text: bytes, before: Mapping[str, str]) -> None:
-    """Write one form of an index, or let it be the one of the last state, if that has it."""
-    path = "".join(file)
-    published, folder = root / "dists" / suite, root / ".hapkg" / "staging" / "dists" / suite
-    if not (before and _link(published, folder, path, before.get(path, ""))):
-        (folder / path).write_bytes(_compress(text, file[1]))
-
-
 def _link(source: Path, target: Path, path: str, digest: str) -> bool:
-    """Whether a published file with this digest, plain or by hash, now has its plain name in target as well."""
+    """Link a published file with this digest, plain or by hash, under its plain name; False if there is none."""
     for candidate in (path, name_by_hash(path, digest)):
         try:
             if sha256_file(source / candidate) == digest:
@@ -226,7 +235,7 @@ def _compress(content: bytes, form: str) -> bytes:
 def _find_faults(
     root: Path, packages: Iterable[Package], paths: Sequence[str], fresh: Set[str], new: Mapping[str, Path]
 ) -> list[str]:
-    """What the indexes say that is not so, one sentence a file."""
+    """Differences of the indexes from the files, a sentence each."""
     faults: dict[str, str] = {}
     entries: dict[str, tuple[str, str]] = {}
     for stanza in (package.fields for package in packages):
