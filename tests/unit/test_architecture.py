@@ -40,6 +40,18 @@ MODULES = {
     if "data" not in file.parts and file.name != "__init__.py"
 }
 ROOM_FILES = [CHECKOUT / "hapkg" / room / "__init__.py" for room in (*ROOMS, "repository/keys", "repository/remote")]
+TESTS = CHECKOUT / "tests"
+TESTS_OF_NO_MODULE = {"test_architecture", "test_hastack", "recipe.test_golden"}
+"""The rules of the house, the command of the nodes, and the real recipes."""
+UNCLEAR = re.compile(r"(What|The same|Let|Whether)\b")
+"""How no docstring begins: it could not be read alone."""
+UNCLEAR_STILL = {
+    "build": 16, "chroot": 6, "cli": 11, "draft": 11, "foundation": 12, "prove": 15, "recipe": 7, "repository": 33,
+    "site": 13, "source": 1,
+}  # fmt: skip
+"""How many public docstrings of a room begin so until they are rewritten. These numbers go down alone."""
+HOMONYMS = {"Ending", "Finding", "Package", "Record", "Release", "Site", "Step"}
+"""Names of classes that still mean two things. This list gets shorter alone."""
 QUIET = sorted(module for module in MODULES if not module.startswith("cli."))
 """The modules that may not print, nor decide how the program ends."""
 
@@ -119,6 +131,55 @@ def test_only_the_command_line_prints_and_exits(module: str) -> None:
 
 def test_every_module_says_what_it_is_for() -> None:
     assert [module for module in MODULES if not ast.get_docstring(parse(MODULES[module]))] == []
+
+
+def find_documented(module: str) -> Iterator[tuple[str, str]]:
+    """Name and docstring of a module and of its public classes, functions and methods."""
+    tree = parse(MODULES[module])
+    yield module, ast.get_docstring(tree) or ""
+    definitions = (ast.ClassDef, ast.FunctionDef)
+    nodes = [node for node in tree.body if isinstance(node, definitions) and not node.name.startswith("_")]
+    while nodes:
+        node = nodes.pop()
+        yield f"{module}.{node.name}", ast.get_docstring(node) or ""
+        if isinstance(node, ast.ClassDef):
+            nodes += [part for part in node.body if isinstance(part, definitions) and not part.name.startswith("_")]
+
+
+@pytest.mark.parametrize("room", ["foundation", *ROOMS])
+def test_docstrings_can_be_read_alone(room: str) -> None:
+    modules = [module for module in MODULES if (module.split(".")[0] if "." in module else "foundation") == room]
+    unclear = [name for module in modules for name, text in find_documented(module) if UNCLEAR.match(text)]
+    assert len(unclear) <= UNCLEAR_STILL.get(room, 0), f"an imperative or a noun, please: {unclear}"
+
+
+def test_no_two_classes_share_a_name() -> None:
+    places: dict[str, list[str]] = {}
+    for module, file in MODULES.items():
+        for node in ast.walk(parse(file)):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1 and name not in HOMONYMS} == {}
+
+
+def test_tests_mirror_the_rooms() -> None:
+    for kind in ("unit", "integration"):
+        folders = {file.name for file in (TESTS / kind).iterdir() if (file / "__init__.py").exists()}
+        assert folders <= set(ROOMS), kind
+    assert {file.parent for file in TESTS.rglob("test_*.py")} & {
+        TESTS,
+        TESTS / "integration",
+        TESTS / "system",
+    } == set()
+
+
+def test_a_unit_test_is_named_after_its_module() -> None:
+    found = {
+        ".".join(file.relative_to(TESTS / "unit").with_suffix("").parts) for file in TESTS.glob("unit/**/test_*.py")
+    }
+    assert found >= TESTS_OF_NO_MODULE, "an exception that there is no longer"
+    subjects = {name: name.rpartition("test_")[0] + name.rpartition("test_")[2] for name in found - TESTS_OF_NO_MODULE}
+    assert {name for name, module in subjects.items() if module not in MODULES} == set()
 
 
 @pytest.mark.parametrize(
