@@ -17,7 +17,7 @@ from typing import IO
 
 from hapkg import process
 from hapkg.build.memory import Gauge
-from hapkg.build.phases import follow
+from hapkg.build.timings import follow
 from hapkg.chroot.base import BUILD_FOLDER, JOBS
 from hapkg.chroot.ccache import lend_cache, make_exports
 from hapkg.chroot.layer import enter_layer, provide_layer

@@ -1,11 +1,12 @@
-"""Whose a failure is, and the memory of those that come again by themselves: what the recipe does wrong.
+"""Whose a failure is, and the note of those that come again by themselves: what the recipe does wrong.
 
-What the machine or the network did may go well the next time, so it is never remembered.
+What the machine or the network did may go well the next time, so it is never saved.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from hapkg import disk
@@ -14,6 +15,26 @@ from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, Proce
 
 _FILE = "failure.json"
 _KILLED = ("Killed", "Cannot allocate memory", "virtual memory exhausted", "signal SIGKILL")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """The end of a source that failed."""
+
+    error: HapkgError
+    log: Path
+
+
+class Repeated:
+    """Mark of the failure of an earlier run that is told again."""
+
+
+class _RepeatedBuildError(Repeated, BuildError):
+    pass
+
+
+class _RepeatedSourceError(Repeated, SourceError):
+    pass
 
 
 def classify(error: HapkgError) -> str:
@@ -26,8 +47,8 @@ def classify(error: HapkgError) -> str:
     return "recipe"
 
 
-def remember(folder: Path, key: str | None, error: HapkgError) -> bool:
-    """Note in a source's folder what a build of this key ended with. False for what would not come again."""
+def save(folder: Path, key: str | None, error: HapkgError) -> bool:
+    """Note in a source's folder how a build of this key failed. False for a failure that would not come again."""
     if key is None or classify(error) != "recipe" or not isinstance(error, BuildError | SourceError):
         return False
     note = {"key": key, "brief": error.brief, "details": error.details, "hint": error.hint, "code": error.exit_code}
@@ -35,13 +56,13 @@ def remember(folder: Path, key: str | None, error: HapkgError) -> bool:
     return True
 
 
-def recall(folder: Path, key: str | None, source: SourceName) -> HapkgError | None:
-    """What a build of exactly this key ended with before, in words that say so."""
+def load(folder: Path, key: str | None, source: SourceName) -> HapkgError | None:
+    """The failure of an earlier build of exactly this key, in words that say so; it is Repeated."""
     try:
         note = json.loads((folder / _FILE).read_text("utf-8"))
         if key is None or note["key"] != key:
             return None
-        kind = SourceError if note["code"] == SourceError.exit_code else BuildError
+        kind = _RepeatedSourceError if note["code"] == SourceError.exit_code else _RepeatedBuildError
         return kind(
             f"{note['brief']}, as before with the same inputs",
             details=note["details"],

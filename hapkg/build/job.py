@@ -1,9 +1,12 @@
-"""One source on its way from its recipe to the store, stage by stage. pipeline decides when each stage has its turn.
+"""One source on its way from its recipe to the store. Each stage gives a frozen value, the argument of the next one.
 
-begin     ahead of its turn: fetch, unpack, and the layer of build dependencies that it will most probably want
-prepare   decide, make the source package, have the layer of build dependencies ready
-compile   a session, dpkg-buildpackage, the rules of the prefix: from then on others may use the packages
-finish    lintian, and into the store
+prefetch    ahead of its turn: upstream's code, and the layer of build dependencies it will most probably want
+decide      reuse a finished build, or build: the step, with version and key
+prepare     fetch, pack a source package, install build dependencies into a layer
+compile     build in a session, check the rules of the prefix; from then on others may use the packages
+finish      lintian, then into the store
+
+scheduler.py decides when each stage has its turn, run.py puts both together.
 """
 
 from __future__ import annotations
@@ -13,18 +16,22 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from hapkg import disk
 from hapkg.build import failures
 from hapkg.build.builder import BuildTask, build, check_with_lintian, make_layer
 from hapkg.build.content_digest import read_content
-from hapkg.build.context import BuildContext, check_pins, decide_step, find_relations, find_stack, render
+from hapkg.build.context import BuildContext
+from hapkg.build.failures import Failure, Repeated
 from hapkg.build.jobserver import Jobserver
 from hapkg.build.memory import Gauge
-from hapkg.build.plan import Action, Step
+from hapkg.build.pins import check_pins
+from hapkg.build.plan import Step
+from hapkg.build.planner import Planner, render
 from hapkg.build.prefix_policy import check_packages
 from hapkg.build.store import Artifact
 from hapkg.chroot.ccache import find_packages
@@ -43,284 +50,290 @@ from hapkg.source.package import SourcePackage, lay_out, make_source_package
 
 _STORED_SUFFIXES = (".deb", ".changes", ".buildinfo", ".dsc", ".txt", *TARBALLS)
 
+Finished = Mapping[SourceName, Artifact]
+"""Builds of all the sources that a source needs; their files may still lie in a scratch folder."""
 
-@dataclass(kw_only=True, eq=False)
-class Making:
-    """A source that is being made, and what is known of it so far."""
 
-    context: BuildContext
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """One source to build, and what all its stages work with."""
+
+    planner: Planner
     recipe: Recipe
     base: Chroot
-    report: Callable[[str], None]
-    finished: Mapping[SourceName, Artifact] = field(default_factory=dict)
-    """The sources it needs, from prepare() on."""
+    notify: Callable[[str], None]
+    """Called with each phase that the source enters."""
     retry: bool = False
-    """Whether to build what failed before with the same inputs."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    step: Step | None = None
-    tarball: Tarball | None = None
-    patches: dict[str, bytes] = field(default_factory=dict)
-    """Remote patches, by name."""
-    fetched: bool = False
-    unpacked: bool = False
-    remembered: bool = False
-    """Whether its failure is that of an earlier run, told again."""
+    """Build again what failed before with the same inputs."""
     gauge: Gauge = field(default_factory=Gauge)
-    nice: int = 0
-    """The nice value of what its stage runs."""
-    task: BuildTask | None = None
-    artifact: Artifact | None = None
+    """Memory that its build holds."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Duration of each phase so far; timed() adds to it."""
+
+    @property
+    def context(self) -> BuildContext:
+        """The context of the run."""
+        return self.planner.context
 
     @property
     def log(self) -> Path:
-        """Where its log is until it is finished."""
+        """The build log, until the build is stored."""
         return self.context.store.failure_log(self.context.suite, self.recipe.name)
 
     @property
     def work(self) -> Path:
-        """Its scratch folder."""
+        """The scratch folder."""
         return self.context.store.state.work / self.recipe.name
 
-    @property
-    def version(self) -> str | None:
-        """Its version, as soon as that is known."""
-        return self.step.version if self.step else None
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """Upstream's code and the recipe's remote patches, downloaded and verified."""
+
+    tarball: Tarball | None
+    """None for a native source."""
+    patches: Mapping[str, bytes]
+    """Remote patches by name."""
+    unpacked: bool = False
+    """The tree lies in the scratch folder already."""
 
 
-def begin(making: Making, builds: Sequence[Artifact]) -> None:
-    """Do what needs no other source, while these are not ready yet: builds tell what they will most probably be.
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A source package, and the session it is to be built in."""
+
+    step: Step
+    task: BuildTask
+    origin: str
+    """Which origin delivered the source, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """Packages that others may use, in the scratch folder."""
+
+    task: BuildTask
+    artifact: Artifact
+
+
+@contextlib.contextmanager
+def timed(job: Job, phase: str) -> Iterator[None]:
+    """Announce a phase, and add the seconds it takes to the job's."""
+    job.notify(phase)
+    started = time.monotonic()
+    yield
+    job.seconds[phase] = round(job.seconds.get(phase, 0.0) + time.monotonic() - started, 2)
+
+
+def prefetch(job: Job, compiled: Finished, nice: int) -> Fetched | None:
+    """Do what needs no other source, while some of those it needs are not compiled yet.
 
     Nothing depends on it: what fails here is tried again by prepare(), and told there. A layer of packages that turn
     out to be others only takes room until it is pruned.
     """
-    context, recipe = making.context, making.recipe
+    fetched: Fetched | None = None
     try:
-        _fetch(making)
-        if not recipe.native:
-            disk.remove_tree(making.work)
-            making.work.mkdir(parents=True)
-            _time(making, "source", lambda: _lay_out(making))
-            making.unpacked = True
-        relations = find_relations(context, recipe, guess_finished(context, recipe, builds))
-        known = tuple(relation for relation in relations if "$" not in relation)  # dpkg fills these in later
-        packages = resolve(making.base, known, context.store.state, source=recipe.source)
-        whole = {**packages, **_find_ccache(making, packages)}
-        with (context.store.state.work / f"{recipe.name}.log").open("ab", buffering=0) as log:
-            _time(
-                making, "layer", lambda: provide_layer(context.store.state, making.base, whole, log, nice=making.nice)
-            )
+        fetched = fetch_source(job)
+        fetched = unpack_source(job, fetched)
+        _prefetch_layer(job, compiled, nice)
     except Interrupted:
         raise
     except (HapkgError, OSError):
-        return
+        return fetched
+    return fetched
 
 
-def guess_finished(context: BuildContext, recipe: Recipe, builds: Sequence[Artifact]) -> dict[SourceName, Artifact]:
-    """What the needs of a source will look like to it: as they came out last, or as their recipes declare them.
-
-    What a package depends on seldom changes from build to build. Of one that was never built, the libraries that it
-    links are unknown; most of them come with the build dependencies anyway.
-    """
-    newest = {build.source: build for build in builds if build.suite == context.suite}
-    return {
-        need: newest.get(need) or _make_stand_in(context, context.recipes[need])
-        for need in context.graph.needs[recipe.name]
-    }
+def decide(job: Job, finished: Finished) -> Step:
+    """The final step of the source. A build that is reused is verified, and becomes the newest of its source."""
+    check_pins(job.context, job.recipe)
+    step = job.planner.decide(job.recipe, finished)
+    if step.artifact is not None:
+        job.context.store.verify(step.artifact)
+        job.context.store.touch(step.artifact)
+    return step
 
 
-def prepare(making: Making, builds: Sequence[Artifact]) -> bool:
-    """Have everything ready for compile(). True when a finished build is reused instead: artifact is that build."""
-    context, recipe = making.context, making.recipe
-    check_pins(context, recipe)
-    step = making.step = decide_step(context, recipe, making.base, builds, making.finished)
-    if step.action is Action.REUSE and step.artifact is not None:
-        context.store.verify(step.artifact)
-        context.store.touch(step.artifact)
-        making.artifact = step.artifact
-        return True
-    if step.version is None or step.key is None or step.inputs is None:
-        raise AssertionError("a step that runs has its version, key and inputs")
-    if not making.retry and (failure := failures.recall(making.log.parent, step.key, recipe.name)):
-        making.remembered = True
+def prepare(job: Job, step: Step, finished: Finished, fetched: Fetched | None, nice: int) -> Prepared:
+    """Have everything ready for compile(). fetched is what prefetch() gave, if it had its turn."""
+    if not job.retry and (failure := failures.load(job.log.parent, step.key, job.recipe.name)):
         raise failure
-    disk.remove_tree(making.log.parent)
-    making.log.parent.mkdir(parents=True)
-    if not making.unpacked:
-        disk.remove_tree(making.work)
-    (making.work / "made").mkdir(parents=True)
-    package = _make_source(making, step.version, step.key)
-    depends = step.inputs["depends"]
-    visible = find_stack(context, recipe, making.finished)
-    making.task = BuildTask(
-        source=recipe.name,
+    _start_log(job, keep_tree=fetched is not None and fetched.unpacked)
+    fetched = fetched or fetch_source(job)
+    package = pack_source(job, step, fetched, finished)
+    task = make_task(job, step, package, finished, nice)
+    with timed(job, "layer"):
+        make_layer(task, job.log)
+    return Prepared(step=step, task=task, origin=fetched.tarball.origin if fetched.tarball else "written by hapkg")
+
+
+def compile_source(job: Job, prepared: Prepared, nice: int, jobserver: Jobserver) -> Compiled:
+    """Build the packages and check them against the rules of the prefix."""
+    folder = job.work / "made"
+    with jobserver.join() as fifo:
+        task = replace(prepared.task, jobs=fifo, nice=nice)
+        built = build(task, folder, job.log, job.notify)
+    job.seconds.update(built.seconds)
+    with timed(job, "check"):
+        prefix = job.context.project.settings.prefix
+        check_packages(job.recipe, folder, prefix, task.stack_debs, system=built.libraries)
+    return Compiled(task=task, artifact=_describe_build(job, prepared, folder))
+
+
+def finish(job: Job, compiled: Compiled, nice: int) -> Artifact:
+    """Check the packages with lintian and store them. The scratch folder stays: others may read it."""
+    artifact, folder = compiled.artifact, compiled.artifact.folder
+    if job.context.lintian:
+        with timed(job, "lint"):
+            check_with_lintian(replace(compiled.task, nice=nice), folder)
+    for path in (*compiled.task.package.files, job.log):
+        shutil.copyfile(path, folder / path.name)
+    names = sorted(file for file in folder.iterdir() if file.name.endswith(_STORED_SUFFIXES))
+    whole = replace(artifact, files={file.name: sha256_file(file) for file in names}, seconds=job.seconds)
+    stored = job.context.store.add_build(whole, folder)
+    disk.remove_tree(job.log.parent)
+    return stored
+
+
+def describe_failure(job: Job, step: Step | None, cause: HapkgError | OSError) -> Failure:
+    """A failure as it is told, and noted in the log. One of the recipe is saved with its key, if that is known."""
+    error = cause if isinstance(cause, HapkgError) else _describe_machine(job.recipe.name, cause)
+    log = job.log
+    if not isinstance(error, Repeated):  # of that, the note and the log of the run that it happened in stay
+        with contextlib.suppress(OSError):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            if f"log: {log}" not in error.details:  # an error that quotes the log adds nothing to it
+                with log.open("a", encoding="utf-8") as file:
+                    file.writelines(f"{line}\n" for line in (f"error: {error.brief}", *error.details))
+            failures.save(log.parent, step.key if step else None, error)
+    return Failure(error=error, log=log)
+
+
+def fetch_source(job: Job) -> Fetched:
+    """Download and verify the tarball and the remote patches; a native source has neither."""
+    context, recipe = job.context, job.recipe
+    if recipe.native:
+        return Fetched(tarball=None, patches={})
+    with timed(job, "fetch"):
+        tarball = context.snapshots.get(recipe.name) or fetch(recipe, context.store.state, context.mirror)
+        patches = {
+            patch.name: fetch_patch(recipe, patch, context.store.state, context.mirror)
+            for patch in recipe.remote_patches
+        }
+    return Fetched(tarball=tarball, patches=patches)
+
+
+def unpack_source(job: Job, fetched: Fetched) -> Fetched:
+    """Unpack upstream's code into the scratch folder, which is emptied first."""
+    if job.recipe.native:
+        return fetched
+    disk.remove_tree(job.work)
+    job.work.mkdir(parents=True)
+    with timed(job, "source"):
+        inspect = partial(_check_lock, job, fetched)
+        lay_out(job.recipe, fetched.tarball, target=job.work / "source", inspect=inspect)
+    return replace(fetched, unpacked=True)
+
+
+def pack_source(job: Job, step: Step, fetched: Fetched, finished: Finished) -> SourcePackage:
+    """Make the source package, in the version of the step."""
+    version, key, _ = step.identity
+    if fetched.tarball is not None:
+        with job.log.open("a", encoding="utf-8") as file:
+            file.writelines(f"origin: {note}\n" for note in (*fetched.tarball.notes, fetched.tarball.origin))
+    debian = render(job.context, job.recipe, version, key, finished)
+    patches = {f"patches/{name}": content for name, content in fetched.patches.items()}
+    with timed(job, "source"):
+        return make_source_package(
+            job.recipe,
+            DebianFolder(files={**debian.files, **patches}),
+            fetched.tarball,
+            version=version,
+            target=job.work / "source",
+            inspect=partial(_check_lock, job, fetched),
+        )
+
+
+def make_task(job: Job, step: Step, package: SourcePackage, finished: Finished, nice: int) -> BuildTask:
+    """The build of a source package: the packages of archive and stack that its key names."""
+    context, inputs = job.context, step.identity[2]
+    return BuildTask(
+        source=job.recipe.name,
         package=package,
-        chroot=making.base,
+        chroot=job.base,
         state=context.store.state,
-        packages=depends,
-        stack_debs=tuple(_find_debs(visible, making.finished)),
+        packages=inputs["depends"],
+        stack_debs=tuple(_find_debs(inputs["stack"], finished)),
         forbidden=tuple(pattern for other in context.recipes.values() for pattern in other.shadows),
         parallel=context.parallel,
         tests=context.tests,
-        gauge=making.gauge,
-        ccache=_find_ccache(making, depends),
-        nice=making.nice,
+        gauge=job.gauge,
+        ccache=_find_ccache(job, inputs["depends"]),
+        nice=nice,
     )
-    _time(making, "layer", lambda: make_layer(making.task, making.log) if making.task else None)
-    return False
 
 
-def _find_ccache(making: Making, depends: Mapping[str, str]) -> Mapping[str, str]:
-    """What is installed beside the build dependencies where ccache is used; nothing where nothing is compiled."""
-    if not making.context.ccache or making.recipe.native:
+def _prefetch_layer(job: Job, compiled: Finished, nice: int) -> None:
+    """Make the layer that the source will want if the sources it needs come out as they did last."""
+    store = job.context.store
+    relations = job.planner.guess(job.recipe, compiled).relations
+    known = tuple(relation for relation in relations if "$" not in relation)  # dpkg fills these in later
+    packages = resolve(job.base, known, store.state, source=job.recipe.source)
+    whole = {**packages, **_find_ccache(job, packages)}
+    with (store.state.work / f"{job.recipe.name}.log").open("ab", buffering=0) as log, timed(job, "layer"):
+        provide_layer(store.state, job.base, whole, log, nice=nice)
+
+
+def _start_log(job: Job, *, keep_tree: bool) -> None:
+    """Begin with an empty log and an empty scratch folder, but for the tree that was unpacked ahead."""
+    disk.remove_tree(job.log.parent)
+    job.log.parent.mkdir(parents=True)
+    if not keep_tree:
+        disk.remove_tree(job.work)
+    (job.work / "made").mkdir(parents=True)
+
+
+def _find_ccache(job: Job, depends: Mapping[str, str]) -> Mapping[str, str]:
+    """Packages installed beside the build dependencies where ccache is used; none where nothing is compiled."""
+    if not job.context.ccache or job.recipe.native:
         return {}
-    return find_packages(making.base, depends, making.context.store.state, making.recipe.source)
+    return find_packages(job.base, depends, job.context.store.state, job.recipe.source)
 
 
-def compile_source(making: Making, jobserver: Jobserver) -> None:
-    """Build the packages; artifact is what others may use from now on, though it is not in the store yet."""
-    context, recipe, step, task = making.context, making.recipe, making.step, making.task
-    if step is None or step.version is None or step.key is None or step.inputs is None or task is None:
-        raise AssertionError("prepare() comes first")
-    made = making.work / "made"
-    with jobserver.join() as fifo:
-        built = build(replace(task, jobs=fifo, nice=making.nice), made, making.log, making.report)
-    making.seconds |= built.seconds
-    prefix = context.project.settings.prefix
-    _time(making, "check", lambda: check_packages(recipe, made, prefix, task.stack_debs, system=built.libraries))
-    debs = {BinaryName(deb.name.split("_")[0]): deb for deb in sorted(made.glob("*.deb")) if "-dbgsym_" not in deb.name}
+def _check_lock(job: Job, fetched: Fetched, tree: Path) -> None:
+    """Refuse a source that is not the one the suite is locked to. A snapshot, asked for by name, is never locked."""
+    context, recipe = job.context, job.recipe
+    if context.lock is not None and fetched.tarball is not None and recipe.name not in context.snapshots:
+        check_entry(context.lock, recipe.name, make_entry(recipe, fetched.tarball, tree))
+
+
+def _describe_build(job: Job, prepared: Prepared, folder: Path) -> Artifact:
+    """The build that lies in a folder, without what the store adds."""
+    version, key, inputs = prepared.step.identity
+    debs = {_name_package(deb): deb for deb in sorted(folder.glob("*.deb")) if "-dbgsym_" not in deb.name}
     contents = {name: read_content(deb) for name, deb in debs.items()}
-    making.artifact = Artifact(
-        key=step.key,
-        source=recipe.name,
-        version=step.version,
-        suite=context.suite,
+    return Artifact(
+        key=key,
+        source=job.recipe.name,
+        version=version,
+        suite=job.context.suite,
         architecture=read_architecture(),
-        inputs=step.inputs,
-        origin=making.tarball.origin if making.tarball else "written by hapkg",
+        inputs=inputs,
+        origin=prepared.origin,
         files={deb.name: sha256_file(deb) for deb in debs.values()},
-        seconds=making.seconds,
-        folder=made,
-        memory=making.gauge.peak,
+        seconds=job.seconds,
+        folder=folder,
+        memory=job.gauge.peak,
         packages={name: {"digest": content.digest, "depends": content.depends} for name, content in contents.items()},
     )
 
 
-def finish(making: Making) -> None:
-    """Check the packages with lintian and put them into the store. The scratch folder stays: others may read it."""
-    artifact, task = making.artifact, making.task
-    if artifact is None or task is None:
-        raise AssertionError("compile_source() comes first")
-    made = artifact.folder
-    if making.context.lintian:
-        _time(making, "lint", lambda: check_with_lintian(replace(task, nice=making.nice), made))
-    for path in (*task.package.files, making.log):
-        shutil.copyfile(path, made / path.name)
-    files = {file.name: sha256_file(file) for file in sorted(made.iterdir()) if file.name.endswith(_STORED_SUFFIXES)}
-    whole = replace(artifact, files=files, seconds=making.seconds)
-    making.artifact = making.context.store.add_build(whole, made)
-    disk.remove_tree(making.log.parent)
-
-
-def describe(making: Making, cause: HapkgError | OSError) -> HapkgError:
-    """A failure as it is told, and noted in the log. One that would come again by itself is remembered with its key."""
-    source = making.recipe.name
-    error = cause if isinstance(cause, HapkgError) else _describe_machine(source, cause)
-    log = making.log
-    if making.remembered:  # the note and the log of the run that it happened in stay
-        return error
-    with contextlib.suppress(OSError):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        if f"log: {log}" not in error.details:  # an error that quotes the log adds nothing to it
-            with log.open("a", encoding="utf-8") as file:
-                file.writelines(f"{line}\n" for line in (f"error: {error.brief}", *error.details))
-        failures.remember(log.parent, making.step.key if making.step else None, error)
-    return error
-
-
-def _make_stand_in(context: BuildContext, recipe: Recipe) -> Artifact:
-    """A source that was never built, as its users will see it."""
-    return Artifact(
-        key="",
-        source=recipe.name,
-        version=recipe.version,
-        suite=context.suite,
-        architecture=read_architecture(),
-        inputs={},
-        origin="",
-        files={},
-        seconds={},
-        folder=context.store.state.work,
-        packages={package.name: {"digest": "", "depends": ", ".join(package.depends)} for package in recipe.packages},
-    )
-
-
-def _fetch(making: Making) -> None:
-    """Have the tarball and the remote patches, unless they are there already."""
-    context, recipe = making.context, making.recipe
-    if recipe.native or making.fetched:
-        return
-
-    def fetch_all() -> None:
-        making.tarball = context.snapshots.get(recipe.name) or fetch(recipe, context.store.state, context.mirror)
-        for patch in recipe.remote_patches:
-            making.patches[patch.name] = fetch_patch(recipe, patch, context.store.state, context.mirror)
-
-    _time(making, "fetch", fetch_all)
-    making.fetched = True
-
-
-def _lay_out(making: Making) -> None:
-    lay_out(
-        making.recipe, making.tarball, target=making.work / "source", inspect=lambda tree: _check_lock(making, tree)
-    )
-
-
-def _make_source(making: Making, version: str, key: str) -> SourcePackage:
-    _fetch(making)
-    if making.tarball is not None:
-        with making.log.open("a", encoding="utf-8") as file:
-            file.writelines(f"origin: {note}\n" for note in (*making.tarball.notes, making.tarball.origin))
-    debian = render(making.context, making.recipe, version, key, making.finished)
-    patches = {f"patches/{name}": content for name, content in making.patches.items()}
-    made: list[SourcePackage] = []
-
-    def pack() -> None:
-        made.append(
-            make_source_package(
-                making.recipe,
-                DebianFolder(files={**debian.files, **patches}),
-                making.tarball,
-                version=version,
-                target=making.work / "source",
-                inspect=lambda tree: _check_lock(making, tree),
-            )
-        )
-
-    _time(making, "source", pack)
-    return made[0]
-
-
-def _time(making: Making, phase: str, act: Callable[[], object]) -> None:
-    making.report(phase)
-    started = time.monotonic()
-    act()
-    making.seconds[phase] = round(making.seconds.get(phase, 0.0) + time.monotonic() - started, 2)
-
-
-def _check_lock(making: Making, tree: Path) -> None:
-    """Refuse a source that is not what the suite's lock says. A snapshot was asked for by name: it is never locked."""
-    context, recipe = making.context, making.recipe
-    if context.lock is not None and making.tarball is not None and recipe.name not in context.snapshots:
-        check_entry(context.lock, recipe.name, make_entry(recipe, making.tarball, tree))
-
-
-def _find_debs(
-    names: Sequence[BinaryName] | Mapping[BinaryName, object], finished: Mapping[SourceName, Artifact]
-) -> list[Path]:
-    found = {
-        BinaryName(deb.name.split("_")[0]): deb for artifact in finished.values() for deb in artifact.paths(".deb")
-    }
+def _find_debs(names: Mapping[BinaryName, str], finished: Finished) -> list[Path]:
+    found = {_name_package(deb): deb for artifact in finished.values() for deb in artifact.paths(".deb")}
     return [found[name] for name in names]
+
+
+def _name_package(deb: Path) -> BinaryName:
+    return BinaryName(deb.name.split("_")[0])
 
 
 def _describe_machine(source: SourceName, cause: OSError) -> MachineError:

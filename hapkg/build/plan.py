@@ -58,7 +58,10 @@ class InputChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One source of the plan. key and version are None while they depend on a build that has not run yet."""
+    """One source of the plan. version, key and inputs are None while they depend on a build that has not run yet.
+
+    Such a step is not the last word: Planner.decide() gives the final one when the sources it waits for are built.
+    """
 
     source: SourceName
     action: Action
@@ -70,7 +73,14 @@ class Step:
     changes: tuple[InputChange, ...] = ()
     """What differs from the last build."""
     inputs: Mapping[str, Any] | None = None
-    """What the key was computed from."""
+    """The values that the key was computed from."""
+
+    @property
+    def identity(self) -> tuple[str, str, Mapping[str, Any]]:
+        """Version, key and inputs of a final step. Raises ValueError while it waits for another build."""
+        if self.version is None or self.key is None or self.inputs is None:
+            raise ValueError(f"the step of {self.source} is not final: {self.reason}")
+        return self.version, self.key, self.inputs
 
 
 def make_inputs(

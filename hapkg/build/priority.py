@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hapkg.build.records import Record
 from hapkg.build.store import Artifact
+from hapkg.build.timings import Record
 from hapkg.control import SourceName, Suite
 from hapkg.recipe.graph import Graph
 

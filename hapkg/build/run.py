@@ -1,51 +1,63 @@
-"""Running a plan: what it reuses is reused; engine.py builds the rest.
+"""One run of a plan: all of it is reused, or the scheduler builds the rest with the stages of job.py.
 
-Nothing here prints: it yields events, and the caller shows them. What only builds need is imported when there is one: a
-run that finds nothing to do takes less time than importing that.
+Nothing here prints: events are yielded, and the caller shows them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-from hapkg import disk
+from hapkg import process
 from hapkg.apt import Mirror
-from hapkg.build.context import BuildContext, check_pins
+from hapkg.build import job
+from hapkg.build.context import BuildContext
 from hapkg.build.events import Ending, Outcome, Progress
+from hapkg.build.job import Compiled, Fetched, Job, Prepared
+from hapkg.build.jobserver import Jobserver
+from hapkg.build.pins import check_pins
 from hapkg.build.plan import Action, Step
-from hapkg.build.store import Store
-from hapkg.chroot import schroot
+from hapkg.build.planner import Planner
+from hapkg.build.priority import find_longest, find_measured, measure_paths
+from hapkg.build.scheduler import Events, Scheduler, Stages, Work
+from hapkg.build.store import Artifact, Store
+from hapkg.build.timings import CREATE, read_records
+from hapkg.chroot import layer, schroot
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import SourceName, Suite
 from hapkg.errors import HapkgError, IntegrityError, Interrupted
-from hapkg.source.lockfile import make_entry, write_lock
+from hapkg.host import count_cores
+from hapkg.recipe.style import META
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The options of a run."""
+
+    jobs: int
+    """Sources that compile at the same time."""
+    keep_going: bool = False
+    """After a failure, build what does not need the failed source."""
+    retry: bool = False
+    """Build again targets that failed before with the same inputs."""
 
 
 def run_plan(
-    context: BuildContext,
-    targets: Sequence[SourceName],
-    *,
-    jobs: int,
-    keep_going: bool,
-    plan: Sequence[Step] = (),
-    retry: bool = False,
+    context: BuildContext, targets: Sequence[SourceName], plan: Sequence[Step], options: RunOptions
 ) -> Iterator[Progress | Outcome]:
-    """Build the targets and all they need, at most jobs at a time. The caller holds the store's lock.
+    """Build the targets and all they need. The caller holds the store's lock.
 
-    plan is what was decided under the same lock: what it reuses is reused, what it will build begins early. retry
-    builds what failed before with the same inputs. Every source of the plan ends in exactly one Outcome. Closing the
-    iterator ends running builds and their sessions.
+    plan was made under that lock; a source that it will surely build is prefetched. Every source ends in exactly one
+    Outcome. Closing the iterator ends running builds and their sessions.
     """
     context.store.reclaim()
     schroot.reclaim(context.store.state)
     if _is_up_to_date(context, plan):
         yield from (_reuse(context.store, step) for step in plan)
         return
-    from hapkg.build.records import CREATE  # noqa: PLC0415
-    from hapkg.build.scheduler import work  # noqa: PLC0415
-    from hapkg.chroot import layer  # noqa: PLC0415
 
     layer.sweep(context.store.state)
     base = schroot.find_chroot(context.store.state, context.suite)
@@ -54,42 +66,9 @@ def run_plan(
         base = create_chroot(context.store, context.suite, context.mirror)
         yield Progress(source=f"chroot {context.suite}", phase="ready", at=time.monotonic())
     schroot.make_folders(context.store.state, context.suite)
-    early = [step.source for step in plan if step.action is Action.BUILD]
-    yield from work(context, targets, early, base, jobs=jobs, keep_going=keep_going, retry=retry)
+    yield from _build(context, targets, plan, base, options)
     layer.prune_layers(context.store.state)
     layer.sweep(context.store.state)
-
-
-def _is_up_to_date(context: BuildContext, plan: Sequence[Step]) -> bool:
-    """Whether every source of a plan is reused, and is what the suite's lock says."""
-    if not plan or any(step.action is not Action.REUSE for step in plan):
-        return False
-    try:
-        for step in plan:
-            check_pins(context, context.recipes[step.source])
-    except IntegrityError:
-        return False
-    return True
-
-
-def _reuse(store: Store, step: Step) -> Outcome:
-    """Take a finished build as it is, if its files are those that were stored. Raises IntegrityError."""
-    artifact = step.artifact
-    if artifact is None:
-        raise AssertionError("a step that reuses has its build")
-    started = time.monotonic()
-    store.verify(artifact, quick=True)
-    store.touch(artifact)
-    return Outcome(
-        source=step.source,
-        ending=Ending.REUSED,
-        version=step.version,
-        reason=step.reason,
-        seconds=time.monotonic() - started,
-        log=artifact.log,
-        artifact=artifact,
-        at=time.monotonic(),
-    )
 
 
 def create_chroot(store: Store, suite: Suite, mirror: Mirror | None) -> Chroot:
@@ -109,27 +88,120 @@ def create_chroot(store: Store, suite: Suite, mirror: Mirror | None) -> Chroot:
             raise
 
 
-def make_lock(context: BuildContext, names: Sequence[SourceName]) -> Path:
-    """Fetch and unpack the named sources and write what they are into the suite's lock; other entries stay.
+def _is_up_to_date(context: BuildContext, plan: Sequence[Step]) -> bool:
+    """Every source of the plan is reused, and is the one that the suite is locked to."""
+    if not plan or any(step.action is not Action.REUSE for step in plan):
+        return False
+    try:
+        for step in plan:
+            check_pins(context, context.recipes[step.source])
+    except IntegrityError:
+        return False
+    return True
 
-    Entries of sources that have no recipe any more are dropped. The caller holds the store's lock.
-    """
-    from hapkg.source.fetch import fetch, fetch_patch  # noqa: PLC0415
-    from hapkg.source.package import unpack  # noqa: PLC0415
 
-    context.store.reclaim()
-    old = context.lock.sources if context.lock else {}
-    entries = {name: entry for name, entry in old.items() if name in context.recipes}
-    for name in names:
-        recipe = context.recipes[name]
-        if recipe.native:
-            continue
-        tarball = fetch(recipe, context.store.state, context.mirror)
-        for patch in recipe.remote_patches:
-            fetch_patch(recipe, patch, context.store.state, context.mirror)
-        tree = context.store.state.work / name
-        tree.mkdir()
-        unpack(recipe, tarball.path, tree)
-        entries[name] = make_entry(recipe, tarball, tree)
-        disk.remove_tree(tree)
-    return write_lock(context.project.root, context.suite, entries)
+def _reuse(store: Store, step: Step) -> Outcome:
+    """Take a finished build as it is, if its files are those that were stored. Raises IntegrityError."""
+    artifact = step.artifact
+    if artifact is None:
+        raise ValueError(f"the step of {step.source} reuses nothing")
+    started = time.monotonic()
+    store.verify(artifact, quick=True)
+    store.touch(artifact)
+    return Outcome(
+        source=step.source,
+        ending=Ending.REUSED,
+        version=step.version,
+        reason=step.reason,
+        seconds=time.monotonic() - started,
+        log=artifact.log,
+        artifact=artifact,
+        at=time.monotonic(),
+    )
+
+
+def _build(
+    context: BuildContext, targets: Sequence[SourceName], plan: Sequence[Step], base: Chroot, options: RunOptions
+) -> Iterator[Progress | Outcome]:
+    """Let the scheduler build in this base."""
+
+    builds = context.store.list_builds()
+    events, work = Events(), make_work(context, targets, plan, builds)
+    planner = Planner(context, base, builds)
+    jobs = _make_jobs(planner, base, work.order, targets if options.retry else (), events)
+    with (
+        _open_pool(2 * options.jobs + 3, context.store) as pool,
+        Jobserver(context.store.state.jobs, count_cores()) as jobserver,
+    ):
+        yield from Scheduler(
+            work,
+            _make_stages(jobs, jobserver),
+            events,
+            pool,
+            jobs=options.jobs,
+            keep_going=options.keep_going,
+            read_held=lambda name: jobs[name].gauge.now,
+        ).run()
+
+
+def make_work(
+    context: BuildContext, targets: Sequence[SourceName], plan: Sequence[Step], builds: Sequence[Artifact]
+) -> Work:
+    """The sources of a run for the scheduler, in an order that follows from the times of earlier runs."""
+
+    measured = find_measured(context.suite, builds, read_records(context.store.state))
+    seconds = {name: found.seconds for name, found in measured.items()}
+    rest = measure_paths(context.graph, context.graph.closure(targets), seconds)
+    return Work(
+        needs={name: context.graph.needs[name] for name in rest},
+        order=sorted(rest, key=lambda name: (-rest[name], name)),
+        longest=frozenset(find_longest(context.graph, rest)),
+        prefetch=frozenset(step.source for step in plan if step.action is Action.BUILD),
+        known=frozenset(build.source for build in builds if build.suite == context.suite),
+        brief=frozenset(name for name in rest if context.recipes[name].style.name == META),
+        memory={name: found.memory for name, found in measured.items()},
+    )
+
+
+def _make_jobs(
+    planner: Planner, base: Chroot, names: Sequence[SourceName], retried: Sequence[SourceName], events: Events
+) -> dict[SourceName, Job]:
+
+    def make_job(name: SourceName) -> Job:
+        return Job(
+            planner=planner,
+            recipe=planner.context.recipes[name],
+            base=base,
+            notify=lambda phase: events.put(Progress(source=name, phase=phase, at=time.monotonic())),
+            retry=name in retried,
+        )
+
+    return {name: make_job(name) for name in names}
+
+
+def _make_stages(jobs: dict[SourceName, Job], jobserver: Jobserver) -> Stages[Fetched, Prepared, Compiled]:
+
+    return Stages(
+        prefetch=lambda name, compiled, nice: job.prefetch(jobs[name], compiled, nice),
+        decide=lambda name, finished: job.decide(jobs[name], finished),
+        prepare=lambda name, step, finished, fetched, nice: job.prepare(jobs[name], step, finished, fetched, nice),
+        compile=lambda name, prepared, nice: job.compile_source(jobs[name], prepared, nice, jobserver),
+        finish=lambda name, compiled, nice: job.finish(jobs[name], compiled, nice),
+        describe=lambda name, step, cause: job.describe_failure(jobs[name], step, cause),
+    )
+
+
+@contextlib.contextmanager
+def _open_pool(workers: int, store: Store) -> Iterator[ThreadPoolExecutor]:
+    """Workers that leave nothing behind: on any early end their processes and sessions are ended first."""
+    pool = ThreadPoolExecutor(max_workers=workers)
+    try:
+        yield pool
+    except BaseException:
+        process.stop_all()
+        for name in schroot.find_sessions(store.state):
+            schroot.end_session(name)
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        process.reset()

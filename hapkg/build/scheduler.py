@@ -1,290 +1,335 @@
-"""The engine of a run that builds: each source starts the moment that what it needs can be installed.
+"""When each stage of each source has its turn. What a stage does is injected: run.py puts job.py's in.
 
-A source has three stages, see making.py: prepare, compile, finish. Only compile is limited, by --jobs and by the
-memory there is; the others overlap with it, the longest way first. The longest chain gets what it can use of the
-processor, until others may use its packages; the rest gives way to it. What will surely be built begins while it waits
-for others: one source at a time, so that it takes little from what can compile already.
+A source starts the moment that all it needs is compiled, the one with the longest way behind it first. Compiling is
+limited by the number of jobs and by the memory there is; the other stages overlap with it. The longest chain gets what
+it can use of the processor until others may use its packages; the rest is nice to it. What will surely be built is
+prefetched while it waits for others: one source at a time, so that it takes little from what can compile already.
 """
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
-from hapkg import process
-from hapkg.build import job
-from hapkg.build.context import BuildContext
 from hapkg.build.events import Ending, Outcome, Progress
-from hapkg.build.failures import classify
-from hapkg.build.job import Making
-from hapkg.build.jobserver import Jobserver
+from hapkg.build.failures import Failure, classify
 from hapkg.build.memory import read_available
-from hapkg.build.priority import Measured, find_longest, find_measured, fits, measure_paths
-from hapkg.build.records import WAIT, read_records
-from hapkg.build.store import Artifact, Store
-from hapkg.chroot import schroot
-from hapkg.chroot.schroot import Chroot
+from hapkg.build.plan import Step
+from hapkg.build.priority import UNKNOWN_BYTES, fits
+from hapkg.build.store import Artifact
+from hapkg.build.timings import WAIT
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError, Interrupted
-from hapkg.host import count_cores
-from hapkg.recipe.style import META
+from hapkg.process import NICE
+
+
+class SourceState(StrEnum):
+    """The state of one source of a run."""
+
+    WAITING = "waiting"
+    """Some source that it needs is not compiled."""
+    PREFETCHING = "prefetching"
+    """It waits as well."""
+    DECIDING = "deciding"
+    PREPARING = "preparing"
+    READY = "ready"
+    """It could compile if there were place and memory."""
+    COMPILING = "compiling"
+    FINISHING = "finishing"
+    """Others may use its packages from now on."""
+    BUILT = "built"
+    REUSED = "reused"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+_WAITING = (SourceState.WAITING, SourceState.PREFETCHING)
+_STARTING = (SourceState.DECIDING, SourceState.PREPARING)
+_COMPILED = (SourceState.FINISHING, SourceState.BUILT, SourceState.REUSED)
+_LOST = (SourceState.FAILED, SourceState.SKIPPED)
+
+
+class HasArtifact(Protocol):
+    """Packages that others may use."""
+
+    @property
+    def artifact(self) -> Artifact:
+        """The build."""
+
+
+Fetched = TypeVar("Fetched")
+Prepared = TypeVar("Prepared")
+Compiled = TypeVar("Compiled", bound=HasArtifact)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Done:
-    """A stage of a source ended."""
+class Stages(Generic[Fetched, Prepared, Compiled]):
+    """The work on one source, stage by stage, each with what the stages before it gave. Called in worker threads.
 
-    making: Making
-    stage: str
-    future: Future[bool | None]
+    The last argument of most is the nice value for processes. HapkgError and OSError end the source, Interrupted the
+    run; whatever else is raised is a bug, and ends the run too.
+    """
 
-
-_Event = Progress | _Done
-
-
-def work(
-    context: BuildContext,
-    targets: Sequence[SourceName],
-    early: Sequence[SourceName],
-    base: Chroot,
-    *,
-    jobs: int,
-    keep_going: bool,
-    retry: bool,
-) -> Iterator[Progress | Outcome]:
-    """Build the targets and all they need in this base; early is what may begin before its needs are usable."""
-    with (
-        _pool(2 * jobs + 3, context.store) as pool,
-        Jobserver(context.store.state.jobs, count_cores()) as jobserver,
-    ):
-        yield from _Run(context, targets, early, base, pool, jobserver, jobs, keep_going=keep_going, retry=retry).work()
+    prefetch: Callable[[SourceName, Mapping[SourceName, Artifact], int], Fetched | None]
+    """Ahead of its turn, with what is compiled so far. It must not fail."""
+    decide: Callable[[SourceName, Mapping[SourceName, Artifact]], Step]
+    """With the builds of all it needs. A step with an artifact ends the source: it is reused."""
+    prepare: Callable[[SourceName, Step, Mapping[SourceName, Artifact], Fetched | None, int], Prepared]
+    compile: Callable[[SourceName, Prepared, int], Compiled]
+    finish: Callable[[SourceName, Compiled, int], Artifact]
+    describe: Callable[[SourceName, Step | None, HapkgError | OSError], Failure]
+    """The failure of a stage, as it is told. Called by the scheduler's own thread."""
 
 
-class _Run:
-    """The state of one run."""
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """The sources of a run, and what is known of them before it."""
+
+    needs: Mapping[SourceName, Sequence[SourceName]]
+    """For each source of the run, those of the run that it needs."""
+    order: Sequence[SourceName]
+    """All of them, the one with the longest way behind it first."""
+    longest: frozenset[SourceName] = frozenset()
+    """The longest chain of sources that wait for each other: nothing is to take the processor from it."""
+    prefetch: frozenset[SourceName] = frozenset()
+    """Sources that will surely be built."""
+    known: frozenset[SourceName] = frozenset()
+    """Sources that were built before."""
+    brief: frozenset[SourceName] = frozenset()
+    """Sources whose build takes a moment: a meta-package, which waits for all others."""
+    memory: Mapping[SourceName, int] = field(default_factory=dict)
+    """Bytes that a build is expected to hold at its peak."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """The stage that a source was in has ended."""
+
+    source: SourceName
+    future: Future[Any]
+
+
+Events = queue.SimpleQueue[Progress | Done]
+"""Whatever happens in worker threads: stages put Progress into it, the scheduler takes it out."""
+
+
+class Scheduler(Generic[Fetched, Prepared, Compiled]):
+    """One run over some work."""
 
     def __init__(
         self,
-        context: BuildContext,
-        targets: Sequence[SourceName],
-        early: Sequence[SourceName],
-        base: Chroot,
-        pool: ThreadPoolExecutor,
-        jobserver: Jobserver,
-        jobs: int,
+        work: Work,
+        stages: Stages[Fetched, Prepared, Compiled],
+        events: Events,
+        pool: Executor,
         *,
-        keep_going: bool,
-        retry: bool,
+        jobs: int,
+        keep_going: bool = False,
+        read_available: Callable[[], int] = read_available,
+        read_held: Callable[[SourceName], int] = lambda name: 0,
     ) -> None:
-        self.context = context
-        self.early = set(early)
-        """What may begin before its needs are usable, and has not."""
-        self.base = base
+        """At most jobs sources compile at a time; the pool needs 2 * jobs + 3 workers for all stages to overlap.
+
+        With keep_going, a failure leaves alone what does not need it. read_available gives the bytes of memory that
+        programs can still have, read_held those that a source which compiles holds now.
+        """
+        self.work = work
+        self.stages = stages
+        self.events = events
         self.pool = pool
-        self.jobserver = jobserver
         self.jobs = jobs
         self.keep_going = keep_going
-        self.named = set(targets) if retry else set()
-        self.builds = context.store.list_builds()
-        names = context.graph.closure(targets)
-        self.built = {build.source for build in self.builds if build.suite == context.suite}
-        self.measured = find_measured(context.suite, self.builds, read_records(context.store.state))
-        seconds = {name: measured.seconds for name, measured in self.measured.items()}
-        rest = measure_paths(context.graph, names, seconds)
-        self.longest = set(find_longest(context.graph, rest))
-        """What nothing is to take the processor from."""
-        self.waiting = sorted(names, key=lambda name: (-rest[name], name))
-        self.rank = {name: number for number, name in enumerate(self.waiting)}
-        self.makings: dict[SourceName, Making] = {}
-        self.ready: list[Making] = []
-        self.stages: dict[str, list[Making]] = {"begin": [], "prepare": [], "compile": [], "finish": []}
-        self.usable: dict[SourceName, Artifact] = {}
-        """What others may use: compiled, though perhaps not finished."""
-        self.lost: dict[SourceName, SourceName] = {}
-        """Sources that will not be there, and the failed one that is to blame."""
+        self.read_available = read_available
+        self.read_held = read_held
+        self.states = dict.fromkeys(work.order, SourceState.WAITING)
+        self.fetched: dict[SourceName, Fetched | None] = {}
+        self.steps: dict[SourceName, Step] = {}
+        self.prepared: dict[SourceName, Prepared] = {}
+        self.compiled: dict[SourceName, Artifact] = {}
         self.started: dict[SourceName, float] = {}
+        self.running = 0
+        """Stages whose end is not known yet."""
         self.stopping = False
-        self.events: queue.Queue[_Event] = queue.Queue()
 
-    def work(self) -> Iterator[Progress | Outcome]:
-        """Run to the end."""
-        while self.waiting or self.ready or any(self.stages.values()):
+    def run(self) -> Generator[Progress | Outcome, None, None]:
+        """Run to the end; every source ends in exactly one Outcome. Raises Interrupted when a stage does."""
+        while self.running or self._find(*_WAITING, SourceState.READY):
             yield from self._skip()
             self._start()
-            if any(self.stages.values()):
+            if self.running:
                 event = self.events.get()
-                if isinstance(event, Progress):
-                    if event.source not in self.lost:  # what is skipped may still be in its early stage
-                        yield event
-                else:
-                    self.stages[event.stage].remove(event.making)
-                    yield from self._settle(event)
+                if isinstance(event, Done):
+                    self.running -= 1
+                    yield from self._advance(event)
+                elif self.states.get(SourceName(event.source)) not in _LOST:  # it may be skipped and still prefetching
+                    yield event
+
+    def _find(self, *states: SourceState) -> list[SourceName]:
+        """The sources in one of these states, the longest way first."""
+        return [name for name in self.work.order if self.states[name] in states]
 
     def _skip(self) -> Iterator[Outcome]:
-        """What cannot be built any more. Repeated: a skipped source takes those along that need it."""
-        while True:
-            gone = [name for name in self.waiting if self.stopping or self._find_culprit(name)]
+        """End sources that cannot be built any more. Repeated: each takes those along that need it."""
+        while gone := [name for name in self._find(*_WAITING) if self.stopping or self._find_culprit(name)]:
             for name in gone:
-                culprit = self._find_culprit(name)
-                self.waiting.remove(name)
-                self.lost[name] = culprit or name
-                yield self._end_skipped(name, culprit)
-            for made in [made for made in self.ready if self.stopping]:
-                self.ready.remove(made)
-                yield self._end_skipped(made.recipe.name, None)
-            if not gone:
-                return
+                yield self._end_skipped(name, self._find_culprit(name))
+        for name in self._find(SourceState.READY) if self.stopping else ():
+            yield self._end_skipped(name, None)
 
     def _find_culprit(self, name: SourceName) -> SourceName | None:
-        return next((self.lost[need] for need in self.context.graph.needs[name] if need in self.lost), None)
+        """The failed source for which this one cannot be built."""
+        for need in self.work.needs[name]:
+            if self.states[need] is SourceState.FAILED:
+                return need
+            if self.states[need] is SourceState.SKIPPED:
+                return self._find_culprit(need) or need
+        return None
 
     def _end_skipped(self, name: SourceName, culprit: SourceName | None) -> Outcome:
+        self.states[name] = SourceState.SKIPPED
         reason = f"needs {culprit}, which failed" if culprit else "stopped after a failure"
         return Outcome(
             source=name, ending=Ending.SKIPPED, version=None, reason=reason, seconds=0.0, at=time.monotonic()
         )
 
     def _start(self) -> None:
-        """Start what can be started."""
-        for name in list(self.waiting):
-            needs = self.context.graph.needs[name]
-            made = self._find_making(name)
-            if all(need in self.usable for need in needs):
-                if len(self.stages["prepare"]) < self.jobs and made not in self.stages["begin"]:
-                    self.waiting.remove(name)
+        """Start every stage that can be started."""
+        for name in self._find(SourceState.WAITING):
+            if all(self.states[need] in _COMPILED for need in self.work.needs[name]):
+                if len(self._find(*_STARTING)) < self.jobs:
                     self.started[name] = time.monotonic()
-                    made.finished = {need: self.usable[need] for need in needs}
-                    self._submit(made, "prepare", partial(job.prepare, made, self.builds))
-            elif name in self.early and not self.stages["begin"] and self._knows(needs):
-                self.early.remove(name)
-                self._submit(made, "begin", partial(job.begin, made, [*self.builds, *self.usable.values()]))
-        self.ready.sort(key=lambda made: (made.recipe.name not in self.longest, self.rank[made.recipe.name]))
+                    self._submit(name, SourceState.DECIDING, partial(self.stages.decide, name, self._find_builds(name)))
+            elif self._may_prefetch(name):
+                nice = self._find_nice(name)
+                self._submit(
+                    name, SourceState.PREFETCHING, partial(self.stages.prefetch, name, dict(self.compiled), nice)
+                )
+        ready = self._find(SourceState.READY)
+        ready.sort(key=lambda name: name not in self.work.longest)
         # The first in line is not overtaken by one that holds less: it would never have its turn.
-        while self.ready and self._has_place(self.ready[0]) and self._fits(self.ready[0]):
-            made = self.ready.pop(0)
-            self._submit(made, "compile", partial(job.compile_source, made, self.jobserver))
-
-    def _find_making(self, name: SourceName) -> Making:
-        if name not in self.makings:
-            self.makings[name] = Making(
-                context=self.context,
-                recipe=self.context.recipes[name],
-                base=self.base,
-                report=self._make_report(name),
-                retry=name in self.named,
+        while ready and self._has_place(ready[0]) and self._has_memory(ready[0]):
+            name = ready.pop(0)
+            prepared = self.prepared.pop(name)
+            self._submit(
+                name, SourceState.COMPILING, partial(self.stages.compile, name, prepared, self._find_nice(name))
             )
-        return self.makings[name]
 
-    def _knows(self, needs: Sequence[SourceName]) -> bool:
-        """Whether all but one were built before or just now: the more are known, the better the guess of a layer."""
-        return len([need for need in needs if need not in self.built and need not in self.usable]) <= 1
+    def _submit(self, name: SourceName, state: SourceState, stage: Callable[[], object]) -> None:
+        self.states[name] = state
+        self.running += 1
+        future = self.pool.submit(stage)
+        future.add_done_callback(lambda future: self.events.put(Done(source=name, future=future)))
 
-    def _has_place(self, made: Making) -> bool:
-        """Whether it may compile now. One place of several is kept for the longest chain unless others hold that up."""
-        compiling = [other.recipe.name for other in self.stages["compile"]]
-        coming = [other.recipe.name for other in (*self.stages["prepare"], *self.ready)]
-        chain = [name for name in (*self.waiting, *coming) if name in self.longest]
+    def _find_builds(self, name: SourceName) -> dict[SourceName, Artifact]:
+        return {need: self.compiled[need] for need in self.work.needs[name]}
+
+    def _find_nice(self, name: SourceName) -> int:
+        return 0 if name in self.work.longest else NICE
+
+    def _may_prefetch(self, name: SourceName) -> bool:
+        """All but one of its needs were built before or just now: the more are known, the better a layer is guessed."""
+        if name not in self.work.prefetch or name in self.fetched or self._find(SourceState.PREFETCHING):
+            return False
+        unknown = [n for n in self.work.needs[name] if n not in self.work.known and self.states[n] not in _COMPILED]
+        return len(unknown) <= 1
+
+    def _has_place(self, name: SourceName) -> bool:
+        """One place of several is kept for the longest chain, unless others hold that up."""
+        compiling = self._find(SourceState.COMPILING)
+        chain = [n for n in self._find(*_WAITING, *_STARTING, SourceState.READY) if n in self.work.longest]
         places = self.jobs
-        if chain and made.recipe.name not in self.longest and self.longest.isdisjoint(compiling):
-            needs = self.context.graph.needs[min(chain, key=self.rank.__getitem__)]
-            if all(need in self.usable or need in self.longest for need in needs):
+        if chain and name not in self.work.longest and self.work.longest.isdisjoint(compiling):
+            needs = self.work.needs[chain[0]]
+            if all(self.states[need] in _COMPILED or need in self.work.longest for need in needs):
                 places = max(1, self.jobs - 1)
         return len(compiling) < places
 
-    def _fits(self, made: Making) -> bool:
-        """Whether there is memory for it. Asked again at every event: something compiles where there is not."""
-        running = [(self._expect(other), other.gauge.now) for other in self.stages["compile"]]
-        return fits(self._expect(made), read_available(), running)
+    def _has_memory(self, name: SourceName) -> bool:
+        """Asked again at every event: something compiles where there is no memory."""
+        running = [(self._expect(other), self.read_held(other)) for other in self._find(SourceState.COMPILING)]
+        return fits(self._expect(name), self.read_available(), running)
 
-    def _expect(self, made: Making) -> int:
-        return self.measured.get(made.recipe.name, Measured()).memory
-
-    def _make_report(self, name: SourceName) -> Callable[[str], None]:
-        return lambda phase: self.events.put(Progress(source=name, phase=phase, at=time.monotonic()))
-
-    def _submit(self, made: Making, stage: str, act: Callable[[], bool | None]) -> None:
-        self.stages[stage].append(made)
-        leads = made.recipe.name in self.longest and not (stage == "finish" and self._holds_up())
-        made.nice = 0 if leads else process.NICE
-        future = self.pool.submit(act)
-        future.add_done_callback(lambda future: self.events.put(_Done(making=made, stage=stage, future=future)))
+    def _expect(self, name: SourceName) -> int:
+        return self.work.memory.get(name, UNKNOWN_BYTES)
 
     def _holds_up(self) -> bool:
-        """Whether a source waits for one that is not compiled yet. A meta-package waits for all, and takes a moment."""
-        begun = (made.recipe.name for stage in ("prepare", "compile") for made in self.stages[stage])
-        left = {*self.waiting, *begun, *(made.recipe.name for made in self.ready)}
-        builds = (name for name in left if self.context.recipes[name].style.name != META)
-        return any(not left.isdisjoint(self.context.graph.needs[name]) for name in builds)
+        """A source waits for one that is not compiled yet."""
+        left = set(self._find(*_WAITING, *_STARTING, SourceState.READY, SourceState.COMPILING))
+        return any(not left.isdisjoint(self.work.needs[name]) for name in left - self.work.brief)
 
-    def _settle(self, done: _Done) -> Iterator[Progress | Outcome]:
+    def _advance(self, done: Done) -> Iterator[Progress | Outcome]:
         """Take a source on after one of its stages. Foreseen failures become its outcome."""
-        made, name = done.making, done.making.recipe.name
+        name = done.source
         try:
-            reused = done.future.result()
+            result = done.future.result()
         except Interrupted:
             raise
         except (HapkgError, OSError) as cause:
-            yield self._fail(made, cause)
+            yield self._fail(name, cause)
             return
-        if done.stage == "begin" or (done.stage == "prepare" and not reused):
-            if name not in self.lost:
+        match self.states[name]:
+            case SourceState.PREFETCHING:
+                self.fetched[name] = result
+                self.states[name] = SourceState.WAITING
                 yield Progress(source=name, phase=WAIT, at=time.monotonic())
-            if done.stage == "prepare":
-                self.ready.append(made)
-            return
-        if made.artifact is None or made.step is None:
-            raise AssertionError("a stage that did not fail has its artifact")
-        if done.stage == "compile":
-            self.usable[name] = made.artifact
-            self._submit(made, "finish", partial(job.finish, made))
-            return
-        self.usable.setdefault(name, made.artifact)
-        yield Outcome(
+            case SourceState.DECIDING:
+                yield from self._begin(name, result)
+            case SourceState.PREPARING:
+                self.prepared[name] = result
+                self.states[name] = SourceState.READY
+                yield Progress(source=name, phase=WAIT, at=time.monotonic())
+            case SourceState.COMPILING:
+                self.compiled[name] = result.artifact
+                self.states[name] = SourceState.FINISHING
+                nice = NICE if self._holds_up() else self._find_nice(name)
+                self._submit(name, SourceState.FINISHING, partial(self.stages.finish, name, result, nice))
+            case SourceState.FINISHING:
+                self.states[name] = SourceState.BUILT
+                yield self._end(name, Ending.BUILT, result)
+
+    def _begin(self, name: SourceName, step: Step) -> Iterator[Outcome]:
+        """Reuse a source, or prepare it."""
+        self.steps[name] = step
+        if step.artifact is not None:
+            self.compiled[name] = step.artifact
+            self.states[name] = SourceState.REUSED
+            yield self._end(name, Ending.REUSED, step.artifact)
+        else:
+            fetched, nice = self.fetched.pop(name, None), self._find_nice(name)
+            stage = partial(self.stages.prepare, name, step, self._find_builds(name), fetched, nice)
+            self._submit(name, SourceState.PREPARING, stage)
+
+    def _end(self, name: SourceName, ending: Ending, artifact: Artifact) -> Outcome:
+        return Outcome(
             source=name,
-            ending=Ending.REUSED if reused else Ending.BUILT,
-            version=made.version,
-            reason=made.step.reason,
+            ending=ending,
+            version=self.steps[name].version,
+            reason=self.steps[name].reason,
             seconds=time.monotonic() - self.started[name],
-            log=made.artifact.log,
-            artifact=made.artifact,
+            log=artifact.log,
+            artifact=artifact,
             at=time.monotonic(),
         )
 
-    def _fail(self, made: Making, cause: HapkgError | OSError) -> Outcome:
-        name = made.recipe.name
-        error = job.describe(made, cause)
-        self.lost[name] = name
-        self.usable.pop(name, None)
+    def _fail(self, name: SourceName, cause: HapkgError | OSError) -> Outcome:
+        step = self.steps.get(name)
+        failure = self.stages.describe(name, step, cause)
+        self.states[name] = SourceState.FAILED
         self.stopping = self.stopping or not self.keep_going
         return Outcome(
             source=name,
             ending=Ending.FAILED,
-            version=made.version,
-            reason=error.brief,
+            version=step.version if step else None,
+            reason=failure.error.brief,
             seconds=time.monotonic() - self.started[name],
-            log=made.log,
-            error=error,
-            fault=classify(error),
+            log=failure.log,
+            error=failure.error,
+            fault=classify(failure.error),
             at=time.monotonic(),
         )
-
-
-@contextlib.contextmanager
-def _pool(workers: int, store: Store) -> Iterator[ThreadPoolExecutor]:
-    """Workers that leave nothing behind: on any early end their processes and sessions are ended first."""
-    pool = ThreadPoolExecutor(max_workers=workers)
-    try:
-        yield pool
-    except BaseException:
-        process.stop_all()
-        for name in schroot.find_sessions(store.state):
-            schroot.end_session(name)
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        process.reset()

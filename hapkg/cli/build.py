@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from hapkg.build.context import make_plan, open_context
-from hapkg.build.run import make_lock
+from hapkg.build.context import open_context
+from hapkg.build.pins import make_lock
+from hapkg.build.planner import make_plan
 from hapkg.cli import output, running
 from hapkg.cli.context import Context
 from hapkg.cli.inspect import open_suite, pick

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hapkg.apt import find_mirror
-from hapkg.build import run
+from hapkg.build.run import create_chroot
 from hapkg.build.store import Store
 from hapkg.chroot import schroot
 from hapkg.cli import output
@@ -62,5 +62,5 @@ def make_chroot(store: Store, suite: Suite, archive: str | None, *, renew: bool 
         made = None if renew else schroot.find_chroot(store.state, suite)
         if made is None:
             output.say(f"making the base chroot of {suite}")
-            made = run.create_chroot(store, suite, find_mirror(archive))
+            made = create_chroot(store, suite, find_mirror(archive))
     output.say(f"chroot {made.name}: {made.packages} packages, digest {made.digest[:12]}")

@@ -10,13 +10,13 @@ import typer
 
 from hapkg import disk
 from hapkg.build import cleanup
-from hapkg.build.records import pick_record
 from hapkg.build.store import Store
-from hapkg.build.times import draw
+from hapkg.build.timings import pick_record
 from hapkg.cli import output
 from hapkg.cli.doctor import diagnose
 from hapkg.cli.inspect import find, open_suite
 from hapkg.cli.options import JsonOption, NamesArgument, SuiteOption
+from hapkg.cli.timeline import draw
 from hapkg.draft.draft import draft
 
 app = typer.Typer()

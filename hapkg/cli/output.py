@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-    from hapkg.build.records import Record
+    from hapkg.build.timings import Record
     from hapkg.recipe.model import OwnPatch, Recipe
     from hapkg.recipe.upstream import RemotePatch
     from hapkg.repository.publishing import Publication
@@ -105,7 +105,7 @@ def describe_step(step: Step) -> dict[str, Any]:
 
 def print_times(record: Record) -> None:
     """The table of a run, its critical path, and what that path's time was spent on."""
-    from hapkg.build.records import order_phases  # noqa: PLC0415
+    from hapkg.build.timings import order_phases  # noqa: PLC0415
 
     rows = sorted((times for times in record.sources if times.spans), key=lambda times: times.spans[0].start)
     phases = order_phases([span.phase for times in rows for span in times.spans])

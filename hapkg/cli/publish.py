@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from hapkg.build.context import BuildContext, collect_uploads
+from hapkg.build.context import BuildContext
+from hapkg.build.planner import make_plan
 from hapkg.build.store import Store
 from hapkg.cli import output
 from hapkg.cli.inspect import newest_builds, open_suite
@@ -25,8 +26,8 @@ from hapkg.cli.options import (
     WaitOption,
 )
 from hapkg.cli.repo import check_url, find_place, make_choice, make_identity
-from hapkg.control import Suite
-from hapkg.errors import UsageError
+from hapkg.control import TARBALLS, Suite
+from hapkg.errors import RepositoryError, UsageError
 from hapkg.recipe.settings import Project
 from hapkg.repository import publishing
 from hapkg.repository.keyring_package import make_keyring
@@ -96,6 +97,28 @@ def publish(
             patience=wait,
         )
     output.print_publication(replace(publication, key=signer), as_json=as_json)
+
+
+def collect_uploads(context: BuildContext) -> tuple[publishing.Upload, ...]:
+    """The finished builds of the recipes as they stand now, verified, as uploads for a repository.
+
+    Raises RepositoryError when one is not built: a part of a stack would not install.
+    """
+    steps = make_plan(context, list(context.recipes))
+    missing = [f"{step.source}: {step.reason}" for step in steps if step.artifact is None]
+    if missing:
+        raise RepositoryError(
+            f"{len(missing)} of {len(steps)} sources are not built for {context.suite} as their recipes stand now",
+            details=missing,
+            hint=f"run: hapkg build-all --suite {context.suite}",
+        )
+    artifacts = [step.artifact for step in steps if step.artifact is not None]
+    for artifact in artifacts:
+        context.store.verify(artifact)
+    return tuple(
+        publishing.Upload(suite=artifact.suite, source=artifact.source, files=artifact.paths(".deb", ".dsc", *TARBALLS))
+        for artifact in artifacts
+    )
 
 
 def _note_site(build_context: BuildContext) -> None:

@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hapkg.build import run
-from hapkg.build.context import make_plan, open_context, take_snapshots
+from hapkg.build.context import open_context, take_snapshots
 from hapkg.build.events import Outcome
 from hapkg.build.kernel_packages import check_kernels, needs_chroot
-from hapkg.build.times import Recorder
+from hapkg.build.planner import make_plan
+from hapkg.build.run import RunOptions, run_plan
+from hapkg.build.timings import Recorder
 from hapkg.cli import output
 from hapkg.cli.chroot import make_chroot
 from hapkg.cli.context import Context
@@ -45,20 +46,12 @@ def build(context: Context, options: BuildOptions) -> Sequence[Outcome]:
                 output.say(f"site: {warning}")
         if options.origin:
             build_context = take_snapshots(build_context, targets, options.origin, options.ref)
-        steps = make_plan(build_context, targets, hasty=True)
+        steps = make_plan(build_context, targets, offline=True)
         display = stack.enter_context(output.ProgressDisplay(steps))
-        recorder = Recorder(
-            time.monotonic(), build_context.suite, options.jobs or count_cores(), build_context.graph.needs
-        )
+        run_options = RunOptions(jobs=options.jobs or count_cores(), keep_going=options.keep_going, retry=options.retry)
+        recorder = Recorder(time.monotonic(), build_context.suite, run_options.jobs, build_context.graph.needs)
         stack.callback(recorder.save, store.state)
-        for event in run.run_plan(
-            build_context,
-            targets,
-            jobs=options.jobs or count_cores(),
-            keep_going=options.keep_going,
-            plan=steps,
-            retry=options.retry,
-        ):
+        for event in run_plan(build_context, targets, steps, run_options):
             display.notify(event)
             recorder.notify(event)
             if isinstance(event, Outcome):

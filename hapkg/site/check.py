@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hapkg.build.context import BuildContext, make_plan
+from hapkg.build.context import BuildContext
+from hapkg.build.planner import make_plan
 from hapkg.chroot import schroot
 from hapkg.chroot.base import ARCHIVES
 from hapkg.chroot.schroot import LOCAL_REPOSITORY, Session

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.build.context import BuildContext, collect_inputs, find_relations, open_context, render
+from hapkg.build.context import BuildContext, open_context
 from hapkg.build.plan import PLACEHOLDER, make_key
+from hapkg.build.planner import collect_inputs, find_requirements, render
 from hapkg.build.store import Artifact, Store
 from hapkg.chroot import resolver
 from hapkg.chroot.resolver import recall
@@ -59,7 +60,7 @@ def make_finished(context: BuildContext, name: SourceName) -> dict[SourceName, A
 def answer(context: BuildContext, name: SourceName) -> Path:
     """Put down what apt answers to a source: the file."""
     base, folder = make_base(context.store.root), context.store.root / "resolved"
-    relations = find_relations(context, context.recipes[name], make_finished(context, name))
+    relations = find_requirements(context, context.recipes[name], make_finished(context, name)).relations
     folder.mkdir(parents=True)
     asked = resolver._find_memory(base, relations, State(context.store.root))
     asked.write_text(json.dumps({"m4": "1.4"}))
@@ -71,9 +72,11 @@ def test_the_place_of_the_state_folder_is_no_input(tmp_path: Path) -> None:
     one, two = open_at(tmp_path / "one"), open_at(tmp_path / "deeper/two")
     asked = answer(one, COROSYNC)
     shutil.copytree(asked.parent, two.store.root / "resolved")
-    inputs = [
-        collect_inputs(w, w.recipes[COROSYNC], make_base(w.store.root), make_finished(w, COROSYNC)) for w in (one, two)
-    ]
+    inputs = []
+    for context in (one, two):
+        recipe = context.recipes[COROSYNC]
+        required = find_requirements(context, recipe, make_finished(context, COROSYNC))
+        inputs.append(collect_inputs(context, recipe, make_base(context.store.root), required))
     assert inputs[0] == inputs[1]
     assert inputs[0]["depends"] == {"m4": "1.4"}
     assert make_key(inputs[0]) == make_key(inputs[1])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.build.failures import classify, recall, remember
+from hapkg.build.failures import classify, load, save
 from hapkg.control import SourceName
 from hapkg.errors import (
     BuildError,
@@ -53,14 +53,14 @@ def test_a_failure_is_the_recipes_the_machines_or_the_networks(error: HapkgError
     ],
 )
 def test_only_what_the_recipe_does_wrong_is_remembered(tmp_path: Path, error: HapkgError, kept: bool) -> None:
-    assert remember(tmp_path, "a key", error) is kept
-    assert (recall(tmp_path, "a key", ONE) is not None) is kept
+    assert save(tmp_path, "a key", error) is kept
+    assert (load(tmp_path, "a key", ONE) is not None) is kept
     assert len(list(tmp_path.iterdir())) == kept
 
 
 def test_a_remembered_failure_says_that_it_is_one_and_how_to_try_again(tmp_path: Path) -> None:
-    remember(tmp_path, "a key", BROKEN)
-    told = recall(tmp_path, "a key", ONE)
+    save(tmp_path, "a key", BROKEN)
+    told = load(tmp_path, "a key", ONE)
     assert isinstance(told, BuildError)
     assert told.brief == "ha-one fails in phase compile with exit status 2, as before with the same inputs"
     assert told.details == BROKEN.details
@@ -68,16 +68,16 @@ def test_a_remembered_failure_says_that_it_is_one_and_how_to_try_again(tmp_path:
 
 
 def test_a_failure_keeps_its_exit_code(tmp_path: Path) -> None:
-    remember(tmp_path, "a key", SourceError("ha-one: patch x.patch does not apply"))
-    assert isinstance(recall(tmp_path, "a key", ONE), SourceError)
+    save(tmp_path, "a key", SourceError("ha-one: patch x.patch does not apply"))
+    assert isinstance(load(tmp_path, "a key", ONE), SourceError)
 
 
 def test_other_inputs_no_note_and_a_damaged_one_are_no_failure(tmp_path: Path) -> None:
-    assert recall(tmp_path, "a key", ONE) is None
-    remember(tmp_path, "a key", BROKEN)
-    assert recall(tmp_path, "another key", ONE) is None
-    assert not remember(tmp_path, None, BROKEN)
+    assert load(tmp_path, "a key", ONE) is None
+    save(tmp_path, "a key", BROKEN)
+    assert load(tmp_path, "another key", ONE) is None
+    assert not save(tmp_path, None, BROKEN)
     (note,) = tmp_path.iterdir()
     for text in ("", "[]", "{}", '{"key": "a key"}'):
         note.write_text(text)
-        assert recall(tmp_path, "a key", ONE) is None
+        assert load(tmp_path, "a key", ONE) is None

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from hapkg.build.events import Ending, Outcome, Progress
-from hapkg.build.phases import follow
 from hapkg.build.priority import (
     UNKNOWN_BYTES,
     UNKNOWN_SECONDS,
@@ -18,9 +17,9 @@ from hapkg.build.priority import (
     fits,
     measure_paths,
 )
-from hapkg.build.records import CREATE, WAIT, order_phases, pick_record, read_records
 from hapkg.build.store import Artifact
-from hapkg.build.times import KEPT_RECORDS, Recorder, draw
+from hapkg.build.timings import CREATE, KEPT_RECORDS, WAIT, Recorder, follow, order_phases, pick_record, read_records
+from hapkg.cli.timeline import draw
 from hapkg.control import SourceName, Suite
 from hapkg.errors import UsageError
 from hapkg.locations import State

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hapkg.build.context import BuildContext, open_context
-from hapkg.build.run import make_lock
+from hapkg.build.pins import make_lock
 from hapkg.build.store import Store
 from hapkg.control import SourceName, Suite
 from hapkg.errors import IntegrityError

@@ -1,4 +1,4 @@
-"""What a source that waits for others is taken to need, before these are built."""
+"""Requirements of a source that waits for others, before these are built."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.build.context import BuildContext, find_relations, find_stack, open_context
-from hapkg.build.job import guess_finished
+from hapkg.build.context import BuildContext, open_context
+from hapkg.build.planner import Planner, Requirements
 from hapkg.build.store import Artifact, Store
 from hapkg.control import SourceName, Suite
 from hapkg.recipe.settings import find_project
@@ -38,29 +38,30 @@ def make_glue(suite: str, depends: str) -> Artifact:
     )
 
 
-def guess(context: BuildContext, *builds: Artifact) -> tuple[str, ...]:
-    recipe = context.recipes[AGENTS]
-    return find_relations(context, recipe, guess_finished(context, recipe, builds))
+def guess(context: BuildContext, *builds: Artifact, name: SourceName = AGENTS) -> Requirements:
+    return Planner(context, None, builds).guess(context.recipes[name], {})
 
 
 def test_a_source_that_was_never_built_needs_what_its_recipe_declares(context: BuildContext) -> None:
-    recipe = context.recipes[AGENTS]
-    finished = guess_finished(context, recipe, [])
-    assert set(finished) == set(context.graph.needs[AGENTS])
-    seen = ["ha-cluster-glue", "ha-cluster-glue-dev", "ha-libqb", "ha-libqb-dev"]
-    assert sorted(find_stack(context, recipe, finished)) == seen
-    relations = guess(context)
-    assert {"libxml2-utils", "libglib2.0-dev"} <= set(relations)
-    assert [relation for relation in relations if "$" in relation or relation.startswith("ha-")] == []
+    required = guess(context)
+    assert sorted(required.stack) == ["ha-cluster-glue", "ha-cluster-glue-dev", "ha-libqb", "ha-libqb-dev"]
+    assert {"libxml2-utils", "libglib2.0-dev"} <= set(required.relations)
+    assert [relation for relation in required.relations if "$" in relation or relation.startswith("ha-")] == []
 
 
 def test_a_source_that_was_built_needs_what_it_needed_last_in_this_suite(context: BuildContext) -> None:
     old = make_glue("bookworm", "libltdl3, ha-libqb (>= 2)")
     new = make_glue("bookworm", "libltdl7 (>= 2.4.7), ha-libqb (>= 2)")
-    relations = guess(context, old, new, make_glue("trixie", "libltdl8"))
-    assert set(relations) - set(guess(context)) == {"libltdl7 (>= 2.4.7)"}
+    required = guess(context, old, new, make_glue("trixie", "libltdl8"))
+    assert set(required.relations) - set(guess(context).relations) == {"libltdl7 (>= 2.4.7)"}
+
+
+def test_a_source_that_was_compiled_just_now_needs_what_it_needs_now(context: BuildContext) -> None:
+    old, new = make_glue("bookworm", "libltdl3"), make_glue("bookworm", "libltdl7")
+    required = Planner(context, None, [old]).guess(context.recipes[AGENTS], {GLUE: new})
+    assert set(required.relations) - set(guess(context).relations) == {"libltdl7"}
 
 
 def test_a_source_is_guessed_for_every_recipe(context: BuildContext) -> None:
-    for recipe in context.recipes.values():
-        assert find_relations(context, recipe, guess_finished(context, recipe, []))
+    for name in context.recipes:
+        assert guess(context, name=name).relations

@@ -1,0 +1,217 @@
+"""Where it is decided whether a source is rebuilt.
+
+One Planner answers twice: for the whole plan, before anything is done, and for each source again when all it needs is
+built and its step is final. It reads the store, the recipes and the index of the base chroot, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hapkg.build.context import BuildContext
+from hapkg.build.plan import PLACEHOLDER, Action, Step, decide, defer, find_visible, make_inputs
+from hapkg.build.store import Artifact
+from hapkg.chroot.resolver import choose_relations, read_relations, recall, resolve
+from hapkg.chroot.schroot import Chroot, find_chroot
+from hapkg.control import BinaryName, SourceName, Suite
+from hapkg.errors import BuildError
+from hapkg.host import read_architecture
+from hapkg.recipe.debian_folder import DebianFolder, render_debian
+from hapkg.recipe.model import Recipe
+from hapkg.recipe.style import META
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirements:
+    """All that a build of one recipe sees, where the builds of the sources it needs are known."""
+
+    debian: DebianFolder
+    """debian/ with PLACEHOLDER for version and key."""
+    stack: Mapping[BinaryName, Mapping[str, str]]
+    """Packages of the stack that are installed for the build, with their entries of Artifact.packages."""
+    relations: tuple[str, ...]
+    """Relations that the archive must fulfil: the recipe's, and those of the packages of the stack."""
+
+
+class Planner:
+    """Decides for each source of a context whether a finished build is reused."""
+
+    def __init__(self, context: BuildContext, base: Chroot | None, builds: Iterable[Artifact]) -> None:
+        """base is the base chroot that builds use, None while there is none yet; builds are those of the store."""
+        self.context = context
+        self.base = base
+        self._builds = group_builds(builds, context.suite)
+
+    def plan(self, targets: Sequence[SourceName], *, offline: bool = False) -> tuple[Step, ...]:
+        """Steps for the targets and all they need, in build order.
+
+        A source that waits for others has a step without version and key. With offline, apt is not asked: sources
+        whose build dependencies were not resolved before stay MAYBE.
+        """
+        finished: dict[SourceName, Artifact] = {}
+        steps: list[Step] = []
+        for name in self.context.graph.closure(targets):
+            recipe = self.context.recipes[name]
+            waiting = [need for need in self.context.graph.needs[name] if need not in finished]
+            step = self._defer(recipe, waiting) if waiting else self._try(recipe, finished, offline=offline)
+            if step.artifact is not None:
+                finished[name] = step.artifact
+            steps.append(step)
+        return tuple(steps)
+
+    def decide(self, recipe: Recipe, finished: Mapping[SourceName, Artifact]) -> Step:
+        """The final step of a source; finished has the builds of all it needs.
+
+        Where tests are left out, a build that passed them is as good. Raises BuildError when the archive lacks a
+        dependency.
+        """
+        return self._decide(recipe, find_requirements(self.context, recipe, finished))
+
+    def guess(self, recipe: Recipe, compiled: Mapping[SourceName, Artifact]) -> Requirements:
+        """Requirements of a source while some of its needs are not built: as they came out now, last, or as declared.
+
+        Relations of a package seldom change from build to build. Of one that was never built, the libraries it links
+        are unknown; most of them come with the build dependencies anyway.
+        """
+        newest = {name: builds[-1] for name, builds in self._builds.items()}
+        known = {**newest, **compiled}
+        needs = self.context.graph.needs[recipe.name]
+        finished = {need: known.get(need) or _make_stand_in(self.context, self.context.recipes[need]) for need in needs}
+        return find_requirements(self.context, recipe, finished)
+
+    def _try(self, recipe: Recipe, finished: Mapping[SourceName, Artifact], *, offline: bool) -> Step:
+        """The step of a source whose needs are built. One whose dependencies the archive lacks fails when built."""
+        try:
+            required = find_requirements(self.context, recipe, finished)
+            if offline and self.base and recall(self.base, required.relations, self.context.store.state) is None:
+                reason = "its build dependencies are not resolved yet"
+                return Step(source=recipe.name, action=Action.MAYBE, reason=reason, version=None, key=None)
+            step = self._decide(recipe, required)
+        except BuildError as error:
+            return Step(source=recipe.name, action=Action.BUILD, reason=error.brief, version=None, key=None)
+        return step if self.base else replace(step, reason=f"no base chroot of {self.context.suite} yet")
+
+    def _decide(self, recipe: Recipe, required: Requirements) -> Step:
+        context = self.context
+        inputs = collect_inputs(context, recipe, self.base, required)
+        builds, published = self._builds.get(recipe.name, ()), context.published.get(recipe.name, ())
+        step = decide(recipe, inputs, suite=context.suite, builds=builds, published=published)
+        if step.action is Action.BUILD and "tests" in inputs:
+            tested_inputs = {name: value for name, value in inputs.items() if name != "tests"}
+            tested = decide(recipe, tested_inputs, suite=context.suite, builds=builds, published=published)
+            return tested if tested.action is Action.REUSE else step
+        return step
+
+    def _defer(self, recipe: Recipe, waiting: Sequence[SourceName]) -> Step:
+        """The step of a source that waits. One that pins versions is built whenever one of its sources is."""
+        own = self._builds.get(recipe.name, ())
+        known: dict[str, object] | None = None
+        if self.base is not None and own and not any(package.stack for package in recipe.packages):
+            known = make_inputs(
+                recipe,
+                render(self.context, recipe, PLACEHOLDER, PLACEHOLDER, {}),
+                suite=self.context.suite,
+                architecture=read_architecture(),
+                chroot_digest=self.base.digest,
+                depends={},
+                stack={},
+                tests=self.context.tests,
+            )
+            del known["depends"], known["stack"]
+        return defer(recipe, waiting, own[-1] if own else None, known)
+
+
+def make_plan(context: BuildContext, targets: Sequence[SourceName], *, offline: bool = False) -> tuple[Step, ...]:
+    """The plan for the targets and all they need, with the base chroot and the builds that there are."""
+    base = find_chroot(context.store.state, context.suite)
+    return Planner(context, base, context.store.list_builds()).plan(targets, offline=offline)
+
+
+def group_builds(builds: Iterable[Artifact], suite: Suite) -> Mapping[SourceName, Sequence[Artifact]]:
+    """The builds of a suite by source, in their order."""
+    found: dict[SourceName, list[Artifact]] = defaultdict(list)
+    for build in builds:
+        if build.suite == suite:
+            found[build.source].append(build)
+    return dict(found)
+
+
+def find_requirements(context: BuildContext, recipe: Recipe, finished: Mapping[SourceName, Artifact]) -> Requirements:
+    """Requirements of a recipe; finished has a build of every source it needs."""
+    debian = render(context, recipe, PLACEHOLDER, PLACEHOLDER, finished)
+    stack = _find_stack(context, recipe, finished)
+    fields = [*read_relations(debian.files["control"].decode()), *(package["depends"] for package in stack.values())]
+    return Requirements(debian=debian, stack=stack, relations=choose_relations(fields, context.graph.providers))
+
+
+def collect_inputs(
+    context: BuildContext, recipe: Recipe, base: Chroot | None, required: Requirements
+) -> dict[str, object]:
+    """The inputs of a build's key. Raises BuildError when the archive cannot fulfil the relations."""
+    state = context.store.state
+    return make_inputs(
+        recipe,
+        required.debian,
+        suite=context.suite,
+        architecture=read_architecture(),
+        chroot_digest=base.digest if base else "none yet",
+        depends=resolve(base, required.relations, state, source=recipe.source) if base else {},
+        stack={name: package["digest"] for name, package in required.stack.items()},
+        tests=context.tests,
+    )
+
+
+def render(
+    context: BuildContext, recipe: Recipe, version: str, key: str, finished: Mapping[SourceName, Artifact]
+) -> DebianFolder:
+    """The debian/ folder of a recipe; of the other sources, only those in finished are known to it."""
+    versions: dict[BinaryName, str] = {
+        package.name: finished[need].version
+        for need in context.graph.needs[recipe.name]
+        if need in finished
+        for package in context.recipes[need].packages
+    }
+    return render_debian(
+        recipe,
+        context.project.settings,
+        context.project.templates,
+        suite=context.suite,
+        version=version,
+        key=key,
+        versions=versions,
+        compiled=context.store.state.templates,
+    )
+
+
+def _find_stack(
+    context: BuildContext, recipe: Recipe, finished: Mapping[SourceName, Artifact]
+) -> dict[BinaryName, Mapping[str, str]]:
+    """Packages of the stack that a build sees. A meta-package only names versions: it sees none."""
+    if recipe.style.name == META:
+        return {}
+    offered = {
+        BinaryName(name): package
+        for need in context.graph.needs[recipe.name]
+        for name, package in finished[need].packages.items()
+        if name in context.graph.providers
+    }
+    return {name: offered[name] for name in find_visible(recipe.needs, offered)}
+
+
+def _make_stand_in(context: BuildContext, recipe: Recipe) -> Artifact:
+    """A source that was never built, as the sources that need it will see it."""
+    return Artifact(
+        key="",
+        source=recipe.name,
+        version=recipe.version,
+        suite=context.suite,
+        architecture=read_architecture(),
+        inputs={},
+        origin="",
+        files={},
+        seconds={},
+        folder=context.store.state.work,
+        packages={package.name: {"digest": "", "depends": ", ".join(package.depends)} for package in recipe.packages},
+    )

@@ -1,0 +1,474 @@
+"""The scheduler with stages that are told when to end: orders, failures, memory, places and Ctrl-C, in milliseconds.
+
+Stages run in real threads. A stage that a test holds waits for the test; every other one ends at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hapkg.build.events import Ending, Outcome, Progress
+from hapkg.build.failures import Failure
+from hapkg.build.plan import Action, Step
+from hapkg.build.scheduler import Events, Scheduler, SourceState, Stages, Work
+from hapkg.build.store import Artifact
+from hapkg.control import SourceName, Suite
+from hapkg.errors import BuildError, HapkgError, Interrupted
+from hapkg.process import NICE
+
+GIB = 1 << 30
+Started = tuple[str, str]
+"""Stage and source."""
+
+
+@dataclass(frozen=True)
+class Packages:
+    """The value that compile gives."""
+
+    artifact: Artifact
+
+
+def make_artifact(name: SourceName, folder: str) -> Artifact:
+    return Artifact(
+        key="key",
+        source=name,
+        version="1",
+        suite=Suite("bookworm"),
+        architecture="amd64",
+        inputs={},
+        origin="a test",
+        files={},
+        seconds={},
+        folder=Path(folder),
+    )
+
+
+def make_work(needs: Mapping[str, str], **known: Any) -> Work:
+    """Work whose order is that of the mapping; needs are words."""
+    names = {SourceName(name): tuple(map(SourceName, words.split())) for name, words in needs.items()}
+    return Work(needs=names, order=tuple(names), **known)
+
+
+def pick(names: str) -> frozenset[SourceName]:
+    return frozenset(map(SourceName, names.split()))
+
+
+class Bench:
+    """A scheduler and the stages of its sources."""
+
+    def __init__(
+        self,
+        work: Work,
+        *,
+        held: Iterable[Started] = (),
+        reused: str = "",
+        failing: Mapping[Started, Exception] | None = None,
+        **options: Any,
+    ) -> None:
+        self.held = {stage: threading.Event() for stage in held}
+        self.reused = pick(reused)
+        self.failing = dict(failing or {})
+        self.started: list[Started] = []
+        self.nice: dict[Started, int] = {}
+        self.seen: dict[Started, dict[SourceName, str]] = {}
+        """For stages that see other sources: the folder that each lay in."""
+        self.fetched: dict[str, str | None] = {}
+        self.pool = ThreadPoolExecutor(16)
+        self.scheduler = Scheduler(
+            work,
+            Stages(
+                prefetch=self.prefetch,
+                decide=self.decide,
+                prepare=self.prepare,
+                compile=self.compile,
+                finish=self.finish,
+                describe=self.describe,
+            ),
+            Events(),
+            self.pool,
+            **{"jobs": 2, "read_available": lambda: 100 * GIB, **options},
+        )
+        self.events = self.scheduler.run()
+        self.told: list[Progress | Outcome] = []
+
+    def _act(self, stage: str, name: SourceName, nice: int = 0) -> None:
+        act = (stage, str(name))
+        self.nice[act] = nice
+        self.started.append(act)
+        self.scheduler.events.put(Progress(source=name, phase=stage))
+        if act in self.held:
+            assert self.held[act].wait(20), f"{act} was never released"
+        if act in self.failing:
+            raise self.failing[act]
+
+    def prefetch(self, name: SourceName, compiled: Mapping[SourceName, Artifact], nice: int) -> str:
+        self.seen["prefetch", name] = {source: str(artifact.folder) for source, artifact in compiled.items()}
+        self._act("prefetch", name, nice)
+        return f"{name}.orig"
+
+    def decide(self, name: SourceName, finished: Mapping[SourceName, Artifact]) -> Step:
+        self.seen["decide", name] = {source: str(artifact.folder) for source, artifact in finished.items()}
+        self._act("decide", name)
+        if name in self.reused:
+            artifact = make_artifact(name, "store")
+            return Step(source=name, action=Action.REUSE, reason="same", version="1", key="k", artifact=artifact)
+        return Step(source=name, action=Action.BUILD, reason="new", version="2", key="k", inputs={})
+
+    def prepare(
+        self, name: SourceName, step: Step, finished: Mapping[SourceName, Artifact], fetched: str | None, nice: int
+    ) -> str:
+        assert step.version == "2"
+        self.fetched[name] = fetched
+        self._act("prepare", name, nice)
+        return f"{name}.dsc"
+
+    def compile(self, name: SourceName, prepared: str, nice: int) -> Packages:
+        assert prepared == f"{name}.dsc"
+        self._act("compile", name, nice)
+        return Packages(make_artifact(name, "scratch"))
+
+    def finish(self, name: SourceName, compiled: Packages, nice: int) -> Artifact:
+        assert compiled.artifact.source == name
+        self._act("finish", name, nice)
+        return make_artifact(name, "store")
+
+    def describe(self, name: SourceName, step: Step | None, cause: HapkgError | OSError) -> Failure:
+        error = cause if isinstance(cause, HapkgError) else BuildError(str(cause))
+        return Failure(error=error, log=Path("log", name))
+
+    def release(self, *stages: Started) -> None:
+        for stage in stages:
+            self.held[stage].set()
+
+    def until(self, source: str, ending: Ending | str) -> None:
+        """Go on until a source tells of an ending or a phase."""
+        for event in self.events:
+            self.told.append(event)
+            if event.source == source and ending == (event.ending if isinstance(event, Outcome) else event.phase):
+                return
+        raise AssertionError(f"{source} never came to {ending}")
+
+    def settle(self) -> None:
+        """Go on until everything has started that can be started by what happened before."""
+        self.scheduler.events.put(Progress(source="test", phase="settle"))
+        self.until("test", "settle")
+
+    def finish_run(self) -> None:
+        """Go on to the end; every source has ended in one outcome."""
+        self.told.extend(self.events)
+        assert sorted(outcome.source for outcome in self.outcomes) == sorted(self.scheduler.work.order)
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        return [event for event in self.told if isinstance(event, Outcome)]
+
+    @property
+    def endings(self) -> dict[str, str]:
+        return {outcome.source: str(outcome.ending) for outcome in self.outcomes}
+
+    def order(self, stage: str) -> list[str]:
+        """The sources in the order in which they began a stage."""
+        return [name for act, name in self.started if act == stage]
+
+    def is_in(self, state: SourceState) -> set[str]:
+        return {name for name, now in self.scheduler.states.items() if now is state}
+
+
+Maker = Callable[..., Bench]
+
+
+@pytest.fixture
+def benches() -> Iterator[list[Bench]]:
+    made: list[Bench] = []
+    yield made
+    for bench in made:
+        bench.release(*bench.held)
+        bench.pool.shutdown()
+
+
+@pytest.fixture
+def make_bench(benches: list[Bench]) -> Maker:
+    def make(needs: Mapping[str, str], **options: Any) -> Bench:
+        known = {name: options.pop(name) for name in [*options] if name in Work.__dataclass_fields__}
+        benches.append(Bench(make_work(needs, **known), **options))
+        return benches[-1]
+
+    return make
+
+
+CHAIN = {"a": "", "b": "a", "c": "b"}
+
+
+def test_a_source_starts_when_all_it_needs_is_compiled_and_sees_their_scratch_folders(make_bench: Maker) -> None:
+    bench = make_bench({"a": "", "b": "", "c": "a b"}, held=[("finish", "a"), ("compile", "b")])
+    bench.until("a", "wait")
+    bench.until("b", "compile")
+    bench.settle()
+    assert ("decide", "c") not in bench.started
+    bench.release(("compile", "b"))
+    bench.until("c", Ending.BUILT)
+    assert bench.seen["decide", "c"] == {"a": "scratch", "b": "scratch"}
+    assert "a" not in bench.endings, "what is compiled may be used before lintian has seen it"
+    bench.release(("finish", "a"))
+    bench.finish_run()
+    assert set(bench.endings.values()) == {"built"}
+
+
+def test_the_longest_way_goes_first(make_bench: Maker) -> None:
+    bench = make_bench({"c": "", "a": "", "b": "", "d": ""}, jobs=1)
+    bench.finish_run()
+    assert bench.order("decide") == bench.order("compile") == ["c", "a", "b", "d"]
+
+
+def test_a_finished_build_is_reused_and_nothing_else_is_done_for_it(make_bench: Maker) -> None:
+    bench = make_bench(CHAIN, reused="a c")
+    bench.finish_run()
+    assert bench.endings == {"a": "reused", "b": "built", "c": "reused"}
+    assert bench.order("prepare") == ["b"]
+    assert {outcome.source: (outcome.version, outcome.reason) for outcome in bench.outcomes} == {
+        "a": ("1", "same"),
+        "b": ("2", "new"),
+        "c": ("1", "same"),
+    }
+    assert [str(outcome.artifact.folder) for outcome in bench.outcomes if outcome.artifact] == ["store"] * 3
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_no_more_sources_compile_than_jobs(make_bench: Maker, jobs: int) -> None:
+    names = "abcde"
+    held = [("compile", name) for name in names]
+    bench = make_bench(dict.fromkeys(names, ""), held=held, jobs=jobs)
+    for name in names:
+        bench.until(name, "wait")
+    bench.settle()
+    assert len(bench.is_in(SourceState.COMPILING)) == jobs
+    bench.release(*held)
+    bench.finish_run()
+
+
+def test_a_failure_stops_what_has_not_begun(make_bench: Maker) -> None:
+    bench = make_bench({**CHAIN, "d": "", "e": ""}, jobs=1, failing={("compile", "a"): BuildError("no")})
+    bench.finish_run()
+    assert bench.endings["a"] == "failed"
+    assert {bench.endings[name] for name in "bcde"} == {"skipped"}
+    reasons = {outcome.source: outcome.reason for outcome in bench.outcomes}
+    assert reasons == {
+        "a": "no",
+        "b": "needs a, which failed",
+        "c": "needs a, which failed",
+        "d": "stopped after a failure",
+        "e": "stopped after a failure",
+    }
+    (failed,) = [outcome for outcome in bench.outcomes if outcome.ending is Ending.FAILED]
+    assert (failed.version, failed.log, failed.fault) == ("2", Path("log/a"), "recipe")
+
+
+def test_with_keep_going_only_what_needs_the_failed_one_is_skipped(make_bench: Maker) -> None:
+    failing = {("prepare", "b"): OSError("disk")}
+    bench = make_bench({**CHAIN, "d": "a", "e": "c d"}, keep_going=True, failing=failing)
+    bench.finish_run()
+    assert bench.endings == {"a": "built", "b": "failed", "c": "skipped", "d": "built", "e": "skipped"}
+    assert {outcome.reason for outcome in bench.outcomes if outcome.ending is Ending.SKIPPED} == {
+        "needs b, which failed"
+    }
+
+
+def test_a_source_that_lintian_refuses_takes_along_who_has_not_begun(make_bench: Maker) -> None:
+    bench = make_bench(
+        {"a": "", "b": "a", "c": "a b"},
+        held=[("finish", "a"), ("compile", "b")],
+        failing={("finish", "a"): BuildError("E: tag")},
+        keep_going=True,
+    )
+    bench.until("b", "compile")
+    bench.release(("finish", "a"))
+    bench.until("a", Ending.FAILED)
+    bench.release(("compile", "b"))
+    bench.finish_run()
+    assert bench.endings == {"a": "failed", "b": "built", "c": "skipped"}
+
+
+def test_whoever_decides_badly_has_no_version(make_bench: Maker) -> None:
+    bench = make_bench({"a": ""}, failing={("decide", "a"): BuildError("the archive lacks it")})
+    bench.finish_run()
+    assert bench.outcomes[0].version is None
+
+
+def test_a_bug_in_a_stage_ends_the_run(make_bench: Maker) -> None:
+    bench = make_bench({"a": ""}, failing={("compile", "a"): ZeroDivisionError()}, keep_going=True)
+    with pytest.raises(ZeroDivisionError):
+        bench.finish_run()
+
+
+@pytest.mark.parametrize("stage", ["prefetch", "decide", "prepare", "compile", "finish"])
+def test_an_interrupted_stage_interrupts_the_run(make_bench: Maker, stage: str) -> None:
+    name = "b" if stage == "prefetch" else "a"
+    bench = make_bench(
+        CHAIN,
+        prefetch=pick("b c"),
+        known=pick("a b c"),
+        failing={(stage, name): Interrupted("stopped")},
+        held=[("compile", "a")] if name == "b" else [],
+        keep_going=True,
+    )
+    with pytest.raises(Interrupted):
+        bench.finish_run()
+
+
+def test_a_caller_that_leaves_starts_nothing_more(make_bench: Maker) -> None:
+    """Ctrl-C is raised where the caller waits: it closes the iterator."""
+    bench = make_bench(CHAIN, held=[("compile", "a")])
+    bench.until("a", "compile")
+    bench.events.close()
+    bench.release(("compile", "a"))
+    bench.pool.shutdown(wait=True)
+    assert bench.order("decide") == ["a"]
+
+
+def test_one_source_at_a_time_is_prefetched_while_it_waits(make_bench: Maker) -> None:
+    needs = {"a": "", "b": "a", "c": "a", "d": "a", "e": ""}
+    bench = make_bench(
+        needs, prefetch=pick("b c d"), held=[("compile", "a"), ("prefetch", "b")], keep_going=True, jobs=2
+    )
+    bench.until("e", Ending.BUILT)
+    bench.settle()
+    assert bench.order("prefetch") == ["b"]
+    bench.release(("prefetch", "b"))
+    for name in "bcd":
+        bench.until(name, "wait")
+    assert bench.order("prefetch") == ["b", "c", "d"]
+    bench.release(("compile", "a"))
+    bench.finish_run()
+    assert bench.fetched == {"a": None, "b": "b.orig", "c": "c.orig", "d": "d.orig", "e": None}
+
+
+def test_a_source_waits_for_its_own_prefetch(make_bench: Maker) -> None:
+    bench = make_bench({"a": "", "b": "a"}, prefetch=pick("b"), held=[("prefetch", "b")])
+    bench.until("a", Ending.BUILT)
+    bench.settle()
+    assert bench.is_in(SourceState.PREFETCHING) == {"b"}
+    bench.release(("prefetch", "b"))
+    bench.finish_run()
+    assert bench.fetched["b"] == "b.orig"
+
+
+@pytest.mark.parametrize(("known", "prefetched"), [("", []), ("a", ["c"]), ("b", ["c"]), ("a b", ["c"])])
+def test_what_waits_for_several_unknown_sources_is_not_prefetched(
+    make_bench: Maker, known: str, prefetched: list[str]
+) -> None:
+    held = [("compile", "a"), ("compile", "b")]
+    bench = make_bench({"a": "", "b": "", "c": "a b"}, prefetch=pick("c"), known=pick(known), held=held)
+    bench.until("b", "wait")
+    bench.settle()
+    assert len(bench.is_in(SourceState.COMPILING)) == 2
+    assert bench.order("prefetch") == prefetched
+    bench.release(*held)
+    bench.finish_run()
+
+
+def test_a_source_that_is_skipped_while_it_is_prefetched_ends_once_and_says_no_more(make_bench: Maker) -> None:
+    bench = make_bench(
+        {"a": "", "b": "a"},
+        prefetch=pick("b"),
+        held=[("compile", "a"), ("prefetch", "b")],
+        failing={("compile", "a"): BuildError("no")},
+    )
+    bench.until("b", "prefetch")
+    bench.release(("compile", "a"))
+    bench.until("b", Ending.SKIPPED)
+    bench.scheduler.events.put(Progress(source="b", phase="layer"))
+    bench.release(("prefetch", "b"))
+    told = len(bench.told)
+    bench.finish_run()
+    assert bench.told[told:] == []
+
+
+def test_a_build_for_which_there_is_no_memory_waits_and_is_not_overtaken(make_bench: Maker) -> None:
+    bench = make_bench(
+        dict.fromkeys("abc", ""),
+        jobs=3,
+        held=[("compile", "a")],
+        memory={SourceName("a"): 6 * GIB, SourceName("b"): 5 * GIB, SourceName("c"): GIB},
+        read_available=lambda: 8 * GIB,
+        read_held=lambda name: 2 * GIB,
+    )
+    for name in "abc":
+        bench.until(name, "wait")
+    bench.settle()
+    assert bench.is_in(SourceState.COMPILING) == {"a"}
+    assert bench.is_in(SourceState.READY) == {"b", "c"}
+    bench.release(("compile", "a"))
+    bench.finish_run()
+    assert bench.order("compile") == ["a", "b", "c"]
+
+
+def test_alone_a_build_starts_without_memory(make_bench: Maker) -> None:
+    bench = make_bench({"a": ""}, memory={SourceName("a"): 6 * GIB}, read_available=lambda: 0)
+    bench.finish_run()
+    assert bench.endings == {"a": "built"}
+
+
+def test_one_place_is_kept_for_the_longest_chain(make_bench: Maker) -> None:
+    bench = make_bench(
+        {"a": "", "b": "a", "x": "", "y": ""},
+        longest=pick("a b"),
+        held=[("prepare", "a"), ("compile", "x"), ("compile", "y")],
+    )
+    bench.until("x", "compile")
+    bench.until("y", "wait")
+    bench.settle()
+    assert bench.is_in(SourceState.COMPILING) == {"x"}
+    bench.release(("prepare", "a"))
+    bench.until("a", "compile")
+    bench.release(("compile", "x"), ("compile", "y"))
+    bench.finish_run()
+    assert bench.order("compile")[:2] == ["x", "a"]
+
+
+def test_the_kept_place_is_given_away_where_others_hold_the_chain_up(make_bench: Maker) -> None:
+    held = [("compile", "x"), ("compile", "y")]
+    bench = make_bench({"x": "", "y": "", "a": "x y", "b": "a"}, longest=pick("a b"), held=held)
+    bench.until("x", "wait")
+    bench.until("y", "wait")
+    bench.settle()
+    assert len(bench.is_in(SourceState.COMPILING)) == 2
+    bench.release(*held)
+    bench.finish_run()
+
+
+def test_the_longest_chain_is_compiled_before_what_was_ready_earlier(make_bench: Maker) -> None:
+    bench = make_bench({"w": "", "x": "", "a": ""}, longest=pick("a"), jobs=1, held=[("compile", "w")])
+    for name in "wxa":
+        bench.until(name, "wait")
+    bench.release(("compile", "w"))
+    bench.finish_run()
+    assert bench.order("compile") == ["w", "a", "x"]
+
+
+def test_whatever_is_not_on_the_longest_chain_is_nice(make_bench: Maker) -> None:
+    bench = make_bench({"a": "", "x": "", "b": "a"}, longest=pick("a b"), prefetch=pick("b"))
+    bench.finish_run()
+    chain = {stage: nice for (stage, name), nice in bench.nice.items() if name == "b"}
+    assert set(chain.values()) == {0}
+    aside = {stage: nice for (stage, name), nice in bench.nice.items() if name == "x"}
+    assert aside == {"decide": 0, "prepare": NICE, "compile": NICE, "finish": NICE}
+
+
+@pytest.mark.parametrize(("brief", "nice"), [("", NICE), ("b", 0)])
+def test_lintian_is_nice_while_a_source_waits_for_one_that_is_not_compiled(
+    make_bench: Maker, brief: str, nice: int
+) -> None:
+    needs = {"a": "", "x": "", "b": "a x"}
+    bench = make_bench(needs, longest=pick("a b"), brief=pick(brief), held=[("compile", "x")])
+    bench.until("a", Ending.BUILT)
+    assert bench.nice["finish", "a"] == nice
+    bench.release(("compile", "x"))
+    bench.finish_run()
+    assert bench.nice["finish", "b"] == 0
