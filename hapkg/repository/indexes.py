@@ -16,6 +16,7 @@ from hapkg.control import BinaryName, SourceName, Suite, compare_versions, forma
 from hapkg.disk import sha256_file
 from hapkg.errors import RepositoryError
 from hapkg.process import run
+from hapkg.repository.paths import check_digest, check_path
 
 COMPONENTS = ("main", "debug")
 
@@ -179,7 +180,11 @@ def read_release(file: Path) -> Mapping[str, str]:
 def read_digests(release: Mapping[str, str]) -> dict[str, str]:
     """SHA256 of each index file, by its path below dists/SUITE, as a Release file has it."""
     lines = (line.split() for line in release.get("SHA256", "").splitlines())
-    return {words[2]: words[0] for words in lines if len(words) == 3}
+    found = {words[2]: words[0] for words in lines if len(words) == 3}
+    for path, digest in found.items():
+        check_path(path, where=f"the Release file of {release.get('Suite', 'a suite')}")
+        check_digest(digest, where=f"the Release file of {release.get('Suite', 'a suite')}")
+    return found
 
 
 def find_indexes(root: Path, suite: Suite) -> list[Path]:
@@ -217,11 +222,25 @@ def _find_own_architecture() -> str:
 
 
 def read_entries(stanza: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Size and SHA256 of each file that a stanza of Packages or Sources describes, by pool path."""
-    if "Filename" in stanza:
-        return {stanza["Filename"]: (stanza["Size"], stanza["SHA256"])}
-    lines = (line.split() for line in stanza["Checksums-Sha256"].splitlines() if line.strip())
-    return {f"{stanza['Directory']}/{name}": (size, digest) for digest, size, name in lines}
+    """Size and SHA256 of each file that a stanza of Packages or Sources describes, by pool path.
+
+    Raises RepositoryError for a path that leads out of the pool, and for what is no size or digest.
+    """
+    where = f"the stanza of {stanza.get('Package', 'a package')}"
+    try:
+        if "Filename" in stanza:
+            found = {stanza["Filename"]: (stanza["Size"], stanza["SHA256"])}
+        else:
+            lines = (line.split() for line in stanza["Checksums-Sha256"].splitlines() if line.strip())
+            found = {f"{stanza['Directory']}/{name}": (size, digest) for digest, size, name in lines}
+    except (KeyError, ValueError) as error:
+        raise RepositoryError(f"{where} in an index of the repository is damaged: {error}") from error
+    for path, (size, digest) in found.items():
+        check_path(path, where=where, below="pool/")
+        check_digest(digest, where=where)
+        if not (size.isascii() and size.isdigit()):
+            raise RepositoryError(f"{where} in an index of the repository has no size: {size!a}")
+    return found
 
 
 def name_by_hash(path: str, digest: str) -> str:

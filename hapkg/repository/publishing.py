@@ -38,6 +38,7 @@ from hapkg.repository.indexes import (
 )
 from hapkg.repository.keys.signing import KeyChoice, SigningKey, export_key, find_key, strip_armor
 from hapkg.repository.page import write_page
+from hapkg.repository.paths import check_path
 from hapkg.repository.remote.location import PATIENCE
 from hapkg.repository.snapshots import Snapshot, find_snapshot, read_snapshot
 from hapkg.repository.sources_file import Identity, find_url, make_sources, write_sources
@@ -307,6 +308,11 @@ def _put_in_place(root: Path, suites: Iterable[Suite], new: Iterable[str], *, ac
     (staging / "journal").unlink()  # all of it is published
 
 
+def _read_journal(journal: Path) -> list[str]:
+    """The pool files that a publish brought, as it noted them."""
+    return journal.read_text("utf-8", "replace").splitlines()
+
+
 def _join_folders(root: Path, paths: Iterable[str]) -> list[str]:
     """The fewest renames that bring paths below root: whole folders where there is none yet."""
     kinds: dict[str, bool] = {}
@@ -350,7 +356,9 @@ def _clear(root: Path, *, whole: bool = False) -> None:
     journal = staging / "journal"
     if journal.is_file():
         listed = {file.path for suite in find_suites(root) for file in read_pool(root, suite).files.values()}
-        for path in journal.read_text("utf-8").splitlines():
+        where = f"the journal {journal}"
+        named = [check_path(path, where=where, below="pool/") for path in _read_journal(journal)]
+        for path in named:
             if path not in listed:
                 (root / path).unlink(missing_ok=True)
     if journal.is_file() and not whole:

@@ -32,6 +32,7 @@ from hapkg.repository.indexes import (
     read_release,
     read_state,
 )
+from hapkg.repository.paths import check_digest, check_path
 
 KEPT_GENERATIONS = 3
 """How many states of a suite apt can always read: the current one and those a slow client may have begun with."""
@@ -158,8 +159,12 @@ def read_held(root: Path, release: Suite) -> dict[SourceName, frozenset[Publishe
 def read_removed(root: Path) -> dict[str, str]:
     """SHA256 of every pool file that was removed, by path: its name is taken for good."""
     file = root / ".hapkg" / "removed"
-    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
-    return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+    lines = file.read_text("utf-8", "replace").splitlines() if file.is_file() else []
+    found = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+    for path, digest in found.items():
+        check_digest(digest, where=str(file))
+        check_path(path, where=str(file), below="pool/")
+    return found
 
 
 def find_missing(root: Path, pool: Pool) -> tuple[str, ...]:
@@ -247,8 +252,28 @@ def _name_file(root: Path, snapshot: Snapshot) -> Path:
 def _read_snapshot(file: Path) -> Snapshot:
     try:
         table = json.loads(file.read_text("utf-8"))
-        return Snapshot(**{**table, "keys": tuple(table["keys"])})
-    except (ValueError, TypeError, KeyError) as error:
+        snapshot = Snapshot(**{**table, "keys": tuple(table["keys"]), "indexes": dict(table["indexes"])})
+        _check_types(snapshot)
+        if (snapshot.suite, f"{snapshot.number:08}") != (file.parent.name, file.stem):
+            raise ValueError(f"it says it is number {snapshot.number} of {snapshot.suite}")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise RepositoryError(
             f"the snapshot {file} is damaged: {error}", hint="restore it from a copy, or remove it"
         ) from error
+    for path, digest in snapshot.indexes.items():
+        check_path(path, where=f"the snapshot {file}")
+        check_digest(digest, where=f"the snapshot {file}")
+    return snapshot
+
+
+def _check_types(snapshot: Snapshot) -> None:
+    """Raise TypeError or ValueError for a field that is of another kind than hapkg writes."""
+    texts = (snapshot.suite, snapshot.made, snapshot.act, snapshot.by, *snapshot.keys)
+    if type(snapshot.number) is not int or snapshot.number < 1 or not all(isinstance(text, str) for text in texts):
+        raise TypeError("a field is of another type")
+    if not all(isinstance(word, str) for pair in snapshot.indexes.items() for word in pair):
+        raise TypeError("indexes must be digests by path")
+    if not all(text.isprintable() for text in texts):
+        raise ValueError("a field is not printable text")
+    if snapshot.time.tzinfo is None:
+        raise ValueError("made has no time zone")

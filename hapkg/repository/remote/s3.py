@@ -23,6 +23,7 @@ from typing import Any
 from hapkg import disk
 from hapkg.errors import BusyError, MachineError, RepositoryError
 from hapkg.process import check_stop
+from hapkg.repository.paths import check_path, is_of_repository
 from hapkg.repository.remote.location import JOURNAL, LOCK, OWN, PATIENCE, BucketFolder
 
 LEASE = 120.0
@@ -145,17 +146,16 @@ class Bucket:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._place.bucket, Prefix=self._key(start)
         )
-        return {
-            entry["Key"].removeprefix(self._place.prefix): entry["ETag"]
+        tags = {
+            check_path(entry["Key"].removeprefix(self._place.prefix), where=str(self._place)): entry["ETag"]
             for page in pages
             for entry in page.get("Contents", ())
             if not entry["Key"].endswith("/")  # what some tools write for a folder
         }
+        return {path: tag for path, tag in tags.items() if is_of_repository(path)}
 
     def _download(self, mirror: Path, wanted: dict[str, str]) -> None:
         def download(path: str) -> None:
-            if ".." in path.split("/"):
-                raise RepositoryError(f"{self._place} has an object that leads out of it: {path}")
             answer = self._client.get_object(Bucket=self._place.bucket, Key=self._key(path))
             file = mirror / path
             new = file.with_name(f".{file.name}.new")

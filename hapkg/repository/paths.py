@@ -1,0 +1,57 @@
+"""The one check of every path and digest that is read in a repository, before anything follows it.
+
+A repository lies where others may write: a bucket, a host, a shared folder. Names of objects, the journal, snapshots,
+the list of removed files, Release files and indexes are therefore input. Nothing that they name may lead outside.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hapkg.errors import RepositoryError
+
+_LONGEST = 1024
+"""Characters of a path: as many as a store of objects takes for a key, fewer than a file system takes for a path."""
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_OUTSIDE = re.compile(r"\A/|(?:\A|/)(?:\.{0,2})(?:/|\Z)")
+"""Absolute, or with an empty part, `.` or `..`."""
+_ROOMS = ("pool/", "dists/", ".hapkg/")
+_LOOSE = re.compile(r"index\.html\Z|[^/]+\.sources\Z|[^/]+-archive-keyring\.(?:gpg|asc)\Z")
+"""Files of a repository that lie in no folder."""
+
+
+def is_inside(path: str) -> bool:
+    """Tell whether a path stays below the folder it is joined to: relative, whole, printable, of sane length."""
+    return len(path) <= _LONGEST and path.isprintable() and not _OUTSIDE.search(path)
+
+
+def is_of_repository(path: str) -> bool:
+    """Tell whether a safe path names a file that hapkg keeps in a repository; others are nobody's business."""
+    return path.startswith(_ROOMS) or _LOOSE.match(path) is not None
+
+
+def check_path(path: str, *, where: str, below: str = "") -> str:
+    """Return a path that was read in a repository, if it stays inside it and below a folder of it, such as "pool/".
+
+    where tells where the path was read, for the error. Raises RepositoryError.
+    """
+    if is_inside(path) and path.startswith(below):
+        return path
+    raise RepositoryError(
+        f"{where} names {_show(path)}, which does not lie {f'below {below}' if below else 'inside the repository'}",
+        hint="hapkg writes no such name: find out who else can write there, then restore the repository from a copy",
+    )
+
+
+def check_digest(digest: str, *, where: str) -> str:
+    """Return a SHA256 that was read in a repository, if it is one. Raises RepositoryError."""
+    if _DIGEST.match(digest):
+        return digest
+    raise RepositoryError(
+        f"{where} has {_show(digest)} in the place of a SHA256", hint="restore the repository from a copy"
+    )
+
+
+def _show(text: str) -> str:
+    """A foreign name, short and printable."""
+    return ascii(text if len(text) <= 200 else f"{text[:200]}…")

@@ -1,0 +1,163 @@
+"""A repository is input: whoever can write there reaches nothing beside it. A case is a line of a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hapkg.errors import RepositoryError
+from hapkg.locations import State
+from hapkg.repository.publishing import KeyChoice, Publication, Site, publish, refresh
+from hapkg.repository.remote.location import parse_place
+from hapkg.repository.remote.sync import open_repository
+from hapkg.repository.snapshots import list_snapshots, read_held
+from tests.support.packages import BOOKWORM, IDENTITY, Builds
+
+PRECIOUS = b"not to be touched"
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A file beside the repository, of hapkg's user."""
+    file = tmp_path / "victim"
+    file.write_bytes(PRECIOUS)
+    return file
+
+
+OUTSIDE = ("{victim}", "../../victim", "pool/../../../victim", "pool//x", "dists/bookworm/InRelease", "index.html")
+"""Lines of a journal that name no file of the pool; {victim} is absolute."""
+
+
+@pytest.mark.parametrize("line", OUTSIDE)
+def test_a_journal_removes_nothing_but_pool_files(
+    root: Path, issue: Callable[..., Publication], stacks: Builds, key: KeyChoice, victim: Path, line: str
+) -> None:
+    issue(stacks(1))
+    page = (root / "index.html").read_bytes()
+    journal = root / ".hapkg/staging/journal"
+    journal.parent.mkdir(exist_ok=True)
+    journal.write_text(f"pool/bookworm/gone.deb\n{line.format(victim=victim)}\n")
+    with pytest.raises(RepositoryError, match=r"the journal .* names .* does not lie below pool/"):
+        refresh(Site(root=root, identity=IDENTITY, choice=key))
+    assert victim.read_bytes() == PRECIOUS
+    assert (root / "index.html").read_bytes() == page
+    assert (root / "dists/bookworm/InRelease").exists()
+
+
+KEYS = ("/{victim}", "../victim", "pool/../../victim", "pool//x", "dists/./x", "pool/a\x07b")
+"""Names of objects below the repository's prefix; {victim} is absolute, so that the name has two slashes."""
+
+
+@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("change", [False, True], ids=["look", "change"])
+def test_an_object_of_a_bucket_is_written_nowhere_but_in_its_copy(
+    bucket: Any, tmp_path: Path, victim: Path, name: str, change: bool
+) -> None:
+    path = name.format(victim=str(victim).lstrip("/"))
+    bucket.put_object(Bucket="packages", Key=f"some/apt/{path}", Body=b"attacker")
+    place = parse_place("s3://packages/some/apt/", tmp_path)
+    with (
+        pytest.raises(RepositoryError, match=r"s3://packages/some/apt/? names .* does not lie inside the repository"),
+        open_repository(place, State(tmp_path / "state"), change=change),
+    ):
+        pass
+    assert victim.read_bytes() == PRECIOUS
+
+
+def test_objects_that_are_not_the_repositorys_are_left_alone(
+    bucket: Any, tmp_path: Path, key: KeyChoice, stacks: Builds
+) -> None:
+    bucket.put_object(Bucket="packages", Key="some/apt/favicon.ico", Body=b"icon")
+    place = parse_place("s3://packages/some/apt/", tmp_path)
+    with open_repository(place, State(tmp_path / "state"), change=True) as copy:
+        publish(copy, [stacks(1)], identity=IDENTITY, key=key, url="https://example.invalid/")
+        assert not (copy / "favicon.ico").exists()
+    assert bucket.get_object(Bucket="packages", Key="some/apt/favicon.ico")["Body"].read() == b"icon"
+
+
+def _change_snapshot(root: Path, **values: object) -> None:
+    file = root / ".hapkg/snapshots/bookworm/00000001.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+DIGEST = "a" * 64
+SNAPSHOTS = (
+    {"indexes": {"../../../victim": DIGEST}},
+    {"indexes": {"/etc/passwd": DIGEST}},
+    {"indexes": {"main/binary-amd64/Packages": "../" + "a" * 61}},
+    {"indexes": {"main/binary-amd64/Packages": 7}},
+    {"indexes": ["main"]},
+    {"suite": "../x"},
+    {"number": 2},
+    {"number": "1"},
+    {"number": True},
+    {"keys": 5},
+    {"keys": [5]},
+    {"made": "yesterday"},
+    {"made": "2024-01-31T12:00:00"},
+    {"act": "\x1b[2J"},
+    {"by": None},
+    {"more": 1},
+)
+
+
+@pytest.mark.parametrize("values", SNAPSHOTS, ids=str)
+def test_a_snapshot_of_other_words_is_refused_in_one_sentence(
+    root: Path, issue: Callable[..., Publication], stacks: Builds, values: dict[str, object]
+) -> None:
+    issue(stacks(1))
+    _change_snapshot(root, **values)
+    with pytest.raises(RepositoryError) as caught:
+        list_snapshots(root, BOOKWORM)
+    assert caught.value.brief.isprintable()
+    assert caught.value.hint
+
+
+REMOVED = (
+    f"{DIGEST}  ../victim",
+    f"{DIGEST}  /etc/passwd",
+    "x  pool/a.deb",
+    f"{DIGEST}  dists/x",
+    "\udc80".encode("utf-8", "surrogatepass").hex(),
+)
+
+
+@pytest.mark.parametrize("line", REMOVED)
+def test_the_list_of_removed_files_names_pool_files_alone(
+    root: Path, issue: Callable[..., Publication], stacks: Builds, line: str
+) -> None:
+    issue(stacks(1))
+    (root / ".hapkg/removed").write_text(f"{line}\n")
+    with pytest.raises(RepositoryError, match=r"removed (names|has) "):
+        read_held(root, BOOKWORM)
+
+
+STANZAS = (
+    ("Filename: ", "Filename: /etc/passwd#"),
+    ("Filename: pool/", "Filename: pool/../../"),
+    ("Filename: pool/", "Filename: dists/"),
+    ("Size: ", "Size: -"),
+    ("SHA256: ", "SHA256: x"),
+    ("SHA256: ", "Sha257: "),
+)
+"""What is replaced in the unsigned repository's index, by what."""
+
+
+@pytest.mark.parametrize(("old", "new"), STANZAS)
+def test_an_index_names_pool_files_alone(root: Path, stacks: Builds, tmp_path: Path, old: str, new: str) -> None:
+    import hashlib
+
+    from hapkg.repository.indexes import parse_index, read_entries
+
+    publish(root, [stacks(1)], identity=IDENTITY, key=KeyChoice(home=tmp_path / "none", unsigned=True))
+    (index,) = root.glob("dists/bookworm/main/binary-*/Packages")
+    text = index.read_text()
+    assert old in text
+    with pytest.raises(RepositoryError) as caught:
+        [read_entries(package.fields) for package in parse_index(text.replace(old, new))]
+    assert caught.value.brief.isprintable()
+    assert hashlib.sha256(text.encode()).hexdigest() in (root / "dists/bookworm/Release").read_text()
