@@ -11,7 +11,7 @@ from hapkg.control import SourceName
 from hapkg.recipe.model import Recipe
 from hapkg.source.fetch import fetch, fetch_patch
 from hapkg.source.lockfile import check_recipe, make_entry, write_lock
-from hapkg.source.package import unpack
+from hapkg.source.unpack import unpack
 
 
 def check_pins(context: BuildContext, recipe: Recipe) -> None:

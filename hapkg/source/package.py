@@ -15,6 +15,7 @@ from hapkg.errors import ProcessError, SourceError
 from hapkg.recipe.debian_folder import DebianFolder
 from hapkg.recipe.model import Recipe
 from hapkg.source.fetch import Tarball
+from hapkg.source.unpack import unpack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,29 +75,6 @@ def lay_out(
         unpack(recipe, orig, tree)
         inspect(tree)
         _drop_packaging(tree)
-
-
-def unpack(recipe: Recipe, orig: Path, tree: Path) -> None:
-    """Unpack the tarball's one folder as the tree, an empty folder. Raises SourceError for any other tarball."""
-    scratch = tree.with_name(".unpacked")
-    scratch.mkdir()
-    try:
-        process.run(["tar", "-xf", str(orig), "--no-same-owner", "-C", str(scratch)])
-    except ProcessError as error:
-        raise SourceError(
-            f"{recipe.source}: the tarball cannot be unpacked",
-            details=error.details,
-            hint="its checksum matches the recipe, so upstream's file itself is damaged: pin another",
-        ) from error
-    found = sorted(scratch.iterdir())
-    if len(found) != 1 or found[0].is_symlink() or not found[0].is_dir():
-        raise SourceError(
-            f"{recipe.source}: the tarball does not hold one folder with everything in it",
-            details=[f"found: {', '.join(entry.name for entry in found[:5]) or 'nothing'}"],
-            hint="pin upstream's release tarball",
-        )
-    found[0].rename(tree)
-    scratch.rmdir()
 
 
 def _drop_packaging(tree: Path) -> None:

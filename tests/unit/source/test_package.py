@@ -212,7 +212,6 @@ def test_a_pinned_patch_that_does_not_apply_is_named(tmp_path: Path) -> None:
         ({"a": "", "b": ""}, "a, b"),
         ({"only-a-file": "x"}, "only-a-file"),
         ({}, "nothing"),
-        ({"one-1.2/a": "", "/etc/evil": "x"}, "etc, one-1.2"),
     ],
 )
 def test_a_tarball_that_is_not_one_folder_is_refused(
@@ -243,11 +242,11 @@ def test_a_damaged_tarball_is_refused(tmp_path: Path, cut: int) -> None:
     assert error.details != ()
 
 
-@pytest.mark.parametrize("name", ["../evil", "one-1.2/../../evil", "one-1.2/sub/../../../evil"])
+@pytest.mark.parametrize("name", ["/etc/evil", "../evil", "one-1.2/../../evil", "one-1.2/sub/../../../evil"])
 def test_a_tarball_cannot_write_above_itself(tmp_path: Path, name: str) -> None:
     tarball = make_tarball(tmp_path / "cache", {"one-1.2/greeting": "x", name: "evil"})
     error = refuse(tmp_path / "deep" / "made", tarball)
-    assert error.brief == "ha-one: the tarball cannot be unpacked"
+    assert error.brief == f"ha-one: the tarball holds a name that leads out of it: {name!r}"
     assert list(tmp_path.rglob("evil")) == []
 
 
