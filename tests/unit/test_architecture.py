@@ -91,6 +91,34 @@ def test_rooms_import_one_way() -> None:
     assert status == 0, output
 
 
+def test_the_picture_of_the_architecture_page_shows_the_imports() -> None:
+    page = (CHECKOUT / "docs/architecture.md").read_text("utf-8")
+    picture = page.partition("```mermaid")[2].partition("```")[0]
+    drawn = {
+        (room, other.strip())
+        for room, _, others in (line.strip().partition(" --> ") for line in picture.splitlines() if "-->" in line)
+        for other in others.split("&")
+    }
+    imported = {
+        (module.split(".")[0], name.split(".")[1])
+        for module in MODULES
+        for name in imports(module)
+        if name.startswith("hapkg.") and name.split(".")[1] in ROOMS and module.split(".")[0] in ROOMS
+    }
+    assert drawn == {(room, other) for room, other in imported if room != other}
+
+
+def test_the_architecture_page_names_files_that_are_there() -> None:
+    page = (CHECKOUT / "docs/architecture.md").read_text("utf-8")
+    named = set(re.findall(r"`([a-z_/]+\.py)`", page))
+    rows = dict(re.findall(r"^\| `([a-z]+)/` \|[^|]*\| ([^|]*)\|$", page, re.MULTILINE))
+    inside = {f"{room}/{file}" for room, files in rows.items() for file in re.findall(r"`([a-z_]+\.py)`", files)}
+    assert rows.keys() == set(ROOMS)
+    plain = {name for name in named if "/" in name or not any(path.endswith(f"/{name}") for path in inside)}
+    paths = {CHECKOUT / name if name.startswith("tests/") else CHECKOUT / "hapkg" / name for name in plain | inside}
+    assert sorted(str(path) for path in paths if not path.exists()) == []
+
+
 @pytest.mark.parametrize("file", ROOM_FILES, ids=lambda file: str(file.parent.relative_to(CHECKOUT)))
 def test_a_room_says_what_it_knows_and_must_not_know(file: Path) -> None:
     (only,) = parse(file).body
