@@ -42,7 +42,7 @@ class BuildTask:
     chroot: Chroot
     state: State
     packages: Mapping[str, str]
-    """Names and versions of what the archive gives to the build."""
+    """Packages of the archive that the key names, with their versions."""
     stack_debs: tuple[Path, ...]
     forbidden: tuple[str, ...]
     """Patterns of package names of the distribution that must not be in the chroot."""
@@ -53,19 +53,19 @@ class BuildTask:
     gauge: Gauge = field(default_factory=Gauge)
     """Follows the memory that the build holds."""
     ccache: Mapping[str, str] = field(default_factory=dict)
-    """Names and versions of what the archive gives beside that, where compilers are reached through ccache."""
+    """Packages of the archive beside those, with their versions, where compilers are reached through ccache."""
     nice: int = 0
     """The nice value of all that the build runs."""
 
     @property
     def installed(self) -> Mapping[str, str]:
-        """All that the archive gives: what the layer holds."""
+        """All packages of the archive: those of the layer."""
         return {**self.packages, **self.ccache}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What is known of a build that ended well, beside its packages."""
+    """Facts about a build that ended well, beside its packages."""
 
     seconds: Mapping[str, float]
     """Of each phase."""

@@ -1,4 +1,4 @@
-"""What a binary package is to a build that uses it: a digest that stays the same when nothing that matters changed.
+"""Digest of a binary package as a build that uses it sees it: unchanged while nothing that matters to it changed.
 
 Left out is what tells when, from what and under which number a package was made, and what no user can depend on: its
 version wherever its own relations repeat it, the changelog, the checksums and the size that follow from the files, and
@@ -39,7 +39,7 @@ class Content:
 
 
 def read_content(deb: Path) -> Content:
-    """What a .deb is to a build that installs it."""
+    """Digest and dependencies of a .deb as a build sees them. Raises ProcessError when it is damaged."""
     control = _read_members(deb, "--ctrl-tarfile")
     stanza = next(split_stanzas(control["/control"]["content"].decode("utf-8", "replace")))
     fields = {

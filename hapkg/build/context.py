@@ -1,4 +1,4 @@
-"""What a run works with: project, recipes, store and options, opened once and never changed."""
+"""The build context: project, recipes, store and options, opened once and never changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hapkg.apt import Mirror, find_mirror
 from hapkg.build.kernel_packages import add_packages
-from hapkg.build.plan import Release
+from hapkg.build.plan import KnownVersion
 from hapkg.build.store import Store
 from hapkg.control import SourceName, Suite
 from hapkg.errors import RecipeError
@@ -37,7 +37,7 @@ class BuildContext:
     suite: Suite
     archive: str | None = None
     """The Debian archive that was named; see mirror."""
-    published: Mapping[SourceName, tuple[Release, ...]] = field(default_factory=dict)
+    published: Mapping[SourceName, tuple[KnownVersion, ...]] = field(default_factory=dict)
     """Versions a repository already holds: rebuild numbers go on above them."""
     parallel: int = 1
     """Jobs that make may run at once inside one build."""
@@ -81,7 +81,7 @@ def open_context(
         suite=chosen,
         archive=mirror,
         published={
-            name: tuple(Release(source=name, version=release.version, key=release.key) for release in releases)
+            name: tuple(KnownVersion(source=name, version=release.version, key=release.key) for release in releases)
             for name, releases in published.items()
         },
         parallel=count_cores(),

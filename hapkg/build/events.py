@@ -1,4 +1,4 @@
-"""What a run tells while it works: a source entered a phase, a source ended. pipeline yields them."""
+"""Events of a run, yielded while it works: a source entered a phase, a source ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hapkg.errors import HapkgError
 
 
 class Ending(StrEnum):
-    """How a source of a run ended."""
+    """The ending of a source of a run."""
 
     BUILT = "built"
     REUSED = "reused"
@@ -33,9 +33,9 @@ class Outcome:
     artifact: Artifact | None = None
     error: HapkgError | None = None
     fault: str | None = None
-    """Whose a failure is: recipe, machine or network."""
+    """Behind a failure: recipe, machine or network."""
     at: float = 0.0
-    """When, on the monotonic clock."""
+    """Time of the event in seconds, on the monotonic clock."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,4 +45,4 @@ class Progress:
     source: str
     phase: str
     at: float = 0.0
-    """When, on the monotonic clock."""
+    """Time of the event in seconds, on the monotonic clock."""

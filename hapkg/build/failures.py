@@ -1,6 +1,6 @@
-"""Whose a failure is, and the note of those that come again by themselves: what the recipe does wrong.
+"""Failures: the fault of recipe, machine or network, and notes of those that would come again by themselves.
 
-What the machine or the network did may go well the next time, so it is never saved.
+Only a fault of the recipe would: what machine or network did may go well the next time, and is never saved.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _RepeatedSourceError(Repeated, SourceError):
 
 
 def classify(error: HapkgError) -> str:
-    """Whose fault a failure is: of the recipe, the machine or the network."""
+    """The fault behind a failure: "recipe", "machine" or "network"."""
     if isinstance(error, FetchError):
         return "network"
     text = "\n".join((error.brief, *error.details))

@@ -105,7 +105,7 @@ class Prepared:
     step: Step
     task: BuildTask
     origin: str
-    """Which origin delivered the source, in words."""
+    """The origin that delivered the source, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,7 +337,7 @@ def _name_package(deb: Path) -> BinaryName:
 
 
 def _describe_machine(source: SourceName, cause: OSError) -> MachineError:
-    """What the machine refused; copying a folder lists its refusals in one error without a number."""
+    """An error of the machine. Copying a folder lists its refusals in one error without a number."""
     lines = [why for *_, why in cause.args[0]] if isinstance(cause, shutil.Error) else [str(cause)]
     if cause.errno in (errno.ENOSPC, errno.EDQUOT) or any(os.strerror(errno.ENOSPC) in line for line in lines):
         return MachineError(f"{source}: the disk is full", details=lines[:3], hint="free some space: hapkg clean")

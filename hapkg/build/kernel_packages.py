@@ -42,7 +42,7 @@ class Kernels:
 
 
 def read_kernels(base: Chroot, architecture: str) -> Kernels:
-    """What the apt index inside a base chroot knows of kernels. apt keeps its digest of the index beside the chroot."""
+    """Kernels that the apt index inside a base chroot knows. apt keeps its digest of the index beside the chroot."""
     root, cache = base.folder / "root", base.folder / "apt"
     with contextlib.suppress(OSError):  # without the folder apt only takes longer
         cache.mkdir(exist_ok=True)
@@ -76,7 +76,7 @@ def parse_kernels(depends: str, names: str) -> Kernels:
 
 
 def needs_chroot(settings: Settings, suite: Suite, state: State) -> bool:
-    """Whether the base chroot must be made before a build can be planned: the suite's kernels are read from it."""
+    """True when the base chroot must be made before a plan: the suite's kernels are read from it."""
     return bool(settings.kernels.get(suite)) and find_chroot(state, suite) is None
 
 

@@ -1,6 +1,6 @@
-"""How much memory a build holds, and how much there is.
+"""Memory: the bytes that a build holds, and those that are left.
 
-What counts is memory that the kernel cannot take back: the pages that processes have written (RssAnon). Every user may
+Counted is memory that the kernel cannot take back: the pages that processes have written (RssAnon). Every user may
 read that of every process, so a build is measured from outside, by the tree of processes below its schroot.
 """
 

@@ -1,4 +1,4 @@
-"""What must be built, in which order, and why. Pure: it compares values and never looks at the disk.
+"""Keys, versions and steps: the rules by which a source is built or reused. Pure: values are compared, no disk is read.
 
 A build's key is the sha256 of its inputs written as sorted JSON: the pinned source, every patch, every file of the
 rendered debian/, the base chroot's packages, the archive's packages that are installed for it, and what the stack
@@ -30,7 +30,7 @@ PLACEHOLDER = "0"
 
 
 class Action(StrEnum):
-    """What happens to one source."""
+    """The action for one source."""
 
     BUILD = "build"
     REUSE = "reuse"
@@ -39,7 +39,7 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Release:
+class KnownVersion:
     """A version that is known to exist, in the store or in a published repository."""
 
     source: SourceName
@@ -71,7 +71,7 @@ class Step:
     artifact: Artifact | None = None
     """The finished build, when it is reused."""
     changes: tuple[InputChange, ...] = ()
-    """What differs from the last build."""
+    """Inputs that differ from the last build's."""
     inputs: Mapping[str, Any] | None = None
     """The values that the key was computed from."""
 
@@ -94,7 +94,7 @@ def make_inputs(
     stack: Mapping[BinaryName, str],
     tests: bool = True,
 ) -> dict[str, Any]:
-    """All that decides what a build gives.
+    """The inputs of a build's key: all that decides the bytes of its packages.
 
     debian is rendered with PLACEHOLDER; depends maps packages of the archive to versions, stack those of the stack to
     digests of their content. A build whose tests were left out is another one than the same with its tests.
@@ -137,7 +137,7 @@ def find_visible(
     return tuple(sorted(found))
 
 
-def choose_version(recipe: Recipe, suite: Suite, key: str, known: Iterable[Release]) -> str:
+def choose_version(recipe: Recipe, suite: Suite, key: str, known: Iterable[KnownVersion]) -> str:
     """The version for a key: the one it had before, or the next rebuild number of this recipe in this suite."""
     revision = None if recipe.native else recipe.revision
     first = Version(upstream=recipe.version, revision=revision, release=RELEASES[suite], rebuild=1)
@@ -160,7 +160,7 @@ def decide(
     *,
     suite: Suite,
     builds: Sequence[Artifact],
-    published: Iterable[Release],
+    published: Iterable[KnownVersion],
 ) -> Step:
     """The step of a source whose inputs are all known. builds are the finished ones, oldest first."""
     key = make_key(inputs)
@@ -176,7 +176,7 @@ def decide(
                 artifact=build,
                 inputs=inputs,
             )
-    known = [Release(source=build.source, version=build.version, key=build.key) for build in own]
+    known = [KnownVersion(source=build.source, version=build.version, key=build.key) for build in own]
     version = choose_version(recipe, suite, key, [*known, *published])
     changes = find_changes(own[-1].inputs, inputs) if own else ()
     reason = explain_changes(changes) if own else "not built yet"
@@ -209,7 +209,7 @@ def defer(
 
 
 def find_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[InputChange, ...]:
-    """Which inputs differ between two builds: single values first, then files, packages and packages of the stack."""
+    """Inputs that differ between two builds: single values first, then files, packages and packages of the stack."""
     changes: list[InputChange] = []
     for name in ("format", "tests", "suite", "architecture", "chroot", "source", "upstream"):
         before, after = old.get(name), new.get(name)

@@ -1,4 +1,4 @@
-"""Where it is decided whether a source is rebuilt.
+"""The decider: it is decided here whether a source is rebuilt.
 
 One Planner answers twice: for the whole plan, before anything is done, and for each source again when all it needs is
 built and its step is final. It reads the store, the recipes and the index of the base chroot, and changes nothing.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from hapkg.build.context import BuildContext
 from hapkg.build.plan import PLACEHOLDER, Action, Step, decide, defer, find_visible, make_inputs
 from hapkg.build.store import Artifact
-from hapkg.chroot.resolver import choose_relations, read_relations, recall, resolve
+from hapkg.chroot.resolver import choose_relations, load_answer, read_relations, resolve
 from hapkg.chroot.schroot import Chroot, find_chroot
 from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.errors import BuildError
@@ -85,7 +85,7 @@ class Planner:
         """The step of a source whose needs are built. One whose dependencies the archive lacks fails when built."""
         try:
             required = find_requirements(self.context, recipe, finished)
-            if offline and self.base and recall(self.base, required.relations, self.context.store.state) is None:
+            if offline and self.base and load_answer(self.base, required.relations, self.context.store.state) is None:
                 reason = "its build dependencies are not resolved yet"
                 return Step(source=recipe.name, action=Action.MAYBE, reason=reason, version=None, key=None)
             step = self._decide(recipe, required)

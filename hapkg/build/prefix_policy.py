@@ -48,7 +48,7 @@ class PolicyViolation:
 
 @dataclass(frozen=True, kw_only=True)
 class _Surroundings:
-    """What the files of a package are judged by."""
+    """Facts by which the files of a package are judged."""
 
     prefix: str
     build_folder: str
@@ -61,7 +61,7 @@ class _Surroundings:
     recommends: frozenset[str]
 
     def knows(self, soname: str) -> bool:
-        """Whether anybody has a library, in this version or, of the stack, in another."""
+        """Test for a library that some package has, in this version or, of the stack, in another."""
         return soname in self.libraries or soname in self.system or self.find_release(soname) is not None
 
     def find_release(self, soname: str) -> str | None:
@@ -208,7 +208,7 @@ def _check_elf(file: Path, surroundings: _Surroundings) -> Iterator[str]:
 
 
 def _check_loaded(content: bytes, known: set[str], surroundings: _Surroundings) -> Iterator[str]:
-    """What is wrong with the names of libraries in a file that loads some; known are those it is linked to."""
+    """Violations by the libraries that a file loads by name; known are those it is linked to."""
     found = {((match["folder"] or b"").decode(), match["name"].decode()) for match in _LOADED.finditer(content)}
     own = f"{surroundings.prefix}/lib/"
     for folder, soname in sorted(found):
@@ -222,7 +222,7 @@ def _check_loaded(content: bytes, known: set[str], surroundings: _Surroundings) 
 
 
 def _check_library(soname: str, verb: str, surroundings: _Surroundings, present: frozenset[str]) -> Iterator[str]:
-    """What is wrong with the use of a library, if a package is known that has it."""
+    """Violations by the use of a library, if a package is known that has it."""
     owner = surroundings.libraries.get(soname)
     owners = frozenset({owner}) if owner else surroundings.system.get(soname, frozenset())
     if owner is None and (other := surroundings.find_release(soname)) is not None:

@@ -1,7 +1,4 @@
-"""Which of several sources goes first: the one with the longest way behind it; and whether there is memory for it.
-
-Both go by what earlier runs measured. Pure.
-"""
+"""Priorities of sources by the longest way behind each, and their memory, as earlier runs measured them. Pure."""
 
 from __future__ import annotations
 
@@ -9,27 +6,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hapkg.build.store import Artifact
-from hapkg.build.timings import Record
+from hapkg.build.timings import RunRecord
 from hapkg.control import SourceName, Suite
 from hapkg.recipe.graph import Graph
 
 UNKNOWN_SECONDS = 60.0
-"""What a source that was never built is taken to need."""
+"""Seconds that a source is taken to need when it was never built."""
 UNKNOWN_BYTES = 512 << 20
-"""And the memory that it is taken to hold."""
+"""Bytes that it is taken to hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What the last build of a source took."""
+    """Time and memory of the last build of a source."""
 
     seconds: float = UNKNOWN_SECONDS
     memory: int = UNKNOWN_BYTES
 
 
-def find_measured(suite: Suite, builds: Sequence[Artifact], records: Sequence[Record]) -> dict[SourceName, Measured]:
-    """What sources took when they were built last, both oldest first: builds of the store, or records of runs where
-    the build is gone."""
+def find_measured(suite: Suite, builds: Sequence[Artifact], records: Sequence[RunRecord]) -> dict[SourceName, Measured]:
+    """Time and memory of the last build of each source: of the store, or of the records where the build is gone.
+
+    Both are given oldest first.
+    """
     found: dict[SourceName, Measured] = {}
     for record in records:
         for times in record.sources if record.suite == suite else ():
@@ -69,9 +68,10 @@ def find_longest(graph: Graph, rest: Mapping[SourceName, float]) -> tuple[Source
 
 
 def fits(peak: int, available: int, running: Sequence[tuple[int, int]]) -> bool:
-    """Whether a build with this peak of memory may start beside those that run, each given as (peak, held now).
+    """True when a build of this peak may start beside those that run, each given as (peak, held now), in bytes.
 
-    What a running build will still take is not there for another. Alone, every build may start: waiting would not help.
+    Memory that a running build will still take is not there for another. Alone, every build may start: waiting would
+    not help.
     """
     promised = sum(max(0, expected - held) for expected, held in running)
     return not running or peak <= available - promised

@@ -123,7 +123,7 @@ def _reuse(store: Store, step: Step) -> Outcome:
 def _build(
     context: BuildContext, targets: Sequence[SourceName], plan: Sequence[Step], base: Chroot, options: RunOptions
 ) -> Iterator[Progress | Outcome]:
-    """Let the scheduler build in this base."""
+    """Build in this base, with the scheduler and the stages of job.py."""
 
     builds = context.store.list_builds()
     events, work = Events(), make_work(context, targets, plan, builds)

@@ -31,9 +31,9 @@ class Artifact:
     suite: Suite
     architecture: str
     inputs: Mapping[str, Any]
-    """What the key was computed from."""
+    """The values that the key was computed from."""
     origin: str
-    """Which origin delivered the source, in words."""
+    """The origin that delivered the source, in words."""
     files: Mapping[str, str]
     """Name to sha256 of everything the build made."""
     seconds: Mapping[str, float]
@@ -42,7 +42,7 @@ class Artifact:
     memory: int = 0
     """Bytes that the build held at its peak; 0 where nobody measured."""
     packages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """What each binary package is to its users: "digest" of its content, and what it "depends" on."""
+    """For each binary package, "digest" of its content and what it "depends" on, as its users see it."""
     stamps: Mapping[str, Sequence[int]] = field(default_factory=dict, compare=False)
     """Size and time of each file in the store, by which a file is found to be untouched."""
 
@@ -57,7 +57,7 @@ class Artifact:
 
     @property
     def description(self) -> Path:
-        """The file that says all this; its time is when the build was used last."""
+        """The file of all this; its time is that of the last use."""
         return self.folder / _DESCRIPTION
 
 
@@ -73,7 +73,7 @@ class Store:
         return State(self.root)
 
     def failure_log(self, suite: Suite, source: SourceName) -> Path:
-        """Where the log of a failing build is written."""
+        """The log of a build until it is stored, and of the last one that failed."""
         return self.state.failed / suite / source / LOG_NAME
 
     @contextlib.contextmanager
@@ -135,11 +135,11 @@ class Store:
         return stored
 
     def touch(self, artifact: Artifact) -> None:
-        """Remember that a build was used just now: it becomes the newest of its source."""
+        """Mark a build as used just now: it becomes the newest of its source."""
         os.utime(artifact.description)
 
     def remove_build(self, artifact: Artifact) -> None:
-        """Forget a finished build: renamed first, so that half of one is never seen."""
+        """Remove a finished build: renamed first, so that half of one is never seen."""
         doomed = artifact.folder.with_name(f".new-{artifact.key}")
         artifact.folder.rename(doomed)
         disk.remove_tree(doomed)

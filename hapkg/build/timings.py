@@ -1,4 +1,4 @@
-"""Where the time of a run goes: phases of a build, read from its log, and the records of runs that built something."""
+"""Timings of runs: phases of a build, read from its log, and the records of runs that built something."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class SourceTimes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class RunRecord:
     """One run."""
 
     started: str
@@ -113,13 +113,13 @@ class Record:
         return sums
 
 
-def read_records(state: State) -> tuple[Record, ...]:
+def read_records(state: State) -> tuple[RunRecord, ...]:
     """The records of a state folder, the newest at the end; a damaged one is left out."""
     records = (_read_record(file) for file in sorted(state.runs.glob("[0-9]*.json")))
     return tuple(record for record in records if record is not None)
 
 
-def pick_record(state: State, number: int) -> Record:
+def pick_record(state: State, number: int) -> RunRecord:
     """A run, 1 for the last one. Raises UsageError when there is none."""
     records = read_records(state)
     if not 1 <= number <= len(records):
@@ -133,13 +133,13 @@ def order_phases(found: Sequence[str]) -> list[str]:
     return sorted(set(found), key=lambda phase: known.index(phase) if phase in known else len(known))
 
 
-def _read_record(file: Path) -> Record | None:
+def _read_record(file: Path) -> RunRecord | None:
     try:
         table = json.loads(file.read_text("utf-8"))
         sources = [
             SourceTimes(**{**entry, "spans": [Span(**span) for span in entry["spans"]]}) for entry in table["sources"]
         ]
-        return Record(**{**table, "sources": sources})
+        return RunRecord(**{**table, "sources": sources})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -179,7 +179,7 @@ class Recorder:
         if not {Ending.BUILT, Ending.FAILED} & set(self._endings.values()):
             return None
         bases = sorted(self._spans.keys() - self._needs.keys())  # a base chroot, which all sources wait for
-        record = Record(
+        record = RunRecord(
             started=self._when,
             suite=self._suite,
             jobs=self._jobs,

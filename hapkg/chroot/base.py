@@ -1,4 +1,4 @@
-"""What is in a base chroot, and how mmdebstrap makes one. chroot.py knows where it lies and how it is entered."""
+"""Contents of a base chroot, made by mmdebstrap. schroot.py knows where it lies and how it is entered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ARCHIVES = "/srv/hapkg/archives"
 JOBS = "/srv/hapkg/jobs"
 """Where a build finds the fifos of the jobserver."""
 ENTER = "/usr/libexec/hapkg-enter"
-"""What runs a command in a session: data/hapkg-enter."""
+"""The program that runs a command in a session: data/hapkg-enter."""
 _MAKE = "/usr/bin/make"
 _DEBIAN_MAKE = "/usr/libexec/hapkg/make"
 # What an ordinary user starts through sudo can neither be signalled by him nor asks the kernel to die with its parent.
@@ -101,7 +101,7 @@ def run_mmdebstrap(root: Path, suite: Suite, mirror: Mirror | None, scratch: Pat
 
 
 def enclose(argv: Sequence[str]) -> list[str]:
-    """The same command as root, in process and mount namespaces that end with it: nothing of it outlives hapkg."""
+    """Arguments that run a command as root, in process and mount namespaces that end with it and with hapkg."""
     namespaces = ["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
     enclosed = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", *namespaces, "--", *argv]
     if os.geteuid() == 0:

@@ -24,14 +24,14 @@ from hapkg.errors import BuildError, MachineError, ProcessError
 from hapkg.locations import State
 
 MOST_BYTES = "500M"
-"""What the cache of one recipe may take, in ccache's words."""
+"""Limit of one recipe's cache, in ccache's words."""
 _FOLDER = "/srv/hapkg/ccache"
 _COMPILERS = "/usr/lib/ccache"
-"""Where Debian's ccache has a link for every compiler."""
+"""The folder in which Debian's ccache has a link for every compiler."""
 
 
 def find_packages(base: Chroot, packages: Mapping[str, str], state: State, source: str) -> Mapping[str, str]:
-    """What ccache needs beside these packages of the archive, which stay in their versions."""
+    """Packages that ccache needs beside these of the archive, which stay in their versions."""
     pins = sorted(f"{name} (= {version})" for name, version in packages.items())
     try:
         answer = resolve(base, ("ccache", *pins), state, source=source)
@@ -57,7 +57,7 @@ def make_exports(base: Chroot, packages: Mapping[str, str]) -> str:
 
 @contextlib.contextmanager
 def lend_cache(session: Session, state: State, suite: str, source: str, log: IO[bytes]) -> Iterator[None]:
-    """Let a session have the cache of a recipe, and keep what became of it, also when the build fails."""
+    """Give a session the cache of a recipe, and keep it as the session leaves it, also when the build fails."""
     kept = state.ccache / suite / f"{source}.tar"
     session.run(["install", "-d", "-o", BUILD_USER, "-g", BUILD_USER, _FOLDER], user="root")
     with contextlib.suppress(FileNotFoundError), kept.open("rb") as archive:

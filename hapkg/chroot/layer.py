@@ -35,11 +35,11 @@ from hapkg.errors import BuildError, MachineError, ProcessError
 from hapkg.locations import State
 
 DAYS = 30
-"""How long a layer stays that nothing uses."""
+"""Days that a layer stays unused."""
 MOST_BYTES = 12 << 30
-"""What all layers may take together."""
+"""Limit of all layers together."""
 _COMMON = ("debhelper-compat (= 13)", "python3", "libglib2.0-dev")
-"""What layers lie on: the first of these, the first two, and so on."""
+"""Relations of the layers below the others: the first of these, the first two, and so on."""
 _DAMAGED = re.compile("the layer ([0-9a-f]+) is damaged")
 
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -100,7 +100,7 @@ def provide_layer(state: State, base: Chroot, packages: Mapping[str, str], log: 
 
 
 def _touch(state: State, layer: Layer | None) -> None:
-    """It is used now, and so are those below, each after what lies on it: it is never older than that."""
+    """Mark a layer and those below it as used now, each after the one that lies on it: it is never older than that."""
     while layer is not None:
         os.utime(state.layers / f"{layer.key}.json")
         layer = find_layer(state, layer.below) if layer.below else None
@@ -200,7 +200,7 @@ def _make(state: State, base: Chroot, packages: Mapping[str, str], key: str, log
 
 
 def _find_common(state: State, base: Chroot, number: int) -> Mapping[str, str]:
-    """What the first so many of the common relations want; nothing where the archive has not got it."""
+    """Packages of the first so many common relations; none where the archive lacks one."""
     try:
         with _locks["common"]:  # the first layers are made at the same time, and would all ask
             return resolve(base, _COMMON[:number], state, source="every source")

@@ -1,4 +1,4 @@
-"""Which packages of the archive a build needs, in which versions: apt's answer, from the base chroot's own index.
+"""Packages of the archive that a build needs, in exact versions: apt's answer, from the base chroot's own index.
 
 The host's apt asks the index that lies in the base, so that no session is needed and the answer follows from base and
 relations alone. It is remembered in the state folder.
@@ -28,7 +28,7 @@ _REMOVED = re.compile(r"^The following packages will be REMOVED:\n((?: +.*\n)+)"
 
 
 def read_relations(control: str) -> tuple[str, ...]:
-    """What the source stanza of a debian/control asks for."""
+    """Build dependencies of the source stanza of a debian/control, one relation each."""
     stanza = next(split_stanzas(re.sub(r"(?m)^#.*\n", "", control)))
     return _split(", ".join(stanza.get(field, "") for field in _FIELDS))
 
@@ -45,11 +45,11 @@ def choose_relations(fields: Iterable[str], stack: Collection[BinaryName]) -> tu
     )
 
 
-def recall(base: Chroot, relations: tuple[str, ...], state: State) -> Mapping[str, str] | None:
-    """What resolve() answered before, or None."""
-    memory = _find_memory(base, relations, state)
+def load_answer(base: Chroot, relations: tuple[str, ...], state: State) -> Mapping[str, str] | None:
+    """A cached answer of resolve(), or None."""
+    file = _find_answer(base, relations, state)
     try:
-        return _read_memory(memory, memory.stat().st_mtime_ns)
+        return _read_answer(file, file.stat().st_mtime_ns)
     except (FileNotFoundError, ValueError):
         return None
 
@@ -59,19 +59,19 @@ def resolve(base: Chroot, relations: tuple[str, ...], state: State, *, source: s
 
     Raises BuildError, in the name of the source, when the archive cannot fulfil them.
     """
-    if (known := recall(base, relations, state)) is not None:
+    if (known := load_answer(base, relations, state)) is not None:
         return known
     answer = _ask(base, relations, source)
-    memory = _find_memory(base, relations, state)
-    disk.make_folder(memory.parent)
-    scratch = disk.make_scratch(memory.parent, ".new-")  # two sources may ask the same at the same time
-    disk.write(scratch / memory.name, json.dumps(answer, indent=1, sort_keys=True).encode() + b"\n")
-    disk.move({scratch / memory.name: memory})
+    file = _find_answer(base, relations, state)
+    disk.make_folder(file.parent)
+    scratch = disk.make_scratch(file.parent, ".new-")  # two sources may ask the same at the same time
+    disk.write(scratch / file.name, json.dumps(answer, indent=1, sort_keys=True).encode() + b"\n")
+    disk.move({scratch / file.name: file})
     scratch.rmdir()
     return answer
 
 
-def _find_memory(base: Chroot, relations: tuple[str, ...], state: State) -> Path:
+def _find_answer(base: Chroot, relations: tuple[str, ...], state: State) -> Path:
     question = json.dumps([base.suite, base.digest, base.index, relations])
     return state.resolved / f"{hashlib.sha256(question.encode()).hexdigest()}.json"
 
@@ -87,8 +87,8 @@ def _read_status(status: Path) -> Mapping[str, str]:
 
 
 @functools.cache
-def _read_memory(memory: Path, changed: int) -> Mapping[str, str]:
-    answer: Mapping[str, str] = json.loads(memory.read_text("utf-8"))
+def _read_answer(file: Path, changed: int) -> Mapping[str, str]:
+    answer: Mapping[str, str] = json.loads(file.read_text("utf-8"))
     return answer
 
 

@@ -1,4 +1,4 @@
-"""How a clean schroot is made, entered, updated and removed.
+"""Clean chroots by schroot: made, entered, renewed and removed.
 
 A base chroot is made by mmdebstrap and never changed: `update` makes a new one and takes the old one's place. Every
 build enters a session of Debian's schroot with an overlay over the base; the session is thrown away. One process holds
@@ -39,7 +39,7 @@ from hapkg.locations import State
 
 LOCAL_REPOSITORY = "/srv/hapkg/stack"
 LAYER_MARK = "/srv/hapkg/layer-is-complete"
-"""What a session that becomes a layer leaves behind when all of it is there."""
+"""A file by which a session that becomes a layer says that all of it is there."""
 _WITHOUT_INDEX = (
     "Dir::State::Lists=/nonexistent",
     "Dir::Etc::SourceList=/dev/null",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-    from hapkg.build.timings import Record
+    from hapkg.build.timings import RunRecord
     from hapkg.recipe.model import OwnPatch, Recipe
     from hapkg.recipe.upstream import RemotePatch
     from hapkg.repository.publishing import Publication
@@ -103,7 +103,7 @@ def describe_step(step: Step) -> dict[str, Any]:
     }
 
 
-def print_times(record: Record) -> None:
+def print_times(record: RunRecord) -> None:
     """The table of a run, its critical path, and what that path's time was spent on."""
     from hapkg.build.timings import order_phases  # noqa: PLC0415
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from hapkg.build.timings import CREATE, WAIT, Record
+from hapkg.build.timings import CREATE, WAIT, RunRecord
 
 _COLOURS = {
     CREATE: "#7f5539",
@@ -25,7 +25,7 @@ _COLOURS = {
 _ROW, _LEFT, _WIDTH = 22, 170, 900
 
 
-def draw(record: Record) -> str:
+def draw(record: RunRecord) -> str:
     """The timeline of a run as SVG."""
     rows = sorted((times for times in record.sources if times.spans), key=lambda times: times.spans[0].start)
     critical = {times.source for times in record.find_critical_path()}

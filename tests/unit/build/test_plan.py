@@ -14,7 +14,7 @@ from hapkg.build.plan import (
     PLACEHOLDER,
     Action,
     InputChange,
-    Release,
+    KnownVersion,
     Step,
     choose_version,
     decide,
@@ -256,8 +256,8 @@ def test_a_change_is_explained_against_the_newest_build() -> None:
     assert (step.reason, step.version) == ("the base chroot's packages changed", "1.2-1+ha12.3")
 
 
-def release(version: str, key: str = "another", source: SourceName = ONE) -> Release:
-    return Release(source=source, version=version, key=key)
+def release(version: str, key: str = "another", source: SourceName = ONE) -> KnownVersion:
+    return KnownVersion(source=source, version=version, key=key)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def release(version: str, key: str = "another", source: SourceName = ONE) -> Rel
         ([release("1.3-1+ha12.1", "mine")], "1.2-1+ha12.1"),
     ],
 )
-def test_the_same_key_keeps_its_version_and_another_gets_the_next(known: list[Release], version: str) -> None:
+def test_the_same_key_keeps_its_version_and_another_gets_the_next(known: list[KnownVersion], version: str) -> None:
     assert choose_version(RECIPE, BOOKWORM, "mine", known) == version
 
 
