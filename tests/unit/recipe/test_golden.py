@@ -28,7 +28,7 @@ from tests.support.samples import AUTOTOOLS, CHECKOUT, PACKAGE, make_recipe_from
 GOLDEN = Path(__file__).with_name("golden")
 BOOKWORM = Suite("bookworm")
 KEYS = {
-    "ha-libqb": "92790b96ce1160130c60504decbe3bbad6240c74bf1c4d85c76ba1eb77a7e971",
+    "ha-libqb": "396a985d8fd7aee13731ca30a0e9239beb0ec821b73989989429791b4a9d3395",
     "ha-pacemaker": "e28516504ae3795c933f5e99faeeb8d1992c91fceb856fd47355aef8948a7cea",
     "ha-stack": "eff1c4452e2f0639d1eaa07bd4ac7ad8a2c4e030ec1ccf600cc38e0f04cfe85b",
 }
