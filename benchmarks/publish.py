@@ -23,25 +23,23 @@ from pathlib import Path
 from tables import call, keep, make_table
 
 PUBLISH = """
-from hapkg.cli.life import begin, end
-begin()
-import sys, tempfile
+import sys
 from pathlib import Path
 from hapkg.control import SourceName, Suite
-from hapkg.repository.keyring_package import make_keyring
-from hapkg.repository.publishing import Identity, KeyChoice, Upload, publish
-from hapkg.repository.keys.signing import find_key
+from hapkg.repository.change import PublishTarget
+from hapkg.repository.keys.signing import KeyChoice
+from hapkg.repository.change import PublishTarget
+from hapkg.repository.publishing import publish_with_keyring
+from hapkg.repository.sources_file import Identity
+from hapkg.repository.upload import Upload
 
-root, debs, choice = Path(sys.argv[1]), Path(sys.argv[2]), KeyChoice(home=Path(sys.argv[3]))
-files, suite = sorted(debs.glob("*.deb")), Suite("bookworm")
-uploads = [Upload(suite=suite, source=SourceName(file.name.split("_")[0]), files=(file,)) for file in files]
+root, debs, suite = Path(sys.argv[1]), Path(sys.argv[2]), Suite("bookworm")
+files = {file: SourceName(file.name.split("_")[0]) for file in sorted(debs.glob("*.deb"))}
+uploads = [Upload(suite=suite, source=name, files=(file,)) for file, name in files.items()]
 identity = Identity(origin="bench", label="bench", maintainer="bench <bench@hapkg.invalid>")
-with tempfile.TemporaryDirectory() as scratch:
-    key, name = find_key(choice, owner=identity.key_owner), "ha-archive-keyring"
-    said = {"name": name, "suite": suite, "identity": identity, "choice": choice, "key": key}
-    publish(root, [*uploads, make_keyring(root, Path(scratch), **said)], identity=identity, key=choice)
+target = PublishTarget(root=root, identity=identity, choice=KeyChoice(home=Path(sys.argv[3])))
+publish_with_keyring(target, uploads, [suite], package="ha-archive-keyring")
 assert (root / "index.html").is_file()
-end(0)
 """
 NOTHING, MORE, SAME = "from nothing", "one more", "nothing changed"
 

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from hapkg.control import SourceName
+from hapkg.repository.change import Publication, PublishTarget
 from hapkg.repository.keys import signing
 from hapkg.repository.keys.signing import KeyChoice
-from hapkg.repository.publishing import Identity, Publication, Upload, publish
+from hapkg.repository.publishing import publish
+from hapkg.repository.sources_file import Identity
+from hapkg.repository.upload import Upload
 from tests.support.packages import (
     BOOKWORM,
     IDENTITY,
@@ -84,7 +87,7 @@ def issue(root: Path, key: KeyChoice) -> Callable[..., Publication]:
     def issue(
         *uploads: Upload, identity: Identity = IDENTITY, choice: KeyChoice = key, url: str = "", pocket: str = ""
     ) -> Publication:
-        return publish(root, uploads, identity=identity, key=choice, url=url, pocket=pocket)
+        return publish(PublishTarget(root=root, identity=identity, choice=choice, url=url), uploads, pocket=pocket)
 
     return issue
 

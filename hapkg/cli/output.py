@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hapkg.build.timings import RunRecord
     from hapkg.recipe.model import OwnPatch, Recipe
     from hapkg.recipe.upstream import RemotePatch
-    from hapkg.repository.publishing import Publication
+    from hapkg.repository.change import Publication
 
 _COLOURS = {Ending.BUILT: "green", Ending.REUSED: "cyan", Ending.FAILED: "red", Ending.SKIPPED: "yellow"}
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,14 +22,13 @@ from hapkg.cli.options import (
     UrlOption,
     WaitOption,
 )
-from hapkg.cli.repo import check_url, find_place, make_choice, make_identity
+from hapkg.cli.repo import check_url, find_location, make_choice, make_target
 from hapkg.control import TARBALLS, Suite
 from hapkg.errors import RepositoryError, UsageError
 from hapkg.recipe.settings import Project
-from hapkg.repository import publishing
-from hapkg.repository.keyring_package import make_keyring
-from hapkg.repository.keys.signing import find_key
+from hapkg.repository.publishing import publish_with_keyring
 from hapkg.repository.remote.sync import open_repository
+from hapkg.repository.upload import Upload
 
 app = typer.Typer()
 
@@ -65,41 +61,20 @@ def publish(
     uploads = [upload for build_context in build_contexts for upload in collect_uploads(build_context)]
     for build_context in build_contexts:
         _note_site(build_context)
-    place, choice = find_place(project, repo), make_choice(key, unsigned)
-    identity = make_identity(project)
-    with (
-        open_repository(place, store.state, change=True, patience=wait) as root,
-        tempfile.TemporaryDirectory(prefix="hapkg-keyring-") as scratch,
-    ):
-        publishing.check_choice(root, choice)
-        check_url(root, place, url)
-        signer = find_key(choice, owner=identity.key_owner)
-        keyrings = [
-            make_keyring(
-                root,
-                Path(scratch),
-                name=f"{project.settings.package_prefix}archive-keyring",
-                suite=Suite(name),
-                identity=identity,
-                choice=choice,
-                key=signer,
-            )
-            for name in suites
-            if not unsigned
-        ]
-        publication = publishing.publish(
-            root,
-            [*uploads, *keyrings],
-            identity=identity,
-            key=choice,
-            url=url or "",
+    location, choice = find_location(project, repo), make_choice(key, unsigned)
+    with open_repository(location, store.state, change=True, timeout=wait) as root:
+        check_url(root, location, url)
+        publication = publish_with_keyring(
+            make_target(project, root, choice, url, wait),
+            uploads,
+            [Suite(name) for name in suites],
+            package=f"{project.settings.package_prefix}archive-keyring",
             pocket=pocket or "",
-            patience=wait,
         )
-    output.print_publication(replace(publication, key=signer), as_json=as_json)
+    output.print_publication(publication, as_json=as_json)
 
 
-def collect_uploads(context: BuildContext) -> tuple[publishing.Upload, ...]:
+def collect_uploads(context: BuildContext) -> tuple[Upload, ...]:
     """The finished builds of the recipes as they stand now, verified, as uploads for a repository.
 
     Raises RepositoryError when one is not built: a part of a stack would not install.
@@ -116,7 +91,7 @@ def collect_uploads(context: BuildContext) -> tuple[publishing.Upload, ...]:
     for artifact in artifacts:
         context.store.verify(artifact)
     return tuple(
-        publishing.Upload(suite=artifact.suite, source=artifact.source, files=artifact.paths(".deb", ".dsc", *TARBALLS))
+        Upload(suite=artifact.suite, source=artifact.source, files=artifact.paths(".deb", ".dsc", *TARBALLS))
         for artifact in artifacts
     )
 

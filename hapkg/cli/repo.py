@@ -17,12 +17,13 @@ from hapkg.errors import IntegrityError, UsageError
 from hapkg.locations import find_keys
 from hapkg.recipe.settings import Project
 from hapkg.repository import pruning, publishing
+from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import find_suites
-from hapkg.repository.publishing import Identity, KeyChoice, Site
-from hapkg.repository.remote.location import Place, parse_place
+from hapkg.repository.keys.signing import KeyChoice
+from hapkg.repository.remote.location import Location, parse_location
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import compare, find_missing, find_snapshot, list_snapshots, read_snapshot
-from hapkg.repository.sources_file import find_url
+from hapkg.repository.sources_file import Identity, find_url
 from hapkg.repository.verify import is_unsigned, verify
 
 app = typer.Typer(no_args_is_help=True, help="Show, compare, roll back, promote and verify what is published.")
@@ -141,8 +142,8 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Make a suite what it was in a snapshot: at once, without building. Nothing is lost: that is a snapshot, too."""
-    with open_site(context, repo, make_choice(key, unsigned), url, wait) as site:
-        publication = publishing.rollback(site, Suite(suite), number)
+    with open_target(context, repo, make_choice(key, unsigned), url, wait) as target:
+        publication = publishing.rollback(target, Suite(suite), number)
     output.print_publication(publication, as_json=as_json)
 
 
@@ -150,7 +151,7 @@ def rollback(
 def promote(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="Suite to take from: bookworm-testing.", metavar="FROM")],
-    target: Annotated[str, typer.Argument(help="Suite that gets them too: bookworm.", metavar="TO")],
+    suite: Annotated[str, typer.Argument(help="Suite that gets them too: bookworm.", metavar="TO")],
     snapshot: Annotated[int | None, typer.Option(help="Snapshot to take [default: what FROM is now].")] = None,
     repo: RepoOption = None,
     key: KeyOption = None,
@@ -160,8 +161,8 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Publish what one suite offers in another one too: the same files, at once, without building."""
-    with open_site(context, repo, make_choice(key, unsigned), url, wait) as site:
-        publication = publishing.promote(site, Suite(source), Suite(target), snapshot)
+    with open_target(context, repo, make_choice(key, unsigned), url, wait) as target:
+        publication = publishing.promote(target, Suite(source), Suite(suite), snapshot)
     output.print_publication(publication, as_json=as_json)
 
 
@@ -176,8 +177,8 @@ def refresh(
     as_json: JsonOption = False,
 ) -> None:
     """Sign every suite anew with a later Valid-Until: for a timer, when valid-days is set."""
-    with open_site(context, repo, make_choice(key, unsigned), url, wait) as site:
-        publication = publishing.refresh(site)
+    with open_target(context, repo, make_choice(key, unsigned), url, wait) as target:
+        publication = publishing.refresh(target)
     output.print_publication(publication, as_json=as_json)
 
 
@@ -201,11 +202,11 @@ def prune(
     as_json: JsonOption = False,
 ) -> None:
     """Remove old versions. What a kept package pins with an exact version stays, whatever its age."""
-    with open_site(context, repo, make_choice(key, unsigned), url, wait, change=not dry_run) as site:
+    with open_target(context, repo, make_choice(key, unsigned), url, wait, change=not dry_run) as target:
         if dry_run:
-            pruned = pruning.decide_pruning(site.root, keep=keep, days=days, at_once=at_once)
+            pruned = pruning.decide_pruning(target.root, keep=keep, days=days, at_once=at_once)
         else:
-            _, pruned = pruning.prune(site, keep=keep, days=days, at_once=at_once)
+            _, pruned = pruning.prune(target, keep=keep, days=days, at_once=at_once)
         if as_json:
             output.print_json(
                 {
@@ -256,39 +257,40 @@ def verify_repository(context: typer.Context, repo: RepoOption = None, as_json: 
 
 
 @contextmanager
-def open_site(
+def open_target(
     context: typer.Context, repo: str | None, choice: KeyChoice, url: str | None, wait: float, *, change: bool = True
-) -> Iterator[Site]:
-    """The repository that the options name, to be changed. Raises UsageError when there is none."""
+) -> Iterator[PublishTarget]:
+    """Open the repository that the options name, to be changed. Raises UsageError when there is none."""
     project: Project = context.obj.project
     with open_root(context, repo, change=change, wait=wait) as root:
-        yield Site(
-            root=root,
-            identity=make_identity(project),
-            choice=choice,
-            url=url or "",
-            patience=wait,
-        )
+        yield make_target(project, root, choice, url, wait)
+
+
+def make_target(project: Project, root: Path, choice: KeyChoice, url: str | None, wait: float) -> PublishTarget:
+    """A repository in a folder, as the options and the project's settings have it."""
+    return PublishTarget(
+        root=root.absolute(), identity=make_identity(project), choice=choice, url=url or "", timeout=wait
+    )
 
 
 def make_choice(keys: Sequence[str] | None, unsigned: bool) -> KeyChoice:
-    """What the options say of signing."""
+    """The choice of keys that the options make."""
     if keys and unsigned:
         raise UsageError("--key and --unsigned contradict each other", hint="drop one of them")
     return KeyChoice(home=find_keys(), names=tuple(keys or ()), unsigned=unsigned)
 
 
 def make_identity(project: Project) -> Identity:
-    """Who publishes, by the project's settings."""
+    """Identity of the publisher, by the project's settings."""
     settings = project.settings
     return Identity(
         origin=settings.origin, label=settings.label, maintainer=settings.maintainer, valid_days=settings.valid_days
     )
 
 
-def find_place(project: Project, repo: str | None) -> Place:
-    """The repository that --repo names, or the project's own."""
-    return parse_place(repo, Path.cwd()) if repo else project.repository
+def find_location(project: Project, repo: str | None) -> Location:
+    """Location of the repository that --repo names, or of the project's own."""
+    return parse_location(repo, Path.cwd()) if repo else project.repository
 
 
 def find_root(context: typer.Context, repo: str | None) -> Path:
@@ -296,17 +298,17 @@ def find_root(context: typer.Context, repo: str | None) -> Path:
     return context.with_resource(open_root(context, repo))
 
 
-def check_url(root: Path, place: Place, url: str | None) -> None:
+def check_url(root: Path, location: Location, url: str | None) -> None:
     """Raise UsageError when nobody said how nodes reach a repository that is not on this machine."""
-    if not isinstance(place, Path) and not (url or find_url(root)):
-        raise UsageError(f"how nodes reach {place} is not known", hint="say it once: --url https://HOST/FOLDER/")
+    if not isinstance(location, Path) and not (url or find_url(root)):
+        raise UsageError(f"how nodes reach {location} is not known", hint="say it once: --url https://HOST/FOLDER/")
 
 
 @contextmanager
 def open_root(context: typer.Context, repo: str | None, *, change: bool = False, wait: float = 0) -> Iterator[Path]:
     """The repository that the options name, as a folder. Raises UsageError when there is none."""
-    place = find_place(context.obj.project, repo)
-    with open_repository(place, context.obj.store.state, change=change, patience=wait) as root:
+    location = find_location(context.obj.project, repo)
+    with open_repository(location, context.obj.store.state, change=change, timeout=wait) as root:
         if not find_suites(root):
-            raise UsageError(f"{place} is not a published repository", hint=f"run: hapkg publish --repo {place}")
+            raise UsageError(f"{location} is not a published repository", hint=f"run: hapkg publish --repo {location}")
         yield root

@@ -27,7 +27,7 @@ from hapkg.control import Suite, compare_versions, parse_relation_names, read_st
 from hapkg.errors import MachineError, ProcessError, RepositoryError
 from hapkg.locations import State
 from hapkg.prove import initrd
-from hapkg.repository.indexes import Package, Pool
+from hapkg.repository.indexes import IndexedPackage, Pool
 
 SIZE = "3G"
 _PACKAGES = (
@@ -217,8 +217,8 @@ def decompress_kernel(image: bytes) -> bytes:
     raise MachineError("the guest's kernel is packed in a way that hapkg does not know")
 
 
-def _pick_newest(pool: Pool) -> Mapping[str, Package]:
-    newest: dict[str, Package] = {}
+def _pick_newest(pool: Pool) -> Mapping[str, IndexedPackage]:
+    newest: dict[str, IndexedPackage] = {}
     order = cmp_to_key(compare_versions)
     for package in sorted(pool.packages, key=lambda p: order(p.version)):
         if package.architecture != "source":

@@ -20,7 +20,7 @@ from hapkg.control import Suite
 from hapkg.disk import sha256_file, work_on_all
 from hapkg.errors import RepositoryError
 from hapkg.repository.ftparchive import Reading, begin_reading, name_indexes
-from hapkg.repository.indexes import COMPONENTS, Package, name_by_hash, parse_index, read_entries, read_index
+from hapkg.repository.indexes import COMPONENTS, IndexedPackage, name_by_hash, parse_index, read_entries, read_index
 
 _KEY = re.compile(rb"^Filename: (.*)$", re.MULTILINE)
 _SOURCE_KEY = re.compile(rb"^Directory: (.*)$|^ [0-9a-f]{64} \d+ (\S+\.dsc)$", re.MULTILINE)
@@ -233,7 +233,7 @@ def _compress(content: bytes, form: str) -> bytes:
 
 
 def _find_faults(
-    root: Path, packages: Iterable[Package], paths: Sequence[str], fresh: Set[str], new: Mapping[str, Path]
+    root: Path, packages: Iterable[IndexedPackage], paths: Sequence[str], fresh: Set[str], new: Mapping[str, Path]
 ) -> list[str]:
     """Differences of the indexes from the files, a sentence each."""
     faults: dict[str, str] = {}

@@ -41,7 +41,7 @@ class PoolFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Package:
+class IndexedPackage:
     """One binary or source package as its index describes it."""
 
     fields: Mapping[str, str]
@@ -91,7 +91,7 @@ class Pool:
     """By file name: one name is one file in a suite, whichever source it belongs to."""
     sources: Mapping[SourceName, tuple[PublishedSource, ...]] = field(default_factory=dict)
     binaries: Mapping[BinaryName, tuple[str, ...]] = field(default_factory=dict)
-    packages: tuple[Package, ...] = ()
+    packages: tuple[IndexedPackage, ...] = ()
     """Binary and source packages, each once, in the order of the indexes."""
     architectures: tuple[str, ...] = ()
 
@@ -130,7 +130,7 @@ def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
     files: dict[str, PoolFile] = {}
     sources: dict[SourceName, dict[str, PublishedSource]] = {}
     binaries: dict[BinaryName, set[str]] = {}
-    packages: dict[str, Package] = {}
+    packages: dict[str, IndexedPackage] = {}
     for path in digests:
         if not path.endswith(("/Packages", "/Sources")):
             continue
@@ -157,14 +157,14 @@ def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
 
 
 @lru_cache(maxsize=8)  # one publish reads the same index several times
-def parse_index(text: str) -> tuple[Package, ...]:
+def parse_index(text: str) -> tuple[IndexedPackage, ...]:
     """The packages of an index."""
     return tuple(package for block in text.split("\n\n") for package in _parse_stanza(block))
 
 
 @lru_cache(maxsize=1 << 15)  # and the next index says the same of most packages
-def _parse_stanza(block: str) -> tuple[Package, ...]:
-    return tuple(Package(fields=stanza) for stanza in split_stanzas(block))
+def _parse_stanza(block: str) -> tuple[IndexedPackage, ...]:
+    return tuple(IndexedPackage(fields=stanza) for stanza in split_stanzas(block))
 
 
 def read_release(file: Path) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from hapkg.control import DebContent, Suite, compare_versions, parse_relation_na
 from hapkg.disk import Batch
 from hapkg.errors import MachineError
 from hapkg.jinja import render_page
-from hapkg.repository.indexes import Package, find_suites, read_pool
+from hapkg.repository.indexes import IndexedPackage, find_suites, read_pool
 from hapkg.repository.page_graph import draw
 from hapkg.repository.remote.location import PAGE
 from hapkg.repository.sources_file import Identity, name_sources
@@ -122,7 +122,7 @@ def _make_section(root: Path, identity: Identity, suite: Suite, contents: Conten
     order = cmp_to_key(compare_versions)
     binaries = sorted((p for p in packages if p.architecture != "source"), key=lambda p: (p.name, p.architecture))
     entries: list[PackageEntry] = []
-    shown: list[Package] = []
+    shown: list[IndexedPackage] = []
     for _, group in groupby(binaries, key=lambda p: (p.name, p.architecture)):
         held = sorted(group, key=lambda p: order(p.version), reverse=True)
         shown.append(held[0])
@@ -141,7 +141,7 @@ def _make_section(root: Path, identity: Identity, suite: Suite, contents: Conten
 
 
 def _make_entry(
-    versions: Sequence[Package], source: Package | None, url: str, content: DebContent | None
+    versions: Sequence[IndexedPackage], source: IndexedPackage | None, url: str, content: DebContent | None
 ) -> PackageEntry:
     """The entry of a package that is held in some versions, the newest first."""
     newest = versions[0]
@@ -162,7 +162,7 @@ def _is_symbols(name: str) -> bool:
     return name.endswith("-dbgsym")
 
 
-def _find_needs(packages: list[Package]) -> dict[str, frozenset[str]]:
+def _find_needs(packages: list[IndexedPackage]) -> dict[str, frozenset[str]]:
     """Dependencies of each package within the suite, by name; without debug symbols."""
     names = {package.name for package in packages if not _is_symbols(package.name)}
     return {

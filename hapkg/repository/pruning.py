@@ -13,17 +13,18 @@ from itertools import groupby
 from pathlib import Path
 
 from hapkg.control import BinaryName, SourceName, Suite, compare_versions
-from hapkg.repository.indexes import Package, find_suites, read_pool
-from hapkg.repository.publishing import Change, Publication, Site, change
+from hapkg.repository.change import Publication, PublishTarget, RepositoryChange
+from hapkg.repository.indexes import IndexedPackage, find_suites, read_pool
 from hapkg.repository.snapshots import Snapshot, is_fetched, is_readable, list_snapshots, read_snapshot
+from hapkg.repository.transaction import open_transaction
 
-Release = tuple[SourceName, str]
+SourceVersion = tuple[SourceName, str]
 """One version of a source package."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pruning:
-    """What is to go."""
+    """Everything that is to go."""
 
     states: Mapping[Suite, frozenset[str]]
     """The pool paths that each suite goes on to publish."""
@@ -33,8 +34,8 @@ class Pruning:
     """SHA256 of those that were published: their names stay taken."""
     delayed: Mapping[str, int]
     """Pool files, with their size, that are to go later: clients that read an earlier state may still fetch them."""
-    releases: tuple[Release, ...]
-    """What that is, in words: source packages and versions, sorted."""
+    releases: tuple[SourceVersion, ...]
+    """Source packages and versions of all that goes, sorted."""
     snapshots: tuple[Snapshot, ...]
     """Snapshots that cannot be rolled back to any more."""
 
@@ -51,10 +52,12 @@ def decide_pruning(root: Path, *, keep: int, days: float, at_once: bool = False)
         for snapshot in states
     }
     packages = {" ".join(p.files): p for pool in pools.values() for p in pool.packages}.values()
-    kept = {release for suite in held for release in _find_newest(map(_release, read_pool(root, suite).packages), keep)}
-    kept |= {_release(package) for package in packages if _is_young(root, package, days)}
+    kept = {
+        release for suite in held for release in _find_newest(map(_find_source, read_pool(root, suite).packages), keep)
+    }
+    kept |= {_find_source(package) for package in packages if _is_young(root, package, days)}
     kept = _add_pinned(packages, kept)
-    paths = frozenset(path for package in packages if _release(package) in kept for path in package.files)
+    paths = frozenset(path for package in packages if _find_source(package) in kept for path in package.files)
     present = {str(file.relative_to(root)): file for file in (root / "pool").rglob("*") if file.is_file()}
     digests = {path: digest for package in packages for path, (_, digest) in package.files.items()}
     fetched = {
@@ -66,7 +69,7 @@ def decide_pruning(root: Path, *, keep: int, days: float, at_once: bool = False)
     }
     unwanted = {path: file.stat().st_size for path, file in present.items() if path not in paths}
     surplus = {path: size for path, size in unwanted.items() if path not in fetched}
-    gone = {_release(package) for package in packages if not present.keys().isdisjoint(package.files)} - kept
+    gone = {_find_source(package) for package in packages if not present.keys().isdisjoint(package.files)} - kept
     return Pruning(
         states={suite: pools[suite, states[-1].number].paths & paths for suite, states in held.items()},
         files=surplus,
@@ -82,51 +85,48 @@ def decide_pruning(root: Path, *, keep: int, days: float, at_once: bool = False)
     )
 
 
-def prune(site: Site, *, keep: int, days: float, at_once: bool = False) -> tuple[Publication, Pruning]:
-    """Publish what is kept, then remove the rest. A kill leaves files that the next prune removes, and nothing else."""
-    decided: list[Pruning] = []
-
-    def decide() -> Change:
-        decided.append(decide_pruning(site.root, keep=keep, days=days, at_once=at_once))
-        return Change(
-            act="prune",
-            states=decided[0].states,
-            surplus=tuple(decided[0].files),
-            digests=decided[0].digests,
-            forgotten=decided[0].snapshots,
+def prune(target: PublishTarget, *, keep: int, days: float, at_once: bool = False) -> tuple[Publication, Pruning]:
+    """Remove what decide_pruning() finds. The names of removed files stay taken."""
+    with open_transaction(target) as transaction:
+        pruning = decide_pruning(target.root, keep=keep, days=days, at_once=at_once)
+        change = RepositoryChange(
+            operation="prune",
+            states=pruning.states,
+            removals=tuple(pruning.files),
+            digests=pruning.digests,
+            forgotten=pruning.snapshots,
         )
+        return transaction.commit(change), pruning
 
-    return change(site, decide), decided[0]
 
-
-def _release(package: Package) -> Release:
+def _find_source(package: IndexedPackage) -> SourceVersion:
     return package.source
 
 
-def _find_newest(releases: Iterable[Release], keep: int) -> set[Release]:
+def _find_newest(releases: Iterable[SourceVersion], keep: int) -> set[SourceVersion]:
     order = cmp_to_key(compare_versions)
-    found: set[Release] = set()
+    found: set[SourceVersion] = set()
     for _, versions in groupby(sorted(set(releases)), key=lambda release: release[0]):
         found |= set(sorted(versions, key=lambda release: order(release[1]))[-keep:])
     return found
 
 
-def _is_young(root: Path, package: Package, days: float) -> bool:
+def _is_young(root: Path, package: IndexedPackage, days: float) -> bool:
     """Whether a file of the package came into the pool within the last days."""
     earliest = time.time() - days * 86400
     files = [root / path for path in package.files]
     return any(file.stat().st_mtime >= earliest for file in files if file.exists())
 
 
-def _add_pinned(packages: Iterable[Package], kept: set[Release]) -> set[Release]:
+def _add_pinned(packages: Iterable[IndexedPackage], kept: set[SourceVersion]) -> set[SourceVersion]:
     """The kept releases, and all that their packages need in one version alone."""
     packages = tuple(packages)
-    providers: dict[tuple[BinaryName, str], set[Release]] = {}
-    pins: dict[Release, set[tuple[BinaryName, str]]] = {}
+    providers: dict[tuple[BinaryName, str], set[SourceVersion]] = {}
+    pins: dict[SourceVersion, set[tuple[BinaryName, str]]] = {}
     for package in packages:
         if package.architecture != "source":
-            providers.setdefault((BinaryName(package.name), package.version), set()).add(_release(package))
-            pins.setdefault(_release(package), set()).update(package.pins)
+            providers.setdefault((BinaryName(package.name), package.version), set()).add(_find_source(package))
+            pins.setdefault(_find_source(package), set()).update(package.pins)
     found, waiting = set(kept), list(kept)
     while waiting:
         for pin in pins.get(waiting.pop(), ()):

@@ -22,7 +22,7 @@ from hapkg.control import SourceName, Suite
 from hapkg.disk import Batch
 from hapkg.errors import RepositoryError
 from hapkg.repository.indexes import (
-    Package,
+    IndexedPackage,
     Pool,
     PublishedSource,
     find_newest,
@@ -233,7 +233,7 @@ def drop_generations(root: Path, suite: Suite) -> None:
                     Path(place, name).unlink()
 
 
-def _describe(package: Package) -> str:
+def _describe(package: IndexedPackage) -> str:
     return f"{package.name} {package.version} {package.architecture}"
 
 

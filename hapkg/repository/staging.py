@@ -12,6 +12,7 @@ from hapkg import disk
 from hapkg.control import Suite, parse_date, split_stanzas
 from hapkg.disk import sha256_file
 from hapkg.errors import MachineError
+from hapkg.repository.change import RepositoryChange
 from hapkg.repository.ftparchive import Reading, begin_reading
 from hapkg.repository.index_merge import make_indexes
 from hapkg.repository.indexes import (
@@ -25,20 +26,19 @@ from hapkg.repository.indexes import (
     read_release,
 )
 from hapkg.repository.keys.signing import SigningKey, has_signed, sign
+from hapkg.repository.remote.location import STAGING
 from hapkg.repository.sources_file import Identity
-from hapkg.repository.upload import INCOMING, Arrival, Upload
-
-_PRIVATE = ".hapkg"
+from hapkg.repository.upload import INCOMING, Incoming, Upload, name_suite
 
 
 @contextlib.contextmanager
 def read_ahead(
-    root: Path, uploads: Sequence[Upload], name: Callable[[Suite], Suite], batch: disk.Batch
+    root: Path, uploads: Sequence[Upload], pocket: str, batch: disk.Batch
 ) -> Iterator[Callable[[], Reading] | None]:
-    """Have apt-ftparchive read what was brought before the repository is locked; None where that is for several suites.
+    """Have apt-ftparchive read incoming files before the repository is locked, while the disk is waited for.
 
-    Meanwhile it is waited for until it is on the disk. name is what the suite is called in the repository for which an
-    upload was built. The caller asks before take_in().
+    Yields how to wait for the result, which the caller does before stage_incoming(); None where the files are for
+    several suites.
     """
     incoming = root / INCOMING
     new = {file: upload for upload in uploads for file in upload.files if file.is_relative_to(incoming)}
@@ -53,11 +53,12 @@ def read_ahead(
                 if other not in new and other.suffix != ".deb":
                     with contextlib.suppress(FileExistsError):  # another version names it, too
                         file.with_name(other.name).symlink_to(other)
-    architectures = _find_architectures(root, name(next(iter(new.values())).suite), map(str, paths.values()))
+    first, upload = next(iter(new.items()))
+    architectures = _find_architectures(root, name_suite(upload.suite, pocket), map(str, paths.values()))
     packages = [str(path) for path in paths.values() if path.suffix in (".deb", ".dsc")]
-    with begin_reading(incoming / next(iter(new)).relative_to(incoming).parts[0], packages, architectures) as take:
+    with begin_reading(incoming / first.relative_to(incoming).parts[0], packages, architectures) as finish:
         batch.sync()
-        yield take
+        yield finish
 
 
 def _find_architectures(root: Path, suite: Suite, paths: Iterable[str]) -> list[str]:
@@ -66,41 +67,37 @@ def _find_architectures(root: Path, suite: Suite, paths: Iterable[str]) -> list[
     return sorted({*known, *find_architectures(paths, known)})
 
 
-def take_in(root: Path, arrival: Arrival) -> None:
-    """Let staging have a pool of all new files: the one that was brought, as a whole."""
-    incoming, staging = root / INCOMING, root / _PRIVATE / "staging"
+def stage_incoming(root: Path, incoming: Incoming) -> None:
+    """Give staging a pool of all new files: the copied one, as a whole."""
+    copies, staging = root / INCOMING, root / STAGING
     disk.make_folder(staging)
-    start = f"{incoming}/"
-    brought = {path: file for path, file in arrival.new.items() if str(file).startswith(start)}
-    if brought:
-        folder = incoming / str(next(iter(brought.values()))).removeprefix(start).partition("/")[0]
-        for file in arrival.spare:
+    start = f"{copies}/"
+    copied = {path: file for path, file in incoming.new.items() if str(file).startswith(start)}
+    if copied:
+        folder = copies / str(next(iter(copied.values()))).removeprefix(start).partition("/")[0]
+        for file in incoming.redundant:
             if str(file).startswith(f"{folder}/"):
                 file.unlink(missing_ok=True)
-        disk.move({file: folder / path for path, file in brought.items() if str(file) != f"{folder}/{path}"})
+        disk.move({file: folder / path for path, file in copied.items() if str(file) != f"{folder}/{path}"})
         (folder / "pool").replace(staging / "pool")
     with disk.Batch() as batch:
-        batch.copy({staging / path: file for path, file in arrival.new.items() if path not in brought})
+        batch.copy({staging / path: file for path, file in incoming.new.items() if path not in copied})
 
 
 def stage(
     root: Path,
     states: Mapping[Suite, frozenset[str]],
-    arrival: Arrival,
-    *,
+    change: RepositoryChange,
     identity: Identity,
     key: SigningKey,
-    renew: bool,
-    begin: Mapping[Suite, Mapping[str, str]],
     reading: Reading | None,
 ) -> dict[Suite, bytes]:
-    """Make the indexes of the next state in the staging folder, where its new pool files are.
+    """Make the indexes of the next states in the staging folder, where the new pool files of the change are.
 
-    Returns the Release files of the suites that differ from what is published, for sign_all(). begin has states that
-    are nearer to what a suite is to be than what is published: digests of indexes by path. reading is what
-    read_ahead() led to.
+    `reading` is the result of read_ahead(). Returns the Release files of the suites that differ from what is published,
+    for sign_all(). Raises RepositoryError as make_indexes() does.
     """
-    staging, new = root / _PRIVATE / "staging", arrival.new
+    staging, new = root / STAGING, change.incoming.new
     releases: dict[Suite, bytes] = {}
     for suite, paths in sorted(states.items()):
         architectures = _find_architectures(root, suite, paths)
@@ -111,15 +108,16 @@ def stage(
             "Architectures": " ".join(architectures),
             "Components": " ".join(COMPONENTS),
         }
-        if not renew and paths.isdisjoint(new) and _is_same(root, suite, paths, fields, key, identity.valid_days):
+        unchanged = not change.renew and paths.isdisjoint(new)
+        if unchanged and _is_same(root, suite, paths, fields, key, identity.valid_days):
             continue
         published = read_digests(read_release(find_newest(root, suite)))
-        before = begin.get(suite, published)
+        before = change.base_indexes.get(suite, published)
         make_indexes(root, suite, paths, architectures=architectures, new=new, before=before, reading=reading)
         if identity.valid_days:
             fields["ValidTime"] = str(identity.valid_days * 86400)
         release = make_release(staging, suite, fields)
-        if not renew and _is_current(root, suite, release, key, identity.valid_days):
+        if not change.renew and _is_current(root, suite, release, key, identity.valid_days):
             continue
         _check_clock(root, suite, release)
         releases[suite] = release
@@ -135,7 +133,7 @@ def sign_all(root: Path, releases: Mapping[Suite, bytes], key: SigningKey) -> No
 
 def _write_release(root: Path, suite: Suite, release: bytes, key: SigningKey, batch: disk.Batch) -> None:
     """Sign the next Release file of a suite, and make ready to be moved: that file and all that it names."""
-    folder, published = root / _PRIVATE / "staging" / "dists" / suite, root / "dists" / suite
+    folder, published = root / STAGING / "dists" / suite, root / "dists" / suite
     digests = read_digests(next(split_stanzas(release.decode())))
     changes = {path: digest for path, digest in digests.items() if not _has(published, path, digest)}
     batch.copy({folder / name_by_hash(path, digest): folder / path for path, digest in changes.items()})

@@ -1,4 +1,4 @@
-"""What a build brings to the repository: which files belong into the pool, where, and whether the pool takes them."""
+"""Uploads: the files of a build that belong into the pool, where, and whether the pool takes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INCOMING = ".hapkg/incoming"
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """What one finished build brings: its .deb files, and the .dsc with the files that names. Others are ignored."""
+    """Packages of one finished build: its .deb files, and the .dsc with the files that names. Others are ignored."""
 
     suite: Suite
     """The suite it was built for."""
@@ -31,7 +31,7 @@ class Upload:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrival:
+class Incoming:
     """The files of all uploads, sorted. Pool files are named by their path below the repository."""
 
     new: Mapping[str, Path]
@@ -40,24 +40,24 @@ class Arrival:
     """Those already in the pool, with the same bytes."""
     wanted: Mapping[Suite, frozenset[str]]
     """All of them by the suite they were built for."""
-    spare: tuple[Path, ...] = ()
-    """Where bytes lie that the pool has, or gets from elsewhere."""
+    redundant: tuple[Path, ...] = ()
+    """Copies of what the pool has, or gets from elsewhere."""
 
 
-NOTHING = Arrival(new={}, present=(), wanted={})
+NOTHING = Incoming(new={}, present=(), wanted={})
 
 
 @contextmanager
-def bring(root: Path, uploads: Sequence[Upload], batch: disk.Batch) -> Iterator[tuple[Upload, ...]]:
-    """The same uploads, with copies inside the repository of all that its pool lacks. Needs no lock.
+def copy_incoming(root: Path, uploads: Sequence[Upload], batch: disk.Batch) -> Iterator[tuple[Upload, ...]]:
+    """Copy files that the pool lacks into the repository, and yield uploads that name the copies. Needs no lock.
 
     Copying is what takes long; with the lock held, these files are only renamed: they lie in a pool of their own. The
-    caller waits for the disk.
+    caller waits for the disk, by the batch.
     """
     disk.make_folder(root / INCOMING)
     folder = disk.make_scratch(root / INCOMING, f"{os.uname().nodename}-")
     try:
-        brought = []
+        copied = []
         copies: dict[Path, Path] = {}
         for number, upload in enumerate(uploads):
             files = []
@@ -69,16 +69,15 @@ def bring(root: Path, uploads: Sequence[Upload], batch: disk.Batch) -> Iterator[
                     if files[-1] in copies:  # two uploads that may contradict each other
                         files[-1] = folder / str(number) / file.name
                     copies[files[-1]] = file
-            brought.append(Upload(suite=upload.suite, source=upload.source, files=tuple(files)))
+            copied.append(Upload(suite=upload.suite, source=upload.source, files=tuple(files)))
         batch.copy(copies)
-        yield tuple(brought)
+        yield tuple(copied)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def sort_files(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> Arrival:
-    """What is new, what is there, of uploads that were brought. Every clash is found before any write: a published file
-    never changes.
+def accept(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> Incoming:
+    """Sort the files of copied uploads. Every clash is found before any write: a published file never changes.
 
     Raises RepositoryError when the pool has other bytes under one of the names, or had until they were pruned.
     """
@@ -88,7 +87,7 @@ def sort_files(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> 
     new: dict[str, Path] = {}
     present: dict[str, None] = {}
     wanted: dict[Suite, set[str]] = {}
-    spare: list[Path] = []
+    redundant: list[Path] = []
     clashes: list[tuple[str, SourceName, tuple[str, str]]] = []
     for upload in uploads:
         for file in upload.files:
@@ -102,7 +101,7 @@ def sort_files(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> 
             elif not found:
                 new[path] = file
             else:
-                spare.append(file)
+                redundant.append(file)
                 if path not in new:
                     present[path] = None
     if clashes:
@@ -113,11 +112,11 @@ def sort_files(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> 
             details=(*evidence, *(f"also: {other} of {owner}" for other, owner, _ in clashes[1:])),
             hint=f"{remedy} in the recipe of {source} and build again",
         )
-    return Arrival(
+    return Incoming(
         new=new,
         present=tuple(present),
         wanted={suite: frozenset(paths) for suite, paths in wanted.items()},
-        spare=tuple(spare),
+        redundant=tuple(redundant),
     )
 
 
@@ -143,8 +142,13 @@ def find_package_files(upload: Upload) -> list[Path]:
     return [files[name] for name in sorted(wanted)]
 
 
+def name_suite(suite: Suite, pocket: str) -> Suite:
+    """Name of the published suite for packages built for a suite: bookworm-testing with the pocket testing."""
+    return Suite(f"{suite}-{pocket}") if pocket else suite
+
+
 def find_pool_file(root: Path, upload: Upload, name: str) -> Path:
-    """Where the pool has a file of an upload, or would have it."""
+    """Path of a file of an upload in the pool, there or not."""
     return root / _make_pool_path(upload, name)
 
 

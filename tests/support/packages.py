@@ -17,7 +17,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from hapkg.control import SourceName, Suite
-from hapkg.repository.publishing import Identity, Publication, Upload
+from hapkg.repository.change import Publication
+from hapkg.repository.sources_file import Identity
+from hapkg.repository.upload import Upload
 
 BOOKWORM, TRIXIE = Suite("bookworm"), Suite("trixie")
 IDENTITY = Identity(origin="Hapkg Test", label='HA "stack", ünïcode', maintainer="hapkg tests <tests@hapkg.invalid>")

@@ -1,4 +1,4 @@
-"""Places of a repository other than a folder: a host reached by ssh, a bucket of S3, and the copy they are changed in.
+"""Repositories elsewhere than in a folder: on a host reached by ssh, in a bucket of S3; and their local copies.
 
 Knows files and their order; must not know what a repository holds.
 """

@@ -1,4 +1,4 @@
-"""Where a repository is: a folder here, a folder of another host, or a part of a bucket."""
+"""Locations of a repository: a folder here, a folder of another host, or a part of a bucket."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from hapkg.errors import UsageError
 
 _HOST = r"(?:[\w.+-]+@)?(?:[\w.-]+|\[[0-9A-Fa-f:.%]+\])"
 FORMS = "name a folder, USER@HOST:FOLDER, ssh://USER@HOST:PORT/FOLDER or s3://BUCKET/PREFIX"
-PATIENCE = "wait until it has ended, or let hapkg wait: --wait SECONDS"
+WAIT_HINT = "wait until it has ended, or let hapkg wait: --wait SECONDS"
 """The remedy when another one works on a repository."""
 LOCK = ".hapkg/lock"
-JOURNAL = ".hapkg/staging/journal"
+STAGING = ".hapkg/staging"
+JOURNAL = f"{STAGING}/journal"
 PAGE = ".hapkg/page"
-"""What the page was made of; making it again needs less with it."""
-OWN = (".hapkg/cache/", ".hapkg/incoming/", f"{PAGE}/", ".hapkg/staging/", LOCK)
-"""What belongs to one machine, and is never carried to another; but for the journal."""
+"""Folder of what the page was made of; making it again needs less with it."""
+OWN = (".hapkg/cache/", ".hapkg/incoming/", f"{PAGE}/", f"{STAGING}/", LOCK)
+"""Folders and files of one machine, never carried to another; but for the journal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,19 +51,19 @@ class BucketFolder:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
 
-Place = Path | HostFolder | BucketFolder
+Location = Path | HostFolder | BucketFolder
 
 
 class Remote(Protocol):
     """A repository elsewhere. Paths are below it; whatever fails is a RepositoryError or a MachineError."""
 
-    def open(self, *, owner: str, change: bool, patience: float) -> AbstractContextManager[None]:
-        """Reach it; to change it also hold its lock, which names the owner. Raises BusyError after so many seconds."""
+    def open(self, *, owner: str, change: bool, timeout: float) -> AbstractContextManager[None]:
+        """Reach it; to change it also hold its lock, which names the owner. Raises BusyError after timeout seconds."""
 
     def fetch(self, mirror: Path) -> None:
         """Make a folder the same as the repository, but for OWN; nothing when there is no repository yet.
 
-        A state that is being replaced meanwhile is whole all the same: InRelease is fetched before what it names.
+        A state that is being replaced meanwhile is complete all the same: InRelease is fetched before what it names.
         """
 
     def store(self, mirror: Path, paths: Sequence[str]) -> None:
@@ -72,8 +73,8 @@ class Remote(Protocol):
         """Remove files."""
 
 
-def parse_place(text: str, base: Path) -> Place:
-    """What --repo names; a relative folder is below base. Raises UsageError for what is none of them.
+def parse_location(text: str, base: Path) -> Location:
+    """Parse the value of --repo; a relative folder is below base. Raises UsageError for anything else.
 
     As with scp and rsync, a colon before the first slash makes a host of what stands before it.
     """
@@ -95,13 +96,13 @@ def parse_place(text: str, base: Path) -> Place:
     elif not found and text and not re.match(r"[^/]*::", text):
         return base / text
     daemon = scheme == "rsync" or re.match(r"[^/]*::", text)
-    problem = "has neither lock nor order" if daemon else "is no place of a repository"
+    problem = "has neither lock nor order" if daemon else "is no location of a repository"
     raise UsageError(f"{text!r} {problem}", hint=FORMS)
 
 
-def name_mirror(place: Place) -> str:
+def name_mirror(location: Location) -> str:
     """A name for the local copy of a repository elsewhere: to read, and no other's."""
-    text = str(place)
+    text = str(location)
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.") + "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -24,7 +24,7 @@ from hapkg import disk
 from hapkg.errors import BusyError, MachineError, RepositoryError
 from hapkg.process import check_stop
 from hapkg.repository.paths import check_path, is_of_repository
-from hapkg.repository.remote.location import JOURNAL, LOCK, OWN, PATIENCE, BucketFolder
+from hapkg.repository.remote.location import JOURNAL, LOCK, OWN, WAIT_HINT, BucketFolder
 
 LEASE = 120.0
 """Seconds after which a lock that its owner does not renew is anybody's."""
@@ -45,8 +45,8 @@ _Stamp = tuple[str, int, int]
 class Bucket:
     """A Remote in a bucket."""
 
-    def __init__(self, place: BucketFolder, lease: float | None = None) -> None:
-        self._place = place
+    def __init__(self, location: BucketFolder, lease: float | None = None) -> None:
+        self._location = location
         self._lease = LEASE if lease is None else lease
         self._lock_tag = ""
         self._lost: str | None = None
@@ -59,7 +59,7 @@ class Bucket:
             from botocore import exceptions  # noqa: PLC0415
         except ImportError as error:
             raise MachineError(
-                f"{place} needs the Python package boto3", hint="install it beside hapkg: pip install 'hapkg[s3]'"
+                f"{location} needs the Python package boto3", hint="install it beside hapkg: pip install 'hapkg[s3]'"
             ) from error
         self._problems = (exceptions.BotoCoreError, exceptions.HTTPClientError, ValueError)
         self._refusal = exceptions.ClientError
@@ -67,14 +67,14 @@ class Bucket:
             self._client: Any = boto3.client("s3")
 
     @contextmanager
-    def open(self, *, owner: str, change: bool, patience: float) -> Iterator[None]:
+    def open(self, *, owner: str, change: bool, timeout: float) -> Iterator[None]:
         """See Remote."""
         if not change:
             yield
             return
         body = json.dumps({"owner": owner, "token": uuid.uuid4().hex}).encode()
         with self._translate_errors():
-            self._take(body, time.monotonic() + patience)
+            self._take(body, time.monotonic() + timeout)
         done = threading.Event()
         renewer = threading.Thread(target=self._renew, args=(body, done), daemon=True)
         renewer.start()
@@ -85,7 +85,7 @@ class Bucket:
             renewer.join()
             if self._lost is None:
                 with self._translate_errors():
-                    self._client.delete_object(Bucket=self._place.bucket, Key=self._key(LOCK))
+                    self._client.delete_object(Bucket=self._location.bucket, Key=self._key(LOCK))
 
     def fetch(self, mirror: Path) -> None:
         """See Remote."""
@@ -117,7 +117,7 @@ class Bucket:
         """See Remote."""
 
         def delete(path: str) -> None:
-            self._client.delete_object(Bucket=self._place.bucket, Key=self._key(path))
+            self._client.delete_object(Bucket=self._location.bucket, Key=self._key(path))
             self._stamps.pop(path, None)
 
         with self._translate_errors():
@@ -125,7 +125,7 @@ class Bucket:
         self._write_stamps()
 
     def _key(self, path: str) -> str:
-        return self._place.prefix + path
+        return self._location.prefix + path
 
     def _each(self, act: Callable[[str], None], paths: Sequence[str]) -> None:
         def guarded(path: str) -> None:
@@ -144,10 +144,10 @@ class Bucket:
     def _list(self, start: str) -> dict[str, str]:
         """ETags by path."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._place.bucket, Prefix=self._key(start)
+            Bucket=self._location.bucket, Prefix=self._key(start)
         )
         tags = {
-            check_path(entry["Key"].removeprefix(self._place.prefix), where=str(self._place)): entry["ETag"]
+            check_path(entry["Key"].removeprefix(self._location.prefix), where=str(self._location)): entry["ETag"]
             for page in pages
             for entry in page.get("Contents", ())
             if not entry["Key"].endswith("/")  # what some tools write for a folder
@@ -156,7 +156,7 @@ class Bucket:
 
     def _download(self, mirror: Path, wanted: dict[str, str]) -> None:
         def download(path: str) -> None:
-            answer = self._client.get_object(Bucket=self._place.bucket, Key=self._key(path))
+            answer = self._client.get_object(Bucket=self._location.bucket, Key=self._key(path))
             file = mirror / path
             new = file.with_name(f".{file.name}.new")
             disk.make_folder(file.parent)
@@ -189,10 +189,10 @@ class Bucket:
         except self._refusal as refusal:
             if not _is_unmet(refusal):
                 raise
-            answer = self._client.get_object(Bucket=self._place.bucket, Key=self._key(path))
+            answer = self._client.get_object(Bucket=self._location.bucket, Key=self._key(path))
             if answer["Body"].read() != content:  # else the first try had succeeded, and its answer was lost
                 raise RepositoryError(
-                    f"{path} of {self._place} was changed by somebody else meanwhile",
+                    f"{path} of {self._location} was changed by somebody else meanwhile",
                     hint="the repository is whole; run the same again",
                 ) from refusal
         self._note(mirror, path, answer["ETag"])
@@ -201,7 +201,7 @@ class Bucket:
         """Wait until Last-Modified, in whole seconds, will differ: by it apt knows a newer object."""
         while True:
             try:
-                answer = self._client.get_object(Bucket=self._place.bucket, Key=self._key(path))
+                answer = self._client.get_object(Bucket=self._location.bucket, Key=self._key(path))
             except self._refusal as refusal:
                 if _is_absent(refusal):  # the upload says what is wrong with that
                     return
@@ -214,7 +214,7 @@ class Bucket:
 
     def _put(self, path: str, content: bytes, **conditions: str) -> Any:
         return self._client.put_object(
-            Bucket=self._place.bucket,
+            Bucket=self._location.bucket,
             Key=self._key(path),
             Body=content,
             ContentType=_TYPES.get(Path(path).suffix, "application/octet-stream"),
@@ -243,15 +243,15 @@ class Bucket:
                     break
             elif tag and time.monotonic() >= deadline:
                 raise BusyError(
-                    f"the repository {self._place} is in use by process {held.get('owner', 'unknown')}",
-                    hint=f"{PATIENCE}; the lock of one that died ends by itself, {self._lease:.0f} seconds after it",
+                    f"the repository {self._location} is in use by process {held.get('owner', 'unknown')}",
+                    hint=f"{WAIT_HINT}; the lock of one that died ends by itself, {self._lease:.0f} seconds after it",
                 )
             else:
                 check_stop()
                 time.sleep(0.5 if tag else 0)
         if self._try_put(body, IfNoneMatch="*"):
             raise RepositoryError(
-                f"{self._place} does not know conditional writes (If-None-Match), so that it cannot be locked",
+                f"{self._location} does not know conditional writes (If-None-Match), so that it cannot be locked",
                 hint="use a store that does: AWS, MinIO, Ceph and others in their newer versions",
             )
 
@@ -267,7 +267,7 @@ class Bucket:
     def _read_lock(self) -> tuple[dict[str, Any], str, float]:
         """What the lock says, its ETag, its age in seconds by the store's own clock; nothing when it is gone."""
         try:
-            answer = self._client.get_object(Bucket=self._place.bucket, Key=self._key(LOCK))
+            answer = self._client.get_object(Bucket=self._location.bucket, Key=self._key(LOCK))
         except self._refusal as refusal:
             if _is_absent(refusal):
                 return {}, "", 0
@@ -296,7 +296,8 @@ class Bucket:
     def _check_lock(self) -> None:
         if self._lost is not None:
             raise BusyError(
-                f"the lock of {self._place} is lost: {self._lost}", hint="the repository is whole; run the same again"
+                f"the lock of {self._location} is lost: {self._lost}",
+                hint="the repository is whole; run the same again",
             )
 
     @contextmanager
@@ -305,13 +306,13 @@ class Bucket:
             yield
         except self._refusal as refusal:
             raise RepositoryError(
-                f"{self._place} refuses: {refusal.response['Error'].get('Message') or refusal}",
+                f"{self._location} refuses: {refusal.response['Error'].get('Message') or refusal}",
                 details=(str(refusal),),
                 hint="see whether the bucket exists and the credentials allow to list, get, put and delete in it",
             ) from refusal
         except self._problems as problem:
             raise RepositoryError(
-                f"{self._place} cannot be reached: {str(problem).rstrip('.')}",
+                f"{self._location} cannot be reached: {str(problem).rstrip('.')}",
                 hint="set AWS_ENDPOINT_URL_S3, AWS_DEFAULT_REGION and credentials as for every AWS program",
             ) from problem
 

@@ -20,7 +20,7 @@ from hapkg.coprocess import Conversation, converse
 from hapkg.disk import make_folder, make_scratch
 from hapkg.errors import BusyError, ProcessError, RepositoryError
 from hapkg.process import run
-from hapkg.repository.remote.location import JOURNAL, OWN, PATIENCE, HostFolder
+from hapkg.repository.remote.location import JOURNAL, OWN, WAIT_HINT, HostFolder
 
 _AGENT = ("SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "DISPLAY", "XDG_RUNTIME_DIR")
 """What ssh needs to find the user's agent."""
@@ -47,11 +47,11 @@ _LOOK = '[ -d "$1" ] || { echo absent; exit; }; echo ready; read -r _'
 class Host:
     """A Remote over ssh."""
 
-    def __init__(self, place: HostFolder) -> None:
-        self._place = place
+    def __init__(self, location: HostFolder) -> None:
+        self._location = location
         self._ssh = shlex.split(os.environ.get("RSYNC_RSH", "")) or ["ssh"]
-        if place.port:
-            self._ssh += ["-p", str(place.port)]
+        if location.port:
+            self._ssh += ["-p", str(location.port)]
         self._ssh += ["-o", "BatchMode=yes"]
         self._environment = {name: os.environ[name] for name in _AGENT if name in os.environ}
         self._conversation: Conversation | None = None
@@ -59,15 +59,15 @@ class Host:
         self._absent = False
 
     @contextmanager
-    def open(self, *, owner: str, change: bool, patience: float) -> Iterator[None]:
+    def open(self, *, owner: str, change: bool, timeout: float) -> Iterator[None]:
         """See Remote."""
         scratch = make_scratch(Path("/tmp"), "hapkg-ssh-")
         socket = scratch / "connection"
         script = shlex.join(
-            ["sh", "-c", _CHANGE if change else _LOOK, "hapkg", self._place.path, owner, str(math.ceil(patience))]
+            ["sh", "-c", _CHANGE if change else _LOOK, "hapkg", self._location.path, owner, str(math.ceil(timeout))]
         )
         alive = ("-o", "ServerAliveInterval=15", "-o", "ControlMaster=yes", "-o", "ControlPersist=no")
-        argv = [*self._ssh, *alive, "-S", str(socket), "--", self._place.host, script]
+        argv = [*self._ssh, *alive, "-S", str(socket), "--", self._location.host, script]
         self._shell = shlex.join(
             [
                 *self._ssh,
@@ -83,11 +83,11 @@ class Host:
         )
         try:
             with converse(argv, environment=self._environment) as self._conversation:
-                with self._blaming_the_host():
+                with self._translate_errors():
                     word, _, rest = self._conversation.hear().partition(" ")
                 if word == "busy":
                     raise BusyError(
-                        f"the repository {self._place} is in use by process {rest or 'unknown'}", hint=PATIENCE
+                        f"the repository {self._location} is in use by process {rest or 'unknown'}", hint=WAIT_HINT
                     )
                 self._absent = word == "absent"
                 yield
@@ -142,27 +142,27 @@ class Host:
 
     @property
     def _target(self) -> str:
-        return f"{self._place.host}:{self._place.path}"
+        return f"{self._location.host}:{self._location.path}"
 
     def _order(self, command: str, paths: Sequence[str]) -> None:
         """Let the holder of the lock run a command with all the paths."""
         assert self._conversation is not None
-        with self._blaming_the_host():
+        with self._translate_errors():
             for start in range(0, len(paths), _AT_ONCE):
                 self._conversation.tell(f"{command} -- {shlex.join(paths[start : start + _AT_ONCE])}")
                 self._conversation.hear()
 
     def _rsync(self, *arguments: str) -> None:
-        with self._blaming_the_host():
+        with self._translate_errors():
             run(["rsync", "--protect-args", f"--rsh={self._shell}", *arguments], environment=self._environment)
 
     @contextmanager
-    def _blaming_the_host(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except ProcessError as error:
             raise RepositoryError(
-                f"the repository {self._place} cannot be reached or written",
+                f"the repository {self._location} cannot be reached or written",
                 details=error.details,
-                hint=f"see whether this works: {shlex.join([*self._ssh, self._place.host, 'rsync --version'])}",
+                hint=f"see whether this works: {shlex.join([*self._ssh, self._location.host, 'rsync --version'])}",
             ) from error

@@ -31,10 +31,10 @@ from hapkg.locations import State
 from hapkg.repository.remote.location import (
     JOURNAL,
     OWN,
-    PATIENCE,
+    WAIT_HINT,
     BucketFolder,
     HostFolder,
-    Place,
+    Location,
     Remote,
     name_mirror,
 )
@@ -54,26 +54,26 @@ _Look = dict[str, tuple[int, int, int]]
 
 
 @contextmanager
-def open_repository(place: Place, state: State, *, change: bool, patience: float = 0) -> Iterator[Path]:
+def open_repository(location: Location, state: State, *, change: bool, timeout: float = 0) -> Iterator[Path]:
     """The repository as a folder, to look at or to change; a change elsewhere becomes real when the caller is done.
 
-    Nothing becomes real when the caller fails. Raises BusyError when another one changes it for longer than patience,
+    Nothing becomes real when the caller fails. Raises BusyError when another one changes it for longer than timeout,
     in seconds.
     """
-    if isinstance(place, Path):
-        yield place
+    if isinstance(location, Path):
+        yield location
         return
-    remote = _find_remote(place)
-    mirror = state.repositories / name_mirror(place)
+    remote = _find_remote(location)
+    mirror = state.repositories / name_mirror(location)
     disk.make_folder(mirror)
     owner = (
         f"{os.getpid()} of {getpass.getuser()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     )
     with (
         disk.lock(
-            mirror.with_name(f"{mirror.name}.lock"), what=f"the copy of {place}", hint=PATIENCE, timeout=patience
+            mirror.with_name(f"{mirror.name}.lock"), what=f"the copy of {location}", hint=WAIT_HINT, timeout=timeout
         ),
-        remote.open(owner=owner, change=change, patience=patience),
+        remote.open(owner=owner, change=change, timeout=timeout),
     ):
         remote.fetch(mirror)
         before = _look(mirror)
@@ -90,8 +90,8 @@ def sort_stages(paths: set[str]) -> list[list[str]]:
     return stages
 
 
-def _find_remote(place: HostFolder | BucketFolder) -> Remote:
-    return Host(place) if isinstance(place, HostFolder) else Bucket(place)
+def _find_remote(location: HostFolder | BucketFolder) -> Remote:
+    return Host(location) if isinstance(location, HostFolder) else Bucket(location)
 
 
 def _carry(remote: Remote, mirror: Path, before: _Look) -> None:

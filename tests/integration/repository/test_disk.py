@@ -14,8 +14,10 @@ import pytest
 from hapkg import disk
 from hapkg.disk import Batch
 from hapkg.errors import MachineError, RepositoryError
-from hapkg.repository import publishing
-from hapkg.repository.publishing import KeyChoice, publish
+from hapkg.repository import transaction
+from hapkg.repository.change import PublishTarget
+from hapkg.repository.keys.signing import KeyChoice
+from hapkg.repository.publishing import publish
 from hapkg.repository.verify import verify
 from tests.support.packages import IDENTITY, Builds, Client, Issue, run
 
@@ -36,14 +38,16 @@ def test_a_disk_that_is_full_sooner_or_later_leaves_what_was_published(
     small: Path, stacks: Builds, key: KeyChoice, client: Callable[[str], Client]
 ) -> None:
     root, ballast = small / "apt", small / "ballast"
-    machine = client(publish(root, [stacks(1)], identity=IDENTITY, key=key).sources[0].read_text())
+    machine = client(
+        publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(1)]).sources[0].read_text()
+    )
     ends = set()
     for number, room in enumerate((0, 4, 12, 24, 40, 60, 80, 100, 120, 140, 160, 200, 300), 2):
         free = os.statvfs(small).f_bavail * os.statvfs(small).f_frsize
         ballast.write_bytes(bytes(max(0, free - room * 1024)))
         published = number - 1
         try:
-            publish(root, [stacks(number)], identity=IDENTITY, key=key)
+            publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(number)])
             published = number
         except (MachineError, RepositoryError) as error:
             assert "disk" in f"{error.brief} {error.hint}" or "No space left" in error.brief, (room, error.details)
@@ -52,7 +56,7 @@ def test_a_disk_that_is_full_sooner_or_later_leaves_what_was_published(
         assert not machine.refuses(), room
         assert machine.candidate("ha-stack") == f"1.2-{published}+ha12.0", room
         ballast.unlink()
-        publish(root, [stacks(number)], identity=IDENTITY, key=key)
+        publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(number)])
         report = verify(root)
         assert (report.faults, report.unfinished, report.surplus) == ((), (), ()), room
     assert ends == {True, False}
@@ -67,8 +71,8 @@ class FullDisk:
         self.room: int | None = None
         self.left: int | None = None
         self.failed: list[str] = []
-        self._put, self._move, self._write = publishing._put_in_place, Batch.move, Batch.write
-        monkeypatch.setattr(publishing, "_put_in_place", self.put_in_place)
+        self._put, self._move, self._write = transaction._put_in_place, Batch.move, Batch.write
+        monkeypatch.setattr(transaction, "_put_in_place", self.put_in_place)
         monkeypatch.setattr(Batch, "move", lambda batch, moves: self.move(batch, moves))  # noqa: PLW0108 - to be bound
         monkeypatch.setattr(Batch, "write", lambda batch, file, content: self.write(batch, file, content))  # noqa: PLW0108
 

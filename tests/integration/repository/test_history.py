@@ -22,9 +22,10 @@ from hapkg.cli.main import app
 from hapkg.control import SourceName, Suite
 from hapkg.disk import Batch
 from hapkg.errors import BusyError, RepositoryError
-from hapkg.repository import publishing
+from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import read_release
-from hapkg.repository.publishing import KeyChoice, Site, promote, publish, rollback
+from hapkg.repository.keys.signing import KeyChoice
+from hapkg.repository.publishing import promote, publish, rollback
 from hapkg.repository.snapshots import (
     Difference,
     Snapshot,
@@ -34,6 +35,7 @@ from hapkg.repository.snapshots import (
     read_held,
     read_snapshot,
 )
+from hapkg.repository.upload import Upload
 from hapkg.repository.verify import Report, verify
 from tests.support.packages import (
     BOOKWORM,
@@ -55,9 +57,9 @@ EXAMPLES = Path(__file__).parents[3] / "docs/examples"
 
 
 @pytest.fixture
-def site(root: Path, key: KeyChoice) -> Site:
+def site(root: Path, key: KeyChoice) -> PublishTarget:
     """The repository to roll back and promote in."""
-    return Site(root=root, identity=IDENTITY, choice=key)
+    return PublishTarget(root=root, identity=IDENTITY, choice=key)
 
 
 def test_every_publish_is_a_snapshot_with_its_packages(
@@ -88,7 +90,7 @@ def test_every_publish_is_a_snapshot_with_its_packages(
 
 
 def test_rollback_gives_machines_the_state_before_and_is_itself_a_snapshot(
-    root: Path, issue: Issue, builds: Builds, client: Callable[[str], Client], site: Site
+    root: Path, issue: Issue, builds: Builds, client: Callable[[str], Client], site: PublishTarget
 ) -> None:
     machine = client(issue(builds(1)).sources[0].read_text())
     issue(builds(2))
@@ -114,7 +116,7 @@ def test_an_older_stack_that_is_held_installs(issue: Issue, builds: Builds, clie
 
 
 def test_rollback_to_a_state_whose_packages_are_gone_is_refused(
-    root: Path, issue: Issue, stacks: Builds, site: Site
+    root: Path, issue: Issue, stacks: Builds, site: PublishTarget
 ) -> None:
     issue(stacks(1))
     issue(stacks(2))
@@ -130,10 +132,10 @@ def test_rollback_to_a_state_whose_packages_are_gone_is_refused(
 
 
 def test_a_pocket_is_promoted_without_a_second_copy(
-    root: Path, builds: Builds, client: Callable[[str], Client], site: Site, key: KeyChoice
+    root: Path, builds: Builds, client: Callable[[str], Client], site: PublishTarget, key: KeyChoice
 ) -> None:
-    publish(root, [builds(1)], identity=IDENTITY, key=key)
-    publish(root, [builds(2)], identity=IDENTITY, key=key, pocket="testing")
+    publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [builds(1)])
+    publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [builds(2)], pocket="testing")
     machines = [client((root / f"ha-stack-{suite}.sources").read_text()) for suite in (BOOKWORM, TESTING)]
     for machine, version in zip(machines, ("1.2-1+ha12.0", "1.2-2+ha12.0"), strict=True):
         machine.update()
@@ -149,7 +151,7 @@ def test_a_pocket_is_promoted_without_a_second_copy(
     assert sorted(set(versions)) == ["1.2-1+ha12.0", "1.2-2+ha12.0"]
 
 
-def test_promotion_between_releases_is_refused(issue: Issue, stacks: Builds, site: Site) -> None:
+def test_promotion_between_releases_is_refused(issue: Issue, stacks: Builds, site: PublishTarget) -> None:
     issue(stacks(1))
     for source, target in ((BOOKWORM, TRIXIE), (BOOKWORM, BOOKWORM)):
         with pytest.raises(RepositoryError, match=f"bookworm cannot be promoted to {target}"):
@@ -159,11 +161,11 @@ def test_promotion_between_releases_is_refused(issue: Issue, stacks: Builds, sit
 def test_a_name_in_a_pocket_cannot_have_other_bytes_elsewhere(
     root: Path, builds: Builds, stacks: Builds, key: KeyChoice
 ) -> None:
-    publish(root, [stacks(1)], identity=IDENTITY, key=key, pocket="testing")
+    publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(1)], pocket="testing")
     clash = next(file for file in builds(1).files if file.name.startswith("ha-stack_"))
-    other = publishing.Upload(suite=BOOKWORM, source=stacks(1).source, files=(clash,))
+    other = Upload(suite=BOOKWORM, source=stacks(1).source, files=(clash,))
     with pytest.raises(RepositoryError, match=r"ha-stack_1\.2-1.*already published with other bytes"):
-        publish(root, [other], identity=IDENTITY, key=key)
+        publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [other])
 
 
 def test_a_snapshot_of_a_killed_publish_does_not_count(
@@ -188,7 +190,7 @@ def test_a_snapshot_of_a_killed_publish_does_not_count(
     assert len(read_snapshot(root, list_snapshots(root, BOOKWORM)[1]).packages) == 2
 
 
-def test_a_repository_without_history_gets_one(root: Path, issue: Issue, stacks: Builds, site: Site) -> None:
+def test_a_repository_without_history_gets_one(root: Path, issue: Issue, stacks: Builds, site: PublishTarget) -> None:
     issue(stacks(1))
     shutil.rmtree(root / ".hapkg")
     (made_up,) = list_snapshots(root, BOOKWORM)
@@ -247,12 +249,12 @@ def test_verify_names_every_damage(root: Path, issue: Issue, stacks: Builds) -> 
 
 
 def test_the_planner_counts_on_above_every_version_that_was_ever_published(
-    root: Path, builds: Builds, issue: Issue, site: Site, key: KeyChoice
+    root: Path, builds: Builds, issue: Issue, site: PublishTarget, key: KeyChoice
 ) -> None:
     issue(builds(1))
     issue(builds(2))
     rollback(site, BOOKWORM, 1)
-    publish(root, [builds(3)], identity=IDENTITY, key=key, pocket="testing")
+    publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [builds(3)], pocket="testing")
     (root / ".hapkg/removed").write_text(f"{'0' * 64}  pool/bookworm/main/h/ha-logic/ha-logic_1.2-4+ha12.0.dsc\n")
     held = read_held(root, BOOKWORM)[SourceName(LOGIC)]
     assert sorted((release.version, release.key) for release in held) == [

@@ -11,8 +11,10 @@ import pytest
 
 from hapkg.errors import RepositoryError
 from hapkg.locations import State
-from hapkg.repository.publishing import KeyChoice, Publication, Site, publish, refresh
-from hapkg.repository.remote.location import parse_place
+from hapkg.repository.change import Publication, PublishTarget
+from hapkg.repository.keys.signing import KeyChoice
+from hapkg.repository.publishing import publish, refresh
+from hapkg.repository.remote.location import parse_location
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import list_snapshots, read_held
 from tests.support.packages import BOOKWORM, IDENTITY, Builds
@@ -42,7 +44,7 @@ def test_a_journal_removes_nothing_but_pool_files(
     journal.parent.mkdir(exist_ok=True)
     journal.write_text(f"pool/bookworm/gone.deb\n{line.format(victim=victim)}\n")
     with pytest.raises(RepositoryError, match=r"the journal .* names .* does not lie below pool/"):
-        refresh(Site(root=root, identity=IDENTITY, choice=key))
+        refresh(PublishTarget(root=root, identity=IDENTITY, choice=key))
     assert victim.read_bytes() == PRECIOUS
     assert (root / "index.html").read_bytes() == page
     assert (root / "dists/bookworm/InRelease").exists()
@@ -59,7 +61,7 @@ def test_an_object_of_a_bucket_is_written_nowhere_but_in_its_copy(
 ) -> None:
     path = name.format(victim=str(victim).lstrip("/"))
     bucket.put_object(Bucket="packages", Key=f"some/apt/{path}", Body=b"attacker")
-    place = parse_place("s3://packages/some/apt/", tmp_path)
+    place = parse_location("s3://packages/some/apt/", tmp_path)
     with (
         pytest.raises(RepositoryError, match=r"s3://packages/some/apt/? names .* does not lie inside the repository"),
         open_repository(place, State(tmp_path / "state"), change=change),
@@ -72,9 +74,9 @@ def test_objects_that_are_not_the_repositorys_are_left_alone(
     bucket: Any, tmp_path: Path, key: KeyChoice, stacks: Builds
 ) -> None:
     bucket.put_object(Bucket="packages", Key="some/apt/favicon.ico", Body=b"icon")
-    place = parse_place("s3://packages/some/apt/", tmp_path)
+    place = parse_location("s3://packages/some/apt/", tmp_path)
     with open_repository(place, State(tmp_path / "state"), change=True) as copy:
-        publish(copy, [stacks(1)], identity=IDENTITY, key=key, url="https://example.invalid/")
+        publish(PublishTarget(root=copy, identity=IDENTITY, choice=key, url="https://example.invalid/"), [stacks(1)])
         assert not (copy / "favicon.ico").exists()
     assert bucket.get_object(Bucket="packages", Key="some/apt/favicon.ico")["Body"].read() == b"icon"
 
@@ -153,7 +155,10 @@ def test_an_index_names_pool_files_alone(root: Path, stacks: Builds, tmp_path: P
 
     from hapkg.repository.indexes import parse_index, read_entries
 
-    publish(root, [stacks(1)], identity=IDENTITY, key=KeyChoice(home=tmp_path / "none", unsigned=True))
+    publish(
+        PublishTarget(root=root, identity=IDENTITY, choice=KeyChoice(home=tmp_path / "none", unsigned=True)),
+        [stacks(1)],
+    )
     (index,) = root.glob("dists/bookworm/main/binary-*/Packages")
     text = index.read_text()
     assert old in text

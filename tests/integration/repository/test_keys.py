@@ -15,11 +15,12 @@ import pytest
 from hapkg.cli import output
 from hapkg.cli.main import app
 from hapkg.errors import RepositoryError, UsageError
+from hapkg.repository.change import Publication, PublishTarget
 from hapkg.repository.keyring_package import make_keyring
 from hapkg.repository.keys import lifecycle
 from hapkg.repository.keys.lifecycle import Key
-from hapkg.repository.keys.signing import find_active, find_key
-from hapkg.repository.publishing import KeyChoice, Publication, Site, refresh
+from hapkg.repository.keys.signing import KeyChoice, find_active, find_key
+from hapkg.repository.publishing import refresh
 from tests.support.packages import BOOKWORM, IDENTITY, Builds, Client, Issue, run
 
 OWNER = IDENTITY.key_owner
@@ -171,7 +172,7 @@ def test_a_rotation_locks_nobody_out(
     home = tmp_path / "keys"
     old = lifecycle.create(home, OWNER)
     choice = KeyChoice(home=home)
-    site = Site(root=root, identity=IDENTITY, choice=choice)
+    site = PublishTarget(root=root, identity=IDENTITY, choice=choice)
     early = client(issue(builds(1), choice=choice).sources[0].read_text())
     early.update()
     new = lifecycle.rotate(home, OWNER)

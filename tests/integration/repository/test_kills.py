@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from hapkg.control import Suite
+from hapkg.repository.change import PublishTarget
+from hapkg.repository.keys.signing import KeyChoice
 from hapkg.repository.pruning import prune
-from hapkg.repository.publishing import KeyChoice, Site, promote, publish, refresh, rollback
+from hapkg.repository.publishing import promote, publish, refresh, rollback
 from hapkg.repository.snapshots import list_snapshots
 from hapkg.repository.verify import verify
 from tests.support.packages import BOOKWORM, IDENTITY, Builds, Client, fork, serve
@@ -23,14 +25,14 @@ KILLS = int(os.environ.get("HAPKG_KILLS", "12"))
 TESTING = Suite("bookworm-testing")
 
 
-def make_acts(site: Site, stacks: Builds, number: int) -> tuple[Callable[[], object], ...]:
+def make_acts(site: PublishTarget, stacks: Builds, number: int) -> tuple[Callable[[], object], ...]:
     """The ways to change a repository, each of which changes it indeed."""
 
     def roll_back() -> object:
         held = list_snapshots(site.root, BOOKWORM)
         return rollback(site, BOOKWORM, held[-2].number if len(held) > 1 else held[-1].number)
 
-    add = partial(publish, site.root, [stacks(number)], identity=IDENTITY, key=site.choice)
+    add = partial(publish, PublishTarget(root=site.root, identity=IDENTITY, choice=site.choice), [stacks(number)])
     return (
         add,
         partial(add, pocket="testing"),
@@ -44,9 +46,9 @@ def make_acts(site: Site, stacks: Builds, number: int) -> tuple[Callable[[], obj
 def test_kills_at_random_moments_leave_whole_repositories(
     root: Path, key: KeyChoice, stacks: Builds, client: Callable[[str], Client]
 ) -> None:
-    site = Site(root=root, identity=IDENTITY, choice=key)
+    site = PublishTarget(root=root, identity=IDENTITY, choice=key)
     for pocket in ("", "testing"):
-        publish(root, [stacks(1)], identity=IDENTITY, key=key, pocket=pocket)
+        publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(1)], pocket=pocket)
     machine = client((root / "ha-stack-bookworm.sources").read_text())
     dice = random.Random(KILLS)
     spans = []  # how long each act takes here, left alone
@@ -73,7 +75,7 @@ def test_kills_at_random_moments_leave_whole_repositories(
         assert machine.candidate("ha-stack"), where
     print(f"{KILLS} acts, {killed} of them killed, {KILLS} whole repositories")
     assert killed > KILLS / 3
-    publish(root, [stacks(KILLS + 8)], identity=IDENTITY, key=key)
+    publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(KILLS + 8)])
     prune(site, keep=1, days=0, at_once=True)
     report = verify(root)
     assert (report.faults, report.unfinished, report.surplus) == ((), (), ())
@@ -89,7 +91,7 @@ def test_no_update_fails_while_a_suite_is_published_again_and_again(
 ) -> None:
     seconds = float(os.environ.get("HAPKG_RACE_SECONDS", "5"))
     with serve(root) as url:
-        first = publish(root, [stacks(1)], identity=IDENTITY, key=key, url=url)
+        first = publish(PublishTarget(root=root, identity=IDENTITY, choice=key, url=url), [stacks(1)])
         machine = client(first.sources[0].read_text())
         stop = threading.Event()
         published = [1]
@@ -97,7 +99,7 @@ def test_no_update_fails_while_a_suite_is_published_again_and_again(
         def publish_on() -> None:
             while not stop.is_set():
                 number = published[-1] + 1
-                publish(root, [stacks(number)], identity=IDENTITY, key=key, url=url)
+                publish(PublishTarget(root=root, identity=IDENTITY, choice=key, url=url), [stacks(number)])
                 published.append(number)
 
         publisher = threading.Thread(target=publish_on)

@@ -18,11 +18,14 @@ from hapkg.disk import Batch
 from hapkg.errors import BusyError
 from hapkg.jinja import render_page
 from hapkg.repository import page as page_module
+from hapkg.repository.change import PublishTarget
 from hapkg.repository.keys import lifecycle
+from hapkg.repository.keys.signing import KeyChoice
 from hapkg.repository.page import write_page
 from hapkg.repository.page_graph import draw
 from hapkg.repository.pruning import prune
-from hapkg.repository.publishing import KeyChoice, Site, Upload, promote, publish, refresh, rollback
+from hapkg.repository.publishing import promote, publish, refresh, rollback
+from hapkg.repository.upload import Upload
 from tests.support.packages import BOOKWORM, IDENTITY, OWN, TRIXIE, Builds, Issue, fork, make_deb, make_stack
 
 VOID = {"meta", "br", "link", "img"}
@@ -97,17 +100,17 @@ def test_the_page_of_a_pocket_names_the_debian_release(root: Path, issue: Issue,
 
 
 def test_every_change_leaves_the_page_of_what_is_published(root: Path, key: KeyChoice, stacks: Builds) -> None:
-    site = Site(root=root, identity=IDENTITY, choice=key)
+    site = PublishTarget(root=root, identity=IDENTITY, choice=key)
 
     def look() -> list[str]:
         return re.findall(r"1\.2-\d\+ha12\.0(?:, 1\.2-\d\+ha12\.0)*(?=</td>)", (root / "index.html").read_text())
 
     for number in (1, 2):
-        publish(root, [stacks(number)], identity=IDENTITY, key=key)
+        publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(number)])
     assert look() == ["1.2-2+ha12.0, 1.2-1+ha12.0"]
     rollback(site, BOOKWORM, 1)
     assert look() == ["1.2-1+ha12.0"]
-    publish(root, [stacks(3)], identity=IDENTITY, key=key, pocket="testing")
+    publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(3)], pocket="testing")
     assert look() == ["1.2-1+ha12.0", "1.2-3+ha12.0"]
     promote(site, Suite("bookworm-testing"), BOOKWORM)
     assert look() == ["1.2-3+ha12.0, 1.2-1+ha12.0", "1.2-3+ha12.0"]
@@ -120,9 +123,9 @@ def test_every_change_leaves_the_page_of_what_is_published(root: Path, key: KeyC
 
 def test_two_keys_are_on_the_page_from_the_refresh_on(root: Path, tmp_path: Path, stacks: Builds) -> None:
     choice = KeyChoice(home=tmp_path / "keys")
-    first = publish(root, [stacks(1)], identity=IDENTITY, key=choice).key.fingerprint
+    first = publish(PublishTarget(root=root, identity=IDENTITY, choice=choice), [stacks(1)]).key.fingerprint
     second = lifecycle.rotate(choice.home, IDENTITY.key_owner, "never").fingerprint
-    refresh(Site(root=root, identity=IDENTITY, choice=choice))
+    refresh(PublishTarget(root=root, identity=IDENTITY, choice=choice))
     words = (root / "index.html").read_text().replace(" ", "")
     assert first in words
     assert second in words
@@ -156,7 +159,7 @@ def test_after_two_writers_the_page_shows_what_both_published(root: Path, key: K
         for number in range(1, 6):
             deb = make_deb(tmp_path / suite, f"ha-{suite}", f"{number}")
             upload = Upload(suite=suite, source=SourceName(f"ha-{suite}"), files=(deb,))
-            publish(root, [upload], identity=IDENTITY, key=key, patience=60)
+            publish(PublishTarget(root=root, identity=IDENTITY, choice=key, timeout=60), [upload])
 
     for suite in (BOOKWORM, TRIXIE):
         (tmp_path / suite).mkdir()

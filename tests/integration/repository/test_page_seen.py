@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.repository.keys.signing import find_key
-from hapkg.repository.publishing import KeyChoice, publish
+from hapkg.repository.change import PublishTarget
+from hapkg.repository.keys.signing import KeyChoice, find_key
+from hapkg.repository.publishing import publish
 from tests.support.browser import CUT, OPEN, OVERFLOWING, WIDTHS, Browser, open_browser, see
 from tests.support.packages import BOOKWORM, IDENTITY, make_stack
 
@@ -23,7 +24,11 @@ def page(tmp_path_factory: pytest.TempPathFactory, key: KeyChoice) -> Path:
     folder = tmp_path_factory.mktemp("seen")
     upload = make_stack(folder / "build")
     for pocket in ("", "testing"):
-        publish(folder / "apt", [upload], identity=IDENTITY, key=key, pocket=pocket, url="https://example.org/ha/")
+        publish(
+            PublishTarget(root=folder / "apt", identity=IDENTITY, choice=key, url="https://example.org/ha/"),
+            [upload],
+            pocket=pocket,
+        )
     return folder / "apt" / "index.html"
 
 

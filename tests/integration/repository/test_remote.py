@@ -20,10 +20,12 @@ import pytest
 
 from hapkg.errors import BusyError, RepositoryError, UsageError
 from hapkg.locations import State
+from hapkg.repository.change import PublishTarget
+from hapkg.repository.keys.signing import KeyChoice
 from hapkg.repository.pruning import prune
-from hapkg.repository.publishing import KeyChoice, Site, publish, rollback
+from hapkg.repository.publishing import publish, rollback
 from hapkg.repository.remote import s3 as s3_module
-from hapkg.repository.remote.location import LOCK, BucketFolder, HostFolder, Place, name_mirror, parse_place
+from hapkg.repository.remote.location import LOCK, BucketFolder, HostFolder, Location, name_mirror, parse_location
 from hapkg.repository.remote.s3 import Bucket
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import list_snapshots
@@ -38,7 +40,7 @@ KILLS = int(os.environ.get("HAPKG_KILLS", "4"))
 class Elsewhere:
     """A repository to be, its URL, and two machines that publish there."""
 
-    place: Place
+    place: Location
     url: str
     here: Path
     there: Path
@@ -74,10 +76,10 @@ def elsewhere(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
         folder = tmp_path / "a% far" / "apt's"
         folder.mkdir(parents=True)
         with serve(folder) as url:
-            yield Elsewhere(place=parse_place(f"elsewhere:{folder}", tmp_path), url=url, here=here, there=there)
+            yield Elsewhere(place=parse_location(f"elsewhere:{folder}", tmp_path), url=url, here=here, there=there)
     else:
         request.getfixturevalue("bucket")
-        place = parse_place("s3://packages/some/apt/", tmp_path)
+        place = parse_location("s3://packages/some/apt/", tmp_path)
         yield Elsewhere(place=place, url=f"{request.getfixturevalue('s3')}/packages/some/apt/", here=here, there=there)
 
 
@@ -89,8 +91,8 @@ def put(elsewhere: Elsewhere, key: KeyChoice, stacks: Builds) -> Put:
     """Publishes revision N of ha-stack from one of the two machines."""
 
     def put(number: int, state: Path = elsewhere.here, patience: float = 0) -> None:
-        with open_repository(elsewhere.place, State(state), change=True, patience=patience) as root:
-            publish(root, [stacks(number)], identity=IDENTITY, key=key, url=elsewhere.url)
+        with open_repository(elsewhere.place, State(state), change=True, timeout=patience) as root:
+            publish(PublishTarget(root=root, identity=IDENTITY, choice=key, url=elsewhere.url), [stacks(number)])
 
     return put
 
@@ -114,12 +116,12 @@ def test_two_machines_publish_by_turns_and_apt_reads_it(
     assert machine.candidate("ha-stack") == "1.2-2+ha12.0"
     machine.apt("apt-get", "download", "ha-stack")
     with open_repository(elsewhere.place, State(elsewhere.here), change=True) as root:
-        rollback(Site(root=root, identity=IDENTITY, choice=key), BOOKWORM, 1)
+        rollback(PublishTarget(root=root, identity=IDENTITY, choice=key), BOOKWORM, 1)
     machine.update()
     assert machine.candidate("ha-stack") == "1.2-1+ha12.0"
     put(3, elsewhere.there)
     with open_repository(elsewhere.place, State(elsewhere.there), change=True) as root:
-        prune(Site(root=root, identity=IDENTITY, choice=key), keep=1, days=0, at_once=True)
+        prune(PublishTarget(root=root, identity=IDENTITY, choice=key), keep=1, days=0, at_once=True)
     check(elsewhere, elsewhere.here)
     with open_repository(elsewhere.place, State(elsewhere.here), change=False) as root:
         assert [file.name for file in root.glob("pool/**/*.deb")] == ["ha-stack_1.2-3+ha12.0_all.deb"]
@@ -133,7 +135,7 @@ def test_nothing_becomes_real_when_the_change_fails(
 ) -> None:
     put(1)
     with pytest.raises(ZeroDivisionError), open_repository(elsewhere.place, State(elsewhere.here), change=True) as root:
-        publish(root, [stacks(2)], identity=IDENTITY, key=key)
+        publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(2)])
         raise ZeroDivisionError
     check(elsewhere, elsewhere.there)
     put(3, elsewhere.there)
@@ -147,7 +149,7 @@ def test_a_second_writer_is_told_who_is_at_work_or_waits(elsewhere: Elsewhere, p
         with pytest.raises(BusyError, match=words):
             put(2, elsewhere.there)
         check(elsewhere, elsewhere.there)  # looking needs no lock
-        waiting = fork(partial(put, 2, elsewhere.there, patience=60))
+        waiting = fork(partial(put, 2, elsewhere.there, timeout=60))
         time.sleep(0.5)
         assert os.waitpid(waiting, os.WNOHANG) == (0, 0)
     assert os.waitstatus_to_exitcode(os.waitpid(waiting, 0)[1]) == 0
@@ -167,7 +169,7 @@ def test_kills_in_the_middle_of_an_upload_leave_it_whole(
     dice = random.Random(KILLS)
     killed = 0
     for number in range(3, 3 + KILLS):
-        pid = fork(partial(put, number, patience=60))
+        pid = fork(partial(put, number, timeout=60))
         time.sleep(dice.uniform(0.4, 1) * lasts)
         os.kill(pid, signal.SIGKILL)
         if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL:
@@ -178,7 +180,7 @@ def test_kills_in_the_middle_of_an_upload_leave_it_whole(
         before = machine.candidate("ha-stack")
         assert before in {f"1.2-{known}+ha12.0" for known in range(2, number + 1)}
     assert killed > KILLS / 3
-    put(3 + KILLS, elsewhere.there, patience=60)
+    put(3 + KILLS, elsewhere.there, timeout=60)
     check(elsewhere, elsewhere.here)
     machine.update()
     assert machine.candidate("ha-stack") == f"1.2-{3 + KILLS}+ha12.0"
@@ -209,17 +211,17 @@ def test_a_lock_that_nobody_renews_is_taken_over_and_its_owner_notices(bucket: A
     place = BucketFolder(bucket="packages", prefix="")
     (tmp_path / "file").write_text("x")
     slow = Bucket(place, lease=3600)
-    with slow.open(owner="the slow one", change=True, patience=0):
+    with slow.open(owner="the slow one", change=True, timeout=0):
         slow.fetch(tmp_path / "slow")
-        with pytest.raises(BusyError, match="the slow one"), Bucket(place).open(owner="x", change=True, patience=0):
+        with pytest.raises(BusyError, match="the slow one"), Bucket(place).open(owner="x", change=True, timeout=0):
             pass
         time.sleep(2.1)
-        with Bucket(place, lease=1).open(owner="the next one", change=True, patience=0):
+        with Bucket(place, lease=1).open(owner="the next one", change=True, timeout=0):
             held = json.loads(bucket.get_object(Bucket="packages", Key=LOCK)["Body"].read())
             assert held["owner"] == "the next one"
     assert bucket.list_objects_v2(Bucket="packages").get("Contents", []) == []
     brief = Bucket(place, lease=0.6)
-    with brief.open(owner="one", change=True, patience=0):
+    with brief.open(owner="one", change=True, timeout=0):
         bucket.delete_object(Bucket="packages", Key=LOCK)
         time.sleep(0.5)
         with pytest.raises(BusyError, match="is lost"):
@@ -230,7 +232,7 @@ def test_an_inrelease_that_somebody_else_wrote_is_not_overwritten(bucket: Any, t
     place = BucketFolder(bucket="packages", prefix="")
     bucket.put_object(Bucket="packages", Key="dists/bookworm/InRelease", Body=b"old")
     writer = Bucket(place)
-    with writer.open(owner="one", change=True, patience=0):
+    with writer.open(owner="one", change=True, timeout=0):
         writer.fetch(tmp_path / "mirror")
         bucket.put_object(Bucket="packages", Key="dists/bookworm/InRelease", Body=b"theirs")
         (tmp_path / "mirror/dists/bookworm/InRelease").write_text("ours")
@@ -275,12 +277,12 @@ def test_the_lock_of_a_host_is_the_one_that_hapkg_takes_there(
     ssh: str, root: Path, key: KeyChoice, stacks: Builds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RSYNC_RSH", ssh)
-    publish(root, [stacks(1)], identity=IDENTITY, key=key)
+    publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(1)])
     with open_repository(HostFolder(host="elsewhere", path=str(root)), State(tmp_path), change=True) as mirror:
         with pytest.raises(BusyError, match="in use by process"):
-            publish(root, [stacks(2)], identity=IDENTITY, key=key)
-        publish(mirror, [stacks(3)], identity=IDENTITY, key=key)
-    publish(root, [stacks(4)], identity=IDENTITY, key=key)
+            publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(2)])
+        publish(PublishTarget(root=mirror, identity=IDENTITY, choice=key), [stacks(3)])
+    publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(4)])
     assert (verify(root).faults, verify(root).surplus) == ((), ())
     assert len(list_snapshots(root, BOOKWORM)) == 3
 
@@ -302,10 +304,10 @@ def test_the_lock_of_a_host_is_the_one_that_hapkg_takes_there(
         ("s3://packages/a/b/", BucketFolder(bucket="packages", prefix="a/b/")),
     ],
 )
-def test_places(text: str, place: Place) -> None:
-    assert parse_place(text, Path("/base")) == place
+def test_places(text: str, place: Location) -> None:
+    assert parse_location(text, Path("/base")) == place
     if not isinstance(place, Path):
-        assert parse_place(str(place), Path("/base")) == place
+        assert parse_location(str(place), Path("/base")) == place
         assert name_mirror(place) != name_mirror(HostFolder(host="other", path="x"))
 
 
@@ -315,5 +317,5 @@ def test_places(text: str, place: Place) -> None:
 )
 def test_what_is_no_place(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_place(text, Path("/base"))
+        parse_location(text, Path("/base"))
     assert "s3://BUCKET/PREFIX" in caught.value.hint

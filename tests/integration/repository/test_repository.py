@@ -29,10 +29,12 @@ import pytest
 from hapkg import disk, process
 from hapkg.control import BinaryName, SourceName, Suite, read_stanzas, split_stanzas
 from hapkg.errors import BusyError, MachineError, RepositoryError
-from hapkg.repository import index_merge, indexes, publishing, snapshots, staging
-from hapkg.repository.indexes import Pool, PublishedSource
+from hapkg.repository import index_merge, indexes, publishing, snapshots, staging, transaction
+from hapkg.repository.change import PublishTarget
+from hapkg.repository.indexes import Pool, PublishedSource, read_pool
 from hapkg.repository.keys.signing import KeyChoice
-from hapkg.repository.publishing import Upload, make_sources, read_pool
+from hapkg.repository.sources_file import make_sources
+from hapkg.repository.upload import Upload
 from hapkg.repository.verify import verify
 from tests.support.packages import (
     BOOKWORM,
@@ -217,7 +219,7 @@ def test_a_state_ends_when_the_identity_says_so_and_is_renewed_in_time(
     assert issue(identity=identity).written == (BOOKWORM,)
     before = snapshots.list_snapshots(root, BOOKWORM)
     time.sleep(1)
-    site = publishing.Site(root=root, identity=identity, choice=key)
+    site = PublishTarget(root=root, identity=identity, choice=key)
     assert publishing.refresh(site).written == (BOOKWORM,)
     assert read_dates()[1] > end
     assert snapshots.list_snapshots(root, BOOKWORM) == before
@@ -667,7 +669,7 @@ def test_what_a_killed_publish_left_is_known_as_such_until_it_is_mended(
     issue(stacks(1), pocket="testing")
     faults = (
         (Path, "replace", die_at_the_last_rename, partial(issue, stacks(2), pocket="testing")),
-        (publishing, "stage", stop, partial(issue, stacks(3))),
+        (transaction, "stage", stop, partial(issue, stacks(3))),
     )
     for holder, name, fault, act in faults:
         with monkeypatch.context() as patched:
@@ -764,7 +766,7 @@ def test_a_second_publisher_is_told_who_is_at_work_and_a_dead_one_holds_nobody_u
     root: Path, issue: Issue, builds: Builds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(publishing, "find_key", lambda *_, **__: time.sleep(60))
+        patched.setattr(transaction, "find_key", lambda *_, **__: time.sleep(60))
         pid = fork(partial(issue, builds(1)))
     try:
         lock = root / ".hapkg/lock"

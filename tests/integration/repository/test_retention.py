@@ -16,18 +16,21 @@ from hapkg.cli.main import app
 from hapkg.control import SourceName, Suite
 from hapkg.errors import RepositoryError
 from hapkg.repository import snapshots
+from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import read_pool
+from hapkg.repository.keys.signing import KeyChoice
 from hapkg.repository.pruning import decide_pruning, prune
-from hapkg.repository.publishing import KeyChoice, Site, Upload, promote, publish, rollback
+from hapkg.repository.publishing import promote, publish, rollback
 from hapkg.repository.snapshots import list_snapshots, read_removed
+from hapkg.repository.upload import Upload
 from hapkg.repository.verify import verify
 from tests.support.packages import BOOKWORM, IDENTITY, TRIXIE, Builds, Client, Issue, fork, make_deb, take_snapshot
 
 
 @pytest.fixture
-def site(root: Path, key: KeyChoice) -> Site:
+def site(root: Path, key: KeyChoice) -> PublishTarget:
     """The repository to prune."""
-    return Site(root=root, identity=IDENTITY, choice=key)
+    return PublishTarget(root=root, identity=IDENTITY, choice=key)
 
 
 def find_versions(root: Path, package: str, suite: Suite = BOOKWORM) -> list[str]:
@@ -37,7 +40,7 @@ def find_versions(root: Path, package: str, suite: Suite = BOOKWORM) -> list[str
 
 
 def test_the_newest_versions_stay_and_the_rest_goes_whole(
-    root: Path, issue: Issue, builds: Builds, client: Callable[[str], Client], site: Site
+    root: Path, issue: Issue, builds: Builds, client: Callable[[str], Client], site: PublishTarget
 ) -> None:
     for number in (1, 2, 3):
         sources = issue(builds(number)).sources[0].read_text()
@@ -58,7 +61,9 @@ def test_the_newest_versions_stay_and_the_rest_goes_whole(
     assert verify(root).faults == ()
 
 
-def test_what_a_kept_stack_pins_stays_however_old(root: Path, site: Site, key: KeyChoice, tmp_path: Path) -> None:
+def test_what_a_kept_stack_pins_stays_however_old(
+    root: Path, site: PublishTarget, key: KeyChoice, tmp_path: Path
+) -> None:
     def upload(source: str, *debs: Path) -> Upload:
         return Upload(suite=BOOKWORM, source=SourceName(source), files=debs)
 
@@ -67,15 +72,13 @@ def test_what_a_kept_stack_pins_stays_however_old(root: Path, site: Site, key: K
     stack = make_deb(tmp_path, "ha-stack", "1", Depends="libc6 (>= 2), ha-middle (= 1)")
     newer = make_deb(tmp_path, "ha-middle", "2", Depends="libha (= 4)")
     publish(
-        root,
+        PublishTarget(root=root, identity=IDENTITY, choice=key),
         [
             *(upload("libha", deb) for deb in libraries),
             upload("ha-middle", middle),
             upload("ha-middle", newer),
             upload("ha-stack", stack),
         ],
-        identity=IDENTITY,
-        key=key,
     )
     assert prune(site, keep=1, days=0, at_once=True)[1].releases == (("libha", "2"), ("libha", "3"))
     assert sorted((p.name, p.version) for p in read_pool(root, BOOKWORM).packages) == [
@@ -88,7 +91,7 @@ def test_what_a_kept_stack_pins_stays_however_old(root: Path, site: Site, key: K
 
 
 def test_what_is_young_stays_and_age_is_that_of_the_pool_file(
-    root: Path, issue: Issue, stacks: Builds, site: Site
+    root: Path, issue: Issue, stacks: Builds, site: PublishTarget
 ) -> None:
     for number in (1, 2, 3):
         issue(stacks(number))
@@ -99,7 +102,7 @@ def test_what_is_young_stays_and_age_is_that_of_the_pool_file(
 
 
 def test_a_snapshot_is_forgotten_with_its_packages_unless_a_slow_client_reads_it(
-    root: Path, issue: Issue, stacks: Builds, site: Site, monkeypatch: pytest.MonkeyPatch
+    root: Path, issue: Issue, stacks: Builds, site: PublishTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in (1, 2, 3, 4, 5):
         issue(stacks(number))
@@ -116,7 +119,7 @@ def test_what_a_client_may_still_fetch_stays_for_a_day(
     root: Path,
     issue: Issue,
     stacks: Builds,
-    site: Site,
+    site: PublishTarget,
     client: Callable[[str], Client],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -138,14 +141,14 @@ def test_what_a_client_may_still_fetch_stays_for_a_day(
 
 
 def test_each_suite_and_pocket_keeps_its_own_newest(
-    root: Path, stacks: Builds, site: Site, key: KeyChoice, tmp_path: Path
+    root: Path, stacks: Builds, site: PublishTarget, key: KeyChoice, tmp_path: Path
 ) -> None:
     for number, pocket in ((1, ""), (2, ""), (3, "testing"), (4, "testing"), (5, "testing")):
-        publish(root, [stacks(number)], identity=IDENTITY, key=key, pocket=pocket)
+        publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(number)], pocket=pocket)
     for version in ("1.2-1+ha13.0", "1.2-2+ha13.0"):
         deb = make_deb(tmp_path, "ha-stack", version)
         upload = Upload(suite=TRIXIE, source=SourceName("ha-stack"), files=(deb,))
-        publish(root, [upload], identity=IDENTITY, key=key)
+        publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [upload])
     _, pruning = prune(site, keep=1, days=0, at_once=True)
     assert [version for _, version in pruning.releases] == [
         "1.2-1+ha12.0", "1.2-1+ha13.0", "1.2-3+ha12.0", "1.2-4+ha12.0",
@@ -160,7 +163,9 @@ def test_each_suite_and_pocket_keeps_its_own_newest(
     assert find_versions(root, "ha-stack") == find_versions(root, "ha-stack", Suite("bookworm-testing")) == ["5"]
 
 
-def test_what_was_rolled_back_goes_when_it_is_old(root: Path, issue: Issue, stacks: Builds, site: Site) -> None:
+def test_what_was_rolled_back_goes_when_it_is_old(
+    root: Path, issue: Issue, stacks: Builds, site: PublishTarget
+) -> None:
     issue(stacks(1))
     issue(stacks(2))
     rollback(site, BOOKWORM, 1)
@@ -170,7 +175,7 @@ def test_what_was_rolled_back_goes_when_it_is_old(root: Path, issue: Issue, stac
 
 
 def test_the_name_of_a_pruned_file_stays_taken(
-    root: Path, issue: Issue, stacks: Builds, site: Site, tmp_path: Path
+    root: Path, issue: Issue, stacks: Builds, site: PublishTarget, tmp_path: Path
 ) -> None:
     issue(stacks(1))
     issue(stacks(2))
@@ -186,7 +191,7 @@ def test_the_name_of_a_pruned_file_stays_taken(
 
 
 def test_a_prune_that_is_killed_before_it_removes_is_finished_by_the_next(
-    root: Path, issue: Issue, stacks: Builds, site: Site, monkeypatch: pytest.MonkeyPatch
+    root: Path, issue: Issue, stacks: Builds, site: PublishTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issue(stacks(1))
     issue(stacks(2))

@@ -11,8 +11,10 @@ import pytest
 
 from hapkg.disk import Batch
 from hapkg.errors import RepositoryError
+from hapkg.repository.change import PublishTarget
+from hapkg.repository.keys.signing import KeyChoice
 from hapkg.repository.page import write_page
-from hapkg.repository.publishing import KeyChoice, Site, refresh, rollback
+from hapkg.repository.publishing import refresh, rollback
 from hapkg.repository.snapshots import list_snapshots
 from hapkg.repository.verify import is_unsigned, verify
 from tests.support.packages import BOOKWORM, IDENTITY, Builds, Client, Issue, take_snapshot
@@ -36,7 +38,7 @@ def test_apt_reads_what_is_not_signed_when_told_to_trust_it(
     issue(stacks(2), choice=unsigned)
     machine.update()
     assert machine.candidate("ha-stack") == "1.2-2+ha12.0"
-    rollback(Site(root=root, identity=IDENTITY, choice=unsigned), BOOKWORM, 1)
+    rollback(PublishTarget(root=root, identity=IDENTITY, choice=unsigned), BOOKWORM, 1)
     machine.update()
     assert machine.candidate("ha-stack") == "1.2-1+ha12.0"
     assert [snapshot.keys for snapshot in list_snapshots(root, BOOKWORM)] == [(), (), ()]
@@ -58,7 +60,7 @@ def test_what_is_not_signed_may_be_signed_later_and_never_the_other_way(
     unsigned = replace(key, unsigned=True)
     acts: tuple[Callable[[], object], ...] = (
         partial(issue, stacks(3), choice=unsigned),
-        partial(refresh, Site(root=root, identity=IDENTITY, choice=unsigned)),
+        partial(refresh, PublishTarget(root=root, identity=IDENTITY, choice=unsigned)),
     )
     for act in acts:
         with pytest.raises(RepositoryError, match=r"bookworm of .* is signed, and would not be any more"):

@@ -21,7 +21,7 @@ from hapkg.prove.report import describe_proof, write_report
 from hapkg.prove.runner import Check, Ending, Record, Scene, Step, shorten, tell
 from hapkg.prove.testbed import find_module, find_older
 from hapkg.prove.vm import Guest
-from hapkg.repository.indexes import Package, Pool
+from hapkg.repository.indexes import IndexedPackage, Pool
 from hapkg.site.files import describe_site
 from hapkg.site.model import read_site
 from tests.support.samples import CHECKOUT
@@ -180,7 +180,7 @@ def make_stack(*versions: str) -> Pool:
     fields = {"Package": "ha-stack", "Architecture": "all", "Filename": "x"}
     return Pool(
         packages=tuple(
-            Package(fields={**fields, "Version": version, "Depends": f"ha-libqb (= {version}), python3 (>= 3)"})
+            IndexedPackage(fields={**fields, "Version": version, "Depends": f"ha-libqb (= {version}), python3 (>= 3)"})
             for version in versions
         )
     )

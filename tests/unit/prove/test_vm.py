@@ -17,7 +17,7 @@ from hapkg.prove.host_service import GuestService
 from hapkg.prove.initrd import find_modules, make_initrd, read_module, write_cpio
 from hapkg.prove.vm import SERVICE, GuestPlan, Link, make_argv, make_links, read_tail
 from hapkg.prove.vm_image import GuestImage, decompress_kernel, find_needs
-from hapkg.repository.indexes import Package, Pool
+from hapkg.repository.indexes import IndexedPackage, Pool
 
 
 def make_plan(folder: Path, links: tuple[Link, ...] = ()) -> GuestPlan:
@@ -128,7 +128,7 @@ def test_another_image_is_refused(image: bytes) -> None:
 def make_pool(*packages: tuple[str, str, str]) -> Pool:
     return Pool(
         packages=tuple(
-            Package(
+            IndexedPackage(
                 fields={"Package": name, "Version": version, "Architecture": "all", "Depends": depends, "Filename": "x"}
             )
             for name, version, depends in packages

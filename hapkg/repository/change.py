@@ -1,0 +1,64 @@
+"""Values of a publish: the repository to change, the change, and its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hapkg.control import Suite
+from hapkg.repository.keys.signing import KeyChoice, SigningKey
+from hapkg.repository.snapshots import Snapshot
+from hapkg.repository.sources_file import Identity
+from hapkg.repository.upload import NOTHING, Incoming
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishTarget:
+    """A repository in a folder, and how to publish into it."""
+
+    root: Path
+    """An absolute path; the folder is made when it is missing."""
+    identity: Identity
+    choice: KeyChoice
+    url: str = ""
+    """URL of the repository for its users; "": as before, or else root itself (file:)."""
+    timeout: float = 0
+    """Seconds to wait for another process that publishes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepositoryChange:
+    """The next state of some suites, by pool paths. Other suites stay as they are."""
+
+    operation: str
+    """For the history: publish, rollback to 3, prune."""
+    states: Mapping[Suite, frozenset[str]]
+    incoming: Incoming = NOTHING
+    base_indexes: Mapping[Suite, Mapping[str, str]] = field(default_factory=dict)
+    """Indexes nearer to the next state than those published: digests by path, by suite."""
+    removals: tuple[str, ...] = ()
+    """Pool files that are removed afterwards."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """SHA256 of those of them whose names stay taken."""
+    forgotten: tuple[Snapshot, ...] = ()
+    renew: bool = False
+    """Sign every suite anew, even one that does not change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """The result of one publish. Pool files are named by their path below the repository, index files not at all."""
+
+    added: tuple[str, ...]
+    present: tuple[str, ...]
+    """Uploaded again with the same bytes."""
+    written: tuple[Suite, ...]
+    """Suites with a new InRelease."""
+    unchanged: tuple[Suite, ...]
+    key: SigningKey
+    keyring: Path
+    sources: tuple[Path, ...]
+    """The .sources files, the one to recommend first."""
+    url: str = ""
+    """URL of the repository for its users; "" in its folder alone."""

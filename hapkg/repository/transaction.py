@@ -1,0 +1,222 @@
+"""One change of a repository under its lock: staged beside what is published, then moved into place.
+
+A publish prepares everything in .hapkg/staging, then moves it into place: pool, by-hash files, plain indexes, Release,
+and at last InRelease; keyring, .sources and page follow, with the lock still held. apt follows InRelease to by-hash
+files alone, so that a publish that is killed anywhere leaves what was published before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from hapkg import disk
+from hapkg.control import Suite
+from hapkg.errors import MachineError, RepositoryError
+from hapkg.repository import snapshots
+from hapkg.repository.change import Publication, PublishTarget, RepositoryChange
+from hapkg.repository.ftparchive import Reading
+from hapkg.repository.indexes import find_suites, name_by_hash, read_digests, read_pool, read_release
+from hapkg.repository.keys.signing import KeyChoice, SigningKey, export_key, find_key, strip_armor
+from hapkg.repository.page import write_page
+from hapkg.repository.paths import check_path
+from hapkg.repository.remote.location import JOURNAL, LOCK, STAGING, WAIT_HINT
+from hapkg.repository.sources_file import find_url, make_sources, write_sources
+from hapkg.repository.staging import sign_all, stage, stage_incoming
+
+
+@contextlib.contextmanager
+def open_transaction(target: PublishTarget) -> Iterator[Transaction]:
+    """Hold the repository's lock for one change, once the remains of a killed publish are gone.
+
+    What is staged is removed when the caller fails. Raises BusyError while another process publishes for longer than
+    target.timeout, RepositoryError as check_choice() does, MachineError when the repository cannot be written.
+    """
+    root = target.root
+    check_choice(root, target.choice)
+    with translate_errors(root):
+        disk.make_folder((root / LOCK).parent)
+        with disk.lock(root / LOCK, what=f"the repository {root}", hint=WAIT_HINT, timeout=target.timeout):
+            _clear(root)
+            try:
+                yield Transaction(target)
+            except BaseException:
+                _clear(root)
+                raise
+            _clear(root, complete=True)
+
+
+def check_choice(root: Path, choice: KeyChoice) -> None:
+    """Raise RepositoryError for a secret key inside the repository, and for a signed one that would not be any more."""
+    if choice.unsigned:
+        if signed := sorted(root.glob("dists/*/InRelease")):
+            raise RepositoryError(
+                f"suite {signed[0].parent.name} of {root} is signed, and would not be any more",
+                hint="every node would refuse it; publish what is not signed into another repository",
+            )
+        return
+    if choice.folder.is_relative_to(root.resolve()):
+        raise RepositoryError(
+            f"the secret key would lie inside the repository: {choice.folder}",
+            hint="keep keys outside what is published",
+        )
+
+
+@contextlib.contextmanager
+def translate_errors(root: Path) -> Iterator[None]:
+    """Raise MachineError in place of an OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise MachineError(
+            f"the repository {root} cannot be written: {error.strerror or error}",
+            details=[str(name) for name in (error.filename, error.filename2) if name],
+            hint="what was published before is still in place; give room or rights and publish again",
+        ) from error
+
+
+class Transaction:
+    """A repository whose lock is held; see open_transaction()."""
+
+    def __init__(self, target: PublishTarget) -> None:
+        self._target = target
+
+    def commit(self, change: RepositoryChange, finish_reading: Callable[[], Reading] | None = None) -> Publication:
+        """Publish a change; every suite is brought up to date with the target's identity and key.
+
+        `finish_reading` gives the index entries of incoming packages, where apt-ftparchive reads them already. All but
+        a failing disk is found before the first suite changes.
+        """
+        root, identity, incoming = self._target.root, self._target.identity, change.incoming
+        published = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
+        states = dict(sorted({**published, **change.states}.items()))
+        key = find_key(self._target.choice, owner=identity.key_owner)
+        url = self._target.url or find_url(root)
+        reading = finish_reading() if finish_reading else None
+        stage_incoming(root, incoming)
+        releases = stage(root, states, change, identity, key, reading)
+        sign_all(root, releases, key)
+        armored = export_key(key, armored=True) if key.fingerprints else b""
+        if releases or incoming.new:
+            _put_in_place(root, releases, incoming.new, operation=change.operation, keys=key.fingerprints)
+        sources = self._write_front(states, key, armored, url)
+        _remove(root, change)
+        return Publication(
+            added=tuple(incoming.new),
+            present=incoming.present,
+            written=tuple(releases),
+            unchanged=tuple(suite for suite in states if suite not in releases),
+            key=key,
+            keyring=root / f"{identity.keyring}.gpg",
+            sources=sources,
+            url=url,
+        )
+
+    def _write_front(self, suites: Iterable[Suite], key: SigningKey, armored: bytes, url: str) -> tuple[Path, ...]:
+        """Write the keyring, the .sources files and the page; return the .sources files."""
+        root, identity = self._target.root, self._target.identity
+        uri = url or f"file:{quote(str(root))}"
+        stanzas = {suite: make_sources(uri, suite, armored.decode()) for suite in suites}
+        with disk.Batch() as batch:
+            if armored:
+                keyring = root / f"{identity.keyring}.gpg"
+                batch.replace({keyring: strip_armor(armored), keyring.with_suffix(".asc"): armored})
+            sources = write_sources(root, identity, stanzas, batch)
+            write_page(root, identity, key.fingerprints, batch)
+        return sources
+
+
+def _put_in_place(
+    root: Path, suites: Iterable[Suite], new: Iterable[str], *, operation: str, keys: tuple[str, ...]
+) -> None:
+    """Move the staged state into place; each suite changes for apt at the very last of its renames.
+
+    The journal, written first, names the pool files that come in, so that _clear() can take them out again if this
+    never ends.
+    """
+    staging, journal = root / STAGING, root / JOURNAL
+    disk.write(staging / "journal.new", "".join(f"{path}\n" for path in new).encode())
+    disk.move({staging / "journal.new": journal})
+    disk.move({staging / path: root / path for path in _join_folders(root, new)})
+    for suite in suites:
+        _put_suite_in_place(root, suite, operation, keys)
+    shutil.rmtree(root / ".hapkg/cache", ignore_errors=True)  # of older versions
+    journal.unlink()  # all of it is published
+
+
+def _put_suite_in_place(root: Path, suite: Suite, operation: str, keys: tuple[str, ...]) -> None:
+    source, target = root / STAGING / "dists" / suite, root / "dists" / suite
+    digests = read_digests(read_release(source / "Release"))
+    changes = {path: name_by_hash(path, digest) for path, digest in digests.items()}
+    changes = {path: name for path, name in changes.items() if (source / name).exists()}
+    with disk.Batch() as batch:
+        batch.move({source / name: target / name for name in changes.values()})
+        batch.move({source / path: target / path for path in changes})
+        snapshots.add_snapshot(root, suite, operation, keys, digests, batch)
+    with disk.Batch() as batch:
+        for name in ("Release", "Release.gpg"):
+            if (source / name).exists():
+                batch.move({source / name: target / name})
+    if (source / "InRelease").exists():
+        disk.move({source / "InRelease": target / "InRelease"})
+    snapshots.drop_generations(root, suite)
+
+
+def _join_folders(root: Path, paths: Iterable[str]) -> list[str]:
+    """The fewest renames that bring paths below root: whole folders where there is none yet."""
+    known: dict[str, bool] = {}
+    found: dict[str, None] = {}
+    for path in paths:
+        moved = path
+        for end in [number for number, letter in enumerate(path) if letter == "/"]:
+            folder = path[:end]
+            if folder not in known:
+                known[folder] = os.path.lexists(root / folder)
+            if not known[folder]:
+                moved = folder
+                break
+        found[moved] = None
+    return list(found)
+
+
+def _remove(root: Path, change: RepositoryChange) -> None:
+    """Remove what is no longer published: last, so that a kill leaves too much and never too little."""
+    if change.digests:
+        snapshots.add_removed(root, change.digests)
+    for snapshot in change.forgotten:
+        snapshots.forget_snapshot(root, snapshot)
+    for path in change.removals:
+        (root / path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty
+            (root / path).parent.rmdir()
+    if change.forgotten:
+        for suite in find_suites(root):
+            snapshots.drop_generations(root, suite)
+
+
+def _clear(root: Path, *, complete: bool = False) -> None:
+    """Remove what is staged, and the pool files of a publish that did not come to its end.
+
+    Its journal stays until everything is complete again: plain indexes may be those of the state that did not become
+    real, and the journal tells who looks at them, whatever happens to this change in its turn.
+    """
+    snapshots.forget_unreal(root)
+    staging, journal = root / STAGING, root / JOURNAL
+    if journal.is_file():
+        listed = {file.path for suite in find_suites(root) for file in read_pool(root, suite).files.values()}
+        named = journal.read_text("utf-8", "replace").splitlines()
+        for path in [check_path(path, where=f"the journal {journal}", below="pool/") for path in named]:
+            if path not in listed:
+                (root / path).unlink(missing_ok=True)
+    if journal.is_file() and not complete:
+        for entry in staging.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry != journal:
+                entry.unlink()
+    elif staging.exists():
+        shutil.rmtree(staging)
