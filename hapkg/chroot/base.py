@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Sequence
+import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import IO
 
 from hapkg import process
-from hapkg.apt import Mirror, read_apt_options
+from hapkg.apt import Mirror
+from hapkg.chroot.mmdebstrap import bootstrap
 from hapkg.control import Suite
 
 BUILD_USER = "hapkg"
@@ -25,13 +25,6 @@ ENTER = "/usr/libexec/hapkg-enter"
 """The program that runs a command in a session: data/hapkg-enter."""
 _MAKE = "/usr/bin/make"
 _DEBIAN_MAKE = "/usr/libexec/hapkg/make"
-# What an ordinary user starts through sudo can neither be signalled by him nor asks the kernel to die with its parent.
-# So it dies as soon as the process $0, which is the user's own, has died.
-_WATCHED = """perl -e 'my ($holder, $watched) = @ARGV;
-    select undef, undef, undef, 0.2 while kill(0, $holder) && getppid == $watched;
-    kill KILL => $watched if getppid == $watched' "$0" $$ </dev/null >/dev/null 2>&1 &
-exec "$@"
-"""
 _BASE_FILES = {
     "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAPT::Sandbox::User "root";\n'
     'Acquire::Languages "none";\nAcquire::Retries "3";\nAPT::Get::Assume-Yes "true";\n',
@@ -67,43 +60,29 @@ def digest_index(lists: Path) -> str:
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
-def run_mmdebstrap(root: Path, suite: Suite, mirror: Mirror | None, scratch: Path, log: IO[bytes]) -> None:
-    """Make the files of a base chroot in the folder root; scratch is a folder for what lies there meanwhile.
-
-    Raises ProcessError when mmdebstrap fails.
-    """
+def make_base(root: Path, suite: Suite, mirror: Mirror | None, log: IO[bytes]) -> None:
+    """Make the files of a base chroot in the folder root. Raises ProcessError when mmdebstrap fails."""
     divert = (
         f"mkdir -p {Path(_DEBIAN_MAKE).parent} && dpkg-divert --quiet --local --rename --divert {_DEBIAN_MAKE} {_MAKE}"
     )
-    hooks = [f"--customize-hook=chroot \"$1\" sh -c '{divert}'"]
-    for number, (path, text) in enumerate(_read_contents().items()):
-        staged = scratch / str(number)
-        staged.write_text(text, "utf-8")
-        staged.chmod(0o755 if text.startswith("#!") else 0o644)
-        hooks.append(f"--customize-hook=upload {staged} {path}")
-        hooks.append(f'--customize-hook=chmod {"755" if text.startswith("#!") else "644"} "$1"{path}')
     account = f"useradd --uid {BUILD_UID} --user-group --no-create-home --home-dir /nonexistent {BUILD_USER}"
-    hooks.append(f'--customize-hook=chroot "$1" {account}')
-    hooks.append(f"--customize-hook=chroot \"$1\" sh -c 'echo {_ANSWERS} | debconf-set-selections'")
-    hooks.append(f'--customize-hook=mkdir -p "$1"{ARCHIVES} "$1"{JOBS} "$1"{BUILD_FOLDER}')
-    options = [f'--aptopt={name} "{value}"' for name, value in read_apt_options().items()]
-    sources = list(mirror.lines(suite)) if mirror else []
-    argv = ["mmdebstrap", "--variant=buildd", "--mode=root", "--format=directory", "--skip=cleanup/apt/lists"]
-    process.run(
-        enclose([*argv, *options, *hooks, str(suite), str(root), *sources]),
+    bootstrap(
+        root,
+        suite,
+        mirror,
+        variant="buildd",
         log=log,
-        environment={"TMPDIR": str(scratch)},
+        options=["--skip=cleanup/apt/lists"],
+        hooks=[
+            f"chroot \"$1\" sh -c '{divert}'",
+            f'chroot "$1" {account}',
+            f"chroot \"$1\" sh -c 'echo {_ANSWERS} | debconf-set-selections'",
+            f'mkdir -p "$1"{ARCHIVES} "$1"{JOBS} "$1"{BUILD_FOLDER}',
+        ],
+        files=_read_contents(),
     )
     # Not by a hook: mmdebstrap has a policy-rc.d of its own while it works, and removes it at the end.
-    policy = scratch / "policy-rc.d"
-    policy.write_text(_POLICY, "utf-8")
-    process.run(process.privileged(["install", "-m", "755", str(policy), str(root / "usr/sbin/policy-rc.d")]))
-
-
-def enclose(argv: Sequence[str]) -> list[str]:
-    """Arguments that run a command as root, in process and mount namespaces that end with it and with hapkg."""
-    namespaces = ["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
-    enclosed = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", *namespaces, "--", *argv]
-    if os.geteuid() == 0:
-        return enclosed
-    return ["sh", "-c", 'sudo -n -- sh -c "$0" $$ "$@"; exit $?', _WATCHED, *enclosed]
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as policy:
+        policy.write(_POLICY)
+        policy.flush()
+        process.run(process.privileged(["install", "-m", "755", policy.name, str(root / "usr/sbin/policy-rc.d")]))

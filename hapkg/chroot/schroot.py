@@ -30,8 +30,8 @@ from hapkg.chroot.base import (
     JOBS,
     digest_contents,
     digest_index,
+    make_base,
     read_data,
-    run_mmdebstrap,
 )
 from hapkg.control import Suite, read_stanzas
 from hapkg.errors import MachineError, ProcessError
@@ -254,8 +254,7 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror | None, *, log: IO[
     new.mkdir(parents=True)
     root = new / "root"
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            run_mmdebstrap(root, suite, mirror, Path(scratch), log)
+        make_base(root, suite, mirror, log)
     except ProcessError as error:
         disk.remove_tree(new, of_root=True)
         raise ProcessError("mmdebstrap failed", details=error.details) from error

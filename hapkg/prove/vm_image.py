@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import IO
 
 from hapkg import disk, process
-from hapkg.apt import Mirror, read_apt_options
-from hapkg.chroot.base import enclose
+from hapkg.apt import Mirror
+from hapkg.chroot.mmdebstrap import bootstrap, enclose
 from hapkg.control import Suite, compare_versions, parse_relation_names, read_stanzas
 from hapkg.errors import MachineError, ProcessError, RepositoryError
 from hapkg.locations import State
@@ -167,7 +167,7 @@ def make_image(
     new.mkdir()
     try:
         report(f"mmdebstrap of {suite} with its kernel and {len(needs)} packages that the stack needs")
-        _run_mmdebstrap(new / "root", suite, needs, mirror, log)
+        _bootstrap(new / "root", suite, needs, mirror, log)
         report("kernel, initrd and disk")
         facts = _read_facts(new / "root")
         _take_kernel(new, facts["kernel"])
@@ -242,31 +242,31 @@ def _find_folder(state: State, suite: Suite, needs: Iterable[str], mirror: Mirro
     return state.guests / suite / digest[:32]
 
 
-def _run_mmdebstrap(root: Path, suite: Suite, needs: Iterable[str], mirror: Mirror | None, log: IO[bytes]) -> None:
-    with tempfile.TemporaryDirectory(prefix="hapkg-guest-") as scratch:
-        options = [f'--aptopt={name} "{value}"' for name, value in read_apt_options().items()]
-        options += ['--aptopt=APT::Sandbox::User "root"', '--aptopt=APT::Install-Recommends "false"']
-        options += ['--aptopt=Acquire::Languages "none"', "--dpkgopt=force-unsafe-io", "--skip=check/empty"]
-        options += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
-        hooks: list[str] = []
-        for number, (path, text) in enumerate(_FILES.items()):
-            staged = Path(scratch, str(number))
-            staged.write_text(text, "utf-8")
-            hooks.append(f"--customize-hook=upload {staged} {path}")
-        hooks += [
-            f'--customize-hook=chroot "$1" systemctl mask {" ".join(_MASKED)}',
-            '--customize-hook=chroot "$1" systemctl enable systemd-networkd systemd-network-generator',
-            *(f'--customize-hook=rm -f "$1"/etc/{name}' for name in _EMPTIED),
-            '--customize-hook=touch "$1"/etc/machine-id',
-        ]
-        argv = ["mmdebstrap", "--variant=minbase", "--mode=root", "--format=directory", *options, *hooks]
-        packages = ",".join(sorted({*_PACKAGES, *needs}))
-        sources = mirror.lines(suite) if mirror else ()
-        process.run(
-            enclose([*argv, f"--include={packages}", str(suite), str(root), *sources]),
-            log=log,
-            environment={"TMPDIR": scratch, "INITRD": "No"},
-        )
+def _bootstrap(root: Path, suite: Suite, needs: Iterable[str], mirror: Mirror | None, log: IO[bytes]) -> None:
+    bootstrap(
+        root,
+        suite,
+        mirror,
+        variant="minbase",
+        log=log,
+        include={*_PACKAGES, *needs},
+        options=[
+            '--aptopt=APT::Sandbox::User "root"',
+            '--aptopt=APT::Install-Recommends "false"',
+            '--aptopt=Acquire::Languages "none"',
+            "--dpkgopt=force-unsafe-io",
+            "--skip=check/empty",
+            *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
+        ],
+        hooks=[
+            f'chroot "$1" systemctl mask {" ".join(_MASKED)}',
+            'chroot "$1" systemctl enable systemd-networkd systemd-network-generator',
+            *(f'rm -f "$1"/etc/{name}' for name in _EMPTIED),
+            'touch "$1"/etc/machine-id',
+        ],
+        files=_FILES,
+        environment={"INITRD": "No"},
+    )
 
 
 def _read_facts(root: Path) -> dict[str, str]:

@@ -1,0 +1,66 @@
+"""The runner of mmdebstrap, for base chroots and for the disks of machines."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from hapkg import process
+from hapkg.apt import Mirror, read_apt_options
+from hapkg.control import Suite
+
+# What an ordinary user starts through sudo can neither be signalled by him nor asks the kernel to die with its parent.
+# So it dies as soon as the process $0, which is the user's own, has died.
+_WATCHED = """perl -e 'my ($holder, $watched) = @ARGV;
+    select undef, undef, undef, 0.2 while kill(0, $holder) && getppid == $watched;
+    kill KILL => $watched if getppid == $watched' "$0" $$ </dev/null >/dev/null 2>&1 &
+exec "$@"
+"""
+
+
+def bootstrap(
+    root: Path,
+    suite: Suite,
+    mirror: Mirror | None,
+    *,
+    variant: str,
+    log: IO[bytes],
+    include: Iterable[str] = (),
+    options: Sequence[str] = (),
+    hooks: Sequence[str] = (),
+    files: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Make a Debian system in the folder root, from the mirror or from mmdebstrap's default.
+
+    hooks are shell commands that are run with the root as $1 when all packages are there; after them files are put into
+    it, by path: those that begin with #! can be executed, all are root's. Raises ProcessError when mmdebstrap fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="hapkg-mmdebstrap-") as scratch:
+        arguments = [*options, *(f'--aptopt={name} "{value}"' for name, value in read_apt_options().items())]
+        arguments += [f"--include={','.join(sorted(include))}"] if include else []
+        arguments += [f"--customize-hook={hook}" for hook in hooks]
+        for number, (path, text) in enumerate(files.items()):
+            staged = Path(scratch, str(number))
+            staged.write_text(text, "utf-8")
+            arguments.append(f"--customize-hook=upload {staged} {path}")
+            arguments.append(f'--customize-hook=chmod {"755" if text.startswith("#!") else "644"} "$1"{path}')
+        argv = ["mmdebstrap", f"--variant={variant}", "--mode=root", "--format=directory", *arguments]
+        sources = mirror.lines(suite) if mirror else ()
+        process.run(
+            enclose([*argv, str(suite), str(root), *sources]),
+            log=log,
+            environment={"TMPDIR": scratch, **(environment or {})},
+        )
+
+
+def enclose(argv: Sequence[str]) -> list[str]:
+    """Arguments that run a command as root, in process and mount namespaces that end with it and with hapkg."""
+    namespaces = ["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
+    enclosed = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", *namespaces, "--", *argv]
+    if os.geteuid() == 0:
+        return enclosed
+    return ["sh", "-c", 'sudo -n -- sh -c "$0" $$ "$@"; exit $?', _WATCHED, *enclosed]
