@@ -1,18 +1,27 @@
-"""hapkg build-all, build, plan, lock: what is built, and what would be."""
+"""hapkg build-all, build, plan, lock."""
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from hapkg.build.context import open_context
+from hapkg.build.context import BuildContext, open_context, take_snapshots
+from hapkg.build.events import Outcome
+from hapkg.build.kernel_packages import check_kernels, needs_chroot
 from hapkg.build.pins import make_lock
 from hapkg.build.planner import make_plan
-from hapkg.cli import output, running
+from hapkg.build.run import RunOptions, run_plan
+from hapkg.build.timings import Recorder
+from hapkg.cli import output
+from hapkg.cli.chroot import make_chroot
 from hapkg.cli.context import Context
-from hapkg.cli.inspect import open_suite, pick
+from hapkg.cli.inspect import open_suite, pick, read_site_recipes
 from hapkg.cli.options import (
     BuildOptions,
     CcacheOption,
@@ -27,6 +36,8 @@ from hapkg.cli.options import (
     TestsOption,
 )
 from hapkg.errors import UsageError
+from hapkg.host import count_cores, read_architecture
+from hapkg.recipe.model import Recipe
 
 app = typer.Typer()
 
@@ -141,7 +152,8 @@ def lock(
 
 
 def _build(context: Context, options: BuildOptions, as_json: bool) -> None:
-    outcomes = running.build(context, options)
+    """Run a build, show it, and exit with the code of the first failure."""
+    outcomes = _run(context, options)
     if as_json:
         output.print_json([output.describe_outcome(outcome) for outcome in outcomes])
     else:
@@ -151,3 +163,45 @@ def _build(context: Context, options: BuildOptions, as_json: bool) -> None:
         output.print_error(error)
     if failed:
         raise typer.Exit(failed[0].exit_code)
+
+
+def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
+    """Build as the options say. The failure of a source is its outcome; any other error is raised as HapkgError."""
+    store, sites = context.store, read_site_recipes(context.project, options.site)
+    build_context = _open(context, options, sites)
+    targets = pick(build_context, options.names)
+    recipes = [build_context.recipes[name] for name in targets]
+    check_kernels(recipes, build_context.suite, store.state, read_architecture())
+    outcomes: list[Outcome] = []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(store.lock())
+        for recipe in sites:
+            for warning in recipe.values["site"].warnings:
+                output.say(f"site: {warning}")
+        if options.origin:
+            build_context = take_snapshots(build_context, targets, options.origin, options.ref)
+        steps = make_plan(build_context, targets, offline=True)
+        display = stack.enter_context(output.ProgressDisplay(steps))
+        run_options = RunOptions(jobs=options.jobs or count_cores(), keep_going=options.keep_going, retry=options.retry)
+        recorder = Recorder(time.monotonic(), build_context.suite, run_options.jobs, build_context.graph.needs)
+        stack.callback(recorder.save, store.state)
+        for event in run_plan(build_context, targets, steps, run_options):
+            display.notify(event)
+            recorder.notify(event)
+            if isinstance(event, Outcome):
+                outcomes.append(event)
+    return outcomes
+
+
+def _open(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> BuildContext:
+    """The build context of these options. Makes the base chroot first where the suite's kernels are read from it."""
+    project, store = context.project, context.store
+    suite = project.pick_suite(options.suite)
+    if needs_chroot(project.settings, suite, store.state):
+        make_chroot(store, suite, options.mirror)
+    return replace(
+        open_context(project, store, options.suite, options.mirror, sites),
+        lintian=options.lintian,
+        tests=options.tests,
+        ccache=project.settings.ccache if options.ccache is None else options.ccache,
+    )
