@@ -5,20 +5,11 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import lzma
-import os
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, NewType
-
-if TYPE_CHECKING:
-    import tarfile
+from typing import IO, NewType
 
 SourceName = NewType("SourceName", str)
 """Name of a source package."""
@@ -31,7 +22,6 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 TARBALLS = (".tar.xz", ".tar.gz", ".tar.bz2")
 """Endings of the tarballs that a Debian source package may have."""
-_DATA: Mapping[str, Literal["r:", "r:gz", "r:xz"]] = {"data.tar": "r:", "data.tar.gz": "r:gz", "data.tar.xz": "r:xz"}
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
 _LEADING_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _PIN = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?::[a-z0-9-]+)? *\( *= *([^ )]+) *\)")
@@ -92,14 +82,6 @@ def read_stanzas(text: str | IO[bytes]) -> Iterator[Mapping[str, str]]:
         yield dict(stanza)
 
 
-def read_deb_control(path: Path) -> Mapping[str, str]:
-    """The control stanza of a .deb."""
-    from debian.debfile import DebFile  # noqa: PLC0415
-
-    with DebFile(str(path)) as deb:
-        return dict(deb.debcontrol())
-
-
 def split_stanzas(text: str) -> Iterator[dict[str, str]]:
     """The stanzas of an index or Release file, which programs wrote: no comments, one empty line between stanzas.
 
@@ -131,85 +113,6 @@ def parse_date(text: str) -> datetime:
     return datetime.fromisoformat(f"{year}-{_MONTHS.index(month) + 1:02}-{day:0>2}T{clock:0>8}+00:00")
 
 
-@dataclass(frozen=True, kw_only=True)
-class DebContent:
-    """What a .deb installs: its files, and the texts that policy asks for, "" where there is none."""
-
-    files: tuple[str, ...]
-    changelog: str
-    copyright: str
-
-
-def read_deb_content(path: Path) -> DebContent:
-    """What lies in a .deb. The changelog and the copyright file may be below any share/doc/PACKAGE/.
-
-    Debian's changelog comes before upstream's, which has the other name where there are both. Raises ValueError for a
-    damaged one.
-    """
-    import tarfile  # noqa: PLC0415 - for new packages alone
-
-    try:
-        with path.open("rb") as file:
-            archive = _open_data(file)
-        return _read_content(archive) if archive else _read_other_deb(path)
-    except (EOFError, lzma.LZMAError, tarfile.TarError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-
-
-def _open_data(deb: IO[bytes]) -> tarfile.TarFile | None:
-    """The files of a .deb as dpkg-deb writes most of them (deb(5)); None for any other."""
-    import tarfile  # noqa: PLC0415
-
-    if deb.read(8) != b"!<arch>\n":
-        return None
-    while len(head := deb.read(60)) == 60:
-        name, size = head[:16].decode("ascii", "replace").rstrip(), head[48:58].strip()
-        if not size.isdigit():
-            return None
-        if name in _DATA:
-            return tarfile.open(fileobj=io.BytesIO(deb.read(int(size))), mode=_DATA[name])
-        deb.seek(int(size) + int(size) % 2, os.SEEK_CUR)
-    return None
-
-
-def _read_other_deb(path: Path) -> DebContent:
-    from debian.arfile import ArError  # noqa: PLC0415
-    from debian.debfile import DebFile  # noqa: PLC0415
-
-    try:
-        with DebFile(str(path)) as deb:
-            return _read_content(deb.data.tgz())
-    except ArError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-
-
-def _read_content(archive: tarfile.TarFile) -> DebContent:
-    texts = {"changelog": "", "changelog.Debian": "", "copyright": ""}
-    files = []
-    for member in archive:
-        if member.isdir():
-            continue
-        files.append(member.name.removeprefix("."))
-        match = re.search(r"/doc/[^/]+/(changelog|changelog\.Debian|copyright)(\.gz)?\Z", member.name)
-        opened = archive.extractfile(member) if match and member.isfile() else None
-        if match and opened:
-            content = opened.read()
-            texts[match[1]] = (gzip.decompress(content) if match[2] else content).decode("utf-8", "replace")
-    return DebContent(
-        files=tuple(sorted(files)),
-        changelog=texts["changelog.Debian"] or texts["changelog"],
-        copyright=texts["copyright"],
-    )
-
-
-def read_dsc(path: Path) -> Mapping[str, str]:
-    """The plain fields of a .dsc."""
-    from debian.deb822 import Dsc  # noqa: PLC0415
-
-    with path.open("rb") as file:
-        return {key: str(value) for key, value in Dsc(file).items()}
-
-
 def read_file_names(path: Path) -> tuple[str, ...]:
     """Names of the files that a .dsc or .changes lists."""
     from debian.deb822 import Changes, Dsc  # noqa: PLC0415
@@ -222,8 +125,3 @@ def read_file_names(path: Path) -> tuple[str, ...]:
 def fold_description(text: str) -> str:
     """Prose as the extended description of a control field: each line indented, blank lines as a full stop."""
     return "\n".join(f" {line.rstrip()}" if line.strip() else " ." for line in text.strip().splitlines())
-
-
-def join_relations(relations: Iterable[str]) -> str:
-    """Relations as the value of a field, one a line."""
-    return ",\n ".join(relations)

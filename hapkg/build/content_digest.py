@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import re
+import shutil
 import struct
 import tarfile
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from hapkg import process
 from hapkg.control import split_stanzas
+from hapkg.deb import BLOCK, read_members, read_text
+from hapkg.errors import BuildError
 
 CONTENT_FORMAT = 1
 """Raised when the digests below change for the same package."""
@@ -39,28 +43,31 @@ class Content:
 
 
 def read_content(deb: Path) -> Content:
-    """Digest and dependencies of a .deb as a build sees them. Raises ProcessError when it is damaged."""
-    control = _read_members(deb, "--ctrl-tarfile")
-    stanza = next(split_stanzas(control["/control"]["content"].decode("utf-8", "replace")))
+    """Digest and dependencies of a .deb as a build sees them. Raises BuildError when it is damaged."""
+    try:
+        (stanza, scripts), files = _read_control(deb), _read_files(deb)
+    except (ValueError, StopIteration) as error:
+        raise BuildError(f"{deb.name} is damaged", details=[str(error)]) from error
     fields = {
         name: _forget_version(value, stanza["Version"]) for name, value in stanza.items() if name not in _DERIVED_FIELDS
     }
-    scripts = {path: member for path, member in control.items() if path[1:] not in _DERIVED_MEMBERS}
-    files = {p: m for p, m in _read_members(deb, "--fsys-tarfile").items() if not _CHANGELOG.search(p)}
     whole = {
         "format": CONTENT_FORMAT,
         "fields": fields,
-        "scripts": {path: _describe(member) for path, member in scripts.items()},
-        "files": {path: _describe(member) for path, member in files.items()},
+        "scripts": scripts,
+        "files": files,
     }
     depends = ", ".join(filter(None, (stanza.get("Pre-Depends"), stanza.get("Depends"))))
     return Content(digest=hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest(), depends=depends)
 
 
-def normalize_elf(content: bytes) -> bytes:
-    """An ELF file with zeros for its build-id and debug link; anything else, and a damaged file, as it is."""
-    if not content.startswith(b"\x7fELF\x02\x01") and not content.startswith(b"\x7fELF\x01\x01"):
-        return content  # what the suites' architectures have is little-endian
+def clear_marks(content: bytearray | mmap.mmap) -> None:
+    """Overwrite the build-id and the debug link of an ELF file with zeros; leave anything else and damaged files alone.
+
+    Little-endian files alone, which is what the suites' architectures have.
+    """
+    if content[:6] not in (b"\x7fELF\x02\x01", b"\x7fELF\x01\x01"):
+        return
     wide = content[4] == 2
     try:
         offset, size, count, names = (
@@ -70,14 +77,13 @@ def normalize_elf(content: bytes) -> bytes:
         )
         layout = "<II16xQQ" if wide else "<II8xII"  # name, kind, place in the file, length
         sections = [struct.unpack_from(layout, content, offset + number * size) for number in range(count)]
-        table = content[sections[names][2] :][: sections[names][3]]
+        table = bytes(content[sections[names][2] : sections[names][2] + sections[names][3]])
     except (struct.error, IndexError, OverflowError):
-        return content
-    changed = bytearray(content)
+        return
     for name, _, start, length in sections:
-        if table[name:].partition(b"\0")[0] in _MARKED_SECTIONS:
-            changed[start : start + length] = bytes(len(changed[start : start + length]))
-    return bytes(changed)
+        if any(table[name:][: len(mark) + 1] in (mark, mark + b"\0") for mark in _MARKED_SECTIONS):
+            end = min(start + length, len(content))
+            content[start:end] = bytes(max(0, end - start))
 
 
 def _forget_version(value: str, version: str) -> str:
@@ -85,27 +91,55 @@ def _forget_version(value: str, version: str) -> str:
     return re.sub(rf"(?<![\w.+~:-]){re.escape(version)}(?![\w.+~:-])", _OWN_VERSION, value)
 
 
-def _describe(member: Mapping[str, bytes]) -> list[str]:
-    return [member["facts"].decode(), hashlib.sha256(normalize_elf(member["content"])).hexdigest()]
+def _read_control(deb: Path) -> tuple[Mapping[str, str], dict[str, list[str]]]:
+    """The control stanza, and what tells the scripts beside it: facts and digest by path."""
+    stanza: Mapping[str, str] = {}
+    scripts = {}
+    for member, content in read_members(deb, "control"):
+        path = _make_path(member)
+        if path == "/control" and content is not None:
+            stanza = next(split_stanzas(read_text(content).decode("utf-8", "replace")))
+        elif path[1:] not in _DERIVED_MEMBERS:
+            scripts[path] = _describe(member, content)
+    return stanza, scripts
 
 
-def _read_members(deb: Path, part: str) -> dict[str, dict[str, bytes]]:
-    """The members of one of a package's two archives: kind, mode, owner and link, and content."""
-    found: dict[str, dict[str, bytes]] = {}
-    with tempfile.TemporaryFile() as stream:
-        process.run(["dpkg-deb", part, str(deb)], stdout=stream)
-        stream.seek(0)
-        with tarfile.open(fileobj=stream) as archive:
-            for member in archive:
-                path = "/" + member.name.removeprefix("./").strip("/.") if member.isdir() else "/" + member.name[2:]
-                opened = archive.extractfile(member) if member.isfile() else None
-                facts = [
-                    member.type.decode(),
-                    f"{member.mode:o}",
-                    member.uname,
-                    member.gname,
-                    member.linkname,
-                    f"{member.devmajor}:{member.devminor}",
-                ]
-                found[path] = {"facts": json.dumps(facts).encode(), "content": opened.read() if opened else b""}
-    return found
+def _read_files(deb: Path) -> dict[str, list[str]]:
+    """What tells the files of a package: facts and digest by path."""
+    found = {_make_path(member): _describe(member, content) for member, content in read_members(deb, "data")}
+    return {path: facts for path, facts in found.items() if not _CHANGELOG.search(path)}
+
+
+def _make_path(member: tarfile.TarInfo) -> str:
+    return "/" + member.name.removeprefix("./").strip("/.") if member.isdir() else "/" + member.name[2:]
+
+
+def _describe(member: tarfile.TarInfo, content: IO[bytes] | None) -> list[str]:
+    """Kind, mode, owner and link of a member, and the digest of its content without marks."""
+    facts = [
+        member.type.decode(),
+        f"{member.mode:o}",
+        member.uname,
+        member.gname,
+        member.linkname,
+        f"{member.devmajor}:{member.devminor}",
+    ]
+    return [json.dumps(facts), _digest(content)]
+
+
+def _digest(content: IO[bytes] | None) -> str:
+    digest = hashlib.sha256()
+    block = content.read(BLOCK) if content else b""
+    if content is None or not block.startswith(b"\x7fELF"):
+        while content and block:
+            digest.update(block)
+            block = content.read(BLOCK)
+        return digest.hexdigest()
+    with tempfile.TemporaryFile() as file:
+        file.write(block)
+        shutil.copyfileobj(content, file, BLOCK)
+        file.flush()
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
+            clear_marks(mapped)
+            digest.update(mapped)
+    return digest.hexdigest()

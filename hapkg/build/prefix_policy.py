@@ -11,17 +11,20 @@
 from __future__ import annotations
 
 import fnmatch
+import mmap
 import re
 import stat
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from hapkg import process
 from hapkg.chroot.base import BUILD_FOLDER
-from hapkg.control import parse_relation_names, read_deb_control
+from hapkg.control import parse_relation_names
+from hapkg.deb import BLOCK, read_deb_control, read_members
 from hapkg.errors import BuildError
 from hapkg.recipe.model import Package, Recipe
 
@@ -44,6 +47,29 @@ class PolicyViolation:
 
     def __str__(self) -> str:
         return f"{self.package}: {self.path}: {self.text}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Elf:
+    """What an ELF file says of the libraries it uses; needed is None where readelf cannot read it."""
+
+    needed: frozenset[str] | None = None
+    own_names: frozenset[str] = frozenset()
+    runpath: tuple[str, str] | None = None
+    """The tag, RUNPATH or RPATH, and its folders."""
+    loads: bool = False
+    loaded: frozenset[tuple[str, str]] = frozenset()
+    """Folder ("" for none) and name of libraries that it may open by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """One member of a package."""
+
+    path: str
+    member: tarfile.TarInfo
+    names_build_folder: bool
+    elf: _Elf | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,27 +110,29 @@ def check_packages(
     installed when it ended, and the packages of each.
     """
     violations: list[PolicyViolation] = []
-    debs = sorted(folder.glob("*.deb"))
+    build_folder = f"{BUILD_FOLDER}/{recipe.source}"
+    packages = {deb: _read_package(deb, build_folder) for deb in sorted(folder.glob("*.deb"))}
+    names = {deb: _list_paths(deb) for deb in stack_debs if "-dbgsym_" not in deb.name}
+    names |= {deb: [file.path for file in files] for deb, files in packages.items() if "-dbgsym_" not in deb.name}
     libraries = {
-        name: str(read_deb_control(deb)["Package"])
-        for deb in (*stack_debs, *debs)
-        if "-dbgsym_" not in deb.name
-        for name in _list_libraries(deb, prefix)
+        library: str(_read_control(deb)["Package"])
+        for deb, paths in names.items()
+        for library in _list_libraries(paths, prefix)
     }
-    for deb in debs:
+    for deb, files in packages.items():
         name = deb.name.split("_")[0]
         package = next((package for package in recipe.packages if package.package == name), None)
         if package is not None:
-            control = read_deb_control(deb)
+            control = _read_control(deb)
             surroundings = _Surroundings(
                 prefix=prefix,
-                build_folder=f"{BUILD_FOLDER}/{recipe.source}",
+                build_folder=build_folder,
                 libraries=libraries,
                 system=system,
                 depends=frozenset({name, *_read_names(control, "Pre-Depends"), *_read_names(control, "Depends")}),
                 recommends=frozenset(_read_names(control, "Recommends")),
             )
-            violations.extend(_check_package(package, deb, surroundings))
+            violations.extend(_check_package(package, files, surroundings))
         elif not name.endswith("-dbgsym"):  # debug symbols have a layout of their own, which lintian knows
             violations.append(
                 PolicyViolation(package=name, path=deb.name, text="is a package that recipe.toml does not describe")
@@ -121,46 +149,94 @@ def _read_names(control: Mapping[str, str], field: str) -> list[str]:
     return [name for alternatives in parse_relation_names(control.get(field, "")) for name in alternatives]
 
 
-def _list_libraries(deb: Path, prefix: str) -> list[str]:
-    """File names, links included, of the libraries that a package puts where RUNPATH leads."""
-    with tempfile.TemporaryFile() as stream:
-        process.run(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=stream)
-        stream.seek(0)
-        with tarfile.open(fileobj=stream) as archive:
-            paths = [PurePosixPath(member.name.removeprefix(".")) for member in archive]
-    return [path.name for path in paths if str(path.parent) == f"{prefix}/lib" and ".so" in path.name]
+def _list_libraries(paths: Iterable[str], prefix: str) -> list[str]:
+    """File names, links included, of libraries where RUNPATH leads."""
+    return [
+        path.name for path in map(PurePosixPath, paths) if str(path.parent) == f"{prefix}/lib" and ".so" in path.name
+    ]
 
 
-def _check_package(package: Package, deb: Path, surroundings: _Surroundings) -> Iterator[PolicyViolation]:
-    with tempfile.TemporaryFile() as stream, tempfile.TemporaryDirectory() as scratch:
-        process.run(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=stream)
-        stream.seek(0)
-        with tarfile.open(fileobj=stream) as archive:
-            members = {member.name.removeprefix("."): member for member in archive}
-            filled = {str(folder) for path in members for folder in PurePosixPath(path).parents}
-            for path, member in members.items():
-                if member.isdir() and member.mode & stat.S_IWOTH:
-                    yield PolicyViolation(
-                        package=package.package, path=path or "/", text="is a folder writable by everybody"
-                    )
-                if path in filled or not path:
-                    continue
-                for text in _check_member(package, member, path, surroundings):
-                    yield PolicyViolation(package=package.package, path=path, text=text)
-                if not member.isfile() or (stream_of := archive.extractfile(member)) is None:
-                    continue
-                content = stream_of.read()
-                if surroundings.build_folder.encode() in content:
-                    yield PolicyViolation(
-                        package=package.package,
-                        path=path,
-                        text=f"names {surroundings.build_folder}, where it was built",
-                    )
-                if content.startswith(_ELF):
-                    file = Path(scratch) / "elf"
-                    file.write_bytes(content)
-                    for text in _check_elf(file, surroundings):
-                        yield PolicyViolation(package=package.package, path=path, text=text)
+def _list_paths(deb: Path) -> list[str]:
+    return [member.name.removeprefix(".") for member, _ in _read_data(deb)]
+
+
+def _read_control(deb: Path) -> Mapping[str, str]:
+    try:
+        return read_deb_control(deb)
+    except ValueError as error:
+        raise BuildError(str(error)) from error
+
+
+def _read_data(deb: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+    try:
+        yield from read_members(deb, "data")
+    except ValueError as error:
+        raise BuildError(str(error)) from error
+
+
+def _read_package(deb: Path, build_folder: str) -> list[_File]:
+    """The members of a package and what their contents say. Raises BuildError for a damaged one."""
+    files = []
+    with tempfile.NamedTemporaryFile(prefix="elf-") as scratch:
+        for member, content in _read_data(deb):
+            named, elf = False, None
+            if content is not None:
+                block = content.read(BLOCK)
+                is_elf, last = block.startswith(_ELF), b""
+                scratch.seek(0)
+                scratch.truncate()
+                while block:
+                    named = named or build_folder.encode() in last + block
+                    last = block[-len(build_folder) :]
+                    if is_elf:
+                        scratch.write(block)
+                    block = content.read(BLOCK)
+                scratch.flush()
+                elf = _read_elf(Path(scratch.name)) if is_elf else None
+            path = member.name.removeprefix(".")
+            files.append(_File(path=path, member=member, names_build_folder=named, elf=elf))
+    return files
+
+
+def _read_elf(file: Path) -> _Elf:
+    result = process.run(["readelf", "--dynamic", "--dyn-syms", "--wide", str(file)], check=False)
+    dynamic = result.output
+    if result.status != 0:
+        return _Elf()
+    found = _RUNPATH.search(dynamic)
+    loads = _LOADS.search(dynamic) is not None
+    loaded: frozenset[tuple[str, str]] = frozenset()
+    if loads:
+        # The linker and dpkg-shlibdeps do not see what a program asks for by name while it runs.
+        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            matches = _LOADED.finditer(content)
+            loaded = frozenset(((match["folder"] or b"").decode(), match["name"].decode()) for match in matches)
+    return _Elf(
+        needed=frozenset(_NEEDED.findall(dynamic)),
+        own_names=frozenset(_OWN_NAME.findall(dynamic)),
+        runpath=(found["tag"], found["path"]) if found else None,
+        loads=loads,
+        loaded=loaded,
+    )
+
+
+def _check_package(package: Package, files: Sequence[_File], surroundings: _Surroundings) -> Iterator[PolicyViolation]:
+    filled = {str(folder) for file in files for folder in PurePosixPath(file.path).parents}
+    for file in files:
+        for text in _check_file(package, file, surroundings, filled=file.path in filled or not file.path):
+            yield PolicyViolation(package=package.package, path=file.path or "/", text=text)
+
+
+def _check_file(package: Package, file: _File, surroundings: _Surroundings, *, filled: bool) -> Iterator[str]:
+    if file.member.isdir() and file.member.mode & stat.S_IWOTH:
+        yield "is a folder writable by everybody"
+    if filled:
+        return
+    yield from _check_member(package, file.member, file.path, surroundings)
+    if file.names_build_folder:
+        yield f"names {surroundings.build_folder}, where it was built"
+    if file.elf is not None:
+        yield from _check_elf(file.elf, surroundings)
 
 
 def _check_member(package: Package, member: tarfile.TarInfo, path: str, surroundings: _Surroundings) -> Iterator[str]:
@@ -181,37 +257,30 @@ def _check_member(package: Package, member: tarfile.TarInfo, path: str, surround
         yield f"is a link to {member.linkname}, where it was built"
 
 
-def _check_elf(file: Path, surroundings: _Surroundings) -> Iterator[str]:
-    result = process.run(["readelf", "--dynamic", "--dyn-syms", "--wide", str(file)], check=False)
-    dynamic = result.output
-    if result.status != 0:
+def _check_elf(elf: _Elf, surroundings: _Surroundings) -> Iterator[str]:
+    if elf.needed is None:
         yield "cannot be read by readelf"
         return
-    needed = set(_NEEDED.findall(dynamic))
-    loads = _LOADS.search(dynamic) is not None
-    if not needed and not loads:
+    if not elf.needed and not elf.loads:
         return  # static, or a relocatable object: it loads nothing
     wanted = f"{surroundings.prefix}/lib"
-    found = _RUNPATH.search(dynamic)
-    if found is None:
+    if elf.runpath is None:
         yield f"has no RUNPATH {wanted}"
-    elif found["tag"] != "RUNPATH" or wanted not in found["path"].split(":"):
-        yield f"has {found['tag']} {found['path']} instead of RUNPATH {wanted}"
-    for soname in sorted(needed):
+    elif elf.runpath[0] != "RUNPATH" or wanted not in elf.runpath[1].split(":"):
+        yield f"has {elf.runpath[0]} {elf.runpath[1]} instead of RUNPATH {wanted}"
+    for soname in sorted(elf.needed):
         yield from _check_library(soname, "is linked to", surroundings, surroundings.depends)
         if not surroundings.knows(soname):
             yield f"is linked to {soname}, which no package has that the build could see"
-    if loads:
-        # The linker and dpkg-shlibdeps do not see what a program asks for by name while it runs.
-        known = needed | set(_OWN_NAME.findall(dynamic))
-        yield from _check_loaded(file.read_bytes(), known, surroundings)
+    yield from _check_loaded(elf.loaded, elf.needed | elf.own_names, surroundings)
 
 
-def _check_loaded(content: bytes, known: set[str], surroundings: _Surroundings) -> Iterator[str]:
+def _check_loaded(
+    loaded: frozenset[tuple[str, str]], known: frozenset[str], surroundings: _Surroundings
+) -> Iterator[str]:
     """Violations by the libraries that a file loads by name; known are those it is linked to."""
-    found = {((match["folder"] or b"").decode(), match["name"].decode()) for match in _LOADED.finditer(content)}
     own = f"{surroundings.prefix}/lib/"
-    for folder, soname in sorted(found):
+    for folder, soname in sorted(loaded):
         if folder not in ("", own):
             if soname in surroundings.libraries:
                 yield f"loads {folder}{soname} instead of {own}{soname}"

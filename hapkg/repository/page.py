@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from hapkg.control import DebContent, Suite, compare_versions, parse_relation_names, read_deb_content
+from hapkg.control import Suite, compare_versions, parse_relation_names
+from hapkg.deb import DebContent, read_deb_content
 from hapkg.disk import Batch
 from hapkg.errors import MachineError
 from hapkg.jinja import render_page

@@ -10,7 +10,8 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from hapkg.control import parse_relation_names, read_deb_control, read_file_names
+from hapkg.control import parse_relation_names, read_file_names
+from hapkg.deb import read_deb_control
 from hapkg.version import RELEASES
 from tests.integration.chroot.conftest import Built
 from tests.support.machine import SUITE, Hapkg

@@ -8,7 +8,8 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from hapkg.control import parse_relation_names, read_deb_control
+from hapkg.control import parse_relation_names
+from hapkg.deb import read_deb_control
 from tests.integration.chroot.test_build import read_content
 from tests.support.machine import Hapkg
 from tests.support.miniature import Miniature

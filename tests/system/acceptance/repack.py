@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from hapkg.control import read_deb_control
+from hapkg.deb import read_deb_control
 
 ORIGIN = "hapkg"
 """What the node's pin for the stack's packages asks for (/etc/apt/preferences.d/ha-stack)."""

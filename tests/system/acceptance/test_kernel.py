@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hapkg.control import read_deb_control
+from hapkg.deb import read_deb_control
 from tests.system.acceptance.conftest import CHECKOUT, HAPKG, SUITE
 
 

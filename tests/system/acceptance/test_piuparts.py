@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hapkg.control import read_deb_control
+from hapkg.deb import read_deb_control
 from tests.system.acceptance.conftest import Stack, make_node
 from tests.system.acceptance.piuparts import forbid_services, piuparts
 from tests.system.acceptance.repack import repack
