@@ -46,7 +46,7 @@ def import_key(file: Annotated[Path, typer.Argument(help="Secret key without pas
 
 @app.command()
 def retire(fingerprint: Annotated[str, typer.Argument(help="The key, or the end of its fingerprint.")]) -> None:
-    """Let a key sign no more."""
+    """Retire a key: it signs no more."""
     _tell("retired", lifecycle.retire(find_keys(), fingerprint))
     output.say("run: hapkg repo refresh")
 
@@ -56,7 +56,7 @@ def extend(
     fingerprint: Annotated[str, typer.Argument(help="The key, or the end of its fingerprint.")] = "",
     expires: ExpiresOption = "5y",
 ) -> None:
-    """Let a key be valid for longer, an expired one too. Nodes need the new keyring before the old date."""
+    """Extend the validity of a key, an expired one too. Nodes need the new keyring before the old date."""
     _tell("extended", lifecycle.extend(find_keys(), fingerprint, expires))
     output.say("run: hapkg repo refresh, then hapkg publish for the keyring package")
 

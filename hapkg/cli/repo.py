@@ -207,28 +207,29 @@ def prune(
             pruned = pruning.decide_pruning(target.root, keep=keep, days=days, at_once=at_once)
         else:
             _, pruned = pruning.prune(target, keep=keep, days=days, at_once=at_once)
-        if as_json:
-            output.print_json(
-                {
-                    "files": pruned.files,
-                    "delayed": pruned.delayed,
-                    "releases": [" ".join(release) for release in pruned.releases],
-                    "snapshots": [f"{snapshot.suite} {snapshot.number}" for snapshot in pruned.snapshots],
-                }
-            )
-            return
-        for source, version in pruned.releases:
-            typer.echo(f"{source} {version}")
-        for snapshot in pruned.snapshots:
-            output.say(
-                f"snapshot {snapshot.number} of {snapshot.suite} is forgotten"
-                if not dry_run
-                else f"snapshot {snapshot.number} of {snapshot.suite} would be forgotten"
-            )
-        total, later = (output.size(sum(files.values())) for files in (pruned.files, pruned.delayed))
-        output.say(f"{len(pruned.files)} files, {total}: " + ("would be removed" if dry_run else "removed"))
-        if pruned.delayed:
-            output.say(f"{len(pruned.delayed)} files, {later}: for a prune when no client fetches them, in a day")
+    if as_json:
+        output.print_json(
+            {
+                "files": pruned.files,
+                "delayed": pruned.delayed,
+                "releases": [" ".join(source) for source in pruned.releases],
+                "snapshots": [f"{snapshot.suite} {snapshot.number}" for snapshot in pruned.snapshots],
+            }
+        )
+    else:
+        _print_pruning(pruned, dry_run=dry_run)
+
+
+def _print_pruning(pruned: pruning.Pruning, *, dry_run: bool) -> None:
+    for source, version in pruned.releases:
+        typer.echo(f"{source} {version}")
+    for snapshot in pruned.snapshots:
+        is_forgotten = "would be forgotten" if dry_run else "is forgotten"
+        output.say(f"snapshot {snapshot.number} of {snapshot.suite} {is_forgotten}")
+    total, later = (output.size(sum(files.values())) for files in (pruned.files, pruned.delayed))
+    output.say(f"{len(pruned.files)} files, {total}: {'would be removed' if dry_run else 'removed'}")
+    if pruned.delayed:
+        output.say(f"{len(pruned.delayed)} files, {later}: for a prune when no client fetches them, in a day")
 
 
 @app.command("verify")

@@ -1,4 +1,4 @@
-"""apt-ftparchive: what indexes say of packages that come in. It runs here alone."""
+"""apt-ftparchive, which makes the index entries of incoming packages. It runs here alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ROOM = 256 * 1024**2
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What apt-ftparchive says of some packages."""
+    """Index entries of some packages, by apt-ftparchive."""
 
     paths: tuple[str, ...]
     """Of .deb and .dsc files, sorted."""
@@ -45,31 +45,20 @@ class Reading:
 
 @contextmanager
 def begin_reading(folder: Path, paths: Sequence[str], architectures: Sequence[str]) -> Iterator[Callable[[], Reading]]:
-    """Let it read packages below a folder, where they stay until the caller has asked for what it says.
+    """Start apt-ftparchive on packages below a folder, where they stay until the caller has waited for the result.
 
     It also writes databases, and waits until these are on the disk. All of it is for a moment: it lies in memory where
     there is room. What it cannot read it leaves out. Raises RepositoryError, when asked, if it failed.
     """
     paths = sorted(paths)
     room = os.statvfs(_MEMORY) if os.access(_MEMORY, os.W_OK) else None
-    place = _MEMORY if room and room.f_bavail * room.f_frsize >= _ROOM else folder
-    scratch = make_scratch(place, "hapkg-index-")
+    parent = _MEMORY if room and room.f_bavail * room.f_frsize >= _ROOM else folder
+    scratch = make_scratch(parent, "hapkg-index-")
     try:
-        components = [name for name in COMPONENTS if any(path.split("/")[2] == name for path in paths)]
-        for component in components:
-            for suffix in (".deb", ".dsc"):
-                listed = [path for path in paths if path.endswith(suffix) and path.split("/")[2] == component]
-                (scratch / f"{component}{suffix}").write_text("".join(f"{path}\n" for path in listed), "utf-8")
-        names = name_indexes(components, architectures)
-        for name in names:
-            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
-        configuration = _CONFIGURATION.format(
-            scratch=scratch, components=" ".join(components), architectures=" ".join(architectures)
-        )
-        (scratch / "indexes.conf").write_text(configuration, "utf-8")
+        names = _prepare(scratch, paths, architectures)
         with converse(["apt-ftparchive", "-q", "generate", str(scratch / "indexes.conf")], cwd=folder) as program:
 
-            def take() -> Reading:
+            def finish() -> Reading:
                 done = program.finish()
                 if done.status != 0:
                     raise RepositoryError(
@@ -84,9 +73,26 @@ def begin_reading(folder: Path, paths: Sequence[str], architectures: Sequence[st
                     messages=tuple(line for line in done.output.splitlines() if line.startswith(("E:", "W:"))),
                 )
 
-            yield take
+            yield finish
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _prepare(scratch: Path, paths: Sequence[str], architectures: Sequence[str]) -> list[str]:
+    """Write lists of the packages and a configuration; return the names of the indexes to come."""
+    components = [name for name in COMPONENTS if any(path.split("/")[2] == name for path in paths)]
+    for component in components:
+        for suffix in (".deb", ".dsc"):
+            listed = [path for path in paths if path.endswith(suffix) and path.split("/")[2] == component]
+            (scratch / f"{component}{suffix}").write_text("".join(f"{path}\n" for path in listed), "utf-8")
+    names = name_indexes(components, architectures)
+    for name in names:
+        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+    configuration = _CONFIGURATION.format(
+        scratch=scratch, components=" ".join(components), architectures=" ".join(architectures)
+    )
+    (scratch / "indexes.conf").write_text(configuration, "utf-8")
+    return names
 
 
 def name_indexes(components: Sequence[str], architectures: Sequence[str]) -> list[str]:

@@ -85,7 +85,7 @@ class IndexedPackage:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """What a suite of the repository offers. Versions are in ascending order."""
+    """Files and packages that a suite offers. Versions are in ascending order."""
 
     files: Mapping[str, PoolFile] = field(default_factory=dict)
     """By file name: one name is one file in a suite, whichever source it belongs to."""
@@ -113,7 +113,7 @@ def find_newest(root: Path, suite: Suite) -> Path:
 
 
 def read_pool(root: Path, suite: Suite) -> Pool:
-    """What the suite offers now; an empty Pool when it was never published. Needs no lock.
+    """The pool of a suite as it is now; an empty one when it was never published. Needs no lock.
 
     Only what find_newest() leads to counts: other files may be those of a publish that is running, or was killed.
     Raises RepositoryError when an index is missing or is not what InRelease says.
@@ -122,7 +122,7 @@ def read_pool(root: Path, suite: Suite) -> Pool:
 
 
 def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
-    """What a suite offers, or offered when its index files had these digests (by path below dists/SUITE).
+    """The pool of a suite whose index files have these digests, by path below dists/SUITE.
 
     Raises RepositoryError when an index is gone.
     """
@@ -244,7 +244,7 @@ def read_entries(stanza: Mapping[str, str]) -> dict[str, tuple[str, str]]:
 
 
 def name_by_hash(path: str, digest: str) -> str:
-    """Where an index file lies by its digest, below dists/SUITE."""
+    """Path of an index file by its digest, below dists/SUITE."""
     return f"{path.rpartition('/')[0]}/by-hash/SHA256/{digest}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import textwrap
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -77,21 +78,27 @@ def make_keyring(
     if published.is_file():
         return Upload(suite=suite, source=SourceName(name), files=(published,))
     if not (folder / file).is_file():
-        values = {
-            "name": name,
-            "version": version,
-            "maintainer": identity.maintainer,
-            "origin": identity.origin,
-            "description": textwrap.indent(
-                textwrap.fill(_DESCRIPTION.format(label=identity.label, name=name), 75), " "
-            ),
-            "size": 12,
-            "keys": "\n".join(f"    {one.fingerprint}" for one in keys),
-            "date": format_date(changed),
-            "year": changed.year,
-        }
+        values = _describe(name, version, changed, identity, [one.fingerprint for one in keys])
         _build(folder / "tree", folder / file, values, content, int(changed.timestamp()))
     return upload
+
+
+def _describe(
+    name: str, version: str, changed: datetime, identity: Identity, fingerprints: Sequence[str]
+) -> dict[str, object]:
+    """Values for control file, changelog and copyright."""
+    description = textwrap.fill(_DESCRIPTION.format(label=identity.label, name=name), 75)
+    return {
+        "name": name,
+        "version": version,
+        "maintainer": identity.maintainer,
+        "origin": identity.origin,
+        "description": textwrap.indent(description, " "),
+        "size": 12,
+        "keys": "\n".join(f"    {fingerprint}" for fingerprint in fingerprints),
+        "date": format_date(changed),
+        "year": changed.year,
+    }
 
 
 def _read_keyring(package: Path, name: str, folder: Path) -> bytes:

@@ -9,7 +9,7 @@ from math import ceil
 _WIDTH_OF_LETTER = 7.3
 _HEIGHT, _GAP, _ROW, _LINE = 28, 18, 76, 40
 _WIDEST = 1040
-"""What a page shows without scrolling. A longer row goes on in a line below."""
+"""Width that a page shows without scrolling. A longer row goes on in a line below."""
 
 
 def draw(needs: Mapping[str, frozenset[str]]) -> str:
@@ -104,7 +104,7 @@ def _rank(needs: Mapping[str, frozenset[str]]) -> dict[str, int]:
 
 
 def _reduce(name: str, needs: Mapping[str, frozenset[str]]) -> set[str]:
-    """What a package needs and no other of its needs brings."""
+    """Needs of a package that no other of its needs brings."""
     direct = set(needs[name]) - {name}
     indirect: set[str] = set()
     waiting = [further for need in direct for further in needs[need]]

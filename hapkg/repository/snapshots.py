@@ -1,4 +1,4 @@
-"""What a repository has been: every state of a suite is a snapshot, a small file that names its indexes.
+"""The history of a repository: every state of a suite is a snapshot, a small file that names its indexes.
 
     .hapkg/snapshots/SUITE/00000007.json     when, by whom, by what act, signed by which key, digests of the indexes
     dists/SUITE/**/by-hash/SHA256/…          those indexes; the .xz form stays as long as the snapshot
@@ -35,9 +35,9 @@ from hapkg.repository.indexes import (
 from hapkg.repository.paths import check_digest, check_path
 
 KEPT_GENERATIONS = 3
-"""How many states of a suite apt can always read: the current one and those a slow client may have begun with."""
+"""Number of states of a suite that apt can always read: the current one and those a slow client may have begun with."""
 SLOW_CLIENT = timedelta(days=1)
-"""How long apt can read a state after it was replaced, however many followed."""
+"""Time for which apt can read a state after it was replaced, however many followed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Snapshot:
     made: str
     """Time of the publish, UTC: 2024-01-31T12:00:00Z."""
     act: str
-    """What made it: publish, rollback to 3, promote bookworm-testing 5, prune."""
+    """The operation that made it: publish, rollback to 3, promote bookworm-testing 5, prune."""
     by: str
     """USER@HOST."""
     keys: tuple[str, ...]
@@ -60,13 +60,13 @@ class Snapshot:
 
     @property
     def time(self) -> datetime:
-        """When it was made."""
+        """Time of the publish."""
         return datetime.fromisoformat(self.made)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """What one state has that another has not: NAME VERSION ARCHITECTURE, sorted."""
+    """Packages that one state has and another has not: NAME VERSION ARCHITECTURE, sorted."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -132,7 +132,7 @@ def write_snapshot(root: Path, snapshot: Snapshot, batch: Batch) -> None:
 
 
 def read_snapshot(root: Path, snapshot: Snapshot) -> Pool:
-    """What the suite offered then. Raises RepositoryError when its indexes are gone."""
+    """The pool of a snapshot. Raises RepositoryError when its indexes are gone."""
     return read_state(root, snapshot.suite, snapshot.indexes)
 
 
@@ -194,13 +194,13 @@ def forget_snapshot(root: Path, snapshot: Snapshot) -> None:
 
 
 def is_readable(snapshot: Snapshot, held: Sequence[Snapshot]) -> bool:
-    """Whether apt must be able to read a state of a suite to its end, because a client may have begun with it."""
+    """Tell whether apt must be able to read a state of a suite to its end, because a client may have begun with it."""
     later = held[held.index(snapshot) + 1 :]
     return len(later) < KEPT_GENERATIONS or datetime.now(UTC) - later[0].time < SLOW_CLIENT
 
 
 def is_fetched(snapshot: Snapshot, held: Sequence[Snapshot]) -> bool:
-    """Whether a client that began with a state of a suite may still fetch packages by it: a day after it was replaced.
+    """Tell whether a client may still fetch packages by a state that it began with: for a day after it was replaced.
 
     The newest state counts as replaced now.
     """

@@ -1,4 +1,4 @@
-"""What machines get to know of a repository: who publishes, and one .sources file with the key inside."""
+"""The .sources files of a repository, with the key inside; and the identity of its publisher."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hapkg.disk import Batch
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Who publishes. origin, label and maintainer ("NAME <ADDRESS>") are one line each."""
+    """Identity of the publisher. origin, label and maintainer ("NAME <ADDRESS>") are one line each."""
 
     origin: str
     label: str
     maintainer: str
     name: str = "ha-stack"
-    """What the .sources files are called."""
+    """Name of the .sources files."""
     valid_days: int = 0
-    """How long apt may trust a Release file; 0: for ever. The second half of it is for renewing."""
+    """Days for which apt may trust a Release file; 0: for ever. The second half of it is for renewing."""
 
     @property
     def keyring(self) -> str:
@@ -52,7 +52,7 @@ def make_sources(uri: str, suite: Suite, armored_key: str) -> str:
 
 
 def find_url(root: Path) -> str:
-    """Where nodes reach the repository, by its .sources files; "" when that is nowhere but in a folder."""
+    """URL of the repository for nodes, by its .sources files; "" when it is reached in its folder alone."""
     for file in sorted(root.glob("*.sources")):
         found = re.search(r"^URIs: (?!file:)(\S+)$", file.read_text("utf-8", "replace"), re.MULTILINE)
         if found:
@@ -61,7 +61,7 @@ def find_url(root: Path) -> str:
 
 
 def name_sources(identity: Identity, suite: Suite) -> str:
-    """What the .sources file of a suite is called."""
+    """Name of the .sources file of a suite."""
     return f"{identity.name}-{suite}.sources"
 
 

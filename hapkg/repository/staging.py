@@ -150,7 +150,7 @@ def _write_release(root: Path, suite: Suite, release: bytes, key: SigningKey, ba
 
 
 def _has(folder: Path, path: str, digest: str) -> bool:
-    """Whether an index file is published already, under both its names."""
+    """Tell whether an index file is published already, under both its names."""
     try:
         return all(sha256_file(folder / name) == digest for name in (path, name_by_hash(path, digest)))
     except FileNotFoundError:
@@ -160,7 +160,7 @@ def _has(folder: Path, path: str, digest: str) -> bool:
 def _is_same(
     root: Path, suite: Suite, paths: frozenset[str], fields: Mapping[str, str], key: SigningKey, valid_days: int
 ) -> bool:
-    """Whether the suite is published just so already; told without making its indexes."""
+    """Tell, without making its indexes, whether the suite is published just so already."""
     published = read_release(root / "dists" / suite / "Release")
     return (
         published.keys() - {"Date", "Valid-Until", "SHA256"}
@@ -174,14 +174,14 @@ def _is_same(
 
 
 def _is_current(root: Path, suite: Suite, release: bytes, key: SigningKey, valid_days: int) -> bool:
-    """Whether the suite is published just so already: the same but for the date, complete, signed by this key."""
+    """Tell whether the suite is published just so already: the same but for the date, complete, signed by this key."""
     file = root / "dists" / suite / "Release"
     same = file.is_file() and _drop_dates(file.read_bytes()) == _drop_dates(release)
     return same and _is_complete(root, suite, key, valid_days)
 
 
 def _is_complete(root: Path, suite: Suite, key: SigningKey, valid_days: int) -> bool:
-    """Whether all that the suite's Release file names is there, and signed by this key for long enough."""
+    """Tell whether all that the suite's Release file names is there, and signed by this key for long enough."""
     folder = root / "dists" / suite
     release = read_release(folder / "Release")
     if read_release(find_newest(root, suite)) != release or _ends_soon(folder / "Release", valid_days):
@@ -198,7 +198,7 @@ def _drop_dates(release: bytes) -> bytes:
 
 
 def _ends_soon(release: Path, valid_days: int) -> bool:
-    """Whether less than half of the time is left for which apt trusts a Release file."""
+    """Tell whether less than half of the time is left for which apt trusts a Release file."""
     end = read_release(release).get("Valid-Until")
     return bool(end) and parse_date(str(end)) - datetime.now(UTC) < timedelta(days=valid_days / 2)
 

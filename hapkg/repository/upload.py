@@ -35,7 +35,7 @@ class Incoming:
     """The files of all uploads, sorted. Pool files are named by their path below the repository."""
 
     new: Mapping[str, Path]
-    """Where the bytes of each new file lie."""
+    """New files: path of the bytes, by pool path."""
     present: tuple[str, ...]
     """Those already in the pool, with the same bytes."""
     wanted: Mapping[Suite, frozenset[str]]
@@ -44,6 +44,8 @@ class Incoming:
     """Copies of what the pool has, or gets from elsewhere."""
 
 
+_Clash = tuple[str, SourceName, tuple[str, str]]
+"""File name, source package, and the two files that differ."""
 NOTHING = Incoming(new={}, present=(), wanted={})
 
 
@@ -88,7 +90,7 @@ def accept(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> Inco
     present: dict[str, None] = {}
     wanted: dict[Suite, set[str]] = {}
     redundant: list[Path] = []
-    clashes: list[tuple[str, SourceName, tuple[str, str]]] = []
+    clashes: list[_Clash] = []
     for upload in uploads:
         for file in upload.files:
             path = places.get((upload.suite, file.name)) or _make_pool_path(upload, file.name)
@@ -105,18 +107,22 @@ def accept(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> Inco
                 if path not in new:
                     present[path] = None
     if clashes:
-        name, source, evidence = clashes[0]
-        remedy = "restore the upstream source, or raise its version," if ".orig." in name else "raise the revision"
-        raise RepositoryError(
-            f"{name} of source package {source} is already published with other bytes",
-            details=(*evidence, *(f"also: {other} of {owner}" for other, owner, _ in clashes[1:])),
-            hint=f"{remedy} in the recipe of {source} and build again",
-        )
+        raise _describe_clashes(clashes)
     return Incoming(
         new=new,
         present=tuple(present),
         wanted={suite: frozenset(paths) for suite, paths in wanted.items()},
         redundant=tuple(redundant),
+    )
+
+
+def _describe_clashes(clashes: Sequence[_Clash]) -> RepositoryError:
+    name, source, evidence = clashes[0]
+    remedy = "restore the upstream source, or raise its version," if ".orig." in name else "raise the revision"
+    return RepositoryError(
+        f"{name} of source package {source} is already published with other bytes",
+        details=(*evidence, *(f"also: {other} of {owner}" for other, owner, _ in clashes[1:])),
+        hint=f"{remedy} in the recipe of {source} and build again",
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether a repository is whole: signatures, indexes, packages, snapshots. Reads only, and believes nothing."""
+"""Verification of a repository: signatures, indexes, packages, snapshots. Reads only, and believes nothing."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hapkg.repository.snapshots import find_missing, list_snapshots, read_remove
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was found: one sentence a fault; files of the pool that nothing publishes are none."""
+    """Findings of a verification, one sentence a fault; files of the pool that nothing publishes are none."""
 
     checked: int
     faults: tuple[str, ...]
     surplus: tuple[str, ...]
     unfinished: tuple[str, ...] = ()
-    """What a publish that runs, or was killed, left between two states: a sentence each. apt reads around it."""
+    """Traces of a publish that runs, or was killed, between two states: a sentence each. apt reads around it."""
 
 
 def verify(root: Path) -> Report:
@@ -62,7 +62,7 @@ def verify(root: Path) -> Report:
 
 
 def is_unsigned(root: Path) -> bool:
-    """Whether a repository was never signed: it has neither a key nor a signature."""
+    """Tell whether a repository was never signed: it has neither a key nor a signature."""
     return not any(next(root.glob(kind), None) for kind in ("*-archive-keyring.gpg", "dists/*/InRelease"))
 
 
@@ -76,7 +76,7 @@ def _find_faults(root: Path, suite: Suite) -> list[str]:
 
 
 def _find_differences(root: Path, suite: Suite) -> list[str]:
-    """What has plain names, for readers other than apt, and is not what apt reads. A publish replaces it before."""
+    """Differences of the files with plain names, for readers other than apt, from those that apt reads."""
     folder, release = root / "dists" / suite, read_release(find_newest(root, suite))
     faults = [] if is_unsigned(root) else _find_bad_signatures(root, suite, "Release.gpg", "Release")
     if release != read_release(folder / "Release"):

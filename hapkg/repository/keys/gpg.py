@@ -22,11 +22,11 @@ from hapkg.process import describe_status, run
 GPG = ("--batch", "--no-tty", "--quiet", "--trust-model", "always")
 SECRET_PARTS = ("private-keys-v1.d", "openpgp-revocs.d")
 _SESSION = ("GNUPGHOME", "GPG_TTY", "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
-"""What the user's own agent needs to find the user's keys and to ask for a passphrase."""
+"""Variables by which the user's own agent finds the user's keys and asks for a passphrase."""
 _UNASKED = (
     r"signing failed: (Inappropriate ioctl|No pinentry|Operation cancelled|Timeout|No passphrase|Bad passphrase|.*tty)"
 )
-"""What gpg says when an agent has no passphrase and no way to get it."""
+"""Message of gpg when an agent has no passphrase and no way to get it."""
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from hapkg.repository.keys.signing import (
 NOW = "now"
 _KINDS = {1: "rsa", 3: "rsa", 17: "dsa", 19: "ecdsa", 22: "eddsa"}
 _CURVES = ("ed25519", "nistp256", "nistp384", "nistp521")
-"""What sqv of trixie knows; of brainpool it knows the name alone, whatever apt's policy grants it."""
+"""Curves that sqv of trixie knows; of brainpool it knows the name alone, whatever apt's policy grants it."""
 _SHORTEST_RSA = 2048
 SHORT_RSA = (3072, date(2030, 2, 1))
 """RSA below so many bits is refused from this day on."""
@@ -35,7 +35,7 @@ _GOOD_DIGESTS = (8, 9, 10)
 _DIGESTS = {1: "an MD5", 2: "a SHA-1", 3: "a RIPEMD-160", 11: "a SHA-224"}
 _YEAR = timedelta(days=365)
 _Bindings = dict[tuple[str, str], tuple[int, str]]
-"""When a signature over a part of a key was made, and what is wrong with it: by ids of key and subkey, or a user id."""
+"""Time of a signature over a part of a key, and its weakness: by ids of key and subkey, or a user id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Subkey:
     expires: int | None
     revoked: bool
     weakness: str
-    """What is wrong with the signatures that bind it and its key to each other: "a SHA-1 signature"; "": nothing."""
+    """The weak kind of the signatures that bind it and its key to each other: "a SHA-1 signature"; "" when good."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +62,10 @@ class Key:
     made: int
     expires: int | None
     certifies_only: bool
-    """Whether it leaves signing to its subkeys."""
+    """It leaves signing to its subkeys."""
     revoked: bool
     weakness: str
-    """What is wrong with the signature that binds the best of its user ids to it, as with subkeys."""
+    """The weak kind of the signature that binds the best of its user ids to it, as with subkeys."""
     renewed: int
     """Time of the newest signature that binds a user id or a subkey to it."""
     subkeys: tuple[Subkey, ...] = ()
@@ -74,7 +74,7 @@ class Key:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyProblem:
-    """Why apt refuses a key."""
+    """A reason for apt to refuse a key."""
 
     fingerprint: str
     reason: str
@@ -130,7 +130,7 @@ def import_key(home: Path, file: Path) -> Key:
 
 
 def retire(home: Path, fingerprint: str) -> Key:
-    """Let a key sign no more. Raises RepositoryError when it does not sign, or is the last one that does."""
+    """Retire a key: it signs no more. Raises RepositoryError when it does not sign, or is the last one that does."""
     active = find_active(home)
     found = _pick(fingerprint, active, "one of the keys that sign")
     if len(active) == 1:
@@ -140,7 +140,7 @@ def retire(home: Path, fingerprint: str) -> Key:
 
 
 def extend(home: Path, fingerprint: str = "", expires: str = "5y") -> Key:
-    """Let a key be valid for longer, an expired one too, and bind its parts anew. The only one needs no name.
+    """Extend the validity of a key, an expired one too, and bind its parts anew. The only one needs no name.
 
     Raises RepositoryError when it is none of those that are not retired.
     """
@@ -184,7 +184,9 @@ def read_keys(content: bytes) -> tuple[Key, ...]:
 
 
 def lint(key: Key, *, own: bool = False, day: date | None = None) -> tuple[KeyProblem, ...]:
-    """What apt refuses of a key, on a day (today) or later: gpgv of bookworm and sqv of trixie with apt's own policy.
+    """Find reasons for apt to refuse a key, on a day (today) or later.
+
+    They are those of gpgv of bookworm, and of sqv of trixie with apt's own policy.
 
     own: the key is one of hapkg's, and hapkg can mend it.
     """
@@ -224,7 +226,7 @@ def lint(key: Key, *, own: bool = False, day: date | None = None) -> tuple[KeyPr
 
 
 def _renew(fingerprint: str) -> str:
-    """What makes gpg write the signatures that bind a key's parts together anew."""
+    """The command by which gpg binds a key's parts together anew."""
     return f"gpg --cert-digest-algo SHA512 --quick-set-expire {fingerprint} 5y"
 
 

@@ -23,7 +23,7 @@ from hapkg.repository.keys.gpg import SECRET_PARTS, open_home, run_gpg, run_with
 
 @dataclass(frozen=True, kw_only=True)
 class KeyChoice:
-    """Which key is to sign: hapkg's own, or those that names stand for in the user's gpg home."""
+    """The choice of the keys that sign: hapkg's own, or some of the user's gpg home."""
 
     home: Path
     """The gpg home of hapkg's own key; the key is made there on first use. Unused when names are given."""
@@ -53,7 +53,7 @@ class SigningKey:
     others: tuple[str, ...] = ()
     """Fingerprints of further keys that sign too: while one is rotated, the old and the new one."""
     ends: Mapping[str, int] = field(default_factory=dict)
-    """When those of the keys that expire do so, in seconds since 1970, by fingerprint."""
+    """Time at which keys expire, those that do, in seconds since 1970, by fingerprint."""
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ def find_active(home: Path) -> list[str]:
 
 
 def _find_active(home: Path) -> dict[str, int]:
-    """The same, and when they expire."""
+    """Fingerprints of the keys that sign, the oldest first, and when they expire in seconds since 1970, 0 for never."""
     if not home.is_dir():
         return {}
     listing = run_gpg(home, "--with-colons", "--list-keys", doing="list the keys")
@@ -105,20 +105,20 @@ def _find_active(home: Path) -> dict[str, int]:
 
 
 def read_retired(home: Path) -> dict[str, int]:
-    """When each retired key stopped signing, in seconds since 1970, by fingerprint."""
+    """Time at which each retired key stopped signing, in seconds since 1970, by fingerprint."""
     file = home / "retired"
     lines = file.read_text("utf-8").splitlines() if file.is_file() else []
     return {line.split()[0]: int(line.split()[1]) for line in lines}
 
 
 def retire_key(home: Path, fingerprint: str, time: int) -> None:
-    """Let a key sign no more. Its secret stays in the home: removing it cannot be undone, and proves nothing."""
+    """Retire a key. Its secret stays in the home: removing it cannot be undone, and proves nothing."""
     retired = {**read_retired(home), fingerprint: time}
     replace(home / "retired", "".join(f"{name} {moment}\n" for name, moment in retired.items()).encode())
 
 
 def add_key(home: Path, *arguments: str, doing: str) -> None:
-    """Let gpg add a key to hapkg's own home: whole, or not at all."""
+    """Have gpg add a key to hapkg's own home, completely or not at all."""
     with open_home(home) as short:
         run_with_agent(short, *arguments, doing=doing)
         for file in (home / SECRET_PARTS[0]).iterdir():
@@ -127,7 +127,7 @@ def add_key(home: Path, *arguments: str, doing: str) -> None:
 
 
 def generate(owner: str, expires: str = "never") -> tuple[str, ...]:
-    """What makes gpg make a key. expires: never, 2y, 2030-01-31.
+    """Arguments of gpg that make a key. `expires` is never, 2y or 2030-01-31.
 
     ed25519 because gpgv of bookworm and sqv of trixie both take it, and the key block stays short enough to be part
     of the .sources file.
@@ -162,7 +162,7 @@ def sign(key: SigningKey, file: Path) -> tuple[bytes, bytes]:
 
 
 def has_signed(key: SigningKey, *files: Path) -> bool:
-    """Whether a signed text, or a signature and the file it is for, carries good signatures by this key's fingerprints.
+    """Tell whether a signed text, or a signature and its file, carries good signatures by this key's fingerprints.
 
     All of them, and no other.
     """
@@ -176,7 +176,7 @@ def has_signed(key: SigningKey, *files: Path) -> bool:
 
 
 def check_signature(keyring: Path, *files: Path) -> bool:
-    """Whether a signed text, or a signature and the file it is for, carries a good signature by a key of a keyring."""
+    """Tell whether a signed text, or a signature and its file, carries a good signature by a key of a keyring."""
     return run(["gpgv", "--keyring", str(keyring), *map(str, files)], check=False).status == 0
 
 
@@ -209,7 +209,7 @@ def _find_named_key(name: str) -> dict[str, int]:
 
 
 def _find_usable(listing: bytes) -> dict[str, int]:
-    """Which keys of a listing (gpg's DETAILS, section "Format of the colon listings") can sign, the oldest first.
+    """Keys of a listing that can sign, the oldest first (gpg's DETAILS, section "Format of the colon listings").
 
     Fingerprints, and when they expire in seconds since 1970, or 0.
     """

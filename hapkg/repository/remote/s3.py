@@ -174,7 +174,7 @@ class Bucket:
         self._each(download, [path for path, tag in wanted.items() if not self._has(mirror, path, tag)])
 
     def _has(self, mirror: Path, path: str, tag: str) -> bool:
-        """Whether the mirror's file is the object with this tag, still untouched."""
+        """Tell whether the mirror's file is the object with this tag, still untouched."""
         stamp = _stamp(mirror, path, tag)
         return stamp is not None and self._stamps.get(path) == stamp
 
@@ -265,7 +265,7 @@ class Bucket:
         return True
 
     def _read_lock(self) -> tuple[dict[str, Any], str, float]:
-        """What the lock says, its ETag, its age in seconds by the store's own clock; nothing when it is gone."""
+        """The lock's content, its ETag, its age in seconds by the store's own clock; nothing when it is gone."""
         try:
             answer = self._client.get_object(Bucket=self._location.bucket, Key=self._key(LOCK))
         except self._refusal as refusal:
@@ -322,13 +322,13 @@ def _is_newest(path: str) -> bool:
 
 
 def _is_unmet(refusal: Any) -> bool:
-    """Whether a store refused because a condition is not met, or is being changed in this very moment."""
+    """Tell whether a store refused because a condition is not met, or is being changed in this very moment."""
     status = refusal.response["ResponseMetadata"]["HTTPStatusCode"]
     return status in (409, 412) or _is_absent(refusal)
 
 
 def _is_absent(refusal: Any) -> bool:
-    """Whether there is no such object, in a bucket that is there."""
+    """Tell whether there is no such object, in a bucket that is there."""
     return bool(refusal.response["Error"].get("Code") == "NoSuchKey")
 
 

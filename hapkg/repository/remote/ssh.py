@@ -23,7 +23,7 @@ from hapkg.process import run
 from hapkg.repository.remote.location import JOURNAL, OWN, WAIT_HINT, HostFolder
 
 _AGENT = ("SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "DISPLAY", "XDG_RUNTIME_DIR")
-"""What ssh needs to find the user's agent."""
+"""Variables by which ssh finds the user's agent."""
 _CHANGE = """\
 umask 022
 mkdir -p -- "$1" && cd -- "$1" && mkdir -p .hapkg/staging || exit
@@ -145,7 +145,7 @@ class Host:
         return f"{self._location.host}:{self._location.path}"
 
     def _order(self, command: str, paths: Sequence[str]) -> None:
-        """Let the holder of the lock run a command with all the paths."""
+        """Have the holder of the lock run a command with all the paths."""
         assert self._conversation is not None
         with self._translate_errors():
             for start in range(0, len(paths), _AT_ONCE):

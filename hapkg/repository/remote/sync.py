@@ -115,7 +115,7 @@ def _carry(remote: Remote, mirror: Path, before: _Look) -> None:
 
 
 def _look(mirror: Path) -> _Look:
-    """What tells a file that was replaced: inode, size and time, by path. Without what is this machine's own."""
+    """Inode, size and time of every file, by path: they tell one that was replaced. Without this machine's own."""
     found: _Look = {}
     for file in mirror.rglob("*"):
         path = str(file.relative_to(mirror))
