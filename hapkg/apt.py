@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,35 @@ def read_apt_options() -> dict[str, str]:
         if name in _CARRIED_OPTIONS and value not in ('"";', ""):
             options[name] = value.strip('";')
     return options
+
+
+def query_root(root: Path, cache: Path, argv: Sequence[str], *, check: bool = True) -> str:
+    """Output of a program of apt, asked about the packages and the index inside a root; nothing of the host counts.
+
+    cache is a folder where apt keeps its digest of the index: without it apt only takes longer. Raises ProcessError
+    when check is on and the program fails.
+    """
+    with contextlib.suppress(OSError):
+        cache.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="hapkg-apt-") as scratch:
+        settings = {
+            "Dir::Etc::Main": "/dev/null",
+            "Dir::Etc::Parts": "/dev/null",
+            "Dir::Etc::SourceList": f"{root}/etc/apt/sources.list",
+            "Dir::Etc::SourceParts": f"{root}/etc/apt/sources.list.d",
+            "Dir::Etc::Preferences": "/dev/null",
+            "Dir::Etc::PreferencesParts": "/dev/null",
+            "Dir::State::Lists": f"{root}/var/lib/apt/lists",
+            "Dir::State::Status": f"{root}/var/lib/dpkg/status",
+            "Dir::State::Extended_States": "/dev/null",
+            "Dir::Cache": scratch,
+            "Dir::Cache::PkgCache": f"{cache}/pkgcache-resolve.bin",
+            "Dir::Cache::SrcPkgCache": f"{cache}/srcpkgcache-resolve.bin",
+            "APT::Install-Recommends": "false",
+        }
+        file = Path(scratch, "apt.conf")  # not by -o: apt reads the host's configuration before it looks at options
+        file.write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()), "utf-8")
+        return process.run(argv, check=check, environment={"APT_CONFIG": str(file)}).output
 
 
 def _read_origin(lists: Path, address: str, suite: str) -> str:

@@ -9,12 +9,11 @@ Which kernels a suite has is read from the index of its base chroot, which is al
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hapkg import process
+from hapkg.apt import query_root
 from hapkg.chroot.schroot import Chroot, find_chroot
 from hapkg.control import SourceName, Suite
 from hapkg.errors import ConfigError, did_you_mean
@@ -43,23 +42,10 @@ class Kernels:
 
 def read_kernels(base: Chroot, architecture: str) -> Kernels:
     """Kernels that the apt index inside a base chroot knows. apt keeps its digest of the index beside the chroot."""
-    root, cache = base.folder / "root", base.folder / "apt"
-    with contextlib.suppress(OSError):  # without the folder apt only takes longer
-        cache.mkdir(exist_ok=True)
-    settings = {
-        "Dir::State::Lists": f"{root}/var/lib/apt/lists",
-        "Dir::State::Status": f"{root}/var/lib/dpkg/status",
-        "Dir::Etc::SourceList": f"{root}/etc/apt/sources.list",
-        "Dir::Etc::SourceParts": f"{root}/etc/apt/sources.list.d",
-        "Dir::Etc::Preferences": "/dev/null",
-        "Dir::Etc::PreferencesParts": "/dev/null",
-        "Dir::Cache::PkgCache": f"{cache}/pkgcache.bin",
-        "Dir::Cache::SrcPkgCache": "",
-    }
-    options = [argument for name, value in settings.items() for argument in ("-o", f"{name}={value}")]
-    argv = ["apt-cache", *options, "depends", "--important", f"{HEADERS}{architecture}", _SOURCE]
-    depends = process.run(argv, check=False).output
-    names = process.run(["apt-cache", *options, "pkgnames", HEADERS], check=False).output
+    cache = base.folder / "apt"
+    wanted = ["apt-cache", "depends", "--important", f"{HEADERS}{architecture}", _SOURCE]
+    depends = query_root(base.root, cache, wanted, check=False)
+    names = query_root(base.root, cache, ["apt-cache", "pkgnames", HEADERS], check=False)
     return parse_kernels(depends, names)
 
 

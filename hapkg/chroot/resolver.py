@@ -6,17 +6,16 @@ relations alone. It is remembered in the state folder.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from hapkg import disk, process
+from hapkg import disk
+from hapkg.apt import query_root
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, parse_relation_names, split_stanzas
 from hapkg.errors import BuildError, ProcessError
@@ -97,40 +96,17 @@ def _split(field: str) -> tuple[str, ...]:
 
 
 def _ask(base: Chroot, relations: tuple[str, ...], source: str) -> dict[str, str]:
-    folder = base.folder / "apt"  # where apt keeps its digest of the index: without it apt only takes longer
-    with contextlib.suppress(OSError):
-        folder.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="hapkg-apt-") as scratch:
-        settings = {
-            "Dir::Etc::Main": "/dev/null",
-            "Dir::Etc::Parts": "/dev/null",
-            "Dir::Etc::SourceList": f"{base.root}/etc/apt/sources.list",
-            "Dir::Etc::SourceParts": f"{base.root}/etc/apt/sources.list.d",
-            "Dir::Etc::Preferences": "/dev/null",
-            "Dir::Etc::PreferencesParts": "/dev/null",
-            "Dir::State::Lists": f"{base.root}/var/lib/apt/lists",
-            "Dir::State::Status": f"{base.root}/var/lib/dpkg/status",
-            "Dir::State::Extended_States": "/dev/null",
-            "Dir::Cache": scratch,
-            "Dir::Cache::PkgCache": f"{folder}/pkgcache-resolve.bin",
-            "Dir::Cache::SrcPkgCache": f"{folder}/srcpkgcache-resolve.bin",
-            "APT::Install-Recommends": "false",
-        }
-        configuration = Path(scratch, "apt.conf")
-        configuration.write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()), "utf-8")
-        try:
-            output = process.run(
-                # What it would fetch into an empty folder, by the names of the files. --simulate says the same after
-                # acting out every step, which takes three times as long.
-                ["apt-get", "--print-uris", "satisfy", ", ".join(relations)],
-                environment={"APT_CONFIG": str(configuration)},
-            ).output
-        except ProcessError as error:
-            raise BuildError(
-                f"{source}: a build dependency cannot be installed",
-                details=error.details,
-                hint="check build-depends in recipe.toml against the suite; hapkg chroot update reads its index anew",
-            ) from error
+    # The files that it would fetch into an empty folder, by name. --simulate says as much after acting out every step,
+    # which takes three times as long.
+    argv = ["apt-get", "--print-uris", "satisfy", ", ".join(relations)]
+    try:
+        output = query_root(base.root, base.folder / "apt", argv)
+    except ProcessError as error:
+        raise BuildError(
+            f"{source}: a build dependency cannot be installed",
+            details=error.details,
+            hint="check build-depends in recipe.toml against the suite; hapkg chroot update reads its index anew",
+        ) from error
     if removed := _REMOVED.search(output):
         raise BuildError(
             f"{source}: a build dependency would remove {', '.join(removed[1].split())} from the base chroot",

@@ -298,9 +298,31 @@ def remove_chroot(state: State, suite: Suite) -> None:
 
 def _write_configuration(state: State, suite: Suite) -> None:
     """Tell schroot of the chroot. /etc is not ours: every file has our name, and removal takes it back."""
+    if re.search(r"[^A-Za-z0-9/._+@~-]", str(state)):  # it stands in mount options, a shell script and a table
+        raise MachineError(
+            f"the state folder {state} has more than letters, digits and ._+@~- in its name",
+            hint="choose another with --cache",
+        )
+    name = _schroot_name(state, suite)
+    files = {
+        _PROFILES / "copyfiles": "/etc/resolv.conf\n",
+        _PROFILES / "nssdatabases": "",
+        _PROFILES / f"{name}.fstab": _describe_mounts(state, suite),
+        _PROFILES / f"{name}.config": read_data("hapkg-layers.sh").replace("@LAYERS@", str(state.layers)),
+        _CONFIGURATIONS / name: _describe_chroot(state, suite),
+    }
+    for path, text in files.items():
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as staged:
+            staged.write(text)
+            staged.flush()
+            process.run(process.privileged(["install", "-D", "-m", "644", staged.name, str(path)]))
+
+
+def _describe_chroot(state: State, suite: Suite) -> str:
+    """The chroot's entry in schroot's configuration. The options hapkg.* are read by hapkg-layers.sh."""
     name = _schroot_name(state, suite)
     user = pwd.getpwuid(os.geteuid()).pw_name
-    configuration = f"""# Written by hapkg; removed by: hapkg chroot rm {suite}
+    return f"""# Written by hapkg; removed by: hapkg chroot rm {suite}
 [{name}]
 description=hapkg build chroot of {suite}
 type=directory
@@ -318,30 +340,16 @@ setup.copyfiles=hapkg/copyfiles
 setup.nssdatabases=hapkg/nssdatabases
 shell=/bin/sh
 """
-    fstab = f"""/sys /sys none ro,bind 0 0
+
+
+def _describe_mounts(state: State, suite: Suite) -> str:
+    """Mounts of every session, as fstab lines."""
+    return f"""/sys /sys none ro,bind 0 0
 /dev/pts /dev/pts none rw,bind 0 0
 tmpfs /dev/shm tmpfs mode=1777 0 0
 {state.archives}/{suite} {ARCHIVES} none rw,bind 0 0
 {state.jobs} {JOBS} none rw,bind 0 0
 """
-    settings = read_data("hapkg-layers.sh").replace("@LAYERS@", str(state.layers))
-    files = {
-        _PROFILES / "copyfiles": "/etc/resolv.conf\n",
-        _PROFILES / "nssdatabases": "",
-        _PROFILES / f"{name}.fstab": fstab,
-        _PROFILES / f"{name}.config": settings,
-        _CONFIGURATIONS / name: configuration,
-    }
-    if re.search(r"[^A-Za-z0-9/._+@~-]", str(state)):  # it stands in mount options, a shell script and a table
-        raise MachineError(
-            f"the state folder {state} has more than letters, digits and ._+@~- in its name",
-            hint="choose another with --cache",
-        )
-    for path, text in files.items():
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as staged:
-            staged.write(text)
-            staged.flush()
-            process.run(process.privileged(["install", "-D", "-m", "644", staged.name, str(path)]))
 
 
 def _schroot_name(state: State, suite: Suite) -> str:
