@@ -23,7 +23,7 @@ from hapkg.version import make_snapshot
 
 if TYPE_CHECKING:  # few commands need them, and they take time
     from hapkg.source.fetch import Tarball
-    from hapkg.source.vcs import Commit
+    from hapkg.source.origins.repository import Commit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +108,6 @@ def take_snapshots(context: BuildContext, names: Sequence[SourceName], kind: str
 
 def make_snapshot_recipe(recipe: Recipe, commit: Commit, ref: str | None) -> Recipe:
     """The recipe of a commit: a snapshot version, the commit's date, the commit itself as its upstream."""
-    home = {"git": None, "hg": None, commit.kind: commit.url}
-    upstream = recipe.upstream and recipe.upstream.model_copy(
-        update={**home, "tag": ref or recipe.upstream.tag, "commit": commit.id}
-    )
+    upstream = recipe.upstream and recipe.upstream.narrow(commit.kind, tag=ref or recipe.upstream.tag, commit=commit.id)
     version = make_snapshot(recipe.version, f"{commit.date:%Y%m%d%H%M%S}", commit.id)
     return recipe.model_copy(update={"version": version, "date": commit.date, "upstream": upstream, "origins": ()})

@@ -179,7 +179,6 @@ def print_json(value: object) -> None:
 
 def describe_recipe(chosen: Recipe, needs: Sequence[SourceName], last: Artifact | None) -> dict[str, Any]:
     """What there is to know about a recipe, in the order to show it."""
-    from hapkg.recipe.upstream import describe_origin  # noqa: PLC0415
 
     return {
         "source": chosen.source,
@@ -187,7 +186,7 @@ def describe_recipe(chosen: Recipe, needs: Sequence[SourceName], last: Artifact 
         "style": str(chosen.style),
         "homepage": chosen.homepage,
         "upstream": list(chosen.upstream.homes) if chosen.upstream else None,
-        "origins": [describe_origin(origin) for origin in chosen.origins],
+        "origins": [origin.describe() for origin in chosen.origins],
         "signature": _describe_signature(chosen),
         "patches": [*map(_describe_remote, chosen.remote_patches), *map(_describe_own, chosen.patches)],
         "build-depends": list(chosen.build_depends),
@@ -206,9 +205,8 @@ def _describe_signature(recipe: Recipe) -> str | None:
 
 
 def _describe_remote(patch: RemotePatch) -> dict[str, Any]:
-    from hapkg.recipe.upstream import describe_origin  # noqa: PLC0415
 
-    return {"name": patch.name, "origin": describe_origin(patch), "fixes": list(patch.fixes)}
+    return {"name": patch.name, "origin": patch.describe(), "fixes": list(patch.fixes)}
 
 
 def _describe_own(patch: OwnPatch) -> dict[str, Any]:

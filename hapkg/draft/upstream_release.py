@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.request import url2pathname
 
-from hapkg import disk, process
+from hapkg import disk
 from hapkg.control import TARBALLS
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, SourceError, UsageError
@@ -25,7 +25,8 @@ from hapkg.recipe.settings import parse_table
 from hapkg.recipe.style import Style
 from hapkg.recipe.upstream import TarballOrigin
 from hapkg.source import fetch
-from hapkg.source.vcs import archive_commit, find_commit
+from hapkg.source.origins.tarball import download
+from hapkg.source.vcs import archive_commit, find_commit, list_tags
 
 _FORMS = "a tarball ends in .tar.gz, .tar.xz or .tar.bz2; a repository in .git, or it starts with git+ or hg+"
 _MODES: dict[str, Literal["r:gz", "r:xz", "r:bz2"]] = {".gz": "r:gz", ".xz": "r:xz", ".bz2": "r:bz2"}
@@ -91,7 +92,7 @@ def _take_tarball(source: str, url: str, state: State) -> Release:
     with tempfile.TemporaryDirectory(dir=state.sources, prefix=".draft-") as scratch:
         file = Path(scratch) / f"new{next(suffix for suffix in TARBALLS if url.endswith(suffix))}"
         try:
-            fetch.fetch_url(url, file)
+            download(url, file)
         except FetchError as error:
             raise FetchError(f"{url}: {error.brief}", hint="check the address and the network") from error
         files, label, newest = _read_tree(file, url)
@@ -103,19 +104,12 @@ def _take_tarball(source: str, url: str, state: State) -> Release:
 
 def _take_commit(source: str, kind: str, url: str, state: State) -> Release:
     stub = _make_stub(source, url, {kind: url}, f"{NOWHERE}/x.tar.gz")
-    try:
-        mirror = str(find_commit(stub, kind, {"git": "HEAD", "hg": "tip"}[kind], state).mirror)
-    except UsageError as error:
-        raise UsageError(f"{url} has no commit", hint="name a release tarball instead") from error
-    git = ["git", "-C", mirror, "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/tags"]
-    hg = ["hg", "-R", mirror, "tags", "--template", "{tag} {node}\n"]
-    listing = process.run(git if kind == "git" else hg, environment={"HGPLAIN": "1"})
-    tags = [line.rpartition(" ") for line in listing.output.splitlines()]
-    dated = [(_rank(version), tag, node) for tag, _, node in tags if (version := read_tag(tag))]
+    tags = list_tags(kind, url, state)
+    dated = [(_rank(version), tag, node) for tag, node in tags if (version := read_tag(tag))]
     if not dated:
         raise UsageError(
             f"{url} has no tag that looks like a version",
-            details=[f"tags: {', '.join(tag for tag, _, _ in tags[:9]) or 'none'}"],
+            details=[f"tags: {', '.join(tag for tag, _ in tags[:9]) or 'none'}"],
             hint="name a release tarball instead",
         )
     _, tag, node = max(dated)

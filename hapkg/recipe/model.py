@@ -21,7 +21,6 @@ from hapkg.recipe.upstream import (
     Origin,
     PackageName,
     RemotePatch,
-    RepositoryOrigin,
     Signature,
     SignaturePolicy,
     Upstream,
@@ -238,10 +237,8 @@ class Recipe(Table):
     @property
     def pins(self) -> tuple[str, ...]:
         """Digests and commits that decide what the source is."""
-        digests = {pinned.sha256 for pinned in (*self.origins, *self.remote_patches) if hasattr(pinned, "sha256")}
-        kinds = {origin.type for origin in self.origins if isinstance(origin, RepositoryOrigin)}
-        commits = {getattr(self.upstream, f"{kind}_commit", None) for kind in kinds}
-        return tuple(sorted(digests | {commit for commit in commits if commit}))
+        pins = {origin.pin(self.upstream) for origin in (*self.origins, *self.remote_patches)}
+        return tuple(sorted(pin for pin in pins if pin))
 
     @property
     def source_date_epoch(self) -> int:
@@ -283,15 +280,14 @@ class Recipe(Table):
             raise ValueError(f"a {self.style} recipe has no upstream: remove upstream, signature, origins and patches")
         if not native and not (self.origins and self.upstream):
             raise ValueError(f"style {self.style} needs [upstream] and at least one [[origins]]")
-        kinds = {origin.type for origin in self.origins if isinstance(origin, RepositoryOrigin)}
-        for kind in sorted(kinds):
-            if getattr(self.upstream, kind) is None or getattr(self.upstream, f"{kind}_commit") is None:
-                raise ValueError(f"an origin of type {kind} needs {kind} and commit in [upstream]")
         policy = self.signature.policy if self.signature else SignaturePolicy.PINNED_ONLY
-        if policy is not SignaturePolicy.PINNED_ONLY:
-            signed = {"debian", "tarball"} if policy is SignaturePolicy.PGP_TARBALL else {"git"}
-            for unsigned in sorted({origin.type for origin in self.origins} - signed):
-                raise ValueError(f"policy {policy} checks nothing of an origin of type {unsigned}: remove one of them")
+        for origin in sorted(self.origins, key=lambda origin: origin.type):
+            if origin.pin(self.upstream) is None:
+                raise ValueError(f"an origin of type {origin.type} needs {origin.type} and commit in [upstream]")
+            if policy is not SignaturePolicy.PINNED_ONLY and policy not in origin.checked_by:
+                raise ValueError(
+                    f"policy {policy} checks nothing of an origin of type {origin.type}: remove one of them"
+                )
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -34,8 +34,8 @@ PackageName = Annotated[str, AfterValidator(_package_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 DebianVersion = Annotated[str, Field(pattern=r"^([0-9]+:)?[0-9][A-Za-z0-9.+~-]*$")]
 Url = Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$"), AfterValidator(check_address)]
-Repository = Annotated[str, Field(pattern=r"^(https|file)://[!-~]+$"), AfterValidator(check_address)]
-HgRepository = Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$"), AfterValidator(check_address)]
+GitAddress = Annotated[str, Field(pattern=r"^(https|file)://[!-~]+$"), AfterValidator(check_address)]
+HgAddress = Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$"), AfterValidator(check_address)]
 """Mercurial's older homes speak no https: there the commit alone decides what may be delivered."""
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._~-]*$")]
 
@@ -43,37 +43,41 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._~-]*$")]
 class Upstream(Table):
     """Where the code truly lives. Where a project moved, git is its home today and hg the one of this version."""
 
-    git: Repository | None = None
-    hg: HgRepository | None = None
+    git: GitAddress | None = None
+    hg: HgAddress | None = None
     tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$")]
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     """Of hg where there is one, else of git."""
 
     @property
+    def repositories(self) -> dict[str, str]:
+        """Addresses by kind of repository; the project's home of today comes first, that of this version last."""
+        return {kind: url for kind, url in (("git", self.git), ("hg", self.hg)) if url}
+
+    @property
     def address(self) -> str:
-        """The repository's address, git's where there are both."""
-        return self.git or self.hg or ""
-
-    @property
-    def git_commit(self) -> str | None:
-        """The commit, if it is one of the git repository."""
-        return None if self.hg else self.commit
-
-    @property
-    def hg_commit(self) -> str | None:
-        """The commit, if it is one of the Mercurial repository."""
-        return self.commit if self.hg else None
+        """The address of the project's home of today."""
+        return next(iter(self.repositories.values()), "")
 
     @property
     def address_commit(self) -> str | None:
         """The commit, if the repository at the address has it."""
-        return self.git_commit if self.git else self.hg_commit
+        return self.commit_in(next(iter(self.repositories), ""))
 
     @property
     def homes(self) -> tuple[str, ...]:
         """Each repository with its tag, and the commit where it is known there."""
-        known = (("git", self.git, self.git_commit), ("hg", self.hg, self.hg_commit))
-        return tuple(" ".join(filter(None, (kind, url, self.tag, commit))) for kind, url, commit in known if url)
+        known = ((kind, url, self.tag, self.commit_in(kind)) for kind, url in self.repositories.items())
+        return tuple(" ".join(filter(None, words)) for words in known)
+
+    def commit_in(self, kind: str) -> str | None:
+        """The commit, if it is one of the repository of this kind."""
+        return self.commit if kind == next(reversed(self.repositories), "") else None
+
+    def narrow(self, kind: str, *, tag: str, commit: str) -> Self:
+        """Only the repository of this kind, with another tag and commit."""
+        homes = dict.fromkeys(self.repositories) | {kind: self.repositories.get(kind)}
+        return self.model_copy(update={**homes, "tag": tag, "commit": commit})
 
     @model_validator(mode="after")
     def _names_a_repository(self) -> Self:
@@ -114,21 +118,58 @@ class Signature(Table):
         return self
 
 
-class DebianOrigin(Table):
+class PinnedFile(Table):
+    """A file of known content, which has its place in the state folder, whoever delivers it."""
+
+    sha256: Sha256
+    checked_by: ClassVar[frozenset[SignaturePolicy]] = frozenset({SignaturePolicy.PGP_TARBALL})
+    """Policies that check a signature of what comes from here."""
+
+    def describe(self) -> str:
+        """The origin in words."""
+        raise NotImplementedError
+
+    def pin(self, upstream: Upstream | None) -> str | None:
+        """The digest or commit that decides what the source is."""
+        return self.sha256
+
+
+class RepositoryOrigin(Table):
+    """Upstream's own repository, at the commit that [upstream] names."""
+
+    type: str
+    checked_by: ClassVar[frozenset[SignaturePolicy]] = frozenset()
+
+    def describe(self) -> str:
+        """The origin in words."""
+        return f"upstream's {self.type} repository"
+
+    def pin(self, upstream: Upstream | None) -> str | None:
+        """The commit, if [upstream] knows it there."""
+        return upstream.commit_in(self.type) if upstream else None
+
+
+class DebianOrigin(PinnedFile):
     """The upstream tarball as a Debian archive carries it (`orig`)."""
 
     type: Literal["debian"]
     package: PackageName
     version: DebianVersion
-    sha256: Sha256
+
+    def describe(self) -> str:
+        """The origin in words."""
+        return f"Debian orig of {self.package} {self.version}"
 
 
-class TarballOrigin(Table):
+class TarballOrigin(PinnedFile):
     """A release tarball at an address."""
 
     type: Literal["tarball"]
     url: Url
-    sha256: Sha256
+
+    def describe(self) -> str:
+        """The origin in words."""
+        return self.url
 
     @model_validator(mode="after")
     def _names_a_tarball(self) -> Self:
@@ -137,27 +178,32 @@ class TarballOrigin(Table):
         return self
 
 
-class RepositoryOrigin(Table):
-    """Upstream's own repository, at the commit that [upstream] names."""
+class GitOrigin(RepositoryOrigin):
+    """A git repository."""
 
-    type: Literal["git", "hg"]
+    type: Literal["git"]
+    checked_by: ClassVar[frozenset[SignaturePolicy]] = frozenset({SignaturePolicy.PGP_TAG, SignaturePolicy.SSH_TAG})
 
 
-Origin = Annotated[DebianOrigin | TarballOrigin | RepositoryOrigin, Field(discriminator="type")]
+class HgOrigin(RepositoryOrigin):
+    """A Mercurial repository."""
+
+    type: Literal["hg"]
+
+
+Origin = Annotated[DebianOrigin | TarballOrigin | GitOrigin | HgOrigin, Field(discriminator="type")]
 
 
 Fixes = Annotated[tuple[Annotated[str, Field(pattern=r"^CVE-[0-9]{4}-[0-9]{4,}$")], ...], Field(strict=False)]
 
 
-class DebianPatch(Table):
-    """One file out of the packaging (`debian.tar`) of a source package of the Debian archive."""
+class DebianPatch(PinnedFile):
+    """One file out of the packaging (`debian.tar`) of a source package of the Debian archive; sha256 is the file's."""
 
     type: Literal["debian"]
     package: PackageName
     version: DebianVersion
     file: Annotated[str, Field(pattern=r"^debian/patches/[A-Za-z0-9][A-Za-z0-9+._~-]*$")]
-    sha256: Sha256
-    """Of the patch itself."""
     fixes: Fixes = ()
 
     @property
@@ -165,26 +211,22 @@ class DebianPatch(Table):
         """Its name in our series."""
         return self.file.rpartition("/")[2]
 
+    def describe(self) -> str:
+        """The origin in words."""
+        return f"{self.file} of Debian's {self.package} {self.version}"
 
-class UrlPatch(Table):
+
+class UrlPatch(PinnedFile):
     """A patch at an address, such as a commit of upstream."""
 
     type: Literal["url"]
     name: FileName
     url: Url
-    sha256: Sha256
     fixes: Fixes = ()
+
+    def describe(self) -> str:
+        """The origin in words."""
+        return self.url
 
 
 RemotePatch = Annotated[DebianPatch | UrlPatch, Field(discriminator="type")]
-
-
-def describe_origin(origin: Origin | RemotePatch) -> str:
-    """An origin in words."""
-    if isinstance(origin, DebianPatch):
-        return f"{origin.file} of Debian's {origin.package} {origin.version}"
-    if isinstance(origin, RepositoryOrigin):
-        return f"upstream's {origin.type} repository"
-    if isinstance(origin, DebianOrigin):
-        return f"Debian orig of {origin.package} {origin.version}"
-    return origin.url

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from hapkg import disk, process
 from hapkg.apt import Mirror
@@ -19,24 +19,21 @@ from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, HapkgError, IntegrityError, MachineError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe
-from hapkg.recipe.upstream import (
-    DebianOrigin,
-    DebianPatch,
-    RemotePatch,
-    RepositoryOrigin,
-    TarballOrigin,
-    UrlPatch,
-    describe_origin,
-)
-from hapkg.source import debian_archive
+from hapkg.recipe.upstream import DebianOrigin, DebianPatch, PinnedFile, RemotePatch, TarballOrigin, UrlPatch
+from hapkg.source.origins import debian, tarball
+from hapkg.source.origins.repository import Commit
+from hapkg.source.origins.request import FINAL, Request
 from hapkg.source.signature import check_commit, check_tarball
-from hapkg.source.vcs import Commit, archive_commit, find_commit
+from hapkg.source.vcs import KINDS, archive_commit, find_commit
 
-Pinned = DebianOrigin | TarballOrigin | DebianPatch | UrlPatch
-"""What has a sha256, and so a place in the cache."""
-
+_FETCHERS: Mapping[type[PinnedFile], Callable[[Any, Request], Path]] = {
+    DebianOrigin: debian.fetch,
+    DebianPatch: debian.fetch_patch,
+    TarballOrigin: tarball.fetch,
+    UrlPatch: tarball.fetch,
+}
+"""The module of each origin of files; those of repositories are in vcs.KINDS."""
 ATTEMPTS = 3
-TIMEOUT_SECONDS = 30
 _PAUSES = (1.0, 4.0)
 
 
@@ -54,13 +51,21 @@ class Tarball:
     """What went wrong with origins that were asked before."""
     signer: str = ""
     """Whose signature was checked: a fingerprint, or name and fingerprint of an SSH key."""
+    vcs: str = ""
+    """Kind of the repository whose commit it was packed from, here: another zlib packs it into other bytes."""
 
 
 def fetch_commit(recipe: Recipe, commit: Commit, state: State) -> Tarball:
     """The tree of a commit of upstream's repository as a tarball."""
     path = archive_commit(recipe, commit, state)
-    origin = f"{commit.kind} {commit.url} {commit.id}"
-    return Tarball(path=path, sha256=sha256_file(path), suffix=".tar.gz", origin=origin, signer=commit.signer)
+    return Tarball(
+        path=path,
+        sha256=sha256_file(path),
+        suffix=".tar.gz",
+        origin=f"{commit.kind} {commit.url} {commit.id}",
+        signer=commit.signer,
+        vcs=commit.kind,
+    )
 
 
 def fetch(recipe: Recipe, state: State, mirror: Mirror | None) -> Tarball:
@@ -71,7 +76,7 @@ def fetch(recipe: Recipe, state: State, mirror: Mirror | None) -> Tarball:
     failures: list[HapkgError] = []
     notes: list[str] = []
     what = f"the source of version {recipe.version}"
-    pinned = [origin for origin in recipe.origins if not isinstance(origin, RepositoryOrigin)]
+    pinned = [origin for origin in recipe.origins if isinstance(origin, PinnedFile)]
     if pinned:
         try:
             path, origin, cached, asked = _obtain(recipe.source, what, pinned, state, mirror)
@@ -79,20 +84,20 @@ def fetch(recipe: Recipe, state: State, mirror: Mirror | None) -> Tarball:
             failures.append(error)
             notes += error.details
         else:
-            text = describe_origin(origin) + (" (cached)" if cached else "")
+            text = origin.describe() + (" (cached)" if cached else "")
             suffix = _read_suffix(path)
             check_commit(recipe, path)
             signer = check_tarball(recipe, path)
             return Tarball(path=path, sha256=origin.sha256, suffix=suffix, origin=text, notes=asked, signer=signer)
     for repository in recipe.origins:
-        if isinstance(repository, RepositoryOrigin):
+        if repository.type in KINDS:
             try:
-                tarball = fetch_commit(recipe, find_commit(recipe, repository.type, None, state), state)
+                packed = fetch_commit(recipe, find_commit(recipe, repository.type, None, state), state)
             except (FetchError, IntegrityError, SourceError, UsageError) as error:
                 failures.append(error)
-                notes += [f"{describe_origin(repository)}: {error.brief}", *error.details]
+                notes += [f"{repository.describe()}: {error.brief}", *error.details]
             else:
-                return replace(tarball, notes=tuple(notes))
+                return replace(packed, notes=tuple(notes))
     kind = next((type(error) for error in failures if isinstance(error, IntegrityError)), FetchError)
     raise kind(f"{recipe.source}: no origin delivered {what}", details=notes, hint=failures[0].hint)
 
@@ -103,8 +108,8 @@ def fetch_patch(recipe: Recipe, patch: RemotePatch, state: State, mirror: Mirror
 
 
 def _obtain(
-    source: str, what: str, origins: Sequence[Pinned], state: State, mirror: Mirror | None
-) -> tuple[Path, Pinned, bool, tuple[str, ...]]:
+    source: str, what: str, origins: Sequence[PinnedFile], state: State, mirror: Mirror | None
+) -> tuple[Path, PinnedFile, bool, tuple[str, ...]]:
     """A pinned file: its path, the origin it is of, whether it was in the cache, and what went wrong before."""
     notes: list[str] = []
     for origin in origins:
@@ -117,15 +122,11 @@ def _obtain(
             try:
                 return _fetch_one(origin, state, mirror), origin, False, tuple(notes)
             except (FetchError, IntegrityError) as error:
-                if (
-                    attempt + 1 < ATTEMPTS
-                    and not isinstance(error, IntegrityError)
-                    and error.hint != debian_archive.FINAL
-                ):
+                if attempt + 1 < ATTEMPTS and not isinstance(error, IntegrityError) and error.hint != FINAL:
                     time.sleep(_PAUSES[attempt])
                     continue
                 failures.append(error)
-                notes.append(f"{describe_origin(origin)}: {error.brief}")
+                notes.append(f"{origin.describe()}: {error.brief}")
                 break
     kind = next((type(error) for error in failures if isinstance(error, IntegrityError)), FetchError)
     raise kind(
@@ -176,52 +177,11 @@ def _keep(file: Path, state: State, sha256: str) -> Path:
     return target
 
 
-def _fetch_one(origin: Pinned, state: State, mirror: Mirror | None) -> Path:
+def _fetch_one(origin: PinnedFile, state: State, mirror: Mirror | None) -> Path:
     try:
         (state.sources / "sha256").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=state.sources, prefix=".fetch-") as scratch:
-            if isinstance(origin, DebianOrigin):
-                file = debian_archive.fetch_orig(origin, state, mirror, Path(scratch))
-            elif isinstance(origin, DebianPatch):
-                file = debian_archive.fetch_packaging_file(origin, state, mirror, Path(scratch))
-            else:
-                file = fetch_url(origin.url, Path(scratch) / "tarball")
+            file = _FETCHERS[type(origin)](origin, Request(state=state, mirror=mirror, scratch=Path(scratch)))
             return _keep(file, state, origin.sha256)
     except OSError as cause:
         raise MachineError(f"{state}: {cause.strerror}", hint="free some space, or use another --cache") from cause
-
-
-def fetch_url(url: str, target: Path) -> Path:
-    """Write what an address answers to a file, and give that file; FetchError if it does not answer whole."""
-    import http.client  # noqa: PLC0415 - these three take longer than a plan that fetches nothing
-    import urllib.error  # noqa: PLC0415
-    import urllib.request  # noqa: PLC0415
-
-    request = urllib.request.Request(url, headers={"User-Agent": "hapkg"})
-    try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
-    except urllib.error.HTTPError as cause:
-        final = 400 <= cause.code < 500 and cause.code not in (408, 425, 429)
-        raise FetchError(
-            f"the server answers {cause.code} {cause.reason}", hint=debian_archive.FINAL if final else ""
-        ) from cause
-    except (OSError, http.client.HTTPException, ValueError) as cause:
-        raise FetchError(f"cannot be reached: {getattr(cause, 'reason', cause)}") from cause
-    with response, target.open("wb") as file:
-        size = sum(file.write(block) for block in _read_blocks(response))
-        expected = response.headers.get("Content-Length", "")
-    if expected.isdecimal() and size != int(expected):
-        raise FetchError(f"the download was cut off: {size} of {expected} bytes")
-    return target
-
-
-def _read_blocks(response: IO[bytes]) -> Iterator[bytes]:
-    """What a server sends. The network's failures end here, so that only the disk's are left to the caller."""
-    import http.client  # noqa: PLC0415
-
-    try:
-        while block := response.read(1 << 20):
-            process.check_stop()
-            yield block
-    except (OSError, http.client.HTTPException) as cause:
-        raise FetchError(f"the connection failed: {cause}") from cause

@@ -14,9 +14,9 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hapkg import disk
 from hapkg.control import SourceName, Suite
@@ -25,7 +25,7 @@ from hapkg.errors import IntegrityError
 from hapkg.locations import read_toml
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.settings import Table, parse_table
-from hapkg.recipe.upstream import RepositoryOrigin, Sha256, describe_origin
+from hapkg.recipe.upstream import PinnedFile, Sha256
 
 if TYPE_CHECKING:  # at work it is needed where something is fetched
     from hapkg.source.fetch import Tarball
@@ -44,13 +44,22 @@ class LockedSource(Table):
     """Of the unpacked tree, see tree_digest()."""
     signer: str = ""
     """Whose signature was checked."""
+    vcs: str = ""
+    """Kind of the repository whose commit the tarball was packed from, if it was."""
     patches: Annotated[dict[str, Sha256], Field(default_factory=dict)]
     """Remote patches by name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier_form(cls, table: Any) -> Any:
+        """Locks without vcs tell it by the first word of origin alone."""
+        first, _, rest = str(table.get("origin", "")).partition(" ") if isinstance(table, dict) else ("", "", "")
+        return {"vcs": first, **table} if rest and first in ("git", "hg") else table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lock:
-    """What is locked for one suite."""
+    """The sources locked for one suite."""
 
     file: Path
     sources: Mapping[SourceName, LockedSource]
@@ -79,7 +88,7 @@ def write_lock(root: Path, suite: Suite, sources: Mapping[SourceName, LockedSour
     lines = [f"# What hapkg builds for {suite} from. Written by: hapkg lock --suite {suite}"]
     for name in sorted(sources):
         entry = sources[name]
-        keys = ["version", "origin", "sha256", "tree", *(["signer"] if entry.signer else [])]
+        keys = ["version", "origin", "sha256", "tree", *(key for key in ("signer", "vcs") if getattr(entry, key))]
         lines += ["", f"[{_quote(name)}]"]
         lines += [f"{key} = {json.dumps(getattr(entry, key))}" for key in keys]
         if entry.patches:
@@ -97,7 +106,7 @@ def _quote(name: str) -> str:
 
 def make_entry(recipe: Recipe, tarball: Tarball, tree: Path) -> LockedSource:
     """The lock's entry for a fetched source and its unpacked, unpatched tree."""
-    pinned = (describe_origin(o) for o in recipe.origins if getattr(o, "sha256", None) == tarball.sha256)
+    pinned = (origin.describe() for origin in recipe.origins if origin.pin(recipe.upstream) == tarball.sha256)
     return LockedSource.model_validate(
         {
             "version": recipe.version,
@@ -105,6 +114,7 @@ def make_entry(recipe: Recipe, tarball: Tarball, tree: Path) -> LockedSource:
             "sha256": tarball.sha256,
             "tree": tree_digest(tree),
             "signer": tarball.signer,
+            "vcs": tarball.vcs,
             "patches": {patch.name: patch.sha256 for patch in recipe.remote_patches},
         }
     )
@@ -114,7 +124,7 @@ def check_entry(lock: Lock, source: SourceName, found: LockedSource) -> None:
     """Compare what a build is about to use with the lock. Raises IntegrityError that names every difference."""
     locked = _find_entry(lock, source)
     # A repository's tarball is made here, and another zlib packs it differently: its tree is what counts.
-    keys = ["version", "tree", "signer", "patches"] if found.origin.startswith(("git ", "hg ")) else list(COMPARED)
+    keys = ["version", "tree", "signer", "patches"] if found.vcs else list(COMPARED)
     differing = [
         f"{key}: locked {getattr(locked, key)}, found {getattr(found, key)}"
         for key in keys
@@ -130,13 +140,13 @@ def check_recipe(lock: Lock, recipe: Recipe) -> None:
     """
     locked = _find_entry(lock, recipe.name)
     patches = {patch.name: patch.sha256 for patch in recipe.remote_patches}
-    pinned = sorted(origin.sha256 for origin in recipe.origins if not isinstance(origin, RepositoryOrigin))
+    pinned = sorted(origin.sha256 for origin in recipe.origins if isinstance(origin, PinnedFile))
     differing = [
         f"{key}: locked {was}, the recipe has {now}"
         for key, was, now in (("version", locked.version, recipe.version), ("patches", locked.patches, patches))
         if was != now
     ]
-    if pinned and locked.sha256 not in pinned and not locked.origin.startswith(("git ", "hg ")):
+    if pinned and locked.sha256 not in pinned and not locked.vcs:
         differing.append(f"sha256: locked {locked.sha256}, the recipe pins {', '.join(pinned)}")
     _refuse(lock, recipe.name, differing)
 

@@ -25,6 +25,15 @@ _WITHDRAWN = re.compile(r"^\[GNUPG:\] (?:REVKEYSIG|EXPKEYSIG|EXPSIG) ", re.MULTI
 """A key that is revoked or expired, a signature that is expired: gpg calls them valid all the same."""
 _SSH = re.compile(r'^Good "git" signature for (\S+) with \S+ key (SHA256:\S+)$', re.MULTILINE)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+GIT_ALONE = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1",
+}
+"""The environment in which git follows nobody's configuration but the mirror's, and no object stands for another."""
+GIT_OPTIONS = ("-c", "core.hooksPath=/dev/null", "-c", "core.attributesFile=/dev/null", "-c", "core.autocrlf=false")
 _GPG = ("--batch", "--no-tty", "--no-auto-key-retrieve", "--trust-model", "always", "--weak-digest", "SHA1")
 
 
@@ -44,28 +53,34 @@ def check_tarball(recipe: Recipe, tarball: Path) -> str:
     return _read_signer(recipe, result.output, result.status, f"{file.name} is not a good signature of the tarball")
 
 
-def check_tag(recipe: Recipe, repository: Path, tag: str) -> str:
-    """Who signed a tag of a local git repository: a fingerprint, or "" where the recipe promises no signed tag.
+def check_tag(recipe: Recipe, repository: Path, tag: str, commit: str) -> str:
+    """Who signed the tag of a commit in a local git repository, or "" where the recipe promises no signed tag.
 
-    For SSH keys "NAME SHA256:…", the name being the one in the recipe's list of allowed signers. Raises as
-    check_tarball() does.
+    A fingerprint; for SSH keys "NAME SHA256:…", the name being the one in the recipe's list of allowed signers. The tag
+    is looked up once: its object is verified, and must be of this name and this commit. Raises as check_tarball() does.
     """
     signature = recipe.signature
     if signature is None or signature.policy not in (SignaturePolicy.PGP_TAG, SignaturePolicy.SSH_TAG):
         return ""
-    git = ["git", "-C", str(repository)]
-    text = process.run([*git, "cat-file", "-p", f"refs/tags/{tag}"], check=False).output
-    if f"\ntag {tag}\n" not in text.split("\n\n", 1)[0] + "\n":
+    git = ["git", "-C", str(repository), *GIT_OPTIONS]
+    name = process.run([*git, "rev-parse", "--verify", "-q", f"refs/tags/{tag}"], check=False, environment=GIT_ALONE)
+    node = name.output.strip()
+    text = process.run([*git, "cat-file", "tag", node], check=False, environment=GIT_ALONE) if node else name
+    header = f"{text.output if text.status == 0 else ''}".split("\n\n", 1)[0].split("\n")
+    if f"tag {tag}" not in header:
         raise _refuse(recipe, f"tag {tag} is not a signed tag", [])
+    if not {f"object {commit}", "type commit"} <= set(header):
+        raise _refuse(recipe, f"the signed tag {tag} is not of commit {commit}", header[:2])
     if signature.policy is SignaturePolicy.SSH_TAG:
         allowed = f"gpg.ssh.allowedSignersFile={recipe.folder / str(signature.keys)}"
-        result = process.run([*git, "-c", allowed, "verify-tag", tag], check=False)
+        result = process.run([*git, "-c", allowed, "verify-tag", node], check=False, environment=GIT_ALONE)
         signer = _SSH.search(result.output)
         if result.status != 0 or signer is None:
             raise _refuse(recipe, f"tag {tag} is not signed by an allowed key", result.output.splitlines())
         return f"{signer[1]} {signer[2]}"
     with _key_ring(recipe) as home:
-        result = process.run([*git, "verify-tag", "--raw", tag], check=False, environment={"GNUPGHOME": home})
+        environment = {**GIT_ALONE, "GNUPGHOME": home}
+        result = process.run([*git, "verify-tag", "--raw", node], check=False, environment=environment)
     return _read_signer(recipe, result.output, result.status, f"tag {tag} is not signed by an allowed key")
 
 
@@ -74,7 +89,7 @@ def check_commit(recipe: Recipe, tarball: Path) -> None:
 
     A tarball of a release page names none: nothing to compare.
     """
-    expected = recipe.upstream.git_commit if recipe.upstream else None
+    expected = recipe.upstream.commit_in("git") if recipe.upstream else None
     if expected is None:
         return
     try:

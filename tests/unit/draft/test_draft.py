@@ -481,7 +481,7 @@ def test_addresses_of_forges(
     """As if the network had delivered it."""
     readme = "Needs https://github.com/other/two and https://other.github.io/one/.\n"
     tarball = make_tarball(tmp_path, {"configure.ac": configure(), "README.md": readme})
-    monkeypatch.setattr("hapkg.source.fetch.fetch_url", lambda _, target: shutil.copyfile(tarball, target))
+    monkeypatch.setattr("hapkg.draft.upstream_release.download", lambda _, target: shutil.copyfile(tarball, target))
     draft_text(project, url)
     recipe = read_recipe(project.recipes / "one", package_prefix="ha-", styles=STYLES)
     assert recipe.upstream is not None

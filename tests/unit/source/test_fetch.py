@@ -18,7 +18,7 @@ from hapkg import process
 from hapkg.errors import FetchError, HapkgError, IntegrityError, Interrupted, MachineError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe
-from hapkg.recipe.upstream import DebianOrigin, describe_origin
+from hapkg.recipe.upstream import DebianOrigin
 from hapkg.source import fetch as origin
 from hapkg.source.fetch import Tarball, fetch, fetch_patch
 from tests.support.samples import AUTOTOOLS, make_recipe_from
@@ -277,7 +277,7 @@ def test_a_debian_origin_needs_an_archive(tmp_path: Path) -> None:
     debian = {"type": "debian", "package": "one", "version": "1.2-3", "sha256": DIGEST}
     error = refuse(make_recipe_from({**AUTOTOOLS, "origins": [debian]}), tmp_path)
     assert error.details == ("Debian orig of one 1.2-3: no Debian archive is configured on this host",)
-    assert describe_origin(DebianOrigin.model_validate(debian)) == "Debian orig of one 1.2-3"
+    assert DebianOrigin.model_validate(debian).describe() == "Debian orig of one 1.2-3"
 
 
 def test_a_pinned_patch_is_fetched_once(server: Server, tmp_path: Path) -> None:

@@ -259,3 +259,140 @@ def test_a_repository_as_an_origin_needs_a_commit(tmp_path: Path, git: Path) -> 
     file.write_text(file.read_text().replace("[[copyright]]", '[[origins]]\ntype = "git"\n\n[[copyright]]'))
     with pytest.raises(RecipeError, match=r"an origin of type git needs git and commit in \[upstream\]"):
         read_recipe(file.parent, package_prefix="ha-", styles=STYLES)
+
+
+def commit_file(repository: Path, content: str, name: str = "file") -> str:
+    """Commit a file to the git repository's branch; the commit."""
+    (repository / name).write_text(content)
+    run("git", "-C", str(repository), "add", name)
+    run("git", "-C", str(repository), *WHO, "commit", "-qm", content, **WHEN)
+    return run("git", "-C", str(repository), "rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("name", ["refs/v1.0", "refs/heads/v1.0", "refs/heads/refs/tags/v1.0", "refs/notes/v1.0"])
+def test_a_ref_of_a_tags_name_does_not_stand_for_the_tag(tmp_path: Path, git: Path, name: str) -> None:
+    """git itself looks at refs/v1.0 before refs/tags/v1.0."""
+    other = run("git", "-C", str(git), "rev-parse", "main")
+    run("git", "-C", str(git), "update-ref", name, other)
+    found = check_out(make_recipe(tmp_path, git=git), "git", None, tmp_path / "cache")
+    assert list(read_tree(found.tarball.path).values()) == [b"1"]
+
+
+def test_a_recipes_tag_is_no_branch(tmp_path: Path, git: Path) -> None:
+    run("git", "-C", str(git), "tag", "-d", "v1.0")
+    run("git", "-C", str(git), "branch", "v1.0")
+    with pytest.raises(UsageError, match=r"has no tag v1\.0"):
+        check_out(make_recipe(tmp_path, git=git), "git", None, tmp_path / "cache")
+
+
+def test_a_replaced_object_does_not_stand_for_the_commit(tmp_path: Path, git: Path) -> None:
+    commit = run("git", "-C", str(git), "rev-parse", "v1.0")
+    run("git", "-C", str(git), "replace", commit, commit_file(git, "other"))
+    recipe = make_recipe(tmp_path, commit=commit, git=git)
+    assert list(read_tree(check_out(recipe, "git", None, tmp_path / "cache").tarball.path).values()) == [b"1"]
+    mirror = next((tmp_path / "cache/sources/git").glob("*/HEAD")).parent
+    assert set(run("git", "-C", str(mirror), "for-each-ref", "--format=%(refname)").split()) == {
+        "refs/heads/main",
+        "refs/tags/v1.0",
+    }
+
+
+def test_branches_that_are_gone_are_gone_here(tmp_path: Path, git: Path) -> None:
+    run("git", "-C", str(git), "branch", "side")
+    recipe = make_recipe(tmp_path, git=git)
+    check_out(recipe, "git", "side", tmp_path / "cache")
+    run("git", "-C", str(git), "branch", "-D", "side")
+    with pytest.raises(UsageError, match="has no commit, tag or branch side"):
+        check_out(recipe, "git", "side", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("length", [40, 12])
+def test_an_id_is_found_and_may_be_cut_short(tmp_path: Path, git: Path, length: int) -> None:
+    commit = run("git", "-C", str(git), "rev-parse", "main")
+    assert find_commit(make_recipe(tmp_path, git=git), "git", commit[:length], State(tmp_path / "cache")).id == commit
+
+
+def test_the_head_of_the_server_is_found(tmp_path: Path, git: Path) -> None:
+    run("git", "-C", str(git), "checkout", "-qb", "other")
+    commit = commit_file(git, "3")
+    assert find_commit(make_recipe(tmp_path, git=git), "git", "HEAD", State(tmp_path / "cache")).id == commit
+
+
+def test_a_commit_of_no_branch_is_asked_for_by_its_id(tmp_path: Path, git: Path) -> None:
+    commit = commit_file(git, "3")
+    run("git", "-C", str(git), "update-ref", "refs/pull/7/head", commit)
+    run("git", "-C", str(git), "reset", "-q", "--hard", "v1.0")
+    run("git", "-C", str(git), "config", "uploadpack.allowAnySHA1InWant", "true")
+    assert find_commit(make_recipe(tmp_path, git=git), "git", commit, State(tmp_path / "cache")).id == commit
+
+
+def test_names_of_refs_do_not_get_into_an_archive(tmp_path: Path, git: Path) -> None:
+    """The same commit gives the same bytes whatever is tagged later."""
+    (git / ".gitattributes").write_text("version export-subst\n")
+    commit_file(git, "$Format:%d %H$\n", "version")
+    run("git", "-C", str(git), "add", ".gitattributes")
+    run("git", "-C", str(git), *WHO, "commit", "-qm", "attributes", **WHEN)
+    recipe = make_recipe(tmp_path, git=git)
+    commit = run("git", "-C", str(git), "rev-parse", "main")
+    first = check_out(recipe, "git", commit, tmp_path / "a")
+    run("git", "-C", str(git), "tag", "moved-here")
+    second = check_out(recipe, "git", commit, tmp_path / "b")
+    assert first.tarball.sha256 == second.tarball.sha256
+    assert b"$Format:%d %H$\n" in read_tree(first.tarball.path).values()
+
+
+@pytest.mark.parametrize(
+    "setting", ["core.autocrlf=true", "core.attributesFile=/tmp/attributes", "tar.umask=0077", "core.eol=crlf"]
+)
+def test_the_users_configuration_changes_no_byte(
+    tmp_path: Path, git: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    (git / ".gitattributes").write_text("* text=auto\n")
+    commit_file(git, "one\ntwo\n")
+    recipe = make_recipe(tmp_path, git=git)
+    plain = check_out(recipe, "git", "main", tmp_path / "a").tarball.sha256
+    home = tmp_path / "home"
+    home.mkdir()
+    attributes = home / "attributes"
+    attributes.write_text("file export-ignore\n")
+    key, _, value = setting.replace("/tmp/attributes", str(attributes)).partition("=")
+    run("git", "config", "--file", str(home / ".gitconfig"), key, value)
+    monkeypatch.setenv("HOME", str(home))
+    assert check_out(recipe, "git", "main", tmp_path / "b").tarball.sha256 == plain
+
+
+@pytest.mark.parametrize("hook", ["preoutgoing", "outgoing", "prelistkeys"])
+@pytest.mark.parametrize("place", ["origin", "mirror"])
+def test_hooks_of_a_mercurial_repository_do_not_run(tmp_path: Path, hg: Path, hook: str, place: str) -> None:
+    ran = tmp_path / "ran"
+    recipe = make_recipe(tmp_path, hg=hg)
+    folder = hg
+    if place == "mirror":
+        folder = find_commit(recipe, "hg", None, State(tmp_path / "cache")).mirror
+    with (folder / ".hg/hgrc").open("a") as file:
+        file.write(f"\n[hooks]\n{hook} = touch {ran}\nincoming = touch {ran}\nchangegroup = touch {ran}\n")
+    (hg / "file").write_text("3")
+    run("hg", "-R", str(hg), "commit", "-qm", "3", "-u", "one", HGRCSKIPREPO="1")
+    check_out(recipe, "hg", "default", tmp_path / "cache")
+    assert not ran.exists()
+
+
+def test_a_hook_would_run_without_that(tmp_path: Path, hg: Path) -> None:
+    """Whoever drops HGRCSKIPREPO sees what it is for."""
+    ran = tmp_path / "ran"
+    (hg / ".hg/hgrc").write_text(f"[hooks]\npreoutgoing = touch {ran}\n")
+    run("hg", "clone", "-q", str(hg), str(tmp_path / "clone"))
+    assert ran.exists()
+
+
+def test_a_bookmark_of_a_tags_name_does_not_stand_for_the_tag(tmp_path: Path, hg: Path) -> None:
+    """Mercurial itself looks at bookmarks first."""
+    run("hg", "-R", str(hg), "bookmark", "--force", "--rev", "tip", "v1.0")
+    found = check_out(make_recipe(tmp_path, hg=hg), "hg", None, tmp_path / "cache")
+    assert [content for name, content in read_tree(found.tarball.path).items() if name.endswith("/file")] == [b"1"]
+
+
+@pytest.mark.parametrize("ref", ["all()", "file('x')", "0", "-1", "v1.0 or tip", "'", "tag('re:.*')"])
+def test_a_ref_of_mercurial_is_a_name_and_no_expression(tmp_path: Path, hg: Path, ref: str) -> None:
+    with pytest.raises(UsageError, match="has no commit, tag or branch"):
+        find_commit(make_recipe(tmp_path, hg=hg), "hg", ref, State(tmp_path / "cache"))

@@ -20,36 +20,34 @@ from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, ProcessError
 from hapkg.locations import State
 from hapkg.recipe.upstream import DebianOrigin, DebianPatch
+from hapkg.source.origins.request import FINAL, Request
 from hapkg.version import RELEASES
-
-FINAL = "asking again will not help"
-"""The hint of a failure that another attempt would only repeat."""
 
 _index_lock = threading.Lock()
 
 
-def fetch_orig(origin: DebianOrigin, state: State, mirror: Mirror | None, scratch: Path) -> Path:
+def fetch(origin: DebianOrigin, request: Request) -> Path:
     """The orig tarball of the named version, or of any version that has the pinned one. Raises FetchError."""
 
-    def fetch(options: Sequence[str], version: str) -> Path | None:
+    def download(options: Sequence[str], version: str) -> Path | None:
         argv = ["apt-get", *options, "source", "--download-only", "--tar-only", f"{origin.package}={version}"]
-        process.run(argv, cwd=scratch)
-        return next(scratch.glob("*.orig.tar.*"), None)
+        process.run(argv, cwd=request.scratch)
+        return next(request.scratch.glob("*.orig.tar.*"), None)
 
     def is_wanted(stanza: Mapping[str, str]) -> bool:
         checksums = stanza.get("Checksums-Sha256", "").split("\n")
         return any(line.split()[:1] == [origin.sha256] and ".orig.tar." in line for line in checksums)
 
-    return _search(origin, is_wanted, fetch, state, mirror)
+    return _search(origin, is_wanted, download, request)
 
 
-def fetch_packaging_file(patch: DebianPatch, state: State, mirror: Mirror | None, scratch: Path) -> Path:
+def fetch_patch(patch: DebianPatch, request: Request) -> Path:
     """One file out of the packaging of the named version, or of any version that has it. Raises FetchError."""
+    scratch = request.scratch
 
-    def fetch(options: Sequence[str], version: str) -> Path | None:
-        process.run(
-            ["apt-get", *options, "source", "--download-only", "--diff-only", f"{patch.package}={version}"], cwd=scratch
-        )
+    def download(options: Sequence[str], version: str) -> Path | None:
+        argv = ["apt-get", *options, "source", "--download-only", "--diff-only", f"{patch.package}={version}"]
+        process.run(argv, cwd=scratch)
         packaging = next(scratch.glob("*.debian.tar.*"), None)
         if packaging is None:
             return None  # a native package, or one of the old format with a .diff.gz
@@ -58,26 +56,25 @@ def fetch_packaging_file(patch: DebianPatch, state: State, mirror: Mirror | None
         file = scratch / patch.file
         return file if found.status == 0 and file.is_file() and sha256_file(file) == patch.sha256 else None
 
-    return _search(patch, lambda stanza: True, fetch, state, mirror)
+    return _search(patch, lambda stanza: True, download, request)
 
 
 def _search(
     origin: DebianOrigin | DebianPatch,
     is_wanted: Callable[[Mapping[str, str]], bool],
-    fetch: Callable[[Sequence[str], str], Path | None],
-    state: State,
-    mirror: Mirror | None,
+    download: Callable[[Sequence[str], str], Path | None],
+    request: Request,
 ) -> Path:
     """The first file that a version of any suite delivers; indexes are refreshed when none of them does."""
-    if mirror is None:
+    if request.mirror is None:
         raise FetchError("no Debian archive is configured on this host", hint=FINAL)
     errors: list[str] = []
     for refresh in (False, True):
         for suite in (*RELEASES, "sid"):
             try:
-                options = _update_index(state, mirror, Suite(suite), refresh=refresh)
+                options = _update_index(request.state, request.mirror, Suite(suite), refresh=refresh)
                 for version in _find_versions(origin, is_wanted, options):
-                    if (file := fetch(options, version)) is not None:
+                    if (file := download(options, version)) is not None:
                         return file
             except ProcessError as error:
                 errors.append(f"{suite}: {error.details[-2] if len(error.details) > 1 else error.brief}")

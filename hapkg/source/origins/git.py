@@ -1,0 +1,104 @@
+"""git repositories of upstream."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import IO, ClassVar
+
+from hapkg import process
+from hapkg.errors import SourceError
+from hapkg.recipe.model import Recipe
+from hapkg.source.origins.repository import Vcs, is_commit
+from hapkg.source.signature import GIT_ALONE, GIT_OPTIONS, check_tag
+
+_REMOTE = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
+"""Where the network is asked, the user's configuration stays: it may know a proxy, or who may read the repository."""
+_REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+"""Of all that a server may offer, the names that people give."""
+_ATTRIBUTES = "* -export-subst\n"
+"""Overrides upstream's .gitattributes: $Format:…$ would put names of today's branches and tags into the archive."""
+
+
+class Git(Vcs):
+    """git."""
+
+    kind: ClassVar[str] = "git"
+
+    def clone(self, url: str, mirror: Path) -> None:
+        """Make a mirror without hooks of a template."""
+        process.run(["git", "init", "--quiet", "--bare", "--template=", str(mirror)], environment=GIT_ALONE)
+        self.update(url, mirror)
+
+    def update(self, url: str, mirror: Path) -> None:
+        """Take the server's branches and tags, and drop those it has no more."""
+        fetch = ["fetch", "--quiet", "--prune", "--force", "--no-tags", "--no-recurse-submodules"]
+        process.run(["git", "-C", str(mirror), *GIT_OPTIONS, *fetch, "--", url, *_REFS], environment=_REMOTE)
+
+    def find_tag(self, mirror: Path, tag: str) -> str | None:
+        """The commit of refs/tags/TAG."""
+        return self._resolve(mirror, f"refs/tags/{tag}")
+
+    def find_ref(self, url: str, mirror: Path, ref: str) -> str | None:
+        """The commit of a tag, a branch, HEAD of the server, or an id, which may be cut short."""
+        if is_commit(ref):
+            return self._resolve(mirror, ref) or self._fetch_id(url, mirror, ref)
+        for name in (f"refs/tags/{ref}", f"refs/heads/{ref}"):
+            if (commit := self._resolve(mirror, name)) is not None:
+                return commit
+        if ref == "HEAD":
+            told = process.run(
+                ["git", *GIT_OPTIONS, "ls-remote", "--", url, "HEAD"], environment=_REMOTE
+            ).output.split()
+            return self._resolve(mirror, told[0]) if told and is_commit(told[0]) else None
+        if re.fullmatch(r"[0-9a-f]{4,39}", ref):
+            objects = self._ask(mirror, "rev-parse", f"--disambiguate={ref}").split()
+            commits = [name for name in objects if self._resolve(mirror, name) == name]
+            return commits[0] if len(commits) == 1 else None
+        return None
+
+    def read_date(self, mirror: Path, commit: str) -> int:
+        """The committer's date."""
+        return int(self._ask(mirror, "show", "-s", "--format=%ct", commit))
+
+    def list_tags(self, mirror: Path) -> list[tuple[str, str]]:
+        """Every tag; the id is that of the tag itself where it is an object."""
+        listing = self._ask(mirror, "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/tags")
+        return [(tag, node) for tag, _, node in (line.rpartition(" ") for line in listing.splitlines())]
+
+    def check_tag(self, recipe: Recipe, mirror: Path, tag: str, commit: str) -> str:
+        """Signer of the tag, by OpenPGP or SSH."""
+        return check_tag(recipe, mirror, tag, commit)
+
+    def check_whole(self, recipe: Recipe, mirror: Path, commit: str) -> None:
+        """Refuse submodules."""
+        listing = self._ask(mirror, "ls-tree", "-r", commit)
+        modules = [line.split("\t", 1)[1] for line in listing.splitlines() if line.startswith("160000 ")]
+        if modules:
+            raise SourceError(
+                f"{recipe.source}: the tree has submodules, which git archive leaves empty: {', '.join(modules)}",
+                hint="use upstream's release tarball, or a recipe of its own for each submodule",
+            )
+
+    def write_tar(self, mirror: Path, commit: str, prefix: str, out: IO[bytes]) -> None:
+        """Write what `git archive` gives."""
+        attributes = mirror / "info/attributes"
+        attributes.parent.mkdir(exist_ok=True)
+        attributes.write_text(_ATTRIBUTES)
+        archive = ["-c", "tar.umask=0022", "archive", "--format=tar", f"--prefix={prefix}", commit]
+        process.run(["git", "-C", str(mirror), *GIT_OPTIONS, *archive], stdout=out, environment=GIT_ALONE)
+
+    def _ask(self, mirror: Path, *arguments: str) -> str:
+        return process.run(["git", "-C", str(mirror), *GIT_OPTIONS, *arguments], environment=GIT_ALONE).output
+
+    def _resolve(self, mirror: Path, name: str) -> str | None:
+        """The commit that a full name or a whole id stands for."""
+        argv = ["git", "-C", str(mirror), *GIT_OPTIONS, "rev-parse", "--verify", "-q", "--end-of-options"]
+        found = process.run([*argv, f"{name}^{{commit}}"], check=False, environment=GIT_ALONE)
+        return found.output.strip() if found.status == 0 else None
+
+    def _fetch_id(self, url: str, mirror: Path, commit: str) -> str | None:
+        """A commit that no branch or tag has, from a server that gives such."""
+        argv = ["git", "-C", str(mirror), *GIT_OPTIONS, "fetch", "--quiet", "--no-tags", "--", url, commit]
+        done = process.run(argv, check=False, environment=_REMOTE)
+        return self._resolve(mirror, commit) if done.status == 0 else None

@@ -1,0 +1,59 @@
+"""Files at an address: release tarballs, and patches of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from hapkg import process
+from hapkg.errors import FetchError
+from hapkg.recipe.upstream import TarballOrigin, UrlPatch
+from hapkg.source.origins.request import FINAL, Request
+
+TIMEOUT_SECONDS = 30
+MOST_BYTES = 10_000_000_000
+"""More than this no source has: a server that sends on has no end."""
+
+
+def fetch(origin: TarballOrigin | UrlPatch, request: Request) -> Path:
+    """The file at the origin's address. Raises FetchError."""
+    return download(origin.url, request.scratch / "download")
+
+
+def download(url: str, target: Path) -> Path:
+    """Write what an address answers to a file, and give that file; FetchError if it does not answer whole."""
+    import http.client  # noqa: PLC0415 - these three take longer than a plan that fetches nothing
+    import urllib.error  # noqa: PLC0415
+    import urllib.request  # noqa: PLC0415
+
+    request = urllib.request.Request(url, headers={"User-Agent": "hapkg"})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as cause:
+        final = 400 <= cause.code < 500 and cause.code not in (408, 425, 429)
+        raise FetchError(f"the server answers {cause.code} {cause.reason}", hint=FINAL if final else "") from cause
+    except (OSError, http.client.HTTPException, ValueError) as cause:
+        raise FetchError(f"cannot be reached: {getattr(cause, 'reason', cause)}") from cause
+    size = 0
+    with response, target.open("wb") as file:
+        for block in _read_blocks(response):
+            size += file.write(block)
+            if size > MOST_BYTES:
+                raise FetchError(f"the download is larger than {MOST_BYTES:,} bytes", hint=FINAL)
+        expected = response.headers.get("Content-Length", "")
+    if expected.isdecimal() and size != int(expected):
+        raise FetchError(f"the download was cut off: {size} of {expected} bytes")
+    return target
+
+
+def _read_blocks(response: IO[bytes]) -> Iterator[bytes]:
+    """The blocks that a server sends. The network's failures end here, so that only the disk's are the caller's."""
+    import http.client  # noqa: PLC0415
+
+    try:
+        while block := response.read(1 << 20):
+            process.check_stop()
+            yield block
+    except (OSError, http.client.HTTPException) as cause:
+        raise FetchError(f"the connection failed: {cause}") from cause
