@@ -17,6 +17,7 @@ from typing import IO
 
 from hapkg import process
 from hapkg.build.memory import Gauge
+from hapkg.build.results import Results, collect
 from hapkg.build.timings import follow
 from hapkg.chroot.base import BUILD_FOLDER, JOBS
 from hapkg.chroot.ccache import lend_cache, make_exports
@@ -44,6 +45,8 @@ class BuildTask:
     packages: Mapping[str, str]
     """Packages of the archive that the key names, with their versions."""
     stack_debs: tuple[Path, ...]
+    results: Results
+    """What it is to give."""
     forbidden: tuple[str, ...]
     """Patterns of package names of the distribution that must not be in the chroot."""
     parallel: int
@@ -74,7 +77,7 @@ class Built:
 
 
 def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str], None]) -> Built:
-    """Build into the folder target, which must exist; report is told each phase.
+    """Build into the folder target, which must exist and be empty; report is told each phase.
 
     Raises BuildError with the end of the log when the package does not build.
     """
@@ -91,7 +94,7 @@ def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str],
             with _watch(log_path, clock, lambda: task.gauge.look(session.name)):
                 _compile(task, session, log)
             clock.enter("collect", log)
-            _collect(session, target)
+            collect(session, task.results, target)
             libraries = _list_libraries(session)
         except ProcessError as error:
             raise _describe_failure(task, clock.phase, log_path, error) from error
@@ -227,11 +230,6 @@ def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
     kept = lend_cache(session, task.state, task.chroot.suite, task.source, log)
     with kept if task.ccache else contextlib.nullcontext():
         session.run(["sh", "-c", script], log=log)
-
-
-def _collect(session: Session, target: Path) -> None:
-    listing = session.run(["sh", "-c", f"cd {BUILD_FOLDER} && ls -1 *.deb *.changes *.buildinfo"]).output.split()
-    session.copy_out(listing, BUILD_FOLDER, target)
 
 
 def _list_libraries(session: Session) -> dict[str, frozenset[str]]:

@@ -33,6 +33,7 @@ from hapkg.build.pins import check_pins
 from hapkg.build.plan import Step
 from hapkg.build.planner import Planner, render
 from hapkg.build.prefix_policy import check_packages
+from hapkg.build.results import Results
 from hapkg.build.store import Artifact
 from hapkg.chroot.ccache import find_packages
 from hapkg.chroot.layer import provide_layer
@@ -263,6 +264,12 @@ def make_task(job: Job, step: Step, package: SourcePackage, finished: Finished, 
         state=context.store.state,
         packages=inputs["depends"],
         stack_debs=tuple(_find_debs(inputs["stack"], finished)),
+        results=Results(
+            source=job.recipe.source,
+            version=step.identity[0],
+            architecture=read_architecture(),
+            packages={package.package: package.architecture for package in job.recipe.packages},
+        ),
         forbidden=tuple(pattern for other in context.recipes.values() for pattern in other.shadows),
         parallel=context.parallel,
         tests=context.tests,

@@ -119,7 +119,7 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         new = target.parent / f".new-{artifact.key}"
         disk.remove_tree(new)
-        shutil.copytree(made, new)
+        shutil.copytree(made, new, symlinks=True)
         stamps = {name: _read_stamp(new / name) for name in artifact.files}
         table = asdict(replace(artifact, stamps=stamps))
         del table["folder"]

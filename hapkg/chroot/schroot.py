@@ -119,13 +119,6 @@ class Session:
             archive.seek(0)
             self.run(["tar", "-x", "--no-same-owner", "-C", folder], user=user, stdin=archive)
 
-    def copy_out(self, names: Sequence[str], folder: str, target: Path) -> None:
-        """Bring files out of a folder of the chroot into a folder of the host."""
-        with tempfile.TemporaryFile() as archive:
-            self.run(["tar", "-c", "-C", folder, "--", *names], stdout=archive)
-            archive.seek(0)
-            process.run(["tar", "-x", "--no-same-owner", "-C", str(target)], stdin=archive)
-
     def install(self, packages: Mapping[str, str], archives: Path, *, log: IO[bytes]) -> None:
         """Install exactly these versions from the archive; archives is what is mounted at ARCHIVES.
 
