@@ -27,6 +27,7 @@ from hapkg.repository.paths import check_path
 from hapkg.repository.remote.location import JOURNAL, LOCK, STAGING, WAIT_HINT
 from hapkg.repository.sources_file import find_url, make_sources, write_sources
 from hapkg.repository.staging import sign_all, stage, stage_incoming
+from hapkg.repository.trust import check_key_may_be_made, check_state
 
 
 @contextlib.contextmanager
@@ -41,6 +42,7 @@ def open_transaction(target: PublishTarget) -> Iterator[Transaction]:
     with translate_errors(root):
         disk.make_folder((root / LOCK).parent)
         with disk.lock(root / LOCK, what=f"the repository {root}", hint=WAIT_HINT, timeout=target.timeout):
+            check_state(root, target.choice)
             _clear(root)
             try:
                 yield Transaction(target)
@@ -64,6 +66,7 @@ def check_choice(root: Path, choice: KeyChoice) -> None:
             f"the secret key would lie inside the repository: {choice.folder}",
             hint="keep keys outside what is published",
         )
+    check_key_may_be_made(root, choice)
 
 
 @contextlib.contextmanager

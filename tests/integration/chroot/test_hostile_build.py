@@ -21,6 +21,7 @@ LEAVES = {
     "another package": "cp /dev/null ../ha-forge_9_all.deb",
 }
 """Commands of a build, run in its source tree."""
+INSTALL = ("mkdir -p $(DESTDIR)$(prefix)/share/plain", "cp README $(DESTDIR)$(prefix)/share/plain/")
 
 
 @pytest.mark.parametrize("leave", LEAVES)
@@ -30,7 +31,7 @@ def test_what_a_build_leaves_beside_its_results_ends_it(
     victim = tmp_path / "victim"
     victim.write_text(PRECIOUS)
     victim.chmod(0o600)
-    project.add("evil", make_plain_source(install=[LEAVES[leave].format(victim=victim)]))
+    project.add("evil", make_plain_source(install=[*INSTALL, LEAVES[leave].format(victim=victim)]))
     done = hapkg.on(project.root).run("build", "evil", "--no-lintian", "--suite", SUITE)
     assert done.status == 10, done.stderr
     assert done.complaint.brief.startswith("ha-evil: the build leaves ")

@@ -166,3 +166,41 @@ def test_an_index_names_pool_files_alone(root: Path, stacks: Builds, tmp_path: P
         [read_entries(package.fields) for package in parse_index(text.replace(old, new))]
     assert caught.value.brief.isprintable()
     assert hashlib.sha256(text.encode()).hexdigest() in (root / "dists/bookworm/Release").read_text()
+
+
+def forge(file: Path) -> None:
+    """Change a signed text and keep its signature."""
+    file.write_bytes(file.read_bytes().replace(b"\nLabel: ", b"\nLabel: owned ", 1))
+
+
+def put_before(file: Path) -> None:
+    """Put a message of one's own before the signed one."""
+    file.write_bytes(b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nSuite: x\n" + file.read_bytes())
+
+
+SIGNED: dict[str, Callable[[Path], object]] = {
+    "changed": forge,
+    "another message before": put_before,
+    "another message after": lambda file: file.write_bytes(file.read_bytes() * 2),
+    "empty": lambda file: file.write_bytes(b""),
+    "not signed": lambda file: file.write_bytes((file.parent / "Release").read_bytes()),
+    "taken away": lambda file: file.unlink(),
+}
+"""Acts on the InRelease of a suite."""
+
+
+@pytest.mark.parametrize("act", SIGNED)
+def test_nothing_is_signed_again_that_ones_own_keys_have_not_signed(
+    root: Path, issue: Callable[..., Publication], stacks: Builds, key: KeyChoice, act: str
+) -> None:
+    issue(stacks(1))
+    file = root / "dists/bookworm/InRelease"
+    SIGNED[act](file)
+    before = file.read_bytes() if file.exists() else None
+    target = PublishTarget(root=root, identity=IDENTITY, choice=key)
+    changes: tuple[Callable[[], object], ...] = (lambda: refresh(target), lambda: issue(stacks(2)))
+    for change in changes:
+        with pytest.raises(RepositoryError, match="suite bookworm of ") as refused:
+            change()
+        assert refused.value.hint
+        assert (file.read_bytes() if file.exists() else None) == before

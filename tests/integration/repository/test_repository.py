@@ -289,15 +289,23 @@ def test_apt_refuses_a_repository_with_tampered_files(
     assert machine.refuses()
 
 
-def test_apt_refuses_a_repository_signed_by_another_key(
-    issue: Issue, builds: Builds, client: Callable[[str], Client], tmp_path: Path
+def test_another_key_is_refused_before_it_locks_out_every_node(
+    root: Path, issue: Issue, builds: Builds, client: Callable[[str], Client], tmp_path: Path
 ) -> None:
-    machine = client(issue(builds(1)).sources[0].read_text())
-    publication = issue(builds(1), choice=KeyChoice(home=tmp_path / "other"))
-    assert publication.key.made
-    assert publication.written == (BOOKWORM,)
-    assert machine.refuses()
-    assert not client(publication.sources[0].read_text()).refuses()
+    publication = issue(builds(1))
+    before = take_snapshot(root)
+    other = KeyChoice(home=tmp_path / "other")
+    acts: tuple[Callable[[], object], ...] = (
+        lambda: issue(builds(2), choice=other),
+        lambda: publishing.refresh(PublishTarget(root=root, identity=IDENTITY, choice=other)),
+    )
+    for act in acts:
+        with pytest.raises(RepositoryError, match=f"signed by {publication.key.fingerprint}, and none") as refused:
+            act()
+        assert "HAPKG_KEYS" in refused.value.hint
+        assert not other.home.exists()
+    assert take_snapshot(root) == before
+    client(publication.sources[0].read_text()).update()
 
 
 def test_gpgv_accepts_both_signatures_with_the_exported_keyring(root: Path, issue: Issue, builds: Builds) -> None:
@@ -395,6 +403,7 @@ def test_the_user_may_sign_with_her_own_key(
 ) -> None:
     unused = tmp_path / "unused"
     for name in ("one@user.invalid", user[1]):
+        shutil.rmtree(root, ignore_errors=True)  # what one key has signed another one does not go on with
         publication = issue(builds(1), choice=KeyChoice(home=unused, names=(name,)))
         assert publication.key.fingerprint == user[0 if "@" in name else 1]
         assert publication.written == (BOOKWORM,)

@@ -1,0 +1,145 @@
+"""Whose state a repository holds: nothing of it is signed again that the publisher's own keys have not signed.
+
+A repository lies where others may write. Its keyring, its notes and its indexes are theirs to change; a signature is
+not. So the state that a change starts from is checked with the keys of the publisher, never with those in it.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from hapkg.control import Suite, split_stanzas
+from hapkg.errors import RepositoryError
+from hapkg.process import run
+from hapkg.repository.indexes import find_suites, read_release
+from hapkg.repository.keys.gpg import run_gpg
+from hapkg.repository.keys.signing import KeyChoice, find_key
+from hapkg.repository.paths import check_path
+from hapkg.repository.remote.location import JOURNAL
+
+_MARKS = (
+    b"-----BEGIN PGP SIGNED MESSAGE-----\n",
+    b"\n-----BEGIN PGP SIGNATURE-----\n",
+    b"\n-----END PGP SIGNATURE-----",
+)
+_HINT = "roll it back from a copy that is yours; gpgv with your own keyring tells which is"
+
+
+def check_key_may_be_made(root: Path, choice: KeyChoice) -> None:
+    """Raise RepositoryError when a new key would sign what another one has signed: every node trusts that one alone."""
+    if choice.unsigned or choice.names or (choice.home.is_dir() and any(choice.home.iterdir())):
+        return
+    for suite in find_suites(root):
+        if (signed := root / "dists" / suite / "InRelease").is_file():
+            raise _refuse_other_key(root, suite, _find_signers(signed), str(choice.folder))
+
+
+def check_state(root: Path, choice: KeyChoice) -> None:
+    """Raise RepositoryError unless every suite carries a signature of the keys of choice over all that is read of it.
+
+    Retired keys of hapkg's own home count. A repository in which nothing was ever signed may be signed.
+    """
+    suites = find_suites(root)
+    for suite in suites:
+        check_path(f"dists/{suite}/InRelease", where=f"the repository {root}")
+    if choice.unsigned or not any(_has_key(root, suite) for suite in suites):
+        return
+    check_key_may_be_made(root, choice)
+    with ExitStack() as stack:
+        keyring = _find_keyring(choice, stack)
+        for suite in suites:
+            _check_suite(root, suite, keyring, str(choice.folder))
+
+
+def read_signed(keyring: Path, file: Path) -> bytes | None:
+    """The text of a clear-signed file under a good signature of a key in a keyring; None when there is none.
+
+    The file must hold that text and its signature, and nothing else.
+    """
+    content = file.read_bytes()
+    if not _is_one_message(content):
+        return None
+    with tempfile.TemporaryFile() as out:
+        argv = ["gpgv", "--keyring", str(keyring), "--status-fd", "2", "--output", "-", str(file)]
+        lines = run(argv, stdout=out, check=False).output.splitlines()
+        out.seek(0)
+        text = out.read()
+    kinds = {words[1] for words in (line.split() for line in lines) if words[:1] == ["[GNUPG:]"] and len(words) > 1}
+    return text if "VALIDSIG" in kinds and "BADSIG" not in kinds else None
+
+
+def _has_key(root: Path, suite: Suite) -> bool:
+    return any((root / "dists" / suite / name).is_file() for name in ("InRelease", "Release.gpg"))
+
+
+def _check_suite(root: Path, suite: Suite, keyring: Path, owner: str) -> None:
+    file = root / "dists" / suite / "InRelease"
+    if not file.is_file():
+        _check_unfinished(root, suite)
+        return
+    text = read_signed(keyring, file)
+    if text is None:
+        signers = _find_signers(file)
+        if not _is_one_message(file.read_bytes()) or _is_known(keyring, signers):
+            raise RepositoryError(
+                f"suite {suite} of {root} is not what your keys signed: its InRelease carries no good signature",
+                details=[f"{file} was changed by somebody else, or is damaged"],
+                hint=_HINT,
+            )
+        raise _refuse_other_key(root, suite, signers, owner)
+    if next(split_stanzas(text.decode("utf-8", "replace")), {}) != dict(read_release(file)):
+        raise RepositoryError(f"suite {suite} of {root} has an InRelease that programs read differently", hint=_HINT)
+
+
+def _check_unfinished(root: Path, suite: Suite) -> None:
+    """A suite without InRelease was never published: of a first publish that was killed, or it was taken away."""
+    if not (root / JOURNAL).is_file():
+        raise RepositoryError(
+            f"suite {suite} of {root} has lost its InRelease, so that nobody vouches for it",
+            hint="restore it from a copy, or remove its folder below dists and publish it again",
+        )
+    (root / "dists" / suite / "Release").unlink()
+
+
+def _find_keyring(choice: KeyChoice, stack: ExitStack) -> Path:
+    """A keyring of the publisher's own keys: all of hapkg's home, or those that names stand for."""
+    if not choice.names:
+        return choice.home / "pubring.kbx"
+    key = find_key(choice, owner="")
+    file = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hapkg-own-"))) / "own.gpg"
+    file.write_bytes(run_gpg(None, "--export", *key.fingerprints, doing="export the keys"))
+    return file
+
+
+def _is_one_message(content: bytes) -> bool:
+    whole = content.startswith(_MARKS[0]) and content.rstrip().endswith(_MARKS[2])
+    return whole and content.count(b"-----BEGIN PGP ") == 2 and content.count(b"-----END PGP ") == 1
+
+
+def _find_signers(file: Path) -> tuple[str, ...]:
+    """Fingerprints that a signed text claims as its signers'."""
+    output = run(["gpgv", "--keyring", "/dev/null", "--status-fd", "2", str(file)], check=False).output
+    return tuple(dict.fromkeys(re.findall(r"^\[GNUPG:\] ERRSIG (?:\S+ ){6}([0-9A-F]{40})$", output, re.MULTILINE)))
+
+
+def _is_known(keyring: Path, signers: Sequence[str]) -> bool:
+    listing = run(
+        ["gpg", "--batch", "--show-keys", "--with-colons", "--with-subkey-fingerprint", str(keyring)], check=False
+    )
+    return any(fingerprint in listing.output for fingerprint in signers)
+
+
+def _refuse_other_key(root: Path, suite: Suite, signers: Sequence[str], owner: str) -> RepositoryError:
+    names = " and ".join(signers) or "an unknown key"
+    return RepositoryError(
+        f"suite {suite} of {root} is signed by {names}, and none of the keys that would sign it now is that one",
+        details=[
+            f"keys are taken from {owner}",
+            "nodes trust the key of the repository alone, and would refuse another",
+        ],
+        hint="use the folder that holds it: HAPKG_KEYS=FOLDER, --key NAME; or take it over: hapkg key import FILE",
+    )
