@@ -1,22 +1,19 @@
-"""Where the Debian archive is: an option, else the host's apt configuration, else mmdebstrap's own default."""
+"""apt: the archive that the host is configured for, and settings to read an index that is not the host's."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hapkg import process
-from hapkg.control import Suite, read_stanzas
+from hapkg.control import Suite
 
 SUITES = ("bookworm", "bullseye", "buster", "trixie", "forky", "sid", "stable", "testing", "unstable", "oldstable")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_ENTRY = re.compile(r"\s*deb\s+(?:\[[^\]]*\])?(.*)")
-_ORIGIN = re.compile(r"^Origin:(.*)$", re.MULTILINE)
-_OFF = ("no", "false", "without", "off", "disable", "0")
+_TARGET = "$(SITE)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)"
 _CARRIED_OPTIONS = (
     "Acquire::Check-Valid-Until",
     "Acquire::Check-Date",
@@ -45,23 +42,45 @@ class Mirror:
 def find_mirror(
     option: str | None, host: Path = Path("/etc/apt"), lists: Path = Path("/var/lib/apt/lists")
 ) -> Mirror | None:
-    """The mirror to use, or None where only mmdebstrap's default is left.
+    """The archive to use: the option, else the host's, else None, where only mmdebstrap's default is left.
 
     host is the host's apt configuration, lists what apt fetched by it: an archive that says there that it is not
     Debian's own, whatever its suites are called, is passed over.
     """
     if option:
         return Mirror(uri=option.rstrip("/") + "/", security=None)
+    settings = {"Dir::Etc": str(host), "Dir::State::Lists": str(lists)}
+    origins = {(site, suite): origin for site, suite, _, origin in _list_targets(settings) if origin != "$(ORIGIN)"}
     uri = security = None
-    for address, suite in _read_entries(host):
+    for site, suite, component, _ in _list_targets(settings, "--no-release-info"):
         name = suite.partition("-")[0].partition("/")[0]
-        if name not in SUITES or _read_origin(lists, address, suite) not in ("", "Debian"):
+        if component != "main" or name not in SUITES or origins.get((site, suite), "Debian") != "Debian":
             continue
         if suite.endswith(("-security", "/updates")):
-            security = security or address
+            security = security or _resolve(site)
         elif "-" not in suite:
-            uri = uri or address
+            uri = uri or _resolve(site)
     return Mirror(uri=uri, security=security) if uri else None
+
+
+def describe_index(lists: Path, sources: Path, parts: Path | None = None, status: Path | None = None) -> dict[str, str]:
+    """Settings by which apt sees one index and nothing of the host's: no preferences, no packages but those of status.
+
+    lists is the folder of the index, sources and parts the file and the folder of source entries that it belongs to.
+    """
+    return {
+        "Dir::Etc::SourceList": str(sources),
+        "Dir::Etc::SourceParts": str(parts or "/dev/null"),
+        "Dir::Etc::Preferences": "/dev/null",
+        "Dir::Etc::PreferencesParts": "/dev/null",
+        "Dir::State::Lists": str(lists),
+        "Dir::State::Status": str(status or "/dev/null"),
+    }
+
+
+def make_options(settings: Mapping[str, str]) -> list[str]:
+    """Settings as options of an apt program."""
+    return [argument for name, value in settings.items() for argument in ("-o", f"{name}={value}")]
 
 
 def read_apt_options() -> dict[str, str]:
@@ -81,18 +100,15 @@ def query_root(root: Path, cache: Path, argv: Sequence[str], *, check: bool = Tr
     cache is a folder where apt keeps its digest of the index: without it apt only takes longer. Raises ProcessError
     when check is on and the program fails.
     """
+    sources, parts = root / "etc/apt/sources.list", root / "etc/apt/sources.list.d"
+    lists, status = root / "var/lib/apt/lists", root / "var/lib/dpkg/status"
     with contextlib.suppress(OSError):
         cache.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="hapkg-apt-") as scratch:
         settings = {
             "Dir::Etc::Main": "/dev/null",
             "Dir::Etc::Parts": "/dev/null",
-            "Dir::Etc::SourceList": f"{root}/etc/apt/sources.list",
-            "Dir::Etc::SourceParts": f"{root}/etc/apt/sources.list.d",
-            "Dir::Etc::Preferences": "/dev/null",
-            "Dir::Etc::PreferencesParts": "/dev/null",
-            "Dir::State::Lists": f"{root}/var/lib/apt/lists",
-            "Dir::State::Status": f"{root}/var/lib/dpkg/status",
+            **describe_index(lists, sources, parts, status),
             "Dir::State::Extended_States": "/dev/null",
             "Dir::Cache": scratch,
             "Dir::Cache::PkgCache": f"{cache}/pkgcache-resolve.bin",
@@ -104,40 +120,23 @@ def query_root(root: Path, cache: Path, argv: Sequence[str], *, check: bool = Tr
         return process.run(argv, check=check, environment={"APT_CONFIG": str(file)}).output
 
 
-def _read_origin(lists: Path, address: str, suite: str) -> str:
-    """The field Origin of a suite's Release file, as apt fetched it last; "" when it never did."""
-    place = address.partition(":")[2].removeprefix("//").rstrip("/")
-    stem = f"{place}/dists/{suite}".replace("_", "%5f").replace("/", "_")
-    for name in ("InRelease", "Release"):
+def _list_targets(settings: Mapping[str, str], *options: str) -> Iterator[tuple[str, str, str, str]]:
+    """Address, suite, component and origin of every index of binary packages; nothing where apt refuses its sources.
+
+    An index that was never fetched is only listed without release info, and then nobody knows its origin.
+    """
+    argv = ["apt-get", *make_options(settings), *options, "indextargets", "--format", _TARGET, "Created-By: Packages"]
+    result = process.run(argv, check=False)
+    for line in result.output.splitlines() if result.status == 0 else ():
+        words = line.split("|")
+        if len(words) == 4:  # apt's warnings are there, too
+            yield words[0], words[1], words[2], words[3]
+
+
+def _resolve(site: str) -> str | None:
+    """An address that works outside this host: a list of mirrors gives its first one, a disc gives none."""
+    if site.startswith("mirror+file:"):
         with contextlib.suppress(OSError):
-            found = _ORIGIN.search((lists / f"{stem}_{name}").read_text("utf-8", "replace"))
-            return found[1].strip() if found else "unknown"
-    return ""
-
-
-def _read_entries(folder: Path) -> Iterator[tuple[str, str]]:
-    """(address, suite) of every source of binary packages of Debian's main, as a chroot could use it too."""
-    for file in sorted(folder.glob("sources.list.d/*.sources")):
-        for stanza in read_stanzas(file.read_text("utf-8", "replace")):
-            on = stanza.get("Enabled", "yes").strip().lower() not in _OFF
-            if on and "deb" in stanza.get("Types", "").split() and "main" in stanza.get("Components", "").split():
-                for uri in _resolve(stanza.get("URIs", "")):
-                    yield from ((uri, suite) for suite in stanza.get("Suites", "").split())
-    for file in (folder / "sources.list", *sorted(folder.glob("sources.list.d/*.list"))):
-        if file.is_file():
-            for line in file.read_text("utf-8", "replace").splitlines():
-                entry = _ENTRY.match(line.split("#")[0])
-                words = entry[1].split() if entry else []
-                if len(words) >= 3 and "main" in words[2:]:
-                    yield from ((uri, words[1]) for uri in _resolve(words[0]))
-
-
-def _resolve(uris: str) -> Iterator[str]:
-    """Addresses that work outside this host: a list of mirrors gives its first one, a disc gives none."""
-    for uri in uris.split():
-        if uri.startswith("mirror+file:"):
-            with contextlib.suppress(OSError):
-                lines = Path(uri.removeprefix("mirror+file:")).read_text("utf-8", "replace").splitlines()
-                yield from [line.split()[0] for line in lines if line.strip() and not line.startswith("#")][:1]
-        elif uri.startswith(("http:", "https:", "ftp:", "file:", "copy:")):
-            yield uri
+            lines = Path(site.removeprefix("mirror+file:")).read_text("utf-8", "replace").splitlines()
+            return next((line.split()[0] for line in lines if line.strip() and not line.startswith("#")), None)
+    return site if site.startswith(("http:", "https:", "ftp:", "file:", "copy:")) else None

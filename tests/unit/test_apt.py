@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from hapkg import apt, process
-from hapkg.apt import Mirror, find_mirror, read_apt_options
+from hapkg.apt import Mirror, find_mirror, make_options, read_apt_options
 from hapkg.control import Suite
+from hapkg.disk import sha256_file
+from hapkg.host import read_architecture
 
 DEBIAN = "http://deb.example.org/debian"
 SECURITY = "http://security.example.org/debian-security"
@@ -134,20 +136,26 @@ Acquire::https::Proxy "";
     assert [argv[:2] for argv in asked] == [["apt-config", "dump"]]
 
 
-@pytest.mark.parametrize("name", ["InRelease", "Release"])
-def test_an_archive_that_says_it_is_not_debians_is_passed_over(tmp_path: Path, name: str) -> None:
-    other = "http://apt.example.org/some_thing/debian"
-    host = write_host(
-        tmp_path,
-        {
-            "sources.list.d/a.list": f"deb {other} bookworm main\n",
-            "sources.list.d/b.list": f"deb {DEBIAN} bookworm main\ndeb {SECURITY} bookworm-security main\n",
-        },
-    )
+def make_archive(folder: Path, origin: str) -> str:
+    """An archive of one package, and its address."""
+    index = folder / f"dists/bookworm/main/binary-{read_architecture()}/Packages"
+    index.parent.mkdir(parents=True)
+    index.write_text("Package: one\nVersion: 1\nArchitecture: all\nFilename: one.deb\nSize: 1\nDescription: one\n")
+    lines = ["Codename: bookworm", f"Architectures: {read_architecture()}", "Components: main", "SHA256:"]
+    name = f"main/binary-{read_architecture()}/Packages"
+    lines.append(f" {sha256_file(index)} {index.stat().st_size} {name}")
+    (folder / "dists/bookworm/Release").write_text("\n".join([f"Origin: {origin}", *lines, ""]))
+    return f"file:{folder}"
+
+
+def test_an_archive_that_says_it_is_not_debians_is_passed_over(tmp_path: Path) -> None:
+    other, debian = make_archive(tmp_path / "some_thing", "Some Thing"), make_archive(tmp_path / "debian", "Debian")
+    entries = {name: f"deb [trusted=yes] {uri} bookworm main\n" for name, uri in (("a", other), ("b", debian))}
+    host = write_host(tmp_path / "etc", {f"sources.list.d/{name}.list": line for name, line in entries.items()})
     lists = tmp_path / "lists"
-    lists.mkdir()
-    assert find_mirror(None, host, lists) == Mirror(uri=other, security=SECURITY)
-    fetched = lists / f"apt.example.org_some%5fthing_debian_dists_bookworm_{name}"
-    fetched.write_text("Hash: SHA256\n\nOrigin: Some Thing\nSuite: bookworm\n")
-    (lists / f"deb.example.org_debian_dists_bookworm_{name}").write_text("Origin: Debian\n")
-    assert find_mirror(None, host, lists) == BOTH
+    (lists / "partial").mkdir(parents=True)
+    assert find_mirror(None, host, lists) == Mirror(uri=other, security=None)
+    settings = {"Dir::Etc": host, "Dir::State::Lists": lists, "Dir::Cache": tmp_path, "APT::Sandbox::User": "root"}
+    options = make_options({name: str(value) for name, value in settings.items()})
+    process.run(["apt-get", *options, "--error-on=any", "update"])
+    assert find_mirror(None, host, lists) == Mirror(uri=debian, security=None)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hapkg import process
-from hapkg.apt import Mirror, read_apt_options
+from hapkg.apt import Mirror, describe_index, make_options, read_apt_options
 from hapkg.control import Suite, compare_versions, read_stanzas
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, ProcessError
@@ -100,16 +100,13 @@ def _update_index(state: State, mirror: Mirror, suite: Suite, *, refresh: bool) 
     (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (folder / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
     settings = {
-        "Dir::Etc::SourceList": str(folder / "sources.list"),
-        "Dir::Etc::SourceParts": "/dev/null",
-        "Dir::State::Lists": str(folder / "lists"),
-        "Dir::State::Status": "/dev/null",
+        **describe_index(folder / "lists", folder / "sources.list"),
         "Dir::Cache": str(folder / "cache"),
         "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
         "Acquire::Languages": "none",
         **read_apt_options(),
     }
-    options = [argument for name, value in settings.items() for argument in ("-o", f"{name}={value}")]
+    options = make_options(settings)
     done = folder / "done"
     with _index_lock:
         if refresh or not done.exists():
