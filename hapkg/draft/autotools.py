@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from hapkg.control import SourceName
 from hapkg.recipe.model import Recipe
 
-_PACKAGES = """
-autoconf-archive: AX_; pkgconf: PKG_
--: -lc -ldl -lm -lnsl -lpthread -lresolv -lrt -lsocket -lutil -lcrypt -lasan -ltsan -lubsan
--: dl.pc iconv.pc intl.pc openmp.pc threads.pc
-asciidoc: asciidoc a2x; asciidoctor: asciidoctor; bison: bison yacc AC_PROG_YACC; check: check.pc
-flex: flex lex AC_PROG_LEX AM_PROG_LEX; gettext: msgfmt AM_GNU_GETTEXT; groff: groff; help2man: help2man
-intltool: IT_PROG_INTLTOOL; python3: python3 AM_PATH_PYTHON; swig: swig; texinfo: makeinfo; xsltproc: xsltproc
-libaio-dev: -laio libaio.h; libblkid-dev: blkid.pc -lblkid; libbz2-dev: bzip2.pc -lbz2 bzlib.h
-libcap-dev: libcap.pc -lcap sys/capability.h; libcap-ng-dev: libcap-ng.pc -lcap-ng
-libcurl4-openssl-dev: libcurl.pc -lcurl; libdbus-1-dev: dbus-1.pc -ldbus-1; libdevmapper-dev: devmapper.pc -ldevmapper
-libedit-dev: libedit.pc -ledit; libevent-dev: libevent.pc -levent; libexpat1-dev: expat.pc -lexpat expat.h
-libglib2.0-dev: glib-2.0.pc gio-2.0.pc gio-unix-2.0.pc gobject-2.0.pc gthread-2.0.pc gmodule-2.0.pc -lglib-2.0
-libgcrypt20-dev: libgcrypt.pc -lgcrypt gcrypt.h; libmhash-dev: -lmhash mhash.h; python3-dev: python3.pc python3-embed.pc
-libgnutls28-dev: gnutls.pc -lgnutls; libjansson-dev: jansson.pc -ljansson; libjson-c-dev: json-c.pc -ljson-c
-libltdl-dev: -lltdl ltdl.h; liblz4-dev: liblz4.pc -llz4; liblzma-dev: liblzma.pc -llzma lzma.h
-liblzo2-dev: lzo2.pc -llzo2; libmnl-dev: libmnl.pc -lmnl
-libncurses-dev: ncurses.pc ncursesw.pc tinfo.pc -lncurses -lcurses -ltinfo curses.h ncurses.h
-libnet1-dev: -lnet libnet.h; libnl-3-dev: libnl-3.0.pc; libnl-genl-3-dev: libnl-genl-3.0.pc
-libnl-route-3-dev: libnl-route-3.0.pc; libnss3-dev: nss.pc; libnspr4-dev: nspr.pc; libnuma-dev: numa.pc -lnuma
-libpam0g-dev: pam.pc -lpam security/pam_appl.h; libpcre2-dev: libpcre2-8.pc; libpopt-dev: popt.pc -lpopt
-libreadline-dev: readline.pc -lreadline readline/readline.h; libsctp-dev: -lsctp netinet/sctp.h
-libselinux1-dev: libselinux.pc -lselinux; libsnmp-dev: netsnmp.pc -lnetsnmp; libsqlite3-dev: sqlite3.pc -lsqlite3
-libssl-dev: openssl.pc libssl.pc libcrypto.pc -lssl -lcrypto openssl/ssl.h; libstatgrab-dev: libstatgrab.pc -lstatgrab
-libsystemd-dev: libsystemd.pc libsystemd-daemon.pc; libudev-dev: libudev.pc -ludev; libxml2-dev: libxml-2.0.pc -lxml2
-libxslt1-dev: libxslt.pc -lxslt; libyaml-dev: yaml-0.1.pc -lyaml; libzstd-dev: libzstd.pc -lzstd
-systemd: systemd.pc; uuid-dev: uuid.pc -luuid uuid/uuid.h; zlib1g-dev: zlib.pc -lz zlib.h
-"""
-"""Debian's packages and what they have: pkg-config files, libraries, headers, programs, macros; - is always there."""
+_TABLE = Path(__file__).parents[1] / "data/debian-packages.toml"
+_NO_PACKAGE = "-"
 _FOLDERS = {
     "prefix": "@",
     "exec_prefix": "@",
@@ -62,7 +39,7 @@ _DEVELOPMENT = ("include", "lib/pkgconfig", "share/pkgconfig", "share/aclocal", 
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """What the Makefile.am files, or those of meson, install below the prefix."""
+    """The files that Makefile.am files install below the prefix."""
 
     places: dict[str, set[str]] = field(default_factory=dict)
     """Folder to names in it; "" is a name that is not known."""
@@ -136,18 +113,21 @@ def find_required(files: Mapping[str, str]) -> dict[str, bool]:
 def find_packages(words: Mapping[str, bool], recipes: Mapping[SourceName, Recipe]) -> tuple[list[str], list[str]]:
     """The packages that have these words, the project's own first asked, and the words that are to be told of."""
     own = {word: package for recipe in recipes.values() for word, package in _list_words(recipe)}
-    known = {
-        word: package
-        for line in _PACKAGES.strip().replace("; ", "\n").splitlines()
-        for package, _, listed in [line.partition(": ")]
-        for word in listed.split()
-    }
+    known = _read_table()
     # Where one takes a whole folder, pacemaker.pc stands in for pacemaker-fencing.pc.
     plain = {word: word.replace("_", "-") for word in words}
     stems = {word: re.sub(r"-.*\.pc$", ".pc", text) for word, text in plain.items()}
     found = {word: own.get(plain[word]) or known.get(word) or own.get(stems[word], "") for word in words}
-    packages = sorted({package for package in found.values() if package} - {"-"})
+    packages = sorted({package for package in found.values() if package} - {_NO_PACKAGE})
     return packages, [word for word, telling in words.items() if telling and not found[word]]
+
+
+@functools.cache
+def _read_table() -> dict[str, str]:
+    """Debian's packages by the words of a build."""
+    table = tomllib.loads(_TABLE.read_text("utf-8"))
+    named = {word: package for package, words in table["packages"].items() for word in words}
+    return named | dict.fromkeys(table["always-there"], _NO_PACKAGE)
 
 
 def _list_words(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -6,22 +6,29 @@ draft that read_recipe() refuses is not written. docs/new-recipe.md tells what i
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hapkg import disk
 from hapkg.control import SourceName
-from hapkg.draft.autotools import find_make_words, find_packages, find_required, find_words, read_makefiles, split
+from hapkg.draft.autotools import (
+    Installed,
+    find_make_words,
+    find_packages,
+    find_required,
+    find_words,
+    read_makefiles,
+    split,
+)
 from hapkg.draft.meson import Meson, read_meson
-from hapkg.draft.metadata import describe, find_holders, find_licenses, identify
-from hapkg.draft.upstream_release import NOWHERE, Release, take
+from hapkg.draft.metadata import UpstreamIdentity, describe, find_holders, find_licenses, identify
+from hapkg.draft.recipe_text import Entry, TomlTable, format_tables
+from hapkg.draft.upstream_release import NOWHERE, UpstreamRelease, take
 from hapkg.errors import MachineError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe, read_recipes
@@ -86,96 +93,156 @@ def draft(project: Project, name: str, origin: str, state: State) -> Path:
     return target / RECIPE_FILE
 
 
-def _compose(project: Project, plain: str, release: Release, recipes: Mapping[SourceName, Recipe]) -> str:
+def _compose(project: Project, plain: str, release: UpstreamRelease, recipes: Mapping[SourceName, Recipe]) -> str:
     """The text of recipe.toml."""
-    files, source, pinned = release.files, project.settings.package_prefix + plain, release.kind == "tarball"
-    chosen = _find_style(project, release)
-    style = chosen.name
+    facts = _gather(project, plain, release, recipes)
+    tables = [
+        TomlTable("", _describe_source(facts)),
+        TomlTable("[upstream]", _describe_upstream(facts)),
+        TomlTable("[[origins]]", _describe_origin(release)),
+        TomlTable("[[copyright]]", _describe_copyright(project, plain, facts)),
+        TomlTable("[[packages]]", _describe_package(facts)),
+    ]
+    if facts.development:
+        required, _ = find_packages(find_required(release.files), recipes)
+        tables.append(TomlTable("[[packages]]", _describe_development(facts, required)))
+    return format_tables(tables)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """Findings of a release that more than one table of the draft tells."""
+
+    source: str
+    style: Style
+    release: UpstreamRelease
+    meson: Meson
+    identity: UpstreamIdentity
+    synopsis: str
+    description: str
+    needs: Sequence[str]
+    unknown: Sequence[str]
+    """Words that no known package has."""
+    installed: Installed
+    runtime: Sequence[str]
+    development: Sequence[str]
+    left: Sequence[str]
+    """Patterns of files that no package takes."""
+
+
+def _gather(project: Project, plain: str, release: UpstreamRelease, recipes: Mapping[SourceName, Recipe]) -> _Facts:
+    """Read all of the release. Raises SourceError when hapkg cannot build it or its version is not known."""
+    files, style = release.files, _find_style(project, release)
     meson = read_meson(files)
-    if style != "meson":
-        meson = replace(meson, words={}, required={}, subprojects=set(), both=False)  # another system builds it
+    if style.name != "meson":
+        meson = replace(meson, words={}, subprojects=set(), both=False)  # another system builds it
     identity = identify(plain, release, meson)
-    installed = meson.installed if style == "meson" else read_makefiles(files, identity.configure, identity.tarname)
+    installed = Installed()
+    if style.name == "autotools":
+        installed = read_makefiles(files, identity.configure, identity.tarname)
     runtime, development, left = split(installed)
-    make = find_make_words(files) if style == "make" else {}
+    make = find_make_words(files) if style.name == "make" else {}
     needs, unknown = find_packages({**find_words(files, identity.configure), **make, **meson.words}, recipes)
-    licenses, license_remark = find_licenses(files, plain, project.templates / "common" / "licenses", meson.license)
-    holders, holders_remark = find_holders(files, f"{release.date.year} the authors of {identity.name}")
     synopsis, description = describe(files, identity, meson)
+    return _Facts(
+        source=project.settings.package_prefix + plain,
+        style=style,
+        release=release,
+        meson=meson,
+        identity=identity,
+        synopsis=synopsis,
+        description=description,
+        needs=needs,
+        unknown=unknown,
+        installed=installed,
+        runtime=runtime,
+        development=development,
+        left=left,
+    )
+
+
+def _describe_source(facts: _Facts) -> list[Entry]:
+    identity, subprojects = facts.identity, ", ".join(sorted(facts.meson.subprojects))
     libtool = re.search(r"\b(LT_INIT|A[CM]_PROG_LIBTOOL)\b", identity.configure)
-    shared_alone = ["--disable-static"] if libtool else ["-Ddefault_library=shared"] if meson.both else []
-    tables: list[tuple[str, dict[str, str | datetime | Sequence[str]]]] = [
-        (
-            "",
-            {
-                "source": source,
-                "version": identity.version,
-                "#style": f"subprojects, which no build downloads: {', '.join(sorted(meson.subprojects))}"
-                if meson.subprojects
-                else "",
-                "style": style,
-                "date": release.date,
-                "section": "libs" if development else "",
-                "#homepage": "not known: put upstream's page here" if NOWHERE in identity.homepage else "",
-                "homepage": identity.homepage,
-                "#build-depends": f"not known which package has: {', '.join(unknown)}" if unknown else "",
-                "build-depends": sorted({*needs, *_find_tools(chosen, meson)}),
-                "configure": shared_alone,
-                "not-installed": left,
-            },
+    shared_alone = ["--disable-static"] if libtool else ["-Ddefault_library=shared"] if facts.meson.both else []
+    unknown = f"not known which package has: {', '.join(facts.unknown)}" if facts.unknown else ""
+    nowhere = "not known: put upstream's page here" if NOWHERE in identity.homepage else ""
+    return [
+        Entry("source", facts.source),
+        Entry("version", identity.version),
+        Entry(
+            "style", facts.style.name, f"subprojects, which no build downloads: {subprojects}" if subprojects else ""
         ),
-        (
-            "[upstream]",
-            {
-                "#git": "not known: put the address of upstream's repository here" if NOWHERE in identity.git else "",
-                "git" if pinned else release.kind: identity.git,
-                "#tag": "guessed from the version" if pinned and f"/{identity.tag}" not in release.url else "",
-                "tag": identity.tag,
-                "commit": "" if pinned else release.pin,
-            },
+        Entry("date", facts.release.date),
+        Entry("section", "libs" if facts.development else ""),
+        Entry("homepage", identity.homepage, nowhere),
+        Entry("build-depends", sorted({*facts.needs, *_find_tools(facts.style, facts.meson)}), unknown),
+        Entry("configure", shared_alone),
+        Entry("not-installed", facts.left),
+    ]
+
+
+def _describe_upstream(facts: _Facts) -> list[Entry]:
+    identity, release = facts.identity, facts.release
+    nowhere = "not known: put the address of upstream's repository here" if NOWHERE in identity.git else ""
+    guessed = "guessed from the version" if release.is_tarball and f"/{identity.tag}" not in release.url else ""
+    return [
+        Entry("git" if release.is_tarball else release.kind, identity.git, nowhere),
+        Entry("tag", identity.tag, guessed),
+        Entry("commit", "" if release.is_tarball else release.pin),
+    ]
+
+
+def _describe_origin(release: UpstreamRelease) -> list[Entry]:
+    if not release.is_tarball:
+        return [Entry("type", release.kind)]
+    local = release.url.startswith("file:")
+    return [
+        Entry("type", release.kind),
+        Entry("url", release.url, "a local file: put the address of upstream's release here" if local else ""),
+        Entry("sha256", release.pin),
+    ]
+
+
+def _describe_copyright(project: Project, plain: str, facts: _Facts) -> list[Entry]:
+    files, known = facts.release.files, project.templates / "common" / "licenses"
+    licenses, license_remark = find_licenses(files, plain, known, facts.meson.license)
+    nobody = f"{facts.release.date.year} the authors of {facts.identity.name}"
+    holders, holders_remark = find_holders(files, nobody)
+    return [Entry("copyright", holders, holders_remark), Entry("license", licenses, license_remark)]
+
+
+def _describe_package(facts: _Facts) -> list[Entry]:
+    python = "dh-python" in facts.style.build_depends
+    plain = python or (facts.runtime and not facts.installed.compiled)
+    return [
+        Entry("package", facts.source),
+        Entry("architecture", "all" if plain else ""),
+        Entry("depends", ["python3"] if python else []),
+        Entry(
+            "synopsis",
+            facts.synopsis or f"{facts.identity.name} as upstream released it",
+            "" if facts.synopsis else "not known: say in a few words what it is",
         ),
-        (
-            "[[origins]]",
-            {
-                "type": release.kind,
-                "#url": "a local file: put the address of upstream's release here"
-                if pinned and release.url.startswith("file:")
-                else "",
-                "url": release.url if pinned else "",
-                "sha256": release.pin if pinned else "",
-            },
-        ),
-        (
-            "[[copyright]]",
-            {"#copyright": holders_remark, "copyright": holders, "#license": license_remark, "license": licenses},
-        ),
-        (
-            "[[packages]]",
-            {
-                "package": source,
-                "architecture": "all" if style == "python" or (runtime and not installed.compiled) else "",
-                "depends": ["python3"] if style == "python" else [],
-                "#synopsis": "" if synopsis else "not known: say in a few words what it is",
-                "synopsis": synopsis or f"{identity.name} as upstream released it",
-                "description": description,
-                "#files": "; ".join(installed.remarks) if runtime else "not known what it installs: all of it is taken",
-                "files": runtime or ["*"],
-            },
+        Entry("description", facts.description),
+        Entry(
+            "files",
+            facts.runtime or ["*"],
+            "; ".join(facts.installed.remarks) if facts.runtime else "not known what it installs: all of it is taken",
         ),
     ]
-    if development:
-        required, _ = find_packages({**find_required(files), **meson.required}, recipes)
-        short = textwrap.shorten(synopsis or identity.name, 60, placeholder="")
-        table = {
-            "package": f"{source}-dev",
-            "section": "libdevel",
-            "depends": [f"{source} (= ${{binary:Version}})", *required],
-            "synopsis": f"{short}: development files",
-            "description": f"Headers and what else it takes to build programs that use {identity.name}.",
-            "files": development,
-        }
-        tables.append(("[[packages]]", {**table}))
-    return "\n".join(_format(title, table) for title, table in tables)
+
+
+def _describe_development(facts: _Facts, required: Sequence[str]) -> list[Entry]:
+    short = textwrap.shorten(facts.synopsis or facts.identity.name, 60, placeholder="")
+    return [
+        Entry("package", f"{facts.source}-dev"),
+        Entry("section", "libdevel"),
+        Entry("depends", [f"{facts.source} (= ${{binary:Version}})", *required]),
+        Entry("synopsis", f"{short}: development files"),
+        Entry("description", f"Headers and what else it takes to build programs that use {facts.identity.name}."),
+        Entry("files", facts.development),
+    ]
 
 
 def _find_tools(style: Style, meson: Meson) -> list[str]:
@@ -185,30 +252,7 @@ def _find_tools(style: Style, meson: Meson) -> list[str]:
     return [*(name + least.get(name, "") for name in style.build_depends), *pkgconf]
 
 
-def _format(title: str, table: Mapping[str, str | datetime | Sequence[str]]) -> str:
-    """A table of TOML as a person writes it. What is empty is left out; #KEY holds a remark, which stands above KEY."""
-    lines = [title] if title else []
-    for key, value in table.items():
-        if isinstance(value, datetime):
-            lines.append(f"{key} = {value:%Y-%m-%dT%H:%M:%SZ}")
-        elif value and key.startswith("#") and isinstance(value, str):
-            remark = "".join(letter if letter.isprintable() else "?" for letter in value)
-            lines += textwrap.wrap(remark, 120, initial_indent="# ", subsequent_indent="# ")
-        elif value and isinstance(value, str):
-            wrapped = textwrap.wrap(value, 78, break_on_hyphens=False) if key == "description" else []
-            text = "\n".join(_quote(line)[1:-1] for line in wrapped)
-            lines.append(f'{key} = """\n{text}"""' if wrapped else f"{key} = {_quote(value)}")
-        elif value:
-            line = f"{key} = [{', '.join(map(_quote, value))}]"
-            lines += [line] if len(line) <= 120 else [f"{key} = [", *(f"  {_quote(item)}," for item in value), "]"]
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _find_style(project: Project, release: Release) -> Style:
+def _find_style(project: Project, release: UpstreamRelease) -> Style:
     """The style for the files at the top. Raises SourceError when there is none."""
     found = {file: style for file, style in _BUILD_SYSTEMS.items() if file in release.files}
     styles = read_styles(project.templates)

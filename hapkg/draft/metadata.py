@@ -12,7 +12,7 @@ from pathlib import Path
 from hapkg.control import is_line
 from hapkg.draft.autotools import find_fields, read_calls, substitute
 from hapkg.draft.meson import Meson
-from hapkg.draft.upstream_release import NOWHERE, SOURCES, Release, read_tag
+from hapkg.draft.upstream_release import NOWHERE, SOURCES, UpstreamRelease, read_tag
 from hapkg.errors import SourceError
 from hapkg.version import is_upstream_version
 
@@ -45,8 +45,8 @@ _FORGE = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Identity:
-    """What upstream says it is."""
+class UpstreamIdentity:
+    """Names, version and addresses of a source, as upstream gives them."""
 
     name: str
     tarname: str
@@ -59,7 +59,7 @@ class _Identity:
     """configure.ac without comments, its plain macros expanded."""
 
 
-def identify(plain: str, release: Release, meson: Meson) -> _Identity:
+def identify(plain: str, release: UpstreamRelease, meson: Meson) -> UpstreamIdentity:
     """Name, version and addresses. Raises SourceError when nothing tells the version."""
     files = release.files
     configure = re.sub(r"(?m)(\bdnl\b.*|^[ \t]*#.*)$", "", files.get("configure.ac") or files.get("configure.in", ""))
@@ -68,12 +68,13 @@ def identify(plain: str, release: Release, meson: Meson) -> _Identity:
     macros = {call[0]: call[1] for call in calls if len(call) > 1 and len(call[1]) < 200}
     configure = substitute(re.compile(r"\b([A-Za-z_]\w*)"), configure, macros)
     told = next((call for call in read_calls(configure, "AC_INIT|AM_INIT_AUTOMAKE") if len(call) > 1), [])
-    words = told or [meson.name, meson.version]
-    name, version, _, tarname, site = [*(re.sub(r"[][]", "", word).strip() for word in words), *[""] * 5][:5]
+    arguments = {place: re.sub(r"[][]", "", word).strip() for place, word in enumerate(told)}
+    name, version = (arguments[0], arguments[1]) if told else (meson.name.strip(), meson.version.strip())
+    tarname, site = arguments.get(3, ""), arguments.get(4, "")
     name = name if is_line(name) and len(name) < 40 else plain
     tarname = tarname or re.sub(r"[^a-z0-9_]+", "-", name.lower().removeprefix("gnu "))
     stated = [files.get(path, "").partition("\n")[0] for path in (".tarball-version", "VERSION")]
-    labels = [re.sub(rf"^{name}[-_](?=v?\d)", "", release.label) for name in (".*?", ".*")]
+    labels = [re.sub(rf"^{start}[-_](?=v?\d)", "", release.label) for start in (".*?", ".*")]
     candidates = [version, stated[0], *labels, stated[1]] if release.kind == "tarball" else [read_tag(release.label)]
     told_versions = [clean for word in candidates if (clean := _clean_version(word))]
     # A candidate's configure.ac often names the release that it will become.
@@ -91,7 +92,7 @@ def identify(plain: str, release: Release, meson: Meson) -> _Identity:
     archived = release.label.removeprefix(f"{plain}-")  # a forge names the folder of an archive NAME-TAG
     if not tag and archived != release.label and archived[:1].isalpha() and read_tag(archived):
         guess = archived
-    return _Identity(
+    return UpstreamIdentity(
         name=name,
         tarname=tarname,
         version=versions[0],
@@ -109,7 +110,7 @@ def _clean_version(text: str) -> str:
     return version if is_upstream_version(version) else ""
 
 
-def _find_repository(release: Release, names: set[str]) -> str:
+def _find_repository(release: UpstreamRelease, names: set[str]) -> str:
     """The git address that a forge's tarball is of, or that configure.ac, README or .spec name; or ""."""
     if match := re.match(rf"({_FORGE.pattern})/(?:-/)?(?:archive|releases)/", release.url):
         return f"{match[1]}.git"
@@ -120,7 +121,7 @@ def _find_repository(release: Release, names: set[str]) -> str:
     return next((f"{address}.git" for address in addresses), "")
 
 
-def describe(files: Mapping[str, str], identity: _Identity, meson: Meson) -> tuple[str, str]:
+def describe(files: Mapping[str, str], identity: UpstreamIdentity, meson: Meson) -> tuple[str, str]:
     """Synopsis, "" when none is known, and description."""
     told = [value.strip(". ") for value in [*find_fields(files, "Summary|Description"), *meson.summaries]]
     synopses = [re.sub(r"^(\w+ is )?(an?|the) ", "", value, flags=re.IGNORECASE) for value in told]

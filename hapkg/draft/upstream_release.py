@@ -40,7 +40,7 @@ SOURCES = re.compile(r".*\.(c|cc|cpp|cxx|h|hh|hpp|hxx|l|y|py|pl|pm|sh|rs|go|java
 
 
 @dataclass(frozen=True, kw_only=True)
-class Release:
+class UpstreamRelease:
     """What upstream shipped and where it is."""
 
     files: Mapping[str, str]
@@ -54,8 +54,13 @@ class Release:
     pin: str
     """sha256 of the tarball, id of the commit."""
 
+    @property
+    def is_tarball(self) -> bool:
+        """False for a commit of a repository."""
+        return self.kind == "tarball"
 
-def take(source: str, origin: str, state: State) -> Release:
+
+def take(source: str, origin: str, state: State) -> UpstreamRelease:
     kind, plus, url = origin.partition("+")
     if not (plus and kind in ("git", "hg") and "://" in url):
         kind, url = "git" if origin.endswith(".git") else "tarball", origin
@@ -86,7 +91,7 @@ def _find_folder(path: Path, origin: str) -> bool:
     return stat.S_ISDIR(mode)
 
 
-def _take_tarball(source: str, url: str, state: State) -> Release:
+def _take_tarball(source: str, url: str, state: State) -> UpstreamRelease:
     stub = _make_stub(source, url, {"git": f"{NOWHERE}/{source}.git"}, url)
     disk.make_folder(state.sources)
     with tempfile.TemporaryDirectory(dir=state.sources, prefix=".draft-") as scratch:
@@ -99,10 +104,10 @@ def _take_tarball(source: str, url: str, state: State) -> Release:
         pinned = TarballOrigin(type="tarball", url=file.as_uri(), sha256=sha256_file(file))
         fetch.fetch(stub.model_copy(update={"origins": (pinned,)}), state, None)  # the first build needs no network
     date = datetime.fromtimestamp(newest, UTC)
-    return Release(files=files, label=label, date=date, kind="tarball", url=url, pin=pinned.sha256)
+    return UpstreamRelease(files=files, label=label, date=date, kind="tarball", url=url, pin=pinned.sha256)
 
 
-def _take_commit(source: str, kind: str, url: str, state: State) -> Release:
+def _take_commit(source: str, kind: str, url: str, state: State) -> UpstreamRelease:
     stub = _make_stub(source, url, {kind: url}, f"{NOWHERE}/x.tar.gz")
     tags = list_tags(kind, url, state)
     dated = [(_rank(version), tag, node) for tag, node in tags if (version := read_tag(tag))]
@@ -116,7 +121,7 @@ def _take_commit(source: str, kind: str, url: str, state: State) -> Release:
     commit = find_commit(stub, kind, node, state)
     archive = archive_commit(stub.model_copy(update={"version": read_tag(tag)}), commit, state)
     files, _, _ = _read_tree(archive, url)
-    return Release(files=files, label=tag, date=commit.date, kind=kind, url=url, pin=commit.id)
+    return UpstreamRelease(files=files, label=tag, date=commit.date, kind=kind, url=url, pin=commit.id)
 
 
 def _make_stub(source: str, url: str, upstream: Mapping[str, str], tarball: str) -> Recipe:

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from hapkg.recipe.model import read_recipe
+from tests.support.drafts import MESON, SOURCE, make_git, make_tarball, run
 from tests.support.machine import Hapkg
 from tests.support.miniature import Miniature
 from tests.support.samples import STYLES
-from tests.unit.draft.test_draft import MESON, SOURCE, make_git, make_tarball, run
 
 
 class Quiet(SimpleHTTPRequestHandler):
