@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,9 +24,6 @@ TreeDefault {{
 }};
 Tree "new" {{ Sections "{components}"; Architectures "{architectures} source"; }};
 """
-_MEMORY = Path("/dev/shm")
-_ROOM = 256 * 1024**2
-"""Bytes that must be free there: a container may have little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +43,10 @@ class Reading:
 def begin_reading(folder: Path, paths: Sequence[str], architectures: Sequence[str]) -> Iterator[Callable[[], Reading]]:
     """Start apt-ftparchive on packages below a folder, where they stay until the caller has waited for the result.
 
-    It also writes databases, and waits until these are on the disk. All of it is for a moment: it lies in memory where
-    there is room. What it cannot read it leaves out. Raises RepositoryError, when asked, if it failed.
+    It leaves out what it cannot read. Raises RepositoryError, when waited for, if it failed.
     """
     paths = sorted(paths)
-    room = os.statvfs(_MEMORY) if os.access(_MEMORY, os.W_OK) else None
-    parent = _MEMORY if room and room.f_bavail * room.f_frsize >= _ROOM else folder
-    scratch = make_scratch(parent, "hapkg-index-")
+    scratch = make_scratch(folder, ".index-")
     try:
         names = _prepare(scratch, paths, architectures)
         with converse(["apt-ftparchive", "-q", "generate", str(scratch / "indexes.conf")], cwd=folder) as program:
