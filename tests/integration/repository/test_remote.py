@@ -90,8 +90,8 @@ Put = Callable[..., None]
 def put(elsewhere: Elsewhere, key: KeyChoice, stacks: Builds) -> Put:
     """Publishes revision N of ha-stack from one of the two machines."""
 
-    def put(number: int, state: Path = elsewhere.here, patience: float = 0) -> None:
-        with open_repository(elsewhere.place, State(state), change=True, timeout=patience) as root:
+    def put(number: int, state: Path = elsewhere.here, timeout: float = 0) -> None:
+        with open_repository(elsewhere.place, State(state), change=True, timeout=timeout) as root:
             publish(PublishTarget(root=root, identity=IDENTITY, choice=key, url=elsewhere.url), [stacks(number)])
 
     return put
