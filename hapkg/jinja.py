@@ -1,41 +1,57 @@
-"""Pages for people, from hapkg's own templates. `jinja2` is loaded late: most commands write none."""
+"""jinja2, as hapkg uses it: one maker of environments, one way to keep compiled templates.
+
+Its import takes longer than most commands: who imports this module does so where something is rendered.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import hashlib
+import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jinja2
+from jinja2.bccache import Bucket
+
 DATA = Path(__file__).parent / "data"
+_OPTIONS: Mapping[str, Any] = {
+    "trim_blocks": True,
+    "lstrip_blocks": True,
+    "keep_trailing_newline": True,
+    "optimized": False,  # what is compiled must not hold what a filter once answered
+}
 
 
-def render_page(values: Mapping[str, Any], name: str) -> str:
-    """A page from the template of that name: markup, so that every value is escaped."""
-    return str(load_template(name).render(values))
+class _CompiledTemplates(jinja2.FileSystemBytecodeCache):
+    """Compiled templates in a folder. Where nothing can be written, that costs time alone."""
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        with contextlib.suppress(OSError):
+            Path(self.directory).mkdir(exist_ok=True)
+            super().dump_bytecode(bucket)
 
 
 @cache
-def load_template(name: str) -> Any:
-    """The template of that name."""
-    import jinja2  # noqa: PLC0415
+def make_environment(templates: Path, compiled: Path | None = None, *, markup: bool = False) -> jinja2.Environment:
+    """The environment that renders a folder's templates; compiled is a folder for compiled ones.
 
-    compiled = DATA / "__pycache__"  # where Python keeps its own; without it, that costs time alone
-    with contextlib.suppress(OSError):
-        compiled.mkdir(exist_ok=True)
-    memory = jinja2.FileSystemBytecodeCache(str(compiled), f"jinja2-{jinja2.__version__}-%s")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(DATA),
+    With markup every value is escaped. An undefined name is an error.
+    """
+    compiler = hashlib.sha256(json.dumps([_OPTIONS, markup, jinja2.__version__]).encode()).hexdigest()[:8]
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates),
         undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        bytecode_cache=memory if os.access(compiled, os.W_OK) else None,
+        autoescape=markup,
+        bytecode_cache=_CompiledTemplates(str(compiled), f"{compiler}-%s") if compiled else None,
+        **_OPTIONS,
     )
-    try:
-        return environment.get_template(name)
-    except OSError:  # no room to keep it
-        environment.bytecode_cache = None
-        return environment.get_template(name)
+
+
+def render_page(values: Mapping[str, Any], name: str) -> str:
+    """A page for people from hapkg's own template of that name."""
+    # Compiled where Python keeps its own.
+    environment = make_environment(DATA, DATA / "__pycache__", markup=True)
+    return environment.get_template(name).render(values).removesuffix("\n")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from hapkg import disk
-from hapkg.jinja import render_page
 from hapkg.prove.runner import Ending, Record
 
 _UNITS = {
@@ -53,6 +52,8 @@ def describe_proof(
 
 def render_proof(proof: Mapping[str, Any], logs: Sequence[str]) -> str:
     """The page of a proof: one file, nothing from elsewhere."""
+    from hapkg.jinja import render_page  # noqa: PLC0415 - jinja2 takes time, and few commands write a page
+
     facts = {}
     for name, value in proof["facts"].items():
         kind, bracket, loss = name.partition(" (")

@@ -66,11 +66,11 @@ def render_debian(
 
     Raises RecipeError when a template is wrong or names something that does not exist.
     """
-    from hapkg.recipe.rendering import make_environment, render  # noqa: PLC0415 - jinja2 takes time, and few commands render
+    from hapkg.recipe.rendering import make_debian_environment, render  # noqa: PLC0415 - jinja2 takes time, and few commands render
 
     own = recipe.folder / "debian"
     sources = _find_templates(own, templates / recipe.style.name, templates / COMMON)
-    environment = make_environment(templates, compiled)
+    environment = make_debian_environment(templates, compiled)
     licenses = {name for p in recipe.copyright for name in p.license.replace(" or ", " and ").split(" and ")}
     values: dict[str, Any] = {
         "recipe": recipe,

@@ -1,66 +1,27 @@
-"""Templates become text: jinja2, the filters that templates have, and where compiled templates are kept."""
+"""Templates of debian/ and of a site become text: the filters they have, and their faults as errors of a recipe."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
-import json
-import os
 import re
-import threading
 from collections.abc import Mapping
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2.bccache import Bucket
 
 from hapkg.control import fold_description
 from hapkg.errors import RecipeError
+from hapkg.jinja import make_environment
 
-_OPTIONS: Mapping[str, Any] = {
-    "trim_blocks": True,
-    "lstrip_blocks": True,
-    "keep_trailing_newline": True,
-    "autoescape": False,  # the output is no markup
-    "optimized": False,  # what is compiled must not hold what a filter once answered
-}
 _PLAIN_DOLLAR = re.compile(r"\$(?![A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})")
 
 
-class _Compiled(jinja2.BytecodeCache):
-    """Compiled templates in a folder: a file for each template, used while its text and its compiler are the same."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def get_source_checksum(self, source: str) -> str:
-        whole = json.dumps([source, _OPTIONS, jinja2.__version__])
-        return hashlib.sha256(whole.encode()).hexdigest()
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        with contextlib.suppress(OSError), (self._folder / bucket.key).open("rb") as stream:
-            bucket.load_bytecode(stream)
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        new = self._folder / f".new-{bucket.key}-{os.getpid()}-{threading.get_ident()}"
-        with contextlib.suppress(OSError):  # where nothing can be written, that costs time alone
-            self._folder.mkdir(exist_ok=True)
-            new.write_bytes(bucket.bytecode_to_string())
-            new.replace(self._folder / bucket.key)
-
-
 @functools.cache
-def make_environment(templates: Path, compiled: Path | None = None) -> jinja2.Environment:
-    """What renders the templates of a folder; compiled is a folder for compiled ones."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates),
-        undefined=jinja2.StrictUndefined,
-        bytecode_cache=_Compiled(compiled) if compiled else None,
-        **_OPTIONS,
-    )
+def make_debian_environment(templates: Path, compiled: Path | None = None) -> jinja2.Environment:
+    """The environment of templates of debian/, with their filters; compiled is a folder for compiled ones."""
+    environment = make_environment(templates, compiled)
     environment.filters["fold_description"] = fold_description
     environment.filters["rfc5322"] = format_datetime
     environment.filters["make_word"] = make_word
@@ -79,12 +40,12 @@ def make_word(text: str) -> str:
 @functools.cache
 def _compile(environment: jinja2.Environment, source: Path, text: str) -> jinja2.Template:
     """Compiled once: most templates are common to all recipes, and compiling costs more than rendering."""
-    if (memory := environment.bytecode_cache) is None:
+    if (kept := environment.bytecode_cache) is None:
         return environment.from_string(text)
-    bucket = memory.get_bucket(environment, str(source), None, text)
+    bucket = kept.get_bucket(environment, str(source), None, text)
     if bucket.code is None:
         bucket.code = environment.compile(text)
-        memory.set_bucket(bucket)
+        kept.set_bucket(bucket)
     return environment.template_class.from_code(environment, bucket.code, environment.make_globals(None))
 
 

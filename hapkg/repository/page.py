@@ -16,7 +16,6 @@ from hapkg.control import Suite, compare_versions, parse_relation_names
 from hapkg.deb import DebContent, read_deb_content
 from hapkg.disk import Batch
 from hapkg.errors import MachineError
-from hapkg.jinja import render_page
 from hapkg.repository.indexes import IndexedPackage, find_suites, read_pool
 from hapkg.repository.page_graph import draw
 from hapkg.repository.remote.location import PAGE
@@ -74,6 +73,8 @@ def write_page(root: Path, identity: Identity, fingerprints: Sequence[str], batc
     `fingerprints` are those of the keys that sign, none for an unsigned repository. The caller holds the repository's
     lock. Raises MachineError when the page cannot be written.
     """
+    from hapkg.jinja import render_page  # noqa: PLC0415 - jinja2 takes time, and few commands write a page
+
     page, contents = root / "index.html", ContentCache(root)
     values = {
         "identity": identity,

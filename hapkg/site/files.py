@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hapkg.recipe.rendering import make_environment, render
+from hapkg.recipe.rendering import make_debian_environment, render
 from hapkg.recipe.settings import Settings
 from hapkg.site.model import DLM_PORT, Site
 from hapkg.site.tables import Logging
@@ -25,7 +25,7 @@ def render_site(site: Site, settings: Settings, templates: Path) -> dict[str, by
 
     Raises RecipeError when a template is wrong.
     """
-    etc, environment = f"{settings.prefix}/etc", make_environment(templates)
+    etc, environment = f"{settings.prefix}/etc", make_debian_environment(templates)
     environment.filters.update(_FILTERS)
     base = {"site": site, "prefix": settings.prefix, "package": settings.site_package}
     wanted: dict[str, tuple[str, dict[str, Any]]] = {

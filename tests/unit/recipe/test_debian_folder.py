@@ -16,6 +16,7 @@ from debian.deb822 import Deb822
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hapkg import jinja
 from hapkg.control import BinaryName, Suite, is_line
 from hapkg.errors import RecipeError
 from hapkg.recipe import rendering
@@ -436,7 +437,8 @@ def test_a_line_is_one_line_for_everybody(text: str) -> None:
 
 def forget_compiled() -> None:
     """What this process has compiled, as another process would not know it."""
-    rendering.make_environment.cache_clear()
+    jinja.make_environment.cache_clear()
+    rendering.make_debian_environment.cache_clear()
     rendering._compile.cache_clear()
 
 
