@@ -1,4 +1,4 @@
-"""What a source's configure.ac and Makefile.am files ask for and install, read as text: nothing of them runs."""
+"""Build dependencies and installed files by configure.ac and Makefile.am, read as text: nothing of them runs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ def find_fields(files: Mapping[str, str], names: str) -> list[str]:
 
 
 def find_words(files: Mapping[str, str], configure: str) -> dict[str, bool]:
-    """What the build asks for: foo.pc, -lfoo, foo.h, programs, macros; and whether to tell of one that is not known."""
+    """List the words that a build asks for: foo.pc, -lfoo, foo.h, programs, macros.
+
+    True marks those that a draft tells of where no package is known.
+    """
     words: dict[str, bool] = {}
     for call in read_calls(configure, "PKG_CHECK_MODULES|PKG_CHECK_MODULES_STATIC"):
         words.update(dict.fromkeys(_read_modules("".join(call[1:2])), True))
@@ -80,7 +83,7 @@ def find_words(files: Mapping[str, str], configure: str) -> dict[str, bool]:
 
 
 def find_make_words(files: Mapping[str, str]) -> dict[str, bool]:
-    """What plain Makefiles ask for, as find_words() gives it."""
+    """List the words that plain Makefiles ask for, as find_words() does."""
     words: dict[str, bool] = {}
     for path, text in files.items():
         if not re.fullmatch(r"(.*/)?(GNUm|M)akefile", path):
@@ -131,7 +134,7 @@ def _read_table() -> dict[str, str]:
 
 
 def _list_words(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """What a recipe's packages have, and which has it; names in shadows stand in where one takes a whole folder."""
+    """Words that a recipe's packages have, with the package; shadows stand in where one takes a whole folder."""
     stems = [re.sub(r"\d*(\[0-9\])?\*$", "", pattern) for pattern in recipe.shadows]
     for package in recipe.packages:
         for file in package.files:
@@ -175,7 +178,7 @@ def substitute(pattern: re.Pattern[str], text: str, values: Mapping[str, str]) -
 
 
 def read_makefiles(files: Mapping[str, str], configure: str, tarname: str) -> Installed:
-    """What the Makefile.am files install: those that configure.ac names, or all when it names none plainly."""
+    """Read the files that Makefile.am installs: those that configure.ac names, or all when it names none plainly."""
     installed = Installed()
     certain, lost, rules = set[str](), list[str](), list[str]()
     outputs = set(re.findall(r"(?<![\w./+-])[\w./+-]*Makefile\b", configure))

@@ -1,4 +1,4 @@
-"""What a source's meson.build files say of it and ask for, read call by call: nothing of them is followed or runs.
+"""Build dependencies and statements of a source's meson.build, read call by call: nothing of it is followed or runs.
 
 A name that only a variable holds is not known. Files of subprojects are left out: no build downloads or builds them.
 """

@@ -1,4 +1,4 @@
-"""What a release says about itself: name, version and addresses, who wrote it and who may copy it."""
+"""Statements of a release about itself: name, version and addresses, who wrote it and who may copy it."""
 
 from __future__ import annotations
 
@@ -203,5 +203,5 @@ def find_holders(files: Mapping[str, str], nobody: str) -> tuple[list[str], str]
 
 
 def _is_own(path: str) -> bool:
-    """Whether a file is source code that upstream wrote, not a part of the build system that it copied."""
+    """True for source code that upstream wrote, not a part of the build system that it copied."""
     return bool(SOURCES.fullmatch(path)) and not _FOREIGN.fullmatch(path) and not path.endswith("ltmain.sh")

@@ -1,4 +1,4 @@
-"""What upstream ships: the files of a tarball or of a repository's newest tag, as far as a draft looks at them."""
+"""Releases of upstream: the files of a tarball or of a repository's newest tag, as far as a draft looks at them."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ SOURCES = re.compile(r".*\.(c|cc|cpp|cxx|h|hh|hpp|hxx|l|y|py|pl|pm|sh|rs|go|java
 
 @dataclass(frozen=True, kw_only=True)
 class UpstreamRelease:
-    """What upstream shipped and where it is."""
+    """One release: its files and where it is."""
 
     files: Mapping[str, str]
     """Path below the top folder to the beginning of its text; "" for what is no source."""
     label: str
-    """What may end in the version: a tag, or the name of the top folder."""
+    """A tag, or the name of the top folder: it may end in the version."""
     date: datetime
     kind: str
     """"tarball", "git" or "hg"."""
@@ -77,7 +77,7 @@ def take(source: str, origin: str, state: State) -> UpstreamRelease:
 
 
 def _find_folder(path: Path, origin: str) -> bool:
-    """Whether a path is a folder. Raises UsageError when it is neither that nor a file that can be read."""
+    """True for a folder, False for a file. Raises UsageError for a path that is neither or cannot be read."""
     try:
         mode = path.stat().st_mode if origin else 0
         if stat.S_ISREG(mode):

@@ -14,7 +14,7 @@ _MARK = re.compile(r"^(?:\[[^]]*\]\s*)+")
 
 @dataclass(frozen=True, kw_only=True)
 class PatchHeader:
-    """What the header of a patch says; "" for what it does not."""
+    """Header of a patch; a field that it does not have is ""."""
 
     description: str
     """Its first line."""

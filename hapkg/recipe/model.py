@@ -1,4 +1,4 @@
-"""What one recipe says, and every rule it can break. docs/recipes.md is the reference of the keys."""
+"""Keys of one recipe, and every rule it can break. docs/recipes.md is the reference of the keys."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ class Recipe(Table):
     tests_left_out: Lines = ()
     """Where upstream's tests run, but not all of them: which do not, and why."""
     not_installed: Paths = ()
-    """What upstream installs and no package carries."""
+    """Patterns of files that upstream installs and no package carries."""
     module: Module | None = None
     copyright: Annotated[tuple[CopyrightFiles, ...], Field(strict=False, min_length=1)]
     lintian_overrides: Annotated[tuple[LintianOverride, ...], Field(strict=False)] = ()
@@ -218,7 +218,7 @@ class Recipe(Table):
 
     @property
     def native(self) -> bool:
-        """Whether there is no tarball of upstream: debian/ is the whole source."""
+        """True where there is no tarball of upstream: debian/ is the whole source."""
         return self.style.native
 
     @property

@@ -1,4 +1,4 @@
-"""What the project wants built and for whom: [tool.hapkg] of pyproject.toml, suites, and where state lives."""
+"""Settings of a project: [tool.hapkg] of pyproject.toml, its suites and its folders."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Settings(Table):
     """How long apt trusts a published state (Valid-Until); 0: for ever."""
 
     ccache: bool = False
-    """Whether builds reach their compilers through ccache."""
+    """Builds reach their compilers through ccache."""
 
     @property
     def site_package(self) -> SourceName:
@@ -129,7 +129,7 @@ class Project:
 
     @property
     def templates(self) -> Path:
-        """What becomes debian/."""
+        """Templates of debian/, a folder for each build style."""
         return self.root / "debian-templates"
 
     @property
@@ -231,7 +231,7 @@ def _locate(model: type[Table], location: Sequence[int | str]) -> tuple[str, typ
 
 
 def _is_tagged(table: type[Table], tag: str) -> bool:
-    """Whether one of a table's keys can only be this word."""
+    """True if one of a table's keys can only be this word."""
     return any(get_args(field.annotation) == (tag,) for field in table.model_fields.values())
 
 

@@ -89,7 +89,7 @@ class Upstream(Table):
 
 
 class SignaturePolicy(StrEnum):
-    """What of upstream's release carries a signature that is checked."""
+    """Part of upstream's release whose signature is checked."""
 
     PGP_TARBALL = "pgp-tarball"
     PGP_TAG = "pgp-tag"

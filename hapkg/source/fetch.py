@@ -48,7 +48,7 @@ class Tarball:
     origin: str
     """Who delivered it, in words."""
     notes: tuple[str, ...] = ()
-    """What went wrong with origins that were asked before."""
+    """Failures of origins that were asked before."""
     signer: str = ""
     """Whose signature was checked: a fingerprint, or name and fingerprint of an SSH key."""
     vcs: str = ""

@@ -17,7 +17,6 @@ from hapkg.control import SourceName, Suite
 from hapkg.disk import Batch
 from hapkg.errors import BusyError
 from hapkg.jinja import render_page
-from hapkg.repository import page as page_module
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.keys import lifecycle
 from hapkg.repository.keys.signing import KeyChoice
@@ -142,7 +141,7 @@ def test_the_page_is_written_with_the_lock_held(
         return render_page(*values)
 
     with monkeypatch.context() as patched:
-        patched.setattr(page_module, "render_page", render_late)
+        patched.setattr("hapkg.jinja.render_page", render_late)
         writer = fork(partial(issue, stacks(1)))
     assert os.read(asking[0], 1) == b"?"
     with pytest.raises(BusyError, match=f"in use by process {writer} "):
