@@ -15,7 +15,8 @@ from hapkg.cli.repo import make_identity
 from hapkg.errors import RepositoryError, UsageError
 from hapkg.locations import find_keys
 from hapkg.repository.keys import lifecycle
-from hapkg.repository.keys.lifecycle import Key
+from hapkg.repository.keys import lint as lints
+from hapkg.repository.keys.keyring import Key, read_keys
 from hapkg.repository.keys.signing import find_active, read_retired
 
 app = typer.Typer(no_args_is_help=True, help="Make, judge, rotate and retire the keys that sign the repository.")
@@ -92,8 +93,8 @@ def lint(
     """Say what apt refuses of keys, now or from a known day on."""
     if file is not None and not file.is_file():
         raise UsageError(f"{file} does not exist")
-    found = lifecycle.read_keys(file.read_bytes() if file else lifecycle.export(find_keys(), armored=False))
-    faults = [fault for key in found for fault in lifecycle.lint(key, own=file is None)]
+    found = read_keys(file.read_bytes() if file else lifecycle.export(find_keys(), armored=False))
+    faults = [fault for key in found for fault in lints.lint(key, own=file is None)]
     if as_json:
         output.print_json([vars(fault) for fault in faults])
     else:
@@ -101,7 +102,7 @@ def lint(
         output.print_table(names, [[getattr(fault, name) for name in names] for fault in faults])
     if not found:
         raise RepositoryError(f"{file} holds no key")
-    refused = [fault for fault in faults if fault.when == lifecycle.NOW]
+    refused = [fault for fault in faults if fault.when == lints.NOW]
     if refused:
         raise RepositoryError(f"apt refuses {refused[0].fingerprint}: {refused[0].reason}", hint=refused[0].remedy)
     output.say(f"{len(found)} keys, none that apt refuses today")
@@ -117,7 +118,7 @@ def export(
 
 def _tell(what: str, key: Key) -> None:
     output.say(f"{what} {key.fingerprint} {key.owner}")
-    for fault in lifecycle.lint(key, own=True):
+    for fault in lints.lint(key, own=True):
         output.say(f"{fault.when}: {fault.reason}")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hapkg.control import SourceName, Suite, format_date
 from hapkg.process import run
-from hapkg.repository.keys.lifecycle import read_keys
+from hapkg.repository.keys.keyring import read_keys
 from hapkg.repository.keys.signing import KeyChoice, SigningKey, export_key, read_retired
 from hapkg.repository.sources_file import Identity
 from hapkg.repository.upload import Upload, find_pool_file

@@ -18,7 +18,8 @@ from hapkg.errors import RepositoryError, UsageError
 from hapkg.repository.change import Publication, PublishTarget
 from hapkg.repository.keyring_package import make_keyring
 from hapkg.repository.keys import lifecycle
-from hapkg.repository.keys.lifecycle import Key
+from hapkg.repository.keys.keyring import Key, read_keys
+from hapkg.repository.keys.lint import lint
 from hapkg.repository.keys.signing import KeyChoice, find_active, find_key
 from hapkg.repository.publishing import refresh
 from tests.support.packages import BOOKWORM, IDENTITY, Builds, Client, Issue, run
@@ -46,15 +47,15 @@ def test_lint_agrees_with_sqv(gnupg: Callable[..., Path], tmp_path: Path) -> Non
         "its user id is bound to it by a SHA-1 signature": gnupg("rsa3072", *weak),
     }
     for reason, file in made.items():
-        (key,) = lifecycle.read_keys(file.read_bytes())
-        assert [fault.reason for fault in lifecycle.lint(key)] == ([reason] if reason else [])
+        (key,) = read_keys(file.read_bytes())
+        assert [fault.reason for fault in lint(key)] == ([reason] if reason else [])
         assert judge(file, tmp_path) == (not reason)
 
 
 def test_lint_tells_what_ends_soon(gnupg: Callable[..., Path]) -> None:
     def find(file: Path) -> list[tuple[str, str]]:
-        (key,) = lifecycle.read_keys(file.read_bytes())
-        return [(fault.reason, fault.when) for fault in lifecycle.lint(key)]
+        (key,) = read_keys(file.read_bytes())
+        return [(fault.reason, fault.when) for fault in lint(key)]
 
     assert find(gnupg("rsa2048")) == [("RSA of 2048 bits is refused", "2030-02-01")]
     (soon,) = find(gnupg("ed25519", expires="30d"))
@@ -62,19 +63,17 @@ def test_lint_tells_what_ends_soon(gnupg: Callable[..., Path]) -> None:
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", soon[1])
     assert find(gnupg("ed25519", usage="cert")) == [("it cannot sign", "now")]
     assert find(gnupg("ed25519", expires="5y")) == []
-    assert [
-        fault.when for fault in lifecycle.lint(lifecycle.read_keys(gnupg("rsa2048").read_bytes())[0], day=LATER)
-    ] == ["now"]
+    assert [fault.when for fault in lint(read_keys(gnupg("rsa2048").read_bytes())[0], day=LATER)] == ["now"]
 
 
 def test_every_algorithm_has_its_own_name(gnupg: Callable[..., Path]) -> None:
     for name in ("ed25519", "nistp384", "brainpoolP256r1", "rsa2048", "dsa2048"):
-        (key,) = lifecycle.read_keys(gnupg(name).read_bytes())
+        (key,) = read_keys(gnupg(name).read_bytes())
         assert (key.algorithm, key.subkeys, key.certifies_only) == (name, (), False)
-    (key,) = lifecycle.read_keys(gnupg("nistp256", usage="cert").read_bytes())
+    (key,) = read_keys(gnupg("nistp256", usage="cert").read_bytes())
     run("gpg", *QUIET, "--quick-add-key", key.fingerprint, "cv25519", "encr")
     run("gpg", *QUIET, "--quick-add-key", key.fingerprint, "rsa3072", "sign")
-    (key,) = lifecycle.read_keys(run("gpg", "--armor", "--export", key.fingerprint).encode())
+    (key,) = read_keys(run("gpg", "--armor", "--export", key.fingerprint).encode())
     assert (key.algorithm, key.certifies_only) == ("nistp256", True)
     assert [subkey.algorithm for subkey in key.subkeys] == ["rsa3072"]
 
@@ -87,7 +86,7 @@ def test_an_expired_key_of_hapkg_is_extended_and_a_publish_warns_before(
     key = lifecycle.create(choice.home, OWNER, "20d")
     output.print_publication(publication := issue(builds(1), choice=choice), as_json=False)
     assert f"WARNING: the key {key.fingerprint} expires on 20" in capsys.readouterr().err
-    (fault,) = lifecycle.lint(key, own=True)
+    (fault,) = lint(key, own=True)
     assert (fault.reason, fault.remedy) == ("it expires", f"hapkg key extend {key.fingerprint}")
     lifecycle.extend(choice.home, expires="seconds=1")
     while find_active(choice.home):
@@ -95,7 +94,7 @@ def test_an_expired_key_of_hapkg_is_extended_and_a_publish_warns_before(
     with pytest.raises(RepositoryError, match="holds no key that can sign") as refused:
         issue(builds(2), choice=choice)
     assert "hapkg key extend" in refused.value.hint
-    assert [fault.reason for fault in lifecycle.lint(lifecycle.list_keys(choice.home)[0])] == ["it has expired"]
+    assert [fault.reason for fault in lint(lifecycle.list_keys(choice.home)[0])] == ["it has expired"]
     extended = lifecycle.extend(choice.home, key.fingerprint[-8:])
     assert extended.fingerprint == key.fingerprint
     assert (extended.expires or 0) > time.time() + 4 * 365 * 86400
@@ -184,13 +183,13 @@ def test_a_rotation_locks_nobody_out(
     late = client(publication.sources[0].read_text())
     late.update()
     assert issue(builds(1), choice=choice).unchanged == (BOOKWORM,)
-    assert [fault for key in lifecycle.list_keys(home) for fault in lifecycle.lint(key)] == []
+    assert [fault for key in lifecycle.list_keys(home) for fault in lint(key)] == []
     assert lifecycle.retire(home, old.fingerprint[-16:]).fingerprint == old.fingerprint
     publication = issue(builds(1), choice=choice)
     assert publication.written == (BOOKWORM,)
     late.update()
     assert early.refuses()
-    assert [key.fingerprint for key in lifecycle.read_keys(publication.keyring.read_bytes())] == [new.fingerprint]
+    assert [key.fingerprint for key in read_keys(publication.keyring.read_bytes())] == [new.fingerprint]
 
 
 def test_what_cannot_be_done_with_keys_is_said(tmp_path: Path) -> None:
@@ -255,7 +254,7 @@ def test_the_keyring_package_brings_the_keys_of_a_rotation(
     assert run("dpkg", "--compare-versions", version, "gt", first.name.split("_")[1]) == ""
     run("dpkg-deb", "-x", second, tmp_path / "node")
     keyring = tmp_path / "node/usr/share/keyrings/ha-archive-keyring.gpg"
-    assert [key.fingerprint for key in lifecycle.read_keys(keyring.read_bytes())] == find_active(choice.home)
+    assert [key.fingerprint for key in read_keys(keyring.read_bytes())] == find_active(choice.home)
     assert run("lintian", "--allow-root", "--fail-on", "error,warning,info", "--display-info", second) == ""
 
 
@@ -274,7 +273,7 @@ def test_the_commands(
     assert (old["state"], new["state"], new["expires"]) == ("signs", "signs", "never")
     call("retire", old["fingerprint"])
     assert [row["state"] for row in json.loads(call("list", "--json"))] == ["retired", "signs"]
-    assert [key.fingerprint for key in lifecycle.read_keys(call("export"))] == [new["fingerprint"]]
+    assert [key.fingerprint for key in read_keys(call("export"))] == [new["fingerprint"]]
     assert call("export", "--armor").startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----")
     assert json.loads(call("lint", "--json")) == []
     with pytest.raises(UsageError, match="does not exist"):

@@ -19,6 +19,8 @@ import pytest
 from hapkg.apt import find_mirror
 from hapkg.repository.keyring_package import make_keyring
 from hapkg.repository.keys import lifecycle
+from hapkg.repository.keys.keyring import Key, read_keys
+from hapkg.repository.keys.lint import NOW, SHORT_RSA, lint
 from hapkg.repository.keys.signing import KeyChoice, find_active, find_key
 from tests.support.packages import BOOKWORM, IDENTITY, OWN, TRIXIE, Builds, Issue, read_index, run, serve
 
@@ -194,7 +196,7 @@ def test_a_node_with_the_keyring_package_gets_the_next_key_by_an_upgrade(
         return run("chroot", trixie, "apt-get", "-q", "-y", *words)
 
     def find_trusted() -> list[str]:
-        return [key.fingerprint for key in lifecycle.read_keys((trixie / KEYRING).read_bytes())]
+        return [key.fingerprint for key in read_keys((trixie / KEYRING).read_bytes())]
 
     publish(1)
     with serve(root) as url:
@@ -240,8 +242,8 @@ def test_lint_says_what_sqv_of_trixie_says_under_apts_policy_now_and_later(
     folder.mkdir(exist_ok=True)
     (folder / "text").write_text("text\n")
 
-    def find(name: str) -> lifecycle.Key:
-        (key,) = lifecycle.read_keys(run("gpg", "--armor", "--export", name).encode())
+    def find(name: str) -> Key:
+        (key,) = read_keys(run("gpg", "--armor", "--export", name).encode())
         return key
 
     def make(algorithm: str, *subkeys: tuple[str, ...], usage: str = "sign", digest: str = "SHA512") -> str:
@@ -307,7 +309,7 @@ def test_lint_says_what_sqv_of_trixie_says_under_apts_policy_now_and_later(
         status = run("gpgv", "--status-fd", "1", "--keyring", *files, check=False)
         for day in DAYS:
             then = day or datetime.now(UTC).date()
-            said[what, day] = [fault.reason for fault in lifecycle.lint(key, day=day) if fault.when == lifecycle.NOW]
+            said[what, day] = [fault.reason for fault in lint(key, day=day) if fault.when == NOW]
             output = run(
                 "chroot", trixie, "env", f"SEQUOIA_CRYPTO_POLICY={POLICY}", "sqv", "--policy-as-of", f"{then}",
                 "--keyring", f"/srv/lint/{name}.gpg", "--signature-file", f"/srv/lint/{name}.sig", "/srv/lint/text",
@@ -323,4 +325,4 @@ def test_the_policy_of_trixies_apt_is_the_one_that_lint_knows(trixie: Path) -> N
     rules = dict(re.findall(r"^([\w.]+)\s*=\s*(\S+)", text, re.MULTILINE))
     passed = {name for name, day in rules.items() if day < "2026-12-01"}
     assert passed == {"dsa2048", "dsa3072", "dsa4096", "sha1.second_preimage_resistance", "sha224", "signature.v3"}
-    assert rules["rsa2048"] == f"{lifecycle.SHORT_RSA[1]}"
+    assert rules["rsa2048"] == f"{SHORT_RSA[1]}"
