@@ -1,4 +1,4 @@
-"""What a build hands back: taken by the names that recipe and version give, as regular files alone.
+"""Results of a build, taken by the names that recipe and version give, as regular files alone.
 
 Code of others has made these files, and whatever it likes beside them. It chooses neither a name, nor a kind, nor a
 mode of what is written on the host.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from tests.support.drafts import (
     refuse,
     serve,
 )
-from tests.support.samples import AUTOTOOLS, EPOCH, STYLES, change, write_recipe
+from tests.support.samples import AUTOTOOLS, EPOCH, STYLES, TEMPLATES, change, write_recipe
 
 
 @pytest.mark.parametrize("suffix", ["gz", "xz", "bz2"])
@@ -99,6 +100,44 @@ def test_a_python_source(project: Project) -> None:
     (package,) = recipe.packages
     assert (recipe.style.name, recipe.build_depends) == ("python", ("dh-python", "python3", "python3-setuptools"))
     assert (package.architecture, package.depends, package.files) == ("all", ("python3",), ("*",))
+
+
+@pytest.mark.parametrize(
+    ("files", "style", "tools", "architecture", "depends"),
+    [
+        ({"CMakeLists.txt": "project(one)\n", "Makefile": ""}, "cmake", ("cmake",), "any", ()),
+        (
+            {"pyproject.toml": "[build-system]\n"},
+            "pyproject",
+            ("dh-python", "pybuild-plugin-pyproject", "python3", "python3-all", "python3-setuptools"),
+            "all",
+            ("python3",),
+        ),
+    ],
+)
+def test_styles_that_are_folders_alone(
+    project: Project,
+    files: dict[str, str],
+    style: str,
+    tools: tuple[str, ...],
+    architecture: str,
+    depends: tuple[str, ...],
+) -> None:
+    recipe = draft_from(project, files)
+    (package,) = recipe.packages
+    assert (recipe.style.name, recipe.build_depends) == (style, tools)
+    assert (package.architecture, package.depends, package.files) == (architecture, depends, ("*",))
+
+
+def test_a_style_of_the_project_s_own_is_drafted(project: Project) -> None:
+    project.templates.unlink()
+    shutil.copytree(TEMPLATES, project.templates)
+    folder = project.templates / "cargo"
+    folder.mkdir()
+    (folder / "rules.j2").write_text('{% extends "common/rules.j2" %}\n')
+    (folder / "style.toml").write_text('build-depends = ["cargo"]\n')
+    recipe = draft_from(project, {"Cargo.toml": ""})
+    assert (recipe.style.name, recipe.build_depends) == ("cargo", ("cargo",))
 
 
 def test_a_source_with_plain_makefiles(project: Project) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -18,9 +18,10 @@ from hapkg import process
 from hapkg.errors import FetchError, HapkgError, IntegrityError, Interrupted, MachineError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe
-from hapkg.recipe.upstream import DebianOrigin
+from hapkg.recipe.upstream import DebianOrigin, Origin, PinnedFile, RemotePatch, Upstream
 from hapkg.source import fetch as origin
 from hapkg.source.fetch import Tarball, fetch, fetch_patch
+from hapkg.source.vcs import KINDS
 from tests.support.samples import AUTOTOOLS, make_recipe_from
 
 CONTENT = gzip.compress(b"upstream's code", mtime=0)
@@ -333,3 +334,12 @@ def test_a_stop_ends_a_download(server: Server, tmp_path: Path) -> None:
     finally:
         process.reset()
     assert server.asked == []
+
+
+def test_every_origin_has_its_module() -> None:
+    members = [kind for union in (Origin, RemotePatch) for kind in get_args(get_args(union)[0])]
+    files = {kind for kind in members if issubclass(kind, PinnedFile)}
+    assert origin._FETCHERS.keys() == files
+    kinds = {get_args(kind.model_fields["type"].annotation)[0] for kind in members if kind not in files}
+    assert KINDS.keys() == kinds
+    assert kinds <= Upstream.model_fields.keys()
