@@ -1,17 +1,24 @@
-"""Requirements of a source that waits for others, before these are built."""
+"""The decision what is built: plans, final steps, and requirements that are guessed before others are built."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hapkg.build.context import BuildContext, open_context
-from hapkg.build.planner import Planner, Requirements
+from hapkg.build.plan import Action, Step, make_key
+from hapkg.build.planner import Planner, Requirements, collect_inputs, find_requirements
 from hapkg.build.store import Artifact, Store
+from hapkg.chroot import resolver
+from hapkg.chroot.schroot import Chroot
 from hapkg.control import SourceName, Suite
+from hapkg.errors import BuildError
 from hapkg.recipe.settings import find_project
-from tests.support.samples import CHECKOUT
+from tests.support.samples import AUTOTOOLS, CHECKOUT, MAINTAINER, PACKAGE, TEMPLATES, write_recipe
 
 AGENTS, GLUE = SourceName("ha-resource-agents"), SourceName("ha-cluster-glue")
 
@@ -65,3 +72,143 @@ def test_a_source_that_was_compiled_just_now_needs_what_it_needs_now(context: Bu
 def test_a_source_is_guessed_for_every_recipe(context: BuildContext) -> None:
     for name in context.recipes:
         assert guess(context, name=name).relations
+
+
+ONE, TWO = SourceName("ha-one"), SourceName("ha-two")
+ANSWER = {"m4": "1.4"}
+
+
+class Bench:
+    """A project of two recipes, the second of which needs the first, and a base chroot whose apt has answered."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.store = Store(root=root / "cache")
+        write_recipe(root / "recipes", AUTOTOOLS)
+        two = {
+            **AUTOTOOLS,
+            "source": "ha-two",
+            "build-depends": ["ha-one"],
+            "packages": [{**PACKAGE, "package": "ha-two"}],
+        }
+        write_recipe(root / "recipes", two)
+        shutil.copytree(TEMPLATES, root / "debian-templates")
+        (root / "pyproject.toml").write_text(f'[tool.hapkg]\nmaintainer = "{MAINTAINER}"\n')
+        folder = self.store.state.chroots / "bookworm"
+        self.base = Chroot(suite=Suite("bookworm"), name="none", folder=folder, digest="d" * 64, packages=1)
+        self.builds: list[Artifact] = []
+
+    def open(self, *, tests: bool = True) -> BuildContext:
+        return replace(open_context(find_project(self.root), self.store, None, None), tests=tests)
+
+    def answer(self, context: BuildContext, relations: tuple[str, ...]) -> None:
+        """Put down what apt answers."""
+        file = resolver._find_answer(self.base, relations, context.store.state)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(ANSWER))
+
+    def build(self, name: SourceName, content: str = "0", *, tests: bool = True) -> Artifact:
+        """Build a source as it is now; content is the digest of its package."""
+        context = self.open(tests=tests)
+        recipe = context.recipes[name]
+        finished = {build.source: build for build in self.builds}
+        required = find_requirements(context, recipe, finished)
+        self.answer(context, required.relations)
+        inputs = collect_inputs(context, recipe, self.base, required)
+        build = replace(
+            make_glue("bookworm", ""),
+            source=name,
+            key=make_key(inputs),
+            inputs=inputs,
+            version=f"1.2-1+ha12.{len(self.builds) + 1}",
+            packages={name: {"digest": content, "depends": ""}},
+        )
+        self.builds.append(build)
+        return build
+
+    def plan(self, *, tests: bool = True, base: bool = True, offline: bool = False) -> list[Step]:
+        context = self.open(tests=tests)
+        planner = Planner(context, self.base if base else None, self.builds)
+        return list(planner.plan(list(context.recipes), offline=offline))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_what_is_built_is_reused(bench: Bench) -> None:
+    bench.build(ONE)
+    bench.build(TWO)
+    steps = bench.plan()
+    assert [(step.source, step.action, step.reason) for step in steps] == [
+        (ONE, Action.REUSE, "nothing changed"),
+        (TWO, Action.REUSE, "nothing changed"),
+    ]
+    assert [step.artifact for step in steps] == bench.builds
+
+
+def test_what_was_never_built_is_built_and_who_needs_it_waits(bench: Bench) -> None:
+    bench.answer(bench.open(), find_requirements(bench.open(), bench.open().recipes[ONE], {}).relations)
+    one, two = bench.plan()
+    assert (one.action, one.reason, one.version) == (Action.BUILD, "not built yet", "1.2-1+ha12.1")
+    assert (two.action, two.reason, two.key) == (Action.BUILD, "needs ha-one, built first", None)
+    with pytest.raises(ValueError, match="is not final"):
+        _ = two.identity
+
+
+def test_a_changed_template_rebuilds_a_source_and_whoever_needs_it_perhaps(bench: Bench) -> None:
+    bench.build(ONE)
+    bench.build(TWO)
+    folder = bench.root / "recipes/one/debian"
+    folder.mkdir()
+    (folder / "NEWS").write_text("one\n")
+    one, two = bench.plan()
+    assert (one.action, one.reason) == (Action.BUILD, "debian/NEWS is new")
+    assert (two.action, two.reason) == (
+        Action.MAYBE,
+        "needs ha-one, built first: reused if they come out the same",
+    )
+
+
+@pytest.mark.parametrize(("content", "action"), [("0", Action.REUSE), ("1", Action.BUILD)])
+def test_the_final_step_follows_from_the_content_of_what_was_rebuilt(
+    bench: Bench, content: str, action: Action
+) -> None:
+    bench.build(ONE)
+    bench.build(TWO)
+    context = bench.open()
+    rebuilt = replace(bench.builds[0], version="1.2-1+ha12.9", packages={ONE: {"digest": content, "depends": ""}})
+    step = Planner(context, bench.base, bench.builds).decide(context.recipes[TWO], {ONE: rebuilt})
+    assert step.action is action
+    assert [change.name for change in step.changes] == ([] if action is Action.REUSE else ["ha-one"])
+
+
+def test_without_tests_a_build_that_passed_them_is_as_good_and_not_the_other_way_round(bench: Bench) -> None:
+    bench.build(ONE)
+    assert bench.plan(tests=False)[0].action is Action.REUSE
+    bench.builds.clear()
+    bench.build(ONE, tests=False)
+    assert bench.plan(tests=False)[0].action is Action.REUSE
+    assert (bench.plan()[0].action, bench.plan()[0].reason) == (Action.BUILD, "its tests were left out before")
+
+
+def test_offline_apt_is_not_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.build(ONE)
+    shutil.rmtree(bench.store.state.resolved)
+
+    def fail(*_: object) -> None:
+        raise BuildError("apt was asked")
+
+    monkeypatch.setattr(resolver, "_ask", fail)
+    step = bench.plan(offline=True)[0]
+    assert (step.action, step.reason) == (Action.MAYBE, "its build dependencies are not resolved yet")
+    step = bench.plan()[0]
+    assert (step.action, step.reason) == (Action.BUILD, "apt was asked"), "it fails when it is built"
+
+
+def test_without_a_base_chroot_everything_is_built(bench: Bench) -> None:
+    bench.build(ONE)
+    one, two = bench.plan(base=False)
+    assert (one.action, one.reason) == (Action.BUILD, "no base chroot of bookworm yet")
+    assert two.action is Action.BUILD
