@@ -7,6 +7,8 @@
 # make bench       builds against bare builds and sbuild, publishing against aptly, planning: an hour on a quiet machine
 SUITE ?= bookworm
 PYTHON ?= /usr/bin/python3
+# Processes that share the tests; each has a base chroot of its own.
+TEST_JOBS ?= 2
 VENV = .venv
 HAPKG = $(VENV)/bin/hapkg
 
@@ -40,7 +42,7 @@ stack: setup
 	$(HAPKG) publish --repo ./apt --suite $(SUITE)
 
 test: setup
-	$(AS_ROOT) $(VENV)/bin/pytest tests/unit tests/integration
+	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadgroup --no-loadscope-reorder tests/unit tests/integration
 
 unit: setup
 	$(VENV)/bin/pytest tests/unit

@@ -1,11 +1,15 @@
-"""Options of the tests."""
+"""Options, signals and processes of the tests, and what tests of the repository start from."""
 
 from __future__ import annotations
 
+import shutil
 import signal
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -25,16 +29,66 @@ from tests.support.packages import (
     run,
 )
 
+_RUN = pytest.StashKey[Path]()
+_FOLDERS = ("integration/chroot", "integration", "unit")
+"""The order in which processes take their work: what takes longest first, so that none of them is alone in the end."""
 
-def pytest_configure() -> None:
-    """What a script runs in its background ignores Ctrl-C, and would pass that on to all that the tests start."""
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Reset signals, and name the folder that all processes of this run share.
+
+    What a script runs in its background ignores Ctrl-C, and would pass that on to all that the tests start.
+    SIGTERM ends as Ctrl-C does: chroots, accounts and folders are removed whatever ends the tests.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _on_signal)
+    worker = getattr(config, "workerinput", None)
+    config.stash[_RUN] = Path(worker["run"]) if worker else Path("/var/tmp", f"hapkg-run-{uuid.uuid4().hex[:8]}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of pytest-xdist where the folder of this run is."""
+    node.workerinput["run"] = str(node.config.stash[_RUN])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the folder of this run, when all its processes have ended."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(config.stash[_RUN], ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep a module in one process, for the sake of its fixtures, unless its tests name a group themselves."""
+    if not hasattr(config, "workerinput"):
+        return
+    here = Path(__file__).parent
+
+    def rank(item: pytest.Item) -> int:
+        path = str(item.path.relative_to(here))
+        return next((number for number, folder in enumerate(_FOLDERS) if path.startswith(folder)), len(_FOLDERS))
+
+    items.sort(key=rank)
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(here))))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """pytest --golden writes golden files anew; git diff shows what changed."""
     parser.addoption("--golden", action="store_true", help="write the golden files of tests/unit/recipe/golden anew")
+
+
+@pytest.fixture(scope="session")
+def shared(pytestconfig: pytest.Config) -> Path:
+    """A folder for what is made once in a run and read by all its processes; make_once makes what is in it."""
+    return pytestconfig.stash[_RUN]
 
 
 @pytest.fixture(scope="session")

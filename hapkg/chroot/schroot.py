@@ -258,7 +258,7 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror | None, *, log: IO[
     description = {"contents": digest_contents(), "digest": digest, "index": index, "packages": len(packages)}
     (new / "chroot.json").write_text(json.dumps(description) + "\n", "utf-8")
     make_folders(state, suite)
-    _write_configuration(state, suite)
+    write_configuration(state, suite)
     if target.exists():
         old = target.parent / f".new-{suite}.old"
         disk.remove_tree(old, of_root=True)
@@ -289,8 +289,12 @@ def remove_chroot(state: State, suite: Suite) -> None:
     disk.remove_tree(state.chroots / suite, of_root=True)
 
 
-def _write_configuration(state: State, suite: Suite) -> None:
-    """Tell schroot of the chroot. /etc is not ours: every file has our name, and removal takes it back."""
+def write_configuration(state: State, suite: Suite) -> None:
+    """Tell schroot of the base chroot of a suite.
+
+    /etc is not ours: every file has our name, and removal takes it back. Raises MachineError for a state folder whose
+    name schroot's files cannot hold.
+    """
     if re.search(r"[^A-Za-z0-9/._+@~-]", str(state)):  # it stands in mount options, a shell script and a table
         raise MachineError(
             f"the state folder {state} has more than letters, digits and ._+@~- in its name",
@@ -305,6 +309,9 @@ def _write_configuration(state: State, suite: Suite) -> None:
         _CONFIGURATIONS / name: _describe_chroot(state, suite),
     }
     for path, text in files.items():
+        with contextlib.suppress(OSError):
+            if path.read_text("utf-8") == text:
+                continue  # a session of another state folder may be reading what all share
         with tempfile.NamedTemporaryFile("w", encoding="utf-8") as staged:
             staged.write(text)
             staged.flush()

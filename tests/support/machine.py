@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -200,6 +201,16 @@ def find_mounts(*marks: str) -> list[str]:
     """Mounts of this machine that mention one of these."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return [line for line in lines if any(mark in line for mark in marks)]
+
+
+def find_configuration(cache: Path) -> list[Path]:
+    """The files in which schroot is told of the chroots of a cache; others may come and go meanwhile."""
+    found = []
+    for file in Path("/etc/schroot").rglob("*"):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            if re.search(rf"{re.escape(str(cache))}/", file.read_text()):
+                found.append(file)
+    return sorted(found)
 
 
 def find_processes(chroot: str) -> list[str]:

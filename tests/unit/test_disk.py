@@ -67,8 +67,9 @@ def test_an_ordinary_user_removes_what_is_read_only(tmp_path: Path, mode: int) -
     if os.geteuid() == 0:
         for path in (tmp_path, *tmp_path.rglob("*")):
             os.chown(path, NOBODY, NOBODY)
-        for above in (tmp_path.parent, tmp_path.parent.parent):
-            above.chmod(0o711)
+        for above in tmp_path.parents:  # however deep pytest puts it, the user must reach it
+            if above.name.startswith(("pytest", "popen", "test")):
+                above.chmod(0o711)
         program = f"import os; os.setuid({NOBODY}); from hapkg import disk; from pathlib import Path; "
         program += f"disk.remove_tree(Path({str(tree)!r}))"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

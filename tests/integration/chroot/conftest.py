@@ -1,20 +1,23 @@
-"""One base chroot and one built miniature for all tests of this folder."""
+"""One base chroot for all tests of this folder, and one built miniature."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import pytest
 
-from tests.support.machine import NOTHING, SUITE, Done, Hapkg, find_leftovers
+from hapkg.chroot import schroot
+from hapkg.control import Suite
+from hapkg.locations import State
+from tests.support.machine import NOTHING, SUITE, Done, Hapkg, find_configuration, find_leftovers
 from tests.support.miniature import Miniature, add_stack
+from tests.support.shared import make_once
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,15 +43,10 @@ class Built:
         return found
 
 
-def _on_signal(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 @pytest.fixture(scope="session")
 def place() -> Iterator[Path]:
     """A folder with a short path on a real disk: chroots are large, and overlays want a plain file system below."""
     assert os.geteuid() == 0, "these tests make chroots and accounts: make test runs them as root"
-    signal.signal(signal.SIGTERM, _on_signal)  # chroots and accounts are removed whatever ends the tests
     folder = Path(tempfile.mkdtemp(prefix="hapkg-test-", dir="/var/tmp"))
     folder.chmod(0o755)
     yield folder
@@ -64,10 +62,23 @@ def stack(place: Path) -> Miniature:
 
 
 @pytest.fixture(scope="session")
-def hapkg(place: Path, stack: Miniature) -> Iterator[Hapkg]:
+def base(shared: Path, stack: Miniature) -> Path:
+    """A state folder with a base chroot, to be copied: made once in a run, and unknown to schroot."""
+
+    def make(folder: Path) -> None:
+        Hapkg(project=stack.root, cache=folder, home=shared / "home").succeed("chroot", "create")
+        for file in find_configuration(folder):
+            file.unlink()
+
+    return make_once(shared / "base", make)
+
+
+@pytest.fixture(scope="session")
+def hapkg(place: Path, base: Path, stack: Miniature) -> Iterator[Hapkg]:
     """hapkg with a cache that has a base chroot; at the end nothing of it is left on the machine."""
     program = Hapkg(project=stack.root, cache=place / "cache", home=place / "home")
-    program.succeed("chroot", "create")
+    subprocess.run(["cp", "-a", "--reflink=auto", str(base), str(program.cache)], check=True)
+    schroot.write_configuration(State(program.cache), Suite(SUITE))
     name = program.chroot
     yield program
     program.end()

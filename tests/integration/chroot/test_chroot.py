@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.support.machine import SUITE, Hapkg
+from tests.support.machine import SUITE, Hapkg, find_configuration
 from tests.support.miniature import Miniature, make_plain_source
 
 
@@ -18,10 +18,7 @@ def test_create_keeps_a_chroot_that_exists(hapkg: Hapkg) -> None:
 
 
 def test_schroot_is_told_of_it_in_files_of_our_name_alone(hapkg: Hapkg) -> None:
-    files = [
-        file for file in Path("/etc/schroot").rglob("*") if file.is_file() and str(hapkg.cache) in file.read_text()
-    ]
-    assert sorted(files) == [
+    assert find_configuration(hapkg.cache) == [
         Path("/etc/schroot/chroot.d", hapkg.chroot),
         Path("/etc/schroot/hapkg", f"{hapkg.chroot}.config"),
         Path("/etc/schroot/hapkg", f"{hapkg.chroot}.fstab"),

@@ -53,20 +53,20 @@ def test_what_nobody_waits_for_gives_way_to_the_longest_chain(hapkg: Hapkg, proj
 
 
 def test_lintian_gives_way_as_long_as_a_source_waits_for_another(hapkg: Hapkg, project: Miniature) -> None:
-    project.add("first", make_plain_source())
-    project.add("second", make_plain_source(), build_depends=["ha-first"])
-    project.add("third", make_plain_source(), build_depends=["ha-second"])
+    project.add("judged-first", make_plain_source())
+    project.add("judged-second", make_plain_source(), build_depends=["ha-judged-first"])
+    project.add("judged-third", make_plain_source(), build_depends=["ha-judged-second"])
     running = hapkg.on(project.root).start("build-all", "--json")
     told: dict[str, int] = {}
     while running.process.poll() is None:
         told |= find_lintian()
         time.sleep(0.02)
     assert running.finish().status == 0
-    assert told == {"ha-first": process.NICE, "ha-second": 0, "ha-third": 0}
+    assert told == {"ha-judged-first": process.NICE, "ha-judged-second": 0, "ha-judged-third": 0}
 
 
 def find_lintian() -> dict[str, int]:
-    """The sources that lintian looks at just now, and its nice value for each."""
+    """The sources of one test that lintian looks at just now, and its nice value for each."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -74,7 +74,7 @@ def find_lintian() -> dict[str, int]:
             nice = (folder / "stat").read_text(errors="replace").rpartition(") ")[2].split()[16]
         except OSError:
             continue  # it has ended
-        if match := re.search(r"/lintian .*?\b(ha-[a-z]+)_", said):
+        if match := re.search(r"/lintian .*?\b(ha-judged-[a-z]+)_", said):
             found[match[1]] = int(nice)
     return found
 
