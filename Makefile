@@ -22,7 +22,7 @@ PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test unit lint acceptance conformance prove prove-short prove-machines prove-setup prove-repo piuparts bench clean
+.PHONY: setup stack test unit lint lint-rules lint-format lint-types lint-rooms acceptance conformance prove prove-short prove-machines prove-setup prove-repo piuparts bench clean
 
 setup: $(VENV)/.done
 
@@ -47,8 +47,20 @@ test: setup
 unit: setup
 	$(VENV)/bin/pytest tests/unit
 
-lint: setup
-	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-logo
+# The hooks of .pre-commit-config.yaml are these four.
+lint: lint-rules lint-format lint-types lint-rooms
+
+lint-rules: setup
+	$(VENV)/bin/ruff check .
+
+lint-format: setup
+	$(VENV)/bin/ruff format --check .
+
+lint-types: setup
+	$(VENV)/bin/mypy
+
+lint-rooms: setup
+	$(VENV)/bin/lint-imports --no-logo
 
 acceptance: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/acceptance

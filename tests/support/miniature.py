@@ -109,6 +109,49 @@ sed "s|@prefix@|$prefix|" Makefile.in > Makefile
     }
 
 
+def make_plain_library(code: str = LIBRARY["one.c"]) -> dict[str, str]:
+    """LIBRARY with a Makefile written by hand: autotools take most of its build, and few tests are about them."""
+    compile = "cc $(CPPFLAGS) $(CFLAGS) -fPIC -DGREETING='\"hello\"' -c"
+    lib, include = "$(DESTDIR)$(prefix)/lib", "$(DESTDIR)$(prefix)/include"
+    files = {
+        "one.h": LIBRARY["one.h"],
+        "one.c": code,
+        "more.c": "int one_more(void) { return 1; }\n",
+        "one.pc.in": LIBRARY["one.pc.in"]
+        .replace("@VERSION@", "1.2")
+        .replace("@libdir@", "${prefix}/lib")
+        .replace("@includedir@", "${prefix}/include"),
+    }
+    return make_plain_source(
+        build=[
+            f"{compile} one.c",
+            f"{compile} more.c",
+            "cc -shared -Wl,-soname,libone.so.1 $(LDFLAGS) -o libone.so.1.0.0 one.o more.o",
+        ],
+        install=[
+            f"mkdir -p {lib}/pkgconfig {include}",
+            f"cp one.h {include}/",
+            f"cp libone.so.1.0.0 {lib}/",
+            f"ln -s libone.so.1.0.0 {lib}/libone.so.1",
+            f"ln -s libone.so.1.0.0 {lib}/libone.so",
+            f"sed 's|@prefix@|$(prefix)|' one.pc.in > {lib}/pkgconfig/one.pc",
+        ],
+        **files,
+    )
+
+
+def make_plain_program() -> dict[str, str]:
+    """PROGRAM with a Makefile written by hand."""
+    bin = "$(DESTDIR)$(prefix)/bin"
+    flags = "$(CPPFLAGS) $(CFLAGS) `pkg-config --cflags one`"
+    return make_plain_source(
+        build=[f"cc {flags} -o two two.c $(LDFLAGS) `pkg-config --libs one`"],
+        check=["./two"],
+        install=[f"mkdir -p {bin}", f"cp two {bin}/"],
+        **{"two.c": PROGRAM["two.c"]},
+    )
+
+
 def make_sleeper() -> dict[str, str]:
     """A source whose build does not end."""
     return make_plain_source(build=[SLEEP])

@@ -215,3 +215,11 @@ def test_a_unit_test_is_named_after_its_module() -> None:
 def test_the_linters_agree(argv: tuple[str, ...]) -> None:
     status, output = run_python("-m", *argv)
     assert status == 0, output
+
+
+def test_hooks_and_make_lint_check_the_same() -> None:
+    hooks = re.findall(
+        r"^ +entry: make (lint-[a-z]+)$", (CHECKOUT / ".pre-commit-config.yaml").read_text(), re.MULTILINE
+    )
+    (needs,) = re.findall(r"^lint: (.*)$", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
+    assert hooks == needs.split()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.machine import SUITE, Hapkg
-from tests.support.miniature import LIBRARY, Miniature, make_package
+from tests.support.miniature import Miniature, make_package, make_plain_library
 
 REBUILD = ("build-all", "--no-lintian", "--json")
 
@@ -32,7 +32,7 @@ def read_hits(log: Path) -> tuple[int, int]:
 def program(hapkg: Hapkg, project: Miniature) -> Hapkg:
     """A project of one library."""
     files = ["lib/libone.so*", "include/one.h", "lib/pkgconfig/one.pc"]
-    project.add("word", LIBRARY, version="1.2", configure=["--disable-static"], packages=[make_package("word", files)])
+    project.add("word", make_plain_library(), version="1.2", packages=[make_package("word", files)])
     return hapkg.on(project.root)
 
 

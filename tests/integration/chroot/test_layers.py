@@ -18,7 +18,15 @@ from hapkg.chroot.schroot import find_chroot
 from hapkg.control import Suite
 from hapkg.locations import State
 from tests.support.machine import NOTHING, SUITE, Done, Hapkg, find_leftovers, find_processes, wait_until
-from tests.support.miniature import LIBRARY, PROGRAM, SLEEP, Miniature, make_package, make_plain_source
+from tests.support.miniature import (
+    LIBRARY,
+    SLEEP,
+    Miniature,
+    make_package,
+    make_plain_library,
+    make_plain_program,
+    make_plain_source,
+)
 
 LIBRARY_FILES = ["lib/libone.so.*"]
 HEADER_FILES = ["include/one.h", "lib/libone.so", "lib/pkgconfig/one.pc"]
@@ -30,14 +38,13 @@ def write_pair(project: Miniature, *, code: str = LIBRARY["one.c"]) -> None:
     header = make_package("word-dev", HEADER_FILES, section="libdevel", depends=["ha-word (= ${binary:Version})"])
     project.add(
         "word",
-        {**LIBRARY, "one.c": code},
+        make_plain_library(code),
         version="1.2",
-        configure=["--disable-static"],
         packages=[make_package("word", LIBRARY_FILES), header],
     )
     project.add(
         "speaker",
-        PROGRAM,
+        make_plain_program(),
         version="2.3",
         build_depends=["pkgconf", "ha-word-dev"],
         packages=[make_package("speaker", ["bin/two"])],
