@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.request import url2pathname
 
-from hapkg import disk
+from hapkg import disk, process
 from hapkg.control import TARBALLS
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, SourceError, UsageError
@@ -26,6 +26,7 @@ from hapkg.recipe.style import Style
 from hapkg.recipe.upstream import TarballOrigin
 from hapkg.source import fetch
 from hapkg.source.origins.tarball import download
+from hapkg.source.unpack import MOST_BYTES, MOST_MEMBERS
 from hapkg.source.vcs import archive_commit, find_commit, list_tags
 
 _FORMS = "a tarball ends in .tar.gz, .tar.xz or .tar.bz2; a repository in .git, or it starts with git+ or hg+"
@@ -160,10 +161,14 @@ def _read_tree(tarball: Path, shown: str) -> tuple[dict[str, str], str, int]:
     """Files below the top folder, the top folder's name, and the time of the newest file. Raises SourceError."""
     files: dict[str, str] = {}
     tops: set[str] = set()
-    newest = 0
+    newest, size = 0, 0
     try:
         with tarfile.open(tarball, _MODES[tarball.suffix]) as archive:
-            for member in archive:
+            for number, member in enumerate(archive, start=1):
+                process.check_stop()
+                size += member.size
+                if number > MOST_MEMBERS or size > MOST_BYTES:
+                    raise ValueError(f"it holds more than {MOST_MEMBERS:,} members or {MOST_BYTES:,} bytes")
                 top, _, path = re.sub(r"^(\.?/)+|/+$", "", member.name).partition("/")
                 tops |= {top} - {"", "."}
                 if member.isfile() and path:

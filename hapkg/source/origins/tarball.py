@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from hapkg import process
 from hapkg.errors import FetchError
@@ -27,9 +27,17 @@ def download(url: str, target: Path) -> Path:
     import urllib.error  # noqa: PLC0415
     import urllib.request  # noqa: PLC0415
 
+    class Redirects(urllib.request.HTTPRedirectHandler):
+        """Follows no redirect that leaves https: nobody vouches for what comes from there."""
+
+        def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+            if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+                raise FetchError(f"the server redirects to {newurl}, which is not protected", hint=FINAL)
+            return super().redirect_request(req, fp, code, msg, headers, newurl)
+
     request = urllib.request.Request(url, headers={"User-Agent": "hapkg"})
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+        response = urllib.request.build_opener(Redirects).open(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as cause:
         final = 400 <= cause.code < 500 and cause.code not in (408, 425, 429)
         raise FetchError(f"the server answers {cause.code} {cause.reason}", hint=FINAL if final else "") from cause

@@ -24,6 +24,15 @@ from tests.support.samples import STYLES
 class Quiet(SimpleHTTPRequestHandler):
     """Serves a folder, without a word."""
 
+    def do_GET(self) -> None:
+        """Redirect what is asked for below /plain to where no certificate vouches for it."""
+        if not self.path.startswith("/plain/"):
+            super().do_GET()
+            return
+        self.send_response(302)
+        self.send_header("Location", f"http://127.0.0.1:1{self.path}")
+        self.end_headers()
+
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
 
@@ -117,15 +126,26 @@ def test_a_git_repository_by_https(hapkg: Hapkg, upstream: Upstream, tmp_path: P
             "https://127.0.0.1:1/x-1.tar.gz: cannot be reached: ",
             "check the address",
         ),
+        (
+            "{web}/plain/x-1.tar.gz",
+            6,
+            "{web}/plain/x-1.tar.gz: the server redirects to http://127.0.0.1:1/plain/x-1.tar.gz, which is",
+            "check the address",
+        ),
         ("{web}/page.tar.gz", 8, "{web}/page.tar.gz cannot be read: ", "name a whole, compressed tarball"),
         ("{here}/page.tar.gz", 8, "file://{here}/page.tar.gz cannot be read: ", "name a whole, compressed tarball"),
         (
             "{here}/other-1.tar.gz",
             8,
             "file://{here}/other-1.tar.gz has nothing at its top",
-            "styles that can be drafted",
+            "styles: autotools, cmake",
         ),
-        ("{here}/cmake-1.tar.gz", 8, "file://{here}/cmake-1.tar.gz builds with cmake", "styles that can be drafted"),
+        (
+            "{here}/cargo-1.tar.gz",
+            8,
+            "file://{here}/cargo-1.tar.gz builds with cargo",
+            "styles: autotools, cmake",
+        ),
         ("{here}/none.tar.gz", 2, "{here}/none.tar.gz does not exist", "a tarball ends in"),
         ("{here}/pipe.tar.gz", 2, "{here}/pipe.tar.gz is neither a file nor a folder", "a tarball ends in"),
         ("{web}/one.zip", 2, "{web}/one.zip is neither a tarball nor a repository", "a tarball ends in"),
@@ -137,7 +157,7 @@ def test_what_cannot_be_drafted_leaves_nothing(
     for folder in (tmp_path, upstream.folder):
         (folder / "page.tar.gz").write_text("<html>Sign in</html>\n")
     make_tarball(tmp_path, {"src/one.c": ""}, top="other-1")
-    make_tarball(tmp_path, {"CMakeLists.txt": ""}, top="cmake-1")
+    make_tarball(tmp_path, {"Cargo.toml": ""}, top="cargo-1")
     subprocess.run(["mkfifo", tmp_path / "pipe.tar.gz"], check=True)
     names = {"web": upstream.address, "here": tmp_path}
     before = list_files(hapkg.project)

@@ -18,6 +18,8 @@ from hapkg.locations import State
 from hapkg.recipe.model import Recipe, read_recipe
 from hapkg.source.fetch import fetch
 from hapkg.source.lockfile import make_entry
+from hapkg.source.signature import check_tag
+from hapkg.source.vcs import find_commit
 from tests.support.samples import AUTOTOOLS, STYLES, write_recipe
 
 WHO = ("-c", "user.name=Test Person", "-c", "user.email=test@example.org")
@@ -274,6 +276,27 @@ def test_a_signed_tag_of_another_name_is_no_promise(tmp_path: Path, repository: 
     git(repository, "tag", "-s", "-m", "old", "v1.1", GNUPGHOME=str(upstream.home))
     git(repository, "update-ref", "refs/tags/v1.2", git(repository, "rev-parse", "refs/tags/v1.1"))
     assert "tag v1.2 is not a signed tag" in "\n".join(refuses(recipe, tmp_path / "cache").details)
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_signed_tag_of_another_place_does_not_stand_for_the_tag(
+    tmp_path: Path, repository: Path, upstream: Signer, pinned: bool
+) -> None:
+    """An older release, signed as well, under a name that git looks at first."""
+    (tmp_path / "one").mkdir()
+    upstream.export(tmp_path / "one/keys")
+    old, new = git(repository, "rev-parse", "HEAD"), git(repository, "commit-tree", "-m", "new", "HEAD^{tree}")
+    for name, commit in (("v1.1", old), ("v1.2", new)):
+        git(repository, "tag", "-s", "-m", name, name, commit, GNUPGHOME=str(upstream.home))
+    git(repository, "update-ref", "refs/v1.2", git(repository, "rev-parse", "refs/tags/v1.1"))
+    recipe = make_tagged(tmp_path, repository, "pgp-tag")
+    assert recipe.upstream
+    table = {"commit": new if pinned else None}
+    recipe = recipe.model_copy(update={"upstream": recipe.upstream.model_copy(update=table)})
+    found = find_commit(recipe, "git", None, State(tmp_path / "cache"))
+    assert (found.id, found.signer) == (new, upstream.fingerprint)
+    with pytest.raises(IntegrityError, match=f"the signed tag v1.2 is not of commit {old}"):
+        check_tag(recipe, found.mirror, "v1.2", old)
 
 
 def test_tags_signed_with_ssh(tmp_path: Path, repository: Path) -> None:
