@@ -150,14 +150,14 @@ def replace(file: Path, content: bytes) -> None:
         batch.replace({file: content})
 
 
-def work_on_all(act: Callable[[T], object], things: Sequence[T]) -> None:
+def work_on_all(operate: Callable[[T], object], things: Sequence[T]) -> None:
     """Do something to many files, in a few threads. Raises the first failure when all have ended."""
     failures: list[BaseException] = []
 
     def work(part: Sequence[T]) -> None:
         try:
             for thing in part:
-                act(thing)
+                operate(thing)
         except BaseException as error:
             failures.append(error)
 

@@ -1,4 +1,4 @@
-"""The apt repository: pool, indexes, signatures, snapshots, and the places where one can lie.
+"""The apt repository: pool, indexes, signatures, snapshots, and the locations where one can lie.
 
 Knows packages as files; must not know recipes, builds or chroots.
 """

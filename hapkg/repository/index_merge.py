@@ -250,9 +250,9 @@ def _find_faults(
             path = next(iter(found))
             faults[path] = f"{Path(path).name} should be called {right} by what is in it"
     for path in paths:
-        name, place = path.rpartition("/")[2], f"{root}/.hapkg/staging/{path}" if path in new else f"{root}/{path}"
+        name, file = path.rpartition("/")[2], f"{root}/.hapkg/staging/{path}" if path in new else f"{root}/{path}"
         try:
-            actual = os.stat(place).st_size  # noqa: PTH116 - of every package, at every publish
+            actual = os.stat(file).st_size  # noqa: PTH116 - of every package, at every publish
         except FileNotFoundError:
             faults[path] = f"{path} is missing from the pool"
             continue
@@ -260,7 +260,7 @@ def _find_faults(
             faults[path] = f"{name} is not a package that apt-ftparchive can read"
         else:
             size, digest = entries[path]
-            if int(size) != actual or (path in new and digest != sha256_file(place)):
+            if int(size) != actual or (path in new and digest != sha256_file(file)):
                 faults[path] = f"{name} is not the file that its index or .dsc describes"
     faults |= {path: f"{path} is named by a .dsc and missing" for path in entries.keys() - set(paths)}
     return [faults[path] for path in sorted(faults)]

@@ -221,16 +221,16 @@ def drop_generations(root: Path, suite: Suite) -> None:
     held = list_snapshots(root, suite)
     wanted = set()
     for snapshot in held:
-        whole = is_readable(snapshot, held)
+        readable = is_readable(snapshot, held)
         wanted |= {
-            name_by_hash(path, digest) for path, digest in snapshot.indexes.items() if whole or path.endswith(".xz")
+            name_by_hash(path, digest) for path, digest in snapshot.indexes.items() if readable or path.endswith(".xz")
         }
-    for place, _, names in os.walk(folder):
-        if place.endswith("/by-hash/SHA256"):
-            below = place.removeprefix(f"{folder}/")
+    for current, _, names in os.walk(folder):
+        if current.endswith("/by-hash/SHA256"):
+            below = current.removeprefix(f"{folder}/")
             for name in names:
                 if f"{below}/{name}" not in wanted:
-                    Path(place, name).unlink()
+                    Path(current, name).unlink()
 
 
 def _describe(package: IndexedPackage) -> str:

@@ -84,7 +84,7 @@ def accept(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> Inco
     Raises RepositoryError when the pool has other bytes under one of the names, or had until they were pruned.
     """
     published = {file.path: file.digest for pool in pools for file in pool.files.values()}
-    places = {(path.split("/", 2)[1], path.rpartition("/")[2]): path for path in published}
+    known = {(path.split("/", 2)[1], path.rpartition("/")[2]): path for path in published}
     removed = read_removed(root)
     new: dict[str, Path] = {}
     present: dict[str, None] = {}
@@ -93,7 +93,7 @@ def accept(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> Inco
     clashes: list[_Clash] = []
     for upload in uploads:
         for file in upload.files:
-            path = places.get((upload.suite, file.name)) or _make_pool_path(upload, file.name)
+            path = known.get((upload.suite, file.name)) or _make_pool_path(upload, file.name)
             existing = new.get(path, root / path)
             found = existing.exists()
             expected = published.get(path) or (sha256_file(existing) if found else removed.get(path))

@@ -127,11 +127,11 @@ class Bucket:
     def _key(self, path: str) -> str:
         return self._location.prefix + path
 
-    def _each(self, act: Callable[[str], None], paths: Sequence[str]) -> None:
+    def _each(self, operate: Callable[[str], None], paths: Sequence[str]) -> None:
         def guarded(path: str) -> None:
             check_stop()
             self._check_lock()
-            act(path)
+            operate(path)
 
         with ThreadPoolExecutor(max_workers=min(_AT_ONCE, max(1, len(paths)))) as pool:
             try:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -213,24 +213,27 @@ def test_a_state_ends_when_the_identity_says_so_and_is_renewed_in_time(
     made, end = read_dates()
     assert abs(end - made - timedelta(days=10)) < timedelta(minutes=1)
     assert issue(identity=identity).unchanged == (BOOKWORM,)
-    aged = re.sub("Valid-Until: .*", f"Valid-Until: {format_datetime(made + timedelta(days=4))}", make_text(root))
-    for name in ("Release", "InRelease"):
-        (root / "dists/bookworm" / name).write_text(aged)
+    make, site = indexes.make_release, PublishTarget(root=root, identity=identity, choice=key)
+
+    def sign_for(seconds: int) -> None:
+        """Sign the suite for less time than the identity says."""
+
+        def make_short(folder: Path, suite: Suite, fields: Mapping[str, str]) -> bytes:
+            return make(folder, suite, {**fields, "ValidTime": str(seconds)})
+
+        with monkeypatch.context() as patched:
+            patched.setattr(staging, "make_release", make_short)
+            publishing.refresh(site)
+
+    sign_for(4 * 86400)
     assert issue(identity=identity).written == (BOOKWORM,)
     before = snapshots.list_snapshots(root, BOOKWORM)
     time.sleep(1)
-    site = PublishTarget(root=root, identity=identity, choice=key)
     assert publishing.refresh(site).written == (BOOKWORM,)
     assert read_dates()[1] > end
     assert snapshots.list_snapshots(root, BOOKWORM) == before
     machine.update()
-    make = indexes.make_release
-
-    def make_short(staging: Path, suite: Suite, fields: Mapping[str, str]) -> bytes:
-        return make(staging, suite, {**fields, "ValidTime": "1"})
-
-    monkeypatch.setattr(staging, "make_release", make_short)
-    publishing.refresh(site)
+    sign_for(1)
     time.sleep(2)
     assert machine.refuses()
 
