@@ -238,11 +238,6 @@ def test_a_state_ends_when_the_identity_says_so_and_is_renewed_in_time(
     assert machine.refuses()
 
 
-def make_text(root: Path) -> str:
-    """The text of bookworm's Release file."""
-    return (root / "dists/bookworm/Release").read_text()
-
-
 def test_the_short_sources_file_exists_only_while_there_is_one_suite(
     root: Path, issue: Issue, builds: Builds, tmp_path: Path
 ) -> None:
