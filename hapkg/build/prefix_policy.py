@@ -104,14 +104,12 @@ def check_packages(
     *,
     system: Mapping[str, frozenset[str]],
 ) -> None:
-    """Check the .debs of one build in a folder. Raises BuildError that names every fault.
+    """Check the .debs of one build in a folder. Raises BuildError that names every violation.
 
     stack_debs are the stack's packages that the build could see; system has the file names of all libraries that were
     installed when it ended, and the packages of each.
     """
-    violations: list[PolicyViolation] = []
-    build_folder = f"{BUILD_FOLDER}/{recipe.source}"
-    packages = {deb: _read_package(deb, build_folder) for deb in sorted(folder.glob("*.deb"))}
+    packages = {deb: _read_package(deb, f"{BUILD_FOLDER}/{recipe.source}") for deb in sorted(folder.glob("*.deb"))}
     names = {deb: _list_paths(deb) for deb in stack_debs if "-dbgsym_" not in deb.name}
     names |= {deb: [file.path for file in files] for deb, files in packages.items() if "-dbgsym_" not in deb.name}
     libraries = {
@@ -119,19 +117,12 @@ def check_packages(
         for deb, paths in names.items()
         for library in _list_libraries(paths, prefix)
     }
+    violations: list[PolicyViolation] = []
     for deb, files in packages.items():
         name = deb.name.split("_")[0]
         package = next((package for package in recipe.packages if package.package == name), None)
         if package is not None:
-            control = _read_control(deb)
-            surroundings = _Surroundings(
-                prefix=prefix,
-                build_folder=build_folder,
-                libraries=libraries,
-                system=system,
-                depends=frozenset({name, *_read_names(control, "Pre-Depends"), *_read_names(control, "Depends")}),
-                recommends=frozenset(_read_names(control, "Recommends")),
-            )
+            surroundings = _describe_surroundings(recipe, deb, prefix, libraries, system)
             violations.extend(_check_package(package, files, surroundings))
         elif not name.endswith("-dbgsym"):  # debug symbols have a layout of their own, which lintian knows
             violations.append(
@@ -143,6 +134,21 @@ def check_packages(
             details=map(str, violations),
             hint="declare a file that must lie outside in recipe.toml, outside-prefix; docs/prefix.md has the rules",
         )
+
+
+def _describe_surroundings(
+    recipe: Recipe, deb: Path, prefix: str, libraries: Mapping[str, str], system: Mapping[str, frozenset[str]]
+) -> _Surroundings:
+    control = _read_control(deb)
+    own = deb.name.split("_")[0]
+    return _Surroundings(
+        prefix=prefix,
+        build_folder=f"{BUILD_FOLDER}/{recipe.source}",
+        libraries=libraries,
+        system=system,
+        depends=frozenset({own, *_read_names(control, "Pre-Depends"), *_read_names(control, "Depends")}),
+        recommends=frozenset(_read_names(control, "Recommends")),
+    )
 
 
 def _read_names(control: Mapping[str, str], field: str) -> list[str]:
