@@ -3,7 +3,7 @@
 Every process gets an environment made from nothing, no terminal, its own session, and dies with hapkg. Output goes to
 a file (a log, or a temporary one that is read back): `sh` is slow with callbacks and cuts its messages at 750 bytes.
 What works into a log or stays is started by `sh`, which is imported here alone and only then; what is asked and answers
-by the library that Python has: docs/decisions/0013-short-processes.md.
+by the library that Python has: docs/decisions/0010-short-processes.md.
 """
 
 from __future__ import annotations

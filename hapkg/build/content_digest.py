@@ -2,7 +2,7 @@
 
 Left out is what tells when, from what and under which number a package was made, and what no user can depend on: its
 version wherever its own relations repeat it, the changelog, the checksums and the size that follow from the files, and
-in every ELF file the build-id and the debug link, which change with a comment. docs/decisions/0011 has the reasons.
+in every ELF file the build-id and the debug link, which change with a comment. docs/decisions/0008 has the reasons.
 """
 
 from __future__ import annotations

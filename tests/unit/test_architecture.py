@@ -223,3 +223,13 @@ def test_hooks_and_make_lint_check_the_same() -> None:
     )
     (needs,) = re.findall(r"^lint: (.*)$", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
     assert hooks == needs.split()
+
+
+def test_decisions_are_numbered_without_holes_and_found_by_their_links() -> None:
+    files = sorted((CHECKOUT / "docs/decisions").glob("*.md"))
+    assert [file.name[:4] for file in files] == [f"{number:04}" for number in range(1, len(files) + 1)]
+    heads = [file.read_text().split(maxsplit=2)[1] for file in files]
+    assert heads == [f"{number}." for number in range(1, len(files) + 1)]
+    texts = [*CHECKOUT.glob("docs/*.md"), *CHECKOUT.glob("hapkg/**/*.py"), *CHECKOUT.glob("recipes/*/recipe.toml")]
+    found = {name for text in texts for name in re.findall(r"decisions/([0-9][\w.-]*[\w-])", text.read_text("utf-8"))}
+    assert {name for name in found if not any(file.name.startswith(name) for file in files)} == set()
