@@ -41,7 +41,7 @@ MODULES = {
 }
 ROOM_FILES = [CHECKOUT / "hapkg" / room / "__init__.py" for room in (*ROOMS, "repository/keys", "repository/remote")]
 TESTS = CHECKOUT / "tests"
-TESTS_OF_NO_MODULE = {"test_architecture", "test_hastack", "recipe.test_golden"}
+TESTS_OF_NO_MODULE = {"test_architecture", "test_hastack", "test_hastack_check", "recipe.test_golden"}
 """The rules of the house, the command of the nodes, and the real recipes."""
 UNCLEAR = re.compile(r"(What|The same|Let|Whether)\b")
 """How no docstring begins: it could not be read alone."""

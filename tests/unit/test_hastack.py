@@ -393,7 +393,7 @@ def test_the_manual_names_every_command_and_option(capsys: pytest.CaptureFixture
     for word in ("--to", "--dry-run", "--abort"):
         assert word in told
         assert word in manual
-    for word in ("check", "keygen", "bootstrap", "status", "upgrade-node", "--force", "--json"):
+    for word in ("check", "keygen", "bootstrap", "status", "upgrade-node", "--force", "--json", "--metrics"):
         assert word in manual
 
 

@@ -3,42 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
 import re
 import socket
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from hastack import clock, cluster, upgrade
-from hastack.site import AUTHKEY, CONFIGURATION, Site, read_site
+from hastack import clock, cluster, engine, manager, upgrade
+from hastack.finding import FAIL, OK, WARN, Finding
+from hastack.site import AUTHKEY, CONFIGURATION, CRM, Site, read_site
 from hastack.system import DAEMONS, PREFIX, SYSTEMD, Problem, find_outdated, find_pids, list_versions, run
 
-OK, WARN, FAIL = "ok", "warn", "FAIL"
 _KEY_BYTES = 128
 """Corosync takes no shorter key."""
+_ROOM = 256 * 2**20
+"""Bytes that should be free for the cluster's state; with a sixteenth of it there is no time left."""
 _APART = 1.0
 """Seconds that clocks may differ; with more, what happened first cannot be told from logs."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    check: str
-    level: str
-    found: str
-    remedy: str = ""
 
 
 def check_node() -> list[Finding]:
     """Everything about this node. Raises Problem when it is not configured at all."""
     site = read_site()
     findings = [*_check_membership(site), *_check_key(site), *_check_files(site), *_check_kernel(site)]
-    findings += [*_check_ports(site), *_check_clock(), *_compare_clocks(site), *_check_packages()]
-    findings += _check_cluster(site) if cluster.is_running() else [Finding("cluster", OK, "does not run on this node")]
+    findings += [*_check_ports(site), *_check_clock(), *_compare_clocks(site), *_check_packages(), *_check_space()]
+    findings += [*manager.check_agents(_find_agents()), *manager.check_daemons()]
+    if cluster.is_running():
+        findings += [*engine.check_links(site), engine.check_quorum(), *_check_cluster(site)]
+    else:
+        findings.append(Finding("cluster", OK, "does not run on this node"))
     findings += [Finding("site", WARN, text) for text in site.warnings]
     try:
         if (journal := upgrade.read_journal()) is not None:
@@ -62,17 +58,28 @@ def _check_membership(site: Site) -> Iterator[Finding]:
     yield Finding("name", OK, f"{name} is node {own.id} of {site.cluster}")
     have = parse_addresses(run("ip", "-json", "address", "show").output)
     for address in own.addresses:
-        if address in have:
-            yield Finding("address", OK, f"{address} is this node's")
-        else:
-            yield Finding(
-                "address",
-                FAIL,
-                f"no interface has {address}",
-                f"ip address add {address}/24 dev INTERFACE, for good in /etc/network/interfaces",
-            )
+        yield judge_address(address, have)
     for node in site.nodes:
         yield _check_resolution(node.name, node.addresses)
+
+
+def judge_address(address: str, have: frozenset[str]) -> Finding:
+    """An address, or a name of one, that corosync.conf gives this node, by those that its interfaces have."""
+    try:
+        meant = {str(ipaddress.ip_address(address))}
+    except ValueError:
+        try:
+            meant = {str(entry[4][0]) for entry in socket.getaddrinfo(address, None)}
+        except OSError:
+            text = f"{address} is a name that does not resolve"
+            return Finding("address", FAIL, text, f"add to /etc/hosts: ADDRESS {address}")
+    if found := meant & have:
+        named = "" if address in found else f", which is {', '.join(sorted(found))},"
+        return Finding("address", OK, f"{address}{named} is this node's")
+    first = sorted(meant)[0]
+    length = 64 if ":" in first else 24
+    remedy = f"ip address add {first}/{length} dev INTERFACE, for good in /etc/network/interfaces"
+    return Finding("address", FAIL, f"no interface has {address}", remedy)
 
 
 def parse_addresses(text: str) -> frozenset[str]:
@@ -117,27 +124,32 @@ def _check_key(site: Site) -> Iterator[Finding]:
             "authkey", FAIL, f"{AUTHKEY} has {status.st_size} bytes", "copy it again from a node where it is whole"
         )
     else:
-        yield Finding("authkey", OK, f"{status.st_size} bytes, for root alone")
+        mark = hashlib.sha256(AUTHKEY.read_bytes()).hexdigest()[:8]
+        yield Finding(
+            "authkey", OK, f"{status.st_size} bytes, for root alone, fingerprint {mark}: the same on every node"
+        )
 
 
 def _check_files(site: Site) -> Iterator[Finding]:
+    wrong = list(engine.judge_configuration())
+    yield from wrong
     if not site.packaged:
-        yield Finding("configuration", OK, f"{CONFIGURATION}, made by hand")
+        if not wrong:
+            yield Finding("configuration", OK, f"{CONFIGURATION}, made by hand")
         return
-    remedy = (
-        "apt install --reinstall -o Dpkg::Options::=--force-confmiss -o Dpkg::Options::=--force-confnew ha-stack-site"
-    )
+    # confask: dpkg looks at a changed file although the package's own is the one of before.
+    options = " ".join(f"-o Dpkg::Options::=--force-conf{word}" for word in ("ask", "miss", "new"))
+    remedy = f"apt install --reinstall {options} ha-stack-site"
     wrong = []
     for path, digest in site.files:
         try:
             content = Path(path).read_bytes()
         except OSError:
-            wrong.append(f"{path} is missing")
+            wrong.append(Finding("configuration", FAIL, f"{path} is missing", remedy))
             continue
         if hashlib.sha256(content).hexdigest() != digest:
-            wrong.append(f"{path} was changed")
-    for text in wrong:
-        yield Finding("configuration", FAIL, text, remedy)
+            wrong.append(Finding("configuration", FAIL, f"{path} was changed", remedy))
+    yield from wrong
     if not wrong:
         yield Finding("configuration", OK, f"{len(site.files)} files as ha-stack-site brought them")
 
@@ -167,6 +179,8 @@ def _check_kernel(site: Site) -> Iterator[Finding]:
                 f"kernel {release} has no {module}",
                 "apt install linux-image-amd64; Debian's cloud kernel has none",
             )
+    if (version := Path("/sys/module/drbd/version")).is_file():
+        yield Finding("module", OK, f"drbd {version.read_text('utf-8', 'replace').strip()} is loaded")
     yield from judge_helper(Path("/sys/module/drbd/parameters/usermode_helper"))
     if "dlm" in site.modules:
         mounts = Path("/proc/mounts").read_text("utf-8", "replace")
@@ -244,6 +258,31 @@ def _name_side(seconds: float) -> str:
     return "ahead" if seconds > 0 else "behind"
 
 
+def _check_space() -> Iterator[Finding]:
+    folder = PREFIX / "var"
+    state = os.statvfs(folder)
+    yield judge_space(str(folder), state.f_bavail * state.f_frsize)
+
+
+def judge_space(folder: str, free: int) -> Finding:
+    """Free space, in bytes, of the folder that the cluster's state is written to."""
+    text = f"{free / 2**20:.0f} MiB are free below {folder}"
+    if free >= _ROOM:
+        return Finding("space", OK, text)
+    level = FAIL if free < _ROOM / 16 else WARN
+    return Finding(
+        "space", level, f"{text}: pacemaker writes its configuration no more when none is", f"du -xm {folder}/*"
+    )
+
+
+def _find_agents() -> tuple[str, ...]:
+    """Fencing agents that the site's package configures."""
+    try:
+        return tuple(re.findall(r"stonith:(\S+)", CRM.read_text("utf-8")))
+    except OSError:
+        return ()
+
+
 def _check_packages() -> Iterator[Finding]:
     versions = list_versions()
     if "ha-stack" not in versions:
@@ -304,7 +343,7 @@ def _check_cluster(site: Site) -> Iterator[Finding]:
     except Problem as problem:
         yield Finding("cluster", FAIL, problem.brief, problem.hint)
         return
-    yield Finding("quorum", *((OK, "quorate") if state.quorate else (FAIL, "none", "start the other nodes")))
+    yield from manager.check_memory_of_hands(state)
     for member in state.members:
         yield Finding("node", OK if member.serves else WARN, f"{member.name}: {member.describe()}")
     for failure in state.failures:

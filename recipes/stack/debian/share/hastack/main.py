@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hastack import bootstrap, check, cluster, upgrade
+from hastack import bootstrap, check, cluster, engine, metrics, upgrade
+from hastack.finding import FAIL, OK
 from hastack.site import FACTS, read_site
 from hastack.system import FAILED, USAGE, Problem, find, find_outdated, find_pids, list_versions, run, say
 
@@ -48,7 +49,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         ("check", _check, "Look at what this node needs, and say how to mend what is missing."),
         ("status", _status, "Show quorum, nodes, resources, DRBD, DLM and versions."),
     ):
-        add(name, action, text).add_argument("--json", action="store_true", help="machine-readable output")
+        looking = add(name, action, text).add_mutually_exclusive_group()
+        looking.add_argument("--json", action="store_true", help="machine-readable output")
+        if name == "check":
+            looking.add_argument("--metrics", action="store_true", help="Prometheus' text format")
     add("keygen", _make_key, "Make the cluster's key, once, and say how to copy it.")
     loading = add("bootstrap", _load, "Load what the site's package says the cluster runs.")
     loading.add_argument("--force", action="store_true", help="also change what the cluster has")
@@ -61,15 +65,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _check(options: argparse.Namespace) -> int:
     findings = check.check_node()
-    if options.json:
+    if options.metrics:
+        say(metrics.describe(findings), end="")
+    elif options.json:
         say(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         width = max(len(finding.check) for finding in findings)
         for finding in findings:
             say(f"{finding.level:<4}  {finding.check:<{width}}  {finding.found}")
-            if finding.remedy and finding.level != check.OK:
+            if finding.remedy and finding.level != OK:
                 say(f"{'':<{width + 6}}  -> {finding.remedy}")
-    return FAILED if any(finding.level == check.FAIL for finding in findings) else 0
+    return FAILED if any(finding.level == FAIL for finding in findings) else 0
 
 
 def _make_key(_: argparse.Namespace) -> int:
@@ -92,15 +98,25 @@ def _status(options: argparse.Namespace) -> int:
     facts: dict[str, object] = {"cluster": site.cluster, "versions": list_versions(), "running": cluster.is_running()}
     running = cluster.is_running()
     state = None
+    if engine.is_alone():
+        facts["problem"] = "pacemaker runs without corosync: ha-stack check"
     if running:
+        links = engine.parse_links(run("corosync-cfgtool", "-s").output)
+        names = {node.id: node.name for node in site.nodes}
+        facts["quorate"] = engine.ask_quorum()
+        facts["links"] = [
+            f"{link.number} to {names.get(link.node, link.node)}: {'connected' if link.connected else 'DOWN'}"
+            for link in links
+        ]
         try:
             state = cluster.read_state()
         except Problem as problem:  # what else there is to see is seen all the same
             facts["problem"] = problem.brief
     if state is not None:
         facts |= {
-            "quorate": state.quorate,
             "controller": state.controller,
+            "maintenance": state.maintenance,
+            "unmanaged": sorted({r.id for r in state.resources if not r.managed}),
             "nodes": {member.name: member.describe() for member in state.members},
             "resources": [f"{r.id}: {r.role} {' '.join(r.nodes)}".strip() for r in state.resources],
             "failures": list(state.failures),
@@ -121,11 +137,16 @@ def _status(options: argparse.Namespace) -> int:
     say(f"ha-stack    {list_versions().get('ha-stack', 'not installed')}")
     if not running:
         say("corosync    does not run on this node")
+    if not facts.get("maintenance"):
+        facts.pop("maintenance", None)
     for name in (
         "problem",
         "quorate",
+        "links",
         "controller",
+        "maintenance",
         "nodes",
+        "unmanaged",
         "resources",
         "failures",
         "drbd",

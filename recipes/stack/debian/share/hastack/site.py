@@ -70,7 +70,9 @@ def read_site() -> Site:
     except (OSError, ValueError, KeyError, TypeError) as cause:
         raise Problem(
             f"{FACTS if FACTS.is_file() else CONFIGURATION} cannot be read: {cause!r}",
-            "apt install --reinstall ha-stack-site brings it back",
+            "apt install --reinstall ha-stack-site brings it back"
+            if FACTS.is_file()
+            else "corosync -t tells what is wrong",
         ) from cause
     raise Problem(
         f"this node is not configured: there is no {CONFIGURATION}",
@@ -100,25 +102,36 @@ def parse_corosync(text: str) -> Site:
     nodes: list[Node] = []
     totem: dict[str, str] = {}
     table: dict[str, str] = {}
+    ports: dict[int, int] = {}
     path: list[str] = []
     for line in (line.strip() for line in text.splitlines()):
-        if line.endswith("{") and not line.startswith("#"):
-            path.append(line[:-1].strip())
-            table = {} if path[-1] == "node" else table
+        if not line.startswith("#") and (opened := re.match(r"([^:{]*)\{", line)):
+            path.append(opened[1].strip())
+            table = {} if path[-1] in ("node", "interface") else table
         elif line == "}" and path:
             if path == ["nodelist", "node"]:
                 addresses = tuple(value for key, value in sorted(table.items()) if re.fullmatch(r"ring\d_addr", key))
                 name = table.get("name") or (addresses[0] if addresses else "?")
-                nodes.append(Node(name, int(table.get("nodeid", 0)), addresses))
+                nodes.append(Node(name, _read_number(table.get("nodeid", ""), 0), addresses))
+            elif path == ["totem", "interface"]:
+                link = _read_number(table.get("linknumber") or table.get("ringnumber", ""), 0)
+                ports[link] = _read_number(table.get("mcastport", ""), 5405 + link)
             path.pop()
         elif ":" in line and not line.startswith("#"):
             key, _, value = (part.strip() for part in line.partition(":"))
             if path == ["totem"]:
                 totem[key] = value
-            elif path == ["nodelist", "node"]:
+            elif path in (["nodelist", "node"], ["totem", "interface"]):
                 table[key] = value
     crypto = totem.get("crypto_hash", "none") != "none" or totem.get("secauth") == "on"
-    return Site(cluster=totem.get("cluster_name", "?"), nodes=tuple(nodes), crypto=crypto, udp_ports=(5405,))
+    links = max([1, *(len(node.addresses) for node in nodes)])
+    udp = tuple(ports.get(link, 5405 + link) for link in range(links))
+    return Site(cluster=totem.get("cluster_name", "?"), nodes=tuple(nodes), crypto=crypto, udp_ports=udp)
+
+
+def _read_number(text: str, otherwise: int) -> int:
+    """A number of corosync.conf; what is none is corosync's to refuse."""
+    return int(text) if text.isascii() and text.isdigit() else otherwise
 
 
 def read_crm() -> str:

@@ -138,6 +138,6 @@ def list_versions() -> dict[str, str]:
     return {name: version for state, name, version in (f for f in fields if len(f) == 3) if state == "installed"}
 
 
-def say(text: str) -> None:
+def say(text: str, end: str = "\n") -> None:
     """Tell the administrator."""
-    print(text, flush=True)
+    print(text, end=end, flush=True)

@@ -1,0 +1,171 @@
+"""ha-stack check on a formed cluster: it names what is wrong, and the line that it prints cures it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.system.acceptance.cluster import Machine
+from tests.system.acceptance.formation import FOLDER, Cluster, start
+
+KILL = "kill -9 $(pidof {0}); while pidof {0}; do sleep 0.1; done"
+
+
+def look(machine: Machine) -> list[dict[str, Any]]:
+    """What ha-stack check finds."""
+    findings: list[dict[str, Any]] = json.loads(machine.tell("ha-stack check --json"))
+    return findings
+
+
+def find(machine: Machine, check: str, words: str) -> list[dict[str, Any]]:
+    """What one check finds wrong that says these words."""
+    return [f for f in look(machine) if f["check"] == check and f["level"] != "ok" and words in f["found"]]
+
+
+CURED = (
+    ("crm_attribute --name maintenance-mode --update true", "maintenance", "the whole cluster"),
+    ("crm node maintenance fiesta-ha1", "maintenance", "node fiesta-ha1"),
+    ("crm resource unmanage follower", "unmanaged", "follower is left alone"),
+    ("crm resource ban follower fiesta-ha2", "constraint", "cli-ban-follower"),
+    ("crm configure location cli-prefer-follower follower inf: fiesta-ha1", "constraint", "cli-prefer-follower"),
+    (f"echo '# mine' >> {FOLDER}/corosync.conf", "configuration", "corosync.conf was changed"),
+    (f"rm {FOLDER}/corosync.conf", "configuration", "corosync.conf is missing"),
+    (f"chmod 0644 {FOLDER}/authkey", "authkey", "0644"),
+    (KILL.format("corosync"), "pacemaker", "pacemaker runs without corosync"),
+    (
+        "ip address del 192.168.132.12/24 dev ring0; ip address add 192.168.132.99/24 dev ring0",
+        "address",
+        "no interface",
+    ),
+)
+
+
+@pytest.mark.parametrize(("harm", "check", "words"), CURED, ids=[f"{c} {w}" for _, c, w in CURED])
+def test_the_printed_line_cures_what_it_is_printed_for(cluster: Cluster, harm: str, check: str, words: str) -> None:
+    node = cluster.two
+    cluster.wait_until_served()
+    assert find(node, check, words) == []
+    node.run(harm)
+    cluster.wait_until(lambda: find(node, check, words) != [], f"{check}: {words}")
+    remedy = find(node, check, words)[0]["remedy"]
+    remedy = (
+        remedy.partition(", for good")[0].replace("INTERFACE", "ring0").replace("apt install", "apt-get -y install")
+    )
+    node.run(remedy)
+    node.run("ip address del 192.168.132.99/24 dev ring0", check=False)
+    cluster.wait_until(lambda: find(node, check, words) == [], f"cure of {check}: {words}")
+    cluster.wait_until_served()
+
+
+def test_a_cut_cable_is_a_link_that_is_down(cluster: Cluster) -> None:
+    cluster.two.unplug()
+    try:
+        cluster.wait_until(lambda: find(cluster.one, "link", "fiesta-ha2") != [], "link that is down")
+        (found,) = find(cluster.one, "link", "fiesta-ha2")
+        assert found["found"] == "no link to fiesta-ha2, which does not answer ping either"
+        assert "DOWN" in cluster.one.tell("ha-stack status")
+    finally:
+        cluster.two.plug()
+    cluster.wait_until_served()
+    assert find(cluster.one, "link", "") == []
+
+
+def test_another_key_is_named_while_the_node_answers_ping(cluster: Cluster) -> None:
+    node, key = cluster.two, f"{FOLDER}/authkey"
+    mark = r"fingerprint ([0-9a-f]{8})"
+    node.run(f"service pacemaker stop; service corosync stop; cp -p {key} /root; corosync-keygen -l -k {key}")
+    try:
+        start(node)
+        cluster.wait_until(lambda: find(node, "link", "answers ping") != [], "a silent link")
+        (found,) = find(node, "link", "answers ping")
+        assert "another key" in found["found"]
+        assert "fingerprint" in found["remedy"]
+        marks = [re.search(mark, machine.tell("ha-stack check")) for machine in cluster.nodes]
+        assert all(marks)
+        assert marks[0][1] != marks[1][1]  # type: ignore[index]
+    finally:
+        node.run(f"service pacemaker stop; service corosync stop; cp -p /root/authkey {key}")
+        start(node)
+    cluster.wait_until_served()
+
+
+def test_a_daemon_that_pacemaker_gave_up_is_missed(cluster: Cluster) -> None:
+    node = cluster.two
+    node.run("kill -STOP $(pidof pacemakerd); kill -9 $(pidof pacemaker-schedulerd)")  # nobody starts it anew
+    try:
+        (found,) = find(node, "pacemaker", "pacemaker-schedulerd")
+        assert found["level"] == "FAIL"
+    finally:
+        node.run("kill -CONT $(pidof pacemakerd)")
+    cluster.wait_until(lambda: find(node, "pacemaker", "") == [], "all daemons")
+    cluster.wait_until_served()
+
+
+def test_a_quorate_engine_is_told_before_pacemaker_knows(cluster: Cluster) -> None:
+    node = cluster.two
+    node.run("service pacemaker stop")
+    try:
+        assert [f["level"] for f in look(node) if f["check"] == "quorum"] == ["ok"]
+        assert [f["found"] for f in look(node) if f["check"] == "cluster"] == ["pacemaker does not run on this node"]
+    finally:
+        node.run("service pacemaker start")
+    cluster.wait_until_served()
+
+
+BY_HAND = """totem {
+  version: 2
+  cluster_name: demo
+  transport: knet
+}
+nodelist {
+  node {
+    name: stranger
+    nodeid: 1
+    ring0_addr: stranger
+  }
+}
+quorum {
+  provider: corosync_votequorum
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("ring0_addr: stranger", "ring0_adr: stranger", "no ring0_adr of a node"),
+        ("transport: knet", "transport: kent", "Invalid transport type"),
+        ("nodeid: 1", "id: 1", "no id of a node: nodeid"),
+        ("nodeid: 1", "nodeid: one", "expected to be integer"),
+        ("nodelist {", "nodelist { # x", "Extra characters"),
+        ("cluster_name: demo", "cluster_name: demo # ours", "comments have lines of their own"),
+        ("  provider: corosync_votequorum\n", "", "no provider"),
+        ("    nodeid: 1", "\u00a0   nodeid: 1", "no-break space"),
+    ],
+)
+def test_a_file_made_by_hand_is_judged(cluster: Cluster, old: str, new: str, words: str) -> None:
+    file = cluster.stranger.root / FOLDER[1:] / "corosync.conf"
+    file.write_text(BY_HAND)
+    try:
+        assert [f["found"] for f in look(cluster.stranger) if f["check"] in ("address", "configuration")] == [
+            "stranger, which is 192.168.132.13, is this node's",
+            f"{FOLDER}/corosync.conf, made by hand",
+        ]
+        file.write_text(BY_HAND.replace(old, new))
+        found = [f for f in look(cluster.stranger) if f["check"] == "configuration"]
+        assert any(words in f["found"] for f in found), found
+        assert all("reinstall" not in f["remedy"] for f in found)
+    finally:
+        file.unlink()
+
+
+def test_metrics_are_what_prometheus_reads(cluster: Cluster) -> None:
+    cluster.one.run("ha-stack check", check=False)
+    text = cluster.two.run("ha-stack check --metrics").stdout
+    for line in text.splitlines():
+        assert re.fullmatch(r'# (HELP|TYPE) \w+ .+|\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? \d+', line), line
+    assert 'ha_stack_findings{check="quorum",level="ok"} 1' in text
+    assert "ha_stack_healthy 1" in text

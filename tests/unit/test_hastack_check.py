@@ -1,0 +1,166 @@
+"""ha-stack check of a node: what is read of corosync and pacemaker, and what is found in it."""
+
+from __future__ import annotations
+
+import pytest
+from hastack import check, engine, manager, metrics, site
+from hastack.finding import Finding
+
+BY_HAND = """totem {
+  cluster_name: demo
+}
+nodelist {
+  node {
+    name: n1
+    nodeid: 1
+    ring0_addr: 192.0.2.11
+  }
+  node {
+    name: n2
+    nodeid: 2
+    ring0_addr: 192.0.2.12
+  }
+}
+quorum {
+  # two nodes
+  provider: corosync_votequorum
+}
+"""
+
+
+CFGTOOL = """Local node ID 1, transport knet
+LINK ID 0 udp
+\taddr\t= 192.168.132.11
+\tstatus:
+\t\tnodeid:          1:\tlocalhost
+\t\tnodeid:          2:\tconnected
+LINK ID 1 udp
+\taddr\t= 10.0.0.11
+\tstatus:
+\t\tnodeid:          1:\tlocalhost
+\t\tnodeid:          2:\tdisconnected
+"""
+
+
+def test_each_link_of_each_ring_is_read() -> None:
+    assert engine.parse_links(CFGTOOL) == (engine.Link(0, 2, True), engine.Link(1, 2, False))
+    assert engine.parse_links("Could not initialize corosync configuration API error CS_ERR_LIBRARY\n") == ()
+
+
+@pytest.mark.parametrize(
+    ("told", "quorate"),
+    [("Quorate:          Yes\n", True), ("Date: x\nQuorate:          No\n", False), ("Cannot initialize QUORUM", None)],
+)
+def test_quorum_is_read(told: str, quorate: bool | None) -> None:
+    assert engine.read_quorum(told) is quorate
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "Nov 29 01:08:09.162 error   [MAIN  ] failed to parse node address 'x'\n"
+            "Nov 29 01:08:09.162 error   [MAIN  ] Corosync Cluster Engine exiting with status 8 at main.c:1428.\n",
+            "failed to parse node address 'x'",
+        ),
+        ("parser error: /c.conf:6: Extra characters after opening bracket '{'\n", "/c.conf:6: Extra characters"),
+        ("", "without a word"),
+    ],
+)
+def test_the_reason_of_corosync_is_its_own(said: str, reason: str) -> None:
+    assert engine.read_refusal(said).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("nodeid: 2", "id: 2", "line 12: corosync knows no id of a node: nodeid"),
+        (
+            "ring0_addr: 192.0.2.12",
+            "ring0_adr: 192.0.2.12",
+            "line 13: corosync knows no ring0_adr of a node: ring0_addr",
+        ),
+        ("nodeid: 2", "nodeid: 1", "line 12: nodeid 1 stands in line 7, too"),
+        ("cluster_name: demo", "cluster_name: demo # ours", "line 2: what follows # is part of the value"),
+        ("    ring0_addr: 192.0.2.12", "\u00a0ring0_addr: 192.0.2.12", "line 13: a no-break space"),
+        ("  provider: corosync_votequorum\n", "", "section quorum names no provider"),
+        ("node {", "host {", "there is no nodelist"),
+    ],
+)
+def test_what_corosync_takes_and_nobody_means_is_named(old: str, new: str, words: str) -> None:
+    assert engine.find_oversights(BY_HAND) == ()
+    found = engine.find_oversights(BY_HAND.replace(old, new))
+    assert any(line.startswith(words) for line in found), found
+
+
+def test_ports_are_those_of_each_link() -> None:
+    assert site.parse_corosync(BY_HAND).udp_ports == (5405,)
+    two = BY_HAND.replace("    nodeid: 2\n", "    nodeid: 2\n    ring1_addr: 198.51.100.12\n")
+    assert site.parse_corosync(two).udp_ports == (5405, 5406)
+    interfaces = (
+        "totem {\n  interface {\n    linknumber: 0\n    mcastport: 5414\n  }\n  interface {\n    linknumber: 1\n"
+    )
+    assert site.parse_corosync(f"{interfaces}    mcastport: 5415\n  }}\n}}\n{two}").udp_ports == (5414, 5415)
+
+
+def test_a_section_with_a_comment_still_has_nodes() -> None:
+    text = BY_HAND.replace("nodelist {", "nodelist {   # both machines").replace("nodeid: 1", "nodeid: one")
+    assert [(node.name, node.id) for node in site.parse_corosync(text).nodes] == [("n1", 0), ("n2", 2)]
+
+
+@pytest.mark.parametrize(
+    ("address", "level", "words"),
+    [
+        ("127.0.0.1", "ok", "127.0.0.1 is this node's"),
+        ("localhost", "ok", "localhost, which is 127.0.0.1, is this node's"),
+        ("192.0.2.7", "FAIL", "ip address add 192.0.2.7/24 dev INTERFACE"),
+        ("fd00:9::11", "FAIL", "ip address add fd00:9::11/64 dev INTERFACE"),
+        ("no-such-name.invalid", "FAIL", "add to /etc/hosts: ADDRESS no-such-name.invalid"),
+    ],
+)
+def test_an_address_may_be_a_name(address: str, level: str, words: str) -> None:
+    finding = check.judge_address(address, frozenset({"127.0.0.1"}))
+    assert finding.level == level
+    assert words in f"{finding.found} {finding.remedy}"
+
+
+def test_what_move_and_ban_left_is_found() -> None:
+    xml = (
+        '<xpath-query><rsc_location id="cli-ban-web-on-one" rsc="web" role="Started" node="one" score="-INFINITY"/>'
+        '<rsc_location id="mine" rsc="web" node="two" score="5"/>'
+        '<rsc_location id="cli-prefer-db" rsc="db"/></xpath-query>'
+    )
+    assert manager.find_leftovers(xml) == (("cli-ban-web-on-one", "web"), ("cli-prefer-db", "db"))
+    assert manager.find_leftovers("Call failed: No such device or address") == ()
+
+
+@pytest.mark.parametrize(
+    ("agents", "remedies"),
+    [
+        (["fence_ipmilan", "external/ipmi"], ["apt install ipmitool", "apt install ipmitool"]),
+        (["fence_apc_snmp", "fence_dummy", "fence_pve"], ["apt install snmp"]),
+        (["external/ssh", "fence_virsh"], ["apt install openssh-client", "apt install openssh-client"]),
+    ],
+)
+def test_a_fencing_agent_needs_its_program(
+    agents: list[str], remedies: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager, "find", lambda _: None)
+    assert [finding.remedy for finding in manager.check_agents(agents)] == remedies
+    monkeypatch.setattr(manager, "find", lambda program: f"/usr/bin/{program}")
+    assert list(manager.check_agents(agents)) == []
+
+
+@pytest.mark.parametrize(("mib", "level"), [(1000, "ok"), (100, "warn"), (3, "FAIL")])
+def test_space_for_the_clusters_state_is_watched(mib: int, level: str) -> None:
+    finding = check.judge_space("/opt/ha/var", mib * 2**20)
+    assert (finding.level, finding.found.startswith(f"{mib} MiB are free below /opt/ha/var")) == (level, True)
+
+
+def test_findings_are_metrics() -> None:
+    bad = [Finding("quorum", "FAIL", "none"), Finding("link", "ok", 'to "x"'), Finding("link", "warn", "down")]
+    text = metrics.describe(bad)
+    assert 'ha_stack_findings{check="quorum",level="fail"} 1\n' in text
+    assert 'ha_stack_findings{check="link",level="warn"} 1\n' in text
+    assert text.endswith("ha_stack_healthy 0\n")
+    assert metrics.describe(bad[1:]).endswith("ha_stack_healthy 1\n")
