@@ -7,11 +7,14 @@ the list of removed files, Release files and indexes are therefore input. Nothin
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from hapkg.errors import RepositoryError
 
 _LONGEST = 1024
 """Characters of a path: as many as a store of objects takes for a key, fewer than a file system takes for a path."""
+_LONGEST_PART = 250
+"""Bytes of a part of a path: a file system takes 255, and a file has a longer name while it is written."""
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _OUTSIDE = re.compile(r"\A/|(?:\A|/)(?:\.{0,2})(?:/|\Z)")
 """Absolute, or with an empty part, `.` or `..`."""
@@ -22,7 +25,12 @@ _LOOSE = re.compile(r"index\.html\Z|[^/]+\.sources\Z|[^/]+-archive-keyring\.(?:g
 
 def is_inside(path: str) -> bool:
     """Tell whether a path stays below the folder it is joined to: relative, whole, printable, of sane length."""
-    return len(path) <= _LONGEST and path.isprintable() and not _OUTSIDE.search(path)
+    return (
+        len(path) <= _LONGEST
+        and path.isprintable()
+        and not _OUTSIDE.search(path)
+        and all(len(part.encode()) <= _LONGEST_PART for part in path.split("/"))
+    )
 
 
 def is_of_repository(path: str) -> bool:
@@ -41,6 +49,17 @@ def check_path(path: str, *, where: str, below: str = "") -> str:
         f"{where} names {_show(path)}, which does not lie {f'below {below}' if below else 'inside the repository'}",
         hint="hapkg writes no such name: find out who else can write there, then restore the repository from a copy",
     )
+
+
+def check_tree(paths: Collection[str], *, where: str) -> None:
+    """Raise RepositoryError when a path is both a file and a folder of others, as objects of a bucket can be."""
+    for path in paths:
+        for end in [number for number, letter in enumerate(path) if letter == "/"]:
+            if path[:end] in paths:
+                raise RepositoryError(
+                    f"{where} names {_show(path[:end])} as a file and as a folder",
+                    hint="hapkg writes no such name: find out who else can write there, then remove it there",
+                )
 
 
 def check_digest(digest: str, *, where: str) -> str:

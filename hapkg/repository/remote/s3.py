@@ -23,7 +23,7 @@ from typing import Any
 from hapkg import disk
 from hapkg.errors import BusyError, MachineError, RepositoryError
 from hapkg.process import check_stop
-from hapkg.repository.paths import check_path, is_of_repository
+from hapkg.repository.paths import check_path, check_tree, is_of_repository
 from hapkg.repository.remote.location import JOURNAL, LOCK, OWN, WAIT_HINT, BucketFolder
 
 LEASE = 120.0
@@ -152,6 +152,7 @@ class Bucket:
             for entry in page.get("Contents", ())
             if not entry["Key"].endswith("/")  # what some tools write for a folder
         }
+        check_tree(tags.keys(), where=str(self._location))
         return {path: tag for path, tag in tags.items() if is_of_repository(path)}
 
     def _download(self, mirror: Path, wanted: dict[str, str]) -> None:

@@ -50,7 +50,7 @@ def test_a_journal_removes_nothing_but_pool_files(
     assert (root / "dists/bookworm/InRelease").exists()
 
 
-KEYS = ("/{victim}", "../victim", "pool/../../victim", "pool//x", "dists/./x", "pool/a\x07b")
+KEYS = ("/{victim}", "../victim", "pool/../../victim", "pool//x", "dists/./x", "pool/a\x07b", f"pool/{251 * 'x'}/y")
 """Names of objects below the repository's prefix; {victim} is absolute, so that the name has two slashes."""
 
 
@@ -68,6 +68,24 @@ def test_an_object_of_a_bucket_is_written_nowhere_but_in_its_copy(
     ):
         pass
     assert victim.read_bytes() == PRECIOUS
+
+
+FILES_AND_FOLDERS = (("pool/x", "pool/x/y"), ("dists/bookworm", "dists/bookworm/InRelease"), ("pool/x/y/z", "pool/x"))
+"""Pairs of objects that no folder can hold."""
+
+
+@pytest.mark.parametrize("names", FILES_AND_FOLDERS, ids=str)
+def test_an_object_beside_objects_below_its_name_is_refused(
+    bucket: Any, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    for name in names:
+        bucket.put_object(Bucket="packages", Key=f"some/apt/{name}", Body=b"attacker")
+    place = parse_location("s3://packages/some/apt/", tmp_path)
+    with (
+        pytest.raises(RepositoryError, match=r"s3://packages/some/apt names .* as a file and as a folder"),
+        open_repository(place, State(tmp_path / "state"), change=False),
+    ):
+        pass
 
 
 def test_objects_that_are_not_the_repositorys_are_left_alone(

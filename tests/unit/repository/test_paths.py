@@ -25,6 +25,7 @@ HOSTILE = (
     "pool/\udcff",
     "pool/a\u202eb",
     "pool/" + "a" * 1100,
+    "pool/" + "ä" * 126,
 )
 
 
