@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import IO, Self, TypeVar
 
 from hapkg import process
 from hapkg.errors import BusyError, MachineError
 
 T = TypeVar("T")
+_BLOCK = 1 << 20
 _WORKERS = 4
 """Threads that copy or sync many files."""
 
@@ -69,14 +70,19 @@ class Batch:
         self.add(_add_folder(folder))
 
     def write(self, file: Path, content: bytes) -> None:
-        """Write a file that nobody reads yet."""
+        """Write a file that nobody reads yet: a new one in place of what has that name, never through a link."""
         self.make_folder(file.parent)
-        file.write_bytes(content)
-        self.settle(file)
+        with _create(file) as new:
+            new.write(content)
+        self.add([file])
 
     def settle(self, file: Path) -> None:
         """Make a file that another program wrote readable and lasting."""
-        file.chmod(0o644)
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            os.fchmod(descriptor, 0o644)
+        finally:
+            os.close(descriptor)
         self.add([file])
 
     def copy(self, copies: Mapping[Path, Path]) -> None:
@@ -87,8 +93,8 @@ class Batch:
 
         def copy_one(target: Path) -> None:
             changed.update((target.parent, *_add_folder(target.parent)))
-            shutil.copyfile(copies[target], target)
-            target.chmod(0o644)
+            with open(copies[target], "rb") as source, _create(target) as new:  # noqa: PTH123 - of every package
+                shutil.copyfileobj(source, new, _BLOCK)
 
         changed: set[Path] = set()
         work_on_all(copy_one, list(copies))
@@ -184,8 +190,20 @@ def _add_folder(folder: Path) -> set[Path]:
     return changed
 
 
+def _create(file: Path) -> IO[bytes]:
+    """Open a new file, mode 0644 whatever the umask says; a file or link of that name is removed, never written to."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(file, flags, 0o600)
+    except FileExistsError:  # of a writer that was killed, or planted
+        file.unlink()
+        descriptor = os.open(file, flags, 0o600)
+    os.fchmod(descriptor, 0o644)
+    return open(descriptor, "wb")  # noqa: PTH123 - a descriptor
+
+
 def _has_content(file: Path, content: bytes) -> bool:
-    return file.is_file() and file.read_bytes() == content
+    return file.is_file() and not file.is_symlink() and file.read_bytes() == content
 
 
 def make_newer(file: Path, before: Path) -> None:
@@ -300,15 +318,29 @@ def measure_tree(folder: Path, *, without: Path | None = None) -> int:
     return total
 
 
+def _open_lock(file: Path) -> IO[str]:
+    try:
+        return os.fdopen(
+            os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "a+"
+        )
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise MachineError(
+            f"the lock {file} is a symbolic link",
+            hint="hapkg makes none: find out who else can write there, and remove it",
+        ) from error
+
+
 @contextlib.contextmanager
 def lock(file: Path, *, what: str, hint: str, timeout: float = 0) -> Iterator[None]:
     """Hold an exclusive lock on a file, which names its holder: process, host, and since when.
 
-    Raises BusyError when another process still holds it after `timeout` seconds. The kernel drops the lock with its
-    process, however that ends.
+    Raises BusyError when another process still holds it after `timeout` seconds, MachineError for a link in its place.
+    The kernel drops the lock with its process, however that ends.
     """
     deadline = time.monotonic() + timeout
-    with file.open("a+") as opened:
+    with _open_lock(file) as opened:
         while True:
             try:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -36,6 +36,9 @@ KeyOption = Annotated[
 UnsignedOption = Annotated[
     bool, typer.Option("--unsigned", help="Sign nothing: for tests alone, nodes are at the mercy of the network.")
 ]
+SharedOption = Annotated[
+    bool, typer.Option("--shared", help="Others may write in the repository's folder, and change what you sign.")
+]
 UrlOption = Annotated[
     str | None, typer.Option(help="Where nodes will reach the repository [default: as before, else file:].")
 ]

@@ -16,6 +16,7 @@ from hapkg.cli.options import (
     JsonOption,
     KeyOption,
     RepoOption,
+    SharedOption,
     SiteOption,
     SuiteOption,
     UnsignedOption,
@@ -44,6 +45,7 @@ def publish(
     key: KeyOption = None,
     unsigned: UnsignedOption = False,
     url: UrlOption = None,
+    shared: SharedOption = False,
     site: SiteOption = None,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
@@ -65,7 +67,7 @@ def publish(
     with open_repository(location, store.state, change=True, timeout=wait) as root:
         check_url(root, location, url)
         publication = publish_with_keyring(
-            make_target(project, root, choice, url, wait),
+            make_target(project, root, choice, url, wait, shared=shared),
             uploads,
             [Suite(name) for name in suites],
             package=f"{project.settings.package_prefix}archive-keyring",

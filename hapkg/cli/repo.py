@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from hapkg.cli import output
-from hapkg.cli.options import JsonOption, KeyOption, RepoOption, UnsignedOption, UrlOption, WaitOption
+from hapkg.cli.options import JsonOption, KeyOption, RepoOption, SharedOption, UnsignedOption, UrlOption, WaitOption
 from hapkg.control import Suite
 from hapkg.errors import IntegrityError, UsageError
 from hapkg.locations import find_keys
@@ -23,7 +24,7 @@ from hapkg.repository.keys.signing import KeyChoice
 from hapkg.repository.remote.location import Location, parse_location
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import compare, find_missing, find_snapshot, list_snapshots, read_snapshot
-from hapkg.repository.sources_file import Identity, find_url
+from hapkg.repository.sources_file import Identity, find_url, is_address
 from hapkg.repository.verify import is_unsigned, verify
 
 app = typer.Typer(no_args_is_help=True, help="Show, compare, roll back, promote and verify what is published.")
@@ -138,11 +139,12 @@ def rollback(
     key: KeyOption = None,
     unsigned: UnsignedOption = False,
     url: UrlOption = None,
+    shared: SharedOption = False,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Make a suite what it was in a snapshot: at once, without building. Nothing is lost: that is a snapshot, too."""
-    with open_target(context, repo, make_choice(key, unsigned), url, wait) as target:
+    with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared) as target:
         publication = publishing.rollback(target, Suite(suite), number)
     output.print_publication(publication, as_json=as_json)
 
@@ -157,11 +159,12 @@ def promote(
     key: KeyOption = None,
     unsigned: UnsignedOption = False,
     url: UrlOption = None,
+    shared: SharedOption = False,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Publish what one suite offers in another one too: the same files, at once, without building."""
-    with open_target(context, repo, make_choice(key, unsigned), url, wait) as target:
+    with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared) as target:
         publication = publishing.promote(target, Suite(source), Suite(suite), snapshot)
     output.print_publication(publication, as_json=as_json)
 
@@ -173,11 +176,12 @@ def refresh(
     key: KeyOption = None,
     unsigned: UnsignedOption = False,
     url: UrlOption = None,
+    shared: SharedOption = False,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Sign every suite anew with a later Valid-Until: for a timer, when valid-days is set."""
-    with open_target(context, repo, make_choice(key, unsigned), url, wait) as target:
+    with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared) as target:
         publication = publishing.refresh(target)
     output.print_publication(publication, as_json=as_json)
 
@@ -198,11 +202,12 @@ def prune(
     key: KeyOption = None,
     unsigned: UnsignedOption = False,
     url: UrlOption = None,
+    shared: SharedOption = False,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Remove old versions. What a kept package pins with an exact version stays, whatever its age."""
-    with open_target(context, repo, make_choice(key, unsigned), url, wait, change=not dry_run) as target:
+    with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared, change=not dry_run) as target:
         if dry_run:
             pruned = pruning.decide_pruning(target.root, keep=keep, days=days, at_once=at_once)
         else:
@@ -259,18 +264,34 @@ def verify_repository(context: typer.Context, repo: RepoOption = None, as_json: 
 
 @contextmanager
 def open_target(
-    context: typer.Context, repo: str | None, choice: KeyChoice, url: str | None, wait: float, *, change: bool = True
+    context: typer.Context,
+    repo: str | None,
+    choice: KeyChoice,
+    url: str | None,
+    wait: float,
+    *,
+    shared: bool,
+    change: bool = True,
 ) -> Iterator[PublishTarget]:
     """Open the repository that the options name, to be changed. Raises UsageError when there is none."""
     project: Project = context.obj.project
     with open_root(context, repo, change=change, wait=wait) as root:
-        yield make_target(project, root, choice, url, wait)
+        yield make_target(project, root, choice, url, wait, shared=shared)
 
 
-def make_target(project: Project, root: Path, choice: KeyChoice, url: str | None, wait: float) -> PublishTarget:
-    """A repository in a folder, as the options and the project's settings have it."""
+def make_target(
+    project: Project, root: Path, choice: KeyChoice, url: str | None, wait: float, *, shared: bool
+) -> PublishTarget:
+    """A repository in a folder, as the options and the project's settings have it. Raises UsageError for a bad URL."""
+    if url and not is_address(url) and not re.fullmatch(r"(?:file|copy):/[!-~]*", url):
+        raise UsageError(f"--url {url!a} is no address of a repository", hint="say --url https://HOST/FOLDER/")
     return PublishTarget(
-        root=root.absolute(), identity=make_identity(project), choice=choice, url=url or "", timeout=wait
+        root=root.absolute(),
+        identity=make_identity(project),
+        choice=choice,
+        url=url or "",
+        timeout=wait,
+        shared=shared,
     )
 
 

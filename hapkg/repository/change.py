@@ -25,6 +25,8 @@ class PublishTarget:
     """URL of the repository for its users; "": as before, or else root itself (file:)."""
     timeout: float = 0
     """Seconds to wait for another process that publishes."""
+    shared: bool = False
+    """Others may write in the folder; otherwise that is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)

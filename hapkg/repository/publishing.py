@@ -27,7 +27,7 @@ from hapkg.repository.keyring_package import make_keyring
 from hapkg.repository.keys.signing import find_key
 from hapkg.repository.snapshots import Snapshot, find_missing, find_snapshot, read_snapshot
 from hapkg.repository.staging import read_ahead
-from hapkg.repository.transaction import check_choice, open_transaction, translate_errors
+from hapkg.repository.transaction import check_target, open_transaction, translate_errors
 from hapkg.repository.upload import Upload, accept, copy_incoming, name_suite
 
 
@@ -35,7 +35,7 @@ def publish_with_keyring(
     target: PublishTarget, uploads: Sequence[Upload], suites: Sequence[Suite], *, package: str, pocket: str = ""
 ) -> Publication:
     """Publish uploads and, for each suite, the package of that name with the keys that sign; see publish()."""
-    check_choice(target.root, target.choice)
+    check_target(target)
     key = find_key(target.choice, owner=target.identity.key_owner)
     with tempfile.TemporaryDirectory(prefix="hapkg-keyring-") as scratch:
         keyrings = [
@@ -67,7 +67,7 @@ def publish(target: PublishTarget, uploads: Sequence[Upload], *, pocket: str = "
     it was or as it is to be; all but a failing disk is found before the first suite changes.
     """
     root = target.root
-    check_choice(root, target.choice)
+    check_target(target)
     with (
         translate_errors(root),
         disk.Batch() as batch,

@@ -9,6 +9,14 @@ from pathlib import Path
 
 from hapkg.control import Suite
 from hapkg.disk import Batch
+from hapkg.errors import RepositoryError
+
+_ADDRESS = re.compile(
+    r"(?:[a-z][a-z0-9-]*\+)?(?:https?|ftp|s3|mirror)://"
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+    r"(?:/[A-Za-z0-9._~%!$&'()*+,;=:@-]*)*"
+)
+_LONGEST = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +60,29 @@ def make_sources(uri: str, suite: Suite, armored_key: str) -> str:
 
 
 def find_url(root: Path) -> str:
-    """URL of the repository for nodes, by its .sources files; "" when it is reached in its folder alone."""
+    """URL of the repository for nodes, by its .sources files; "" when it is reached in its folder alone.
+
+    Raises RepositoryError when one names no address: somebody else has written it.
+    """
     for file in sorted(root.glob("*.sources")):
-        found = re.search(r"^URIs: (?!file:)(\S+)$", file.read_text("utf-8", "replace"), re.MULTILINE)
-        if found:
-            return found[1]
+        if file.is_symlink() or not file.is_file():
+            continue
+        found = re.search(r"^URIs:(.+)$", file.read_text("utf-8", "replace"), re.MULTILINE)
+        address = found[1].strip() if found else ""
+        if not address or address.startswith("file:"):
+            continue
+        if not is_address(address):
+            raise RepositoryError(
+                f"{file} gives {address[:200]!a} as the repository's address",
+                hint="say where nodes reach it: --url https://HOST/FOLDER/",
+            )
+        return address
     return ""
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is one address for a .sources file: scheme, host and path; no user, no query."""
+    return _ADDRESS.fullmatch(text) is not None and len(text) <= _LONGEST
 
 
 def name_sources(identity: Identity, suite: Suite) -> str:

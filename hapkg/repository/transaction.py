@@ -21,13 +21,13 @@ from hapkg.repository import snapshots
 from hapkg.repository.change import Publication, PublishTarget, RepositoryChange
 from hapkg.repository.ftparchive import Reading
 from hapkg.repository.indexes import find_suites, name_by_hash, read_digests, read_pool, read_release
-from hapkg.repository.keys.signing import KeyChoice, SigningKey, export_key, find_key, strip_armor
+from hapkg.repository.keys.signing import SigningKey, export_key, find_key, strip_armor
 from hapkg.repository.page import write_page
 from hapkg.repository.paths import check_path
 from hapkg.repository.remote.location import JOURNAL, LOCK, STAGING, WAIT_HINT
 from hapkg.repository.sources_file import find_url, make_sources, write_sources
 from hapkg.repository.staging import sign_all, stage, stage_incoming
-from hapkg.repository.trust import check_key_may_be_made, check_state
+from hapkg.repository.trust import check_key_may_be_made, check_state, check_writers
 
 
 @contextlib.contextmanager
@@ -35,10 +35,10 @@ def open_transaction(target: PublishTarget) -> Iterator[Transaction]:
     """Hold the repository's lock for one change, once the remains of a killed publish are gone.
 
     What is staged is removed when the caller fails. Raises BusyError while another process publishes for longer than
-    target.timeout, RepositoryError as check_choice() does, MachineError when the repository cannot be written.
+    target.timeout, RepositoryError as check_target() does, MachineError when the repository cannot be written.
     """
     root = target.root
-    check_choice(root, target.choice)
+    check_target(target)
     with translate_errors(root):
         disk.make_folder((root / LOCK).parent)
         with disk.lock(root / LOCK, what=f"the repository {root}", hint=WAIT_HINT, timeout=target.timeout):
@@ -52,8 +52,13 @@ def open_transaction(target: PublishTarget) -> Iterator[Transaction]:
             _clear(root, complete=True)
 
 
-def check_choice(root: Path, choice: KeyChoice) -> None:
-    """Raise RepositoryError for a secret key inside the repository, and for a signed one that would not be any more."""
+def check_target(target: PublishTarget) -> None:
+    """Raise RepositoryError for a repository that must not be changed so.
+
+    Others could write in it, the secret key would lie inside, or a signed one would not be signed any more.
+    """
+    root, choice = target.root, target.choice
+    check_writers(root, shared=target.shared)
     if choice.unsigned:
         if signed := sorted(root.glob("dists/*/InRelease")):
             raise RepositoryError(

@@ -6,7 +6,10 @@ not. So the state that a change starts from is checked with the keys of the publ
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
+import stat
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -21,12 +24,47 @@ from hapkg.repository.keys.signing import KeyChoice, find_key
 from hapkg.repository.paths import check_path
 from hapkg.repository.remote.location import JOURNAL
 
+_FOLDERS = (".hapkg", ".hapkg/staging", ".hapkg/incoming", ".hapkg/snapshots", "pool", "dists")
 _MARKS = (
     b"-----BEGIN PGP SIGNED MESSAGE-----\n",
     b"\n-----BEGIN PGP SIGNATURE-----\n",
     b"\n-----END PGP SIGNATURE-----",
 )
 _HINT = "roll it back from a copy that is yours; gpgv with your own keyring tells which is"
+
+
+def check_writers(root: Path, *, shared: bool) -> None:
+    """Raise RepositoryError when others than its publisher can put files in place of the repository's.
+
+    `shared`: that is known and wanted; even so its folders must not be links to others.
+    """
+    for folder in (root, *(root / name for name in _FOLDERS)):
+        try:
+            state = folder.stat() if folder == root else folder.lstat()
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISDIR(state.st_mode):
+            raise RepositoryError(f"{folder} is no folder", hint="hapkg makes no links there: remove it")
+        if shared:
+            continue
+        if state.st_uid not in (os.geteuid(), 0):
+            raise RepositoryError(
+                f"{folder} belongs to user {_name_user(state.st_uid)}, who can change what you sign",
+                hint=f"publish as that user, run chown -R {_name_user(os.geteuid())} {root}, or say --shared",
+            )
+        if state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            who = "everybody" if state.st_mode & stat.S_IWOTH else "its group"
+            raise RepositoryError(
+                f"{folder} is writable for {who}, who can change what you sign",
+                hint=f"run: chmod go-w {folder}; or say --shared",
+            )
+
+
+def _name_user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def check_key_may_be_made(root: Path, choice: KeyChoice) -> None:

@@ -26,13 +26,18 @@ _AGENT = ("SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "DISPLAY", "XDG
 """Variables by which ssh finds the user's agent."""
 _CHANGE = """\
 umask 022
-mkdir -p -- "$1" && cd -- "$1" && mkdir -p .hapkg/staging || exit
+mkdir -p -- "$1" && cd -- "$1" || exit
+for name in .hapkg .hapkg/staging .hapkg/lock pool dists; do
+    [ ! -L "$name" ] || { echo "link $name"; exit; }
+done
+mkdir -p .hapkg/staging || exit
+[ -e .hapkg/lock ] || (set -C; : > .hapkg/lock) 2>/dev/null
 exec 9>>.hapkg/lock || exit
 until flock -n 9; do
     [ "$3" -gt 0 ] || { echo "busy $(cat .hapkg/lock)"; exit; }
     set -- "$1" "$2" $(($3 - 1)); sleep 1
 done
-printf '%s\\n' "$2" > .hapkg/lock
+printf '%s\\n' "$2" | dd of=.hapkg/lock oflag=nofollow status=none || exit
 find .hapkg/staging -mindepth 1 ! -path .hapkg/staging/journal -delete
 echo ready
 while IFS= read -r command; do
@@ -88,6 +93,11 @@ class Host:
                 if word == "busy":
                     raise BusyError(
                         f"the repository {self._location} is in use by process {rest or 'unknown'}", hint=WAIT_HINT
+                    )
+                if word == "link":
+                    raise RepositoryError(
+                        f"{rest} of the repository {self._location} is a symbolic link",
+                        hint="hapkg makes none: find out who else can write there, and remove it",
                     )
                 self._absent = word == "absent"
                 yield

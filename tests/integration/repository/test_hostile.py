@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hapkg.errors import RepositoryError
+from hapkg.errors import MachineError, RepositoryError
 from hapkg.locations import State
 from hapkg.repository.change import Publication, PublishTarget
 from hapkg.repository.keys.signing import KeyChoice
@@ -222,3 +225,82 @@ def test_nothing_is_signed_again_that_ones_own_keys_have_not_signed(
             change()
         assert refused.value.hint
         assert (file.read_bytes() if file.exists() else None) == before
+
+
+LINKS = (
+    ".index.html.new",
+    "index.html",
+    ".ha-stack.sources.new",
+    ".ha-stack-bookworm.sources.new",
+    "ha-stack.sources",
+    ".hapkg-test-archive-keyring.gpg.new",
+    "hapkg-test-archive-keyring.asc",
+    ".hapkg/.removed.new",
+    ".hapkg/snapshots/bookworm/.00000002.json.new",
+    ".hapkg/page/.contents.json.new",
+    ".hapkg/staging/journal.new",
+    ".hapkg/staging/Release-bookworm",
+    ".hapkg/staging/dists/bookworm/InRelease",
+    "dists/bookworm/Release",
+)
+"""Names that hapkg writes in a repository."""
+
+
+@pytest.mark.parametrize("target", ["a file", "nothing"])
+def test_links_at_names_that_hapkg_writes_are_not_followed(
+    root: Path, issue: Callable[..., Publication], stacks: Builds, victim: Path, target: str
+) -> None:
+    issue(stacks(1))
+    victim.chmod(0o600)
+    other = victim.with_name("other")
+    for name in LINKS:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).unlink(missing_ok=True)
+        (root / name).symlink_to(victim if target == "a file" else other)
+    (root / "dists/bookworm/Release").unlink()
+    issue(stacks(2))
+    assert victim.read_bytes() == PRECIOUS
+    assert victim.stat().st_mode & 0o777 == 0o600
+    assert not other.exists()
+    for name in ("index.html", "ha-stack.sources", "hapkg-test-archive-keyring.asc"):
+        assert not (root / name).is_symlink()
+    assert b"1.2-2+ha12.0" in (root / "index.html").read_bytes()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("name", [".hapkg/lock", ".hapkg", "dists", "pool"])
+def test_a_link_in_the_place_of_a_lock_or_a_folder_is_refused(
+    root: Path, issue: Callable[..., Publication], stacks: Builds, key: KeyChoice, victim: Path, name: str, shared: bool
+) -> None:
+    issue(stacks(1))
+    moved = victim.with_name("moved")
+    (root / name).rename(moved)
+    before = moved.read_bytes() if moved.is_file() else b""
+    (root / name).symlink_to(moved)
+    with pytest.raises((RepositoryError, MachineError), match=r"is a symbolic link|is no folder") as refused:
+        refresh(PublishTarget(root=root, identity=IDENTITY, choice=key, shared=shared))
+    assert refused.value.hint
+    assert not moved.is_file() or moved.read_bytes() == before
+
+
+OTHERS: dict[str, Callable[[Path], object]] = {
+    "belongs to user nobody": lambda folder: os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1),
+    "is writable for everybody": lambda folder: folder.chmod(0o777),
+    "is writable for its group": lambda folder: folder.chmod(0o2775),
+}
+"""What is said of a folder, and what makes it so."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives folders away")
+@pytest.mark.parametrize("said", OTHERS)
+@pytest.mark.parametrize("name", [".", ".hapkg", "pool", "dists"])
+def test_a_repository_that_others_can_write_is_changed_only_when_that_is_said(
+    root: Path, issue: Callable[..., Publication], stacks: Builds, key: KeyChoice, said: str, name: str
+) -> None:
+    issue(stacks(1))
+    OTHERS[said](root / name)
+    target = PublishTarget(root=root, identity=IDENTITY, choice=key)
+    with pytest.raises(RepositoryError, match=f"{said}, who can change what you sign") as refused:
+        refresh(target)
+    assert "--shared" in refused.value.hint
+    assert refresh(replace(target, shared=True)).written == (BOOKWORM,)

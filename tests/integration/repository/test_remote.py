@@ -130,6 +130,24 @@ def test_two_machines_publish_by_turns_and_apt_reads_it(
     assert machine.candidate("ha-stack") == "1.2-3+ha12.0"
 
 
+@pytest.mark.parametrize("name", [".hapkg", ".hapkg/staging", ".hapkg/lock", "pool", "dists"])
+def test_a_link_where_hapkg_writes_on_a_host_is_refused(
+    ssh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("RSYNC_RSH", ssh)
+    folder, victim = tmp_path / "far", tmp_path / "victim"
+    (folder / name).parent.mkdir(parents=True)
+    victim.write_text("precious")
+    (folder / name).symlink_to(victim)
+    place = parse_location(f"elsewhere:{folder}", tmp_path)
+    with (
+        pytest.raises(RepositoryError, match=rf"{name} of the repository .* is a symbolic link"),
+        open_repository(place, State(tmp_path / "state"), change=True),
+    ):
+        pass
+    assert victim.read_text() == "precious"
+
+
 def test_nothing_becomes_real_when_the_change_fails(
     elsewhere: Elsewhere, put: Put, key: KeyChoice, stacks: Builds
 ) -> None:
