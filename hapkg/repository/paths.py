@@ -73,4 +73,5 @@ def check_digest(digest: str, *, where: str) -> str:
 
 def _show(text: str) -> str:
     """A foreign name, short and printable."""
-    return ascii(text if len(text) <= 200 else f"{text[:200]}…")
+    shown = ascii(text)
+    return shown if len(shown) <= 200 else f"{shown[:200]}…'"
