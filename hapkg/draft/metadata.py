@@ -62,45 +62,61 @@ class UpstreamIdentity:
 def identify(plain: str, release: UpstreamRelease, meson: Meson) -> UpstreamIdentity:
     """Name, version and addresses. Raises SourceError when nothing tells the version."""
     files = release.files
-    configure = re.sub(r"(?m)(\bdnl\b.*|^[ \t]*#.*)$", "", files.get("configure.ac") or files.get("configure.in", ""))
-    included = [text for path, text in files.items() if re.fullmatch(r"[^/]*\.m4", path)]
-    calls = (call for text in (configure, *included) for call in read_calls(text, "m4_define|define"))
-    macros = {call[0]: call[1] for call in calls if len(call) > 1 and len(call[1]) < 200}
-    configure = substitute(re.compile(r"\b([A-Za-z_]\w*)"), configure, macros)
+    configure = _expand_configure(files)
     told = next((call for call in read_calls(configure, "AC_INIT|AM_INIT_AUTOMAKE") if len(call) > 1), [])
     arguments = {place: re.sub(r"[][]", "", word).strip() for place, word in enumerate(told)}
     name, version = (arguments[0], arguments[1]) if told else (meson.name.strip(), meson.version.strip())
     tarname, site = arguments.get(3, ""), arguments.get(4, "")
     name = name if is_line(name) and len(name) < 40 else plain
     tarname = tarname or re.sub(r"[^a-z0-9_]+", "-", name.lower().removeprefix("gnu "))
-    stated = [files.get(path, "").partition("\n")[0] for path in (".tarball-version", "VERSION")]
-    labels = [re.sub(rf"^{start}[-_](?=v?\d)", "", release.label) for start in (".*?", ".*")]
-    candidates = [version, stated[0], *labels, stated[1]] if release.kind == "tarball" else [read_tag(release.label)]
-    told_versions = [clean for word in candidates if (clean := _clean_version(word))]
-    # A candidate's configure.ac often names the release that it will become.
-    versions = [word for word in told_versions if word.startswith(f"{told_versions[0]}~")] + told_versions
-    if not versions:
-        raise SourceError(f"{release.url} does not tell its version", hint="its one folder should be NAME-VERSION")
-    git = _find_repository(release, {plain, name.lower(), tarname}) if release.kind == "tarball" else release.url
+    version = _find_version(release, version)
+    git = _find_repository(release, {plain, name.lower(), tarname}) if release.is_tarball else release.url
     host = re.match(r"https?://[^/]+", release.url)
     pages = [site, *find_fields(files, "URL"), *meson.pages, git.removesuffix(".git"), host[0] if host else ""]
     homepage = next((page for page in pages if re.fullmatch(r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(/[!-~]*)?", page)), "")
-    tag = re.search(
-        r"/(?:releases/download|archive(?:/refs/tags)?)/([A-Za-z0-9][\w.+-]*?)(?:\.tar\.\w+$|/)", release.url
-    )
-    guess = tag[1] if tag else "v" + versions[0].replace("~", "-")
-    archived = release.label.removeprefix(f"{plain}-")  # a forge names the folder of an archive NAME-TAG
-    if not tag and archived != release.label and archived[:1].isalpha() and read_tag(archived):
-        guess = archived
     return UpstreamIdentity(
         name=name,
         tarname=tarname,
-        version=versions[0],
+        version=version,
         homepage=homepage or f"{NOWHERE}/{plain}",
         git=git or f"{NOWHERE}/{plain}.git",
-        tag=guess if release.kind == "tarball" else release.label,
+        tag=_guess_tag(plain, release, version) if release.is_tarball else release.label,
         configure=configure,
     )
+
+
+def _expand_configure(files: Mapping[str, str]) -> str:
+    """configure.ac without comments, the macros expanded that it or an .m4 file beside it defines as plain text."""
+    configure = re.sub(r"(?m)(\bdnl\b.*|^[ \t]*#.*)$", "", files.get("configure.ac") or files.get("configure.in", ""))
+    included = [text for path, text in files.items() if re.fullmatch(r"[^/]*\.m4", path)]
+    calls = (call for text in (configure, *included) for call in read_calls(text, "m4_define|define"))
+    macros = {call[0]: call[1] for call in calls if len(call) > 1 and len(call[1]) < 200}
+    return substitute(re.compile(r"\b([A-Za-z_]\w*)"), configure, macros)
+
+
+def _find_version(release: UpstreamRelease, stated: str) -> str:
+    """The version, by a tag or by what the build system, files and the tarball's folder state. Raises SourceError."""
+    told, plain = (release.files.get(path, "").partition("\n")[0] for path in (".tarball-version", "VERSION"))
+    labels = [re.sub(rf"^{start}[-_](?=v?\d)", "", release.label) for start in (".*?", ".*")]
+    candidates = [stated, told, *labels, plain] if release.is_tarball else [read_tag(release.label)]
+    versions = [clean for word in candidates if (clean := _clean_version(word))]
+    if not versions:
+        raise SourceError(f"{release.url} does not tell its version", hint="its one folder should be NAME-VERSION")
+    # A candidate's configure.ac often names the release that it will become.
+    return next((word for word in versions if word.startswith(f"{versions[0]}~")), versions[0])
+
+
+def _guess_tag(plain: str, release: UpstreamRelease, version: str) -> str:
+    """The tag that a tarball was made of: as its address or its folder names it, else v and the version."""
+    named = re.search(
+        r"/(?:releases/download|archive(?:/refs/tags)?)/([A-Za-z0-9][\w.+-]*?)(?:\.tar\.\w+$|/)", release.url
+    )
+    if named:
+        return named[1]
+    archived = release.label.removeprefix(f"{plain}-")  # a forge names the folder of an archive NAME-TAG
+    if archived != release.label and archived[:1].isalpha() and read_tag(archived):
+        return archived
+    return "v" + version.replace("~", "-")
 
 
 def _clean_version(text: str) -> str:

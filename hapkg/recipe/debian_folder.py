@@ -66,12 +66,6 @@ def render_debian(
 
     Raises RecipeError when a template is wrong or names something that does not exist.
     """
-    from hapkg.recipe.rendering import make_debian_environment, render  # noqa: PLC0415 - jinja2 takes time, and few commands render
-
-    own = recipe.folder / "debian"
-    sources = _find_templates(own, templates / recipe.style.name, templates / COMMON)
-    environment = make_debian_environment(templates, compiled)
-    licenses = {name for p in recipe.copyright for name in p.license.replace(" or ", " and ").split(" and ")}
     values: dict[str, Any] = {
         "recipe": recipe,
         "prefix": settings.prefix,
@@ -84,21 +78,10 @@ def render_debian(
         "version": version,
         "key": key,
         "versions": versions,
-        "licenses": sorted({*licenses, "GPL-3+"}),
+        "licenses": _list_licenses(recipe),
         **recipe.values,
     }
-    files: dict[str, bytes] = {}
-    for path, source in sorted(sources.items()):
-        if source.suffix != ".j2":
-            files[path] = source.read_bytes()
-            continue
-        if path.startswith("package."):
-            for package in recipe.packages:
-                rendered = render(environment, source, {**values, "package": package})
-                files.setdefault(f"{package.package}.{path.removeprefix('package.')}", rendered)
-        else:
-            files[path] = render(environment, source, values)
-    files.update(recipe.files)
+    files = {**_render_templates(recipe, templates, compiled, values), **recipe.files}
     for patch in recipe.patches:
         files[f"patches/{patch.name}"] = (recipe.folder / "patches" / patch.name).read_bytes()
     if recipe.series:
@@ -106,8 +89,35 @@ def render_debian(
     return DebianFolder(files={path: content for path, content in files.items() if content.strip()})
 
 
+def _list_licenses(recipe: Recipe) -> list[str]:
+    """Names of all licences that debian/copyright quotes: those of the recipe, and that of the packaging."""
+    expressions = (paragraph.license.replace(" or ", " and ") for paragraph in recipe.copyright)
+    return sorted({name for expression in expressions for name in expression.split(" and ")} | {"GPL-3+"})
+
+
+def _render_templates(
+    recipe: Recipe, templates: Path, compiled: Path | None, values: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """Files of debian/ by path: templates rendered, other files as they are."""
+    from hapkg.recipe.rendering import make_debian_environment, render  # noqa: PLC0415 - jinja2 takes time, and few commands render
+
+    environment = make_debian_environment(templates, compiled)
+    sources = _find_templates(recipe.folder / "debian", templates / recipe.style.name, templates / COMMON)
+    files: dict[str, bytes] = {}
+    for path, source in sorted(sources.items()):
+        if source.suffix != ".j2":
+            files[path] = source.read_bytes()
+        elif path.startswith("package."):
+            for package in recipe.packages:
+                rendered = render(environment, source, {**values, "package": package})
+                files.setdefault(f"{package.package}.{path.removeprefix('package.')}", rendered)
+        else:
+            files[path] = render(environment, source, values)
+    return files
+
+
 def _find_templates(*folders: Path) -> dict[str, Path]:
-    """Which file renders each path of debian/: the first folder that has one wins."""
+    """The file that renders each path of debian/: the first folder that has one wins."""
     found: dict[str, Path] = {}
     for folder in folders:
         for file in sorted(folder.rglob("*")):
