@@ -70,7 +70,10 @@ class Batch:
         self.add(_add_folder(folder))
 
     def write(self, file: Path, content: bytes) -> None:
-        """Write a file that nobody reads yet: a new one in place of what has that name, never through a link."""
+        """Write a file that nobody reads yet: a new one in place of what has that name, never through a link.
+
+        Its content is waited for; its name is when it is moved.
+        """
         self.make_folder(file.parent)
         with _create(file) as new:
             new.write(content)

@@ -1,83 +1,93 @@
-"""Trees that others wrote: removed whatever their depth, modes and links, and nothing else."""
+"""Writes that last: what a batch waits for, and when; locks with a timeout."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import tempfile
+import stat
 from pathlib import Path
 
 import pytest
 
 from hapkg import disk
-
-NOBODY = 65534
-DEPTH = 2000
-
-
-def make_deep(top: Path, depth: int = DEPTH) -> None:
-    """Folders in folders, further down than a path can say, with a file in the last."""
-    top.mkdir()
-    current = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
-    for _ in range(depth):
-        os.mkdir("folder", dir_fd=current)
-        inner = os.open("folder", os.O_RDONLY | os.O_DIRECTORY, dir_fd=current)
-        os.close(current)
-        current = inner
-    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=current))
-    os.close(current)
+from hapkg.disk import Batch
+from hapkg.errors import BusyError
 
 
-def test_a_deep_tree_is_measured_and_removed(tmp_path: Path) -> None:
-    make_deep(tmp_path / "deep")
-    (tmp_path / "deep/seen").write_bytes(b"four")
-    assert disk.measure_tree(tmp_path) == 4
-    disk.remove_tree(tmp_path / "deep")
-    assert list(tmp_path.iterdir()) == []
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of files and folders in the order in which they were waited for."""
+    names: list[str] = []
+    fsync = os.fsync
+
+    def record(descriptor: int) -> None:
+        names.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    return names
 
 
-def test_links_are_removed_and_not_followed(tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    (kept / "file").write_text("mine")
-    tree = tmp_path / "tree"
-    tree.mkdir()
-    (tree / "folder").symlink_to(kept)
-    (tree / "file").symlink_to(kept / "file")
-    (tree / "nowhere").symlink_to("nowhere")
-    os.mkfifo(tree / "fifo")
-    (tmp_path / "link").symlink_to(tree)
-    disk.remove_tree(tmp_path / "link")
-    assert tree.is_dir()
-    disk.remove_tree(tree)
-    disk.remove_tree(kept / "file")
-    disk.remove_tree(kept / "file")
-    disk.remove_tree(tmp_path / "none/at/all")
-    assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
+def test_a_batch_waits_once_and_at_its_end(tmp_path: Path, synced: list[str]) -> None:
+    with Batch() as batch:
+        for name in ("a", "b"):
+            batch.write(tmp_path / "new" / name, name.encode())
+        assert synced == []
+    assert sorted(synced) == sorted(["a", "b", tmp_path.name])
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("new", "new/a")] == [0o755, 0o644]
 
 
-@pytest.mark.parametrize("mode", [0o000, 0o111, 0o444, 0o555])
-def test_an_ordinary_user_removes_what_is_read_only(mode: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:  # a user cannot reach pytest's own, which any pytest closes again
-        remove_as_an_ordinary_user(Path(folder), mode)
+def test_a_file_is_on_the_disk_before_it_is_moved(tmp_path: Path, synced: list[str]) -> None:
+    with Batch() as batch:
+        batch.write(tmp_path / "next", b"x")
+        batch.move({tmp_path / "next": tmp_path / "now"})
+        assert synced == ["next"]
+        synced.clear()
+    assert synced == [tmp_path.name]
+    assert (tmp_path / "now").read_bytes() == b"x"
 
 
-def remove_as_an_ordinary_user(place: Path, mode: int) -> None:
-    """Make a tree whose folders have a mode, and remove it without privileges."""
-    tree = place / "tree"
-    for folder in ("a/b", "c"):
-        (tree / folder).mkdir(parents=True)
-        (tree / folder / "file").touch(0o400)
-    for folder in ("a/b", "a", "c", "."):
-        (tree / folder).chmod(mode)
-    if os.geteuid() == 0:
-        for path in (place, *place.rglob("*")):
-            os.chown(path, NOBODY, NOBODY)
-        program = f"import os; os.setuid({NOBODY}); from hapkg import disk; from pathlib import Path; "
-        program += f"disk.remove_tree(Path({str(tree)!r}))"
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
-    else:
-        disk.remove_tree(tree)
-    assert not tree.exists()
+def test_a_batch_that_fails_waits_for_nothing(tmp_path: Path, synced: list[str]) -> None:
+    with pytest.raises(ValueError, match="stop"), Batch() as batch:
+        batch.write(tmp_path / "a", b"x")
+        raise ValueError("stop")
+    assert synced == []
+
+
+def test_a_file_that_has_its_content_is_not_touched(tmp_path: Path, synced: list[str]) -> None:
+    same, other = tmp_path / "same", tmp_path / "other"
+    same.write_bytes(b"x")
+    other.write_bytes(b"y")
+    before = same.stat()
+    with Batch() as batch:
+        batch.replace({same: b"x", other: b"z", tmp_path / "third": b""})
+    assert (same.stat().st_ino, same.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert other.read_bytes() == b"z"
+    assert sorted(synced) == sorted([".other.new", ".third.new", tmp_path.name])
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["other", "same", "third"]
+
+
+def test_copies_are_files_of_their_own(tmp_path: Path, synced: list[str]) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x")
+    with Batch() as batch:
+        batch.copy({tmp_path / "pool" / f"{number}": source for number in range(9)})
+    source.write_bytes(b"changed")
+    assert {file.read_bytes() for file in (tmp_path / "pool").iterdir()} == {b"x"}
+    assert len(synced) == 9 + len(("pool", tmp_path.name))
+
+
+def test_the_first_failure_of_many_is_raised(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="missing"), Batch() as batch:
+        batch.copy({tmp_path / f"{number}": tmp_path / "missing" for number in range(9)})
+
+
+def test_a_lock_names_its_holder(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    with (
+        disk.lock(file, what="the house", hint="wait"),
+        pytest.raises(BusyError, match=f"the house is in use by process {os.getpid()} on .* since 20"),
+        disk.lock(file, what="the house", hint="wait", timeout=0.1),
+    ):
+        pass
+    with disk.lock(file, what="the house", hint="wait"):
+        pass
