@@ -19,12 +19,12 @@ from hapkg.control import SourceName
 from hapkg.draft.autotools import (
     Installed,
     find_make_words,
-    find_packages,
     find_required,
     find_words,
     read_makefiles,
     split,
 )
+from hapkg.draft.debian_packages import find_packages
 from hapkg.draft.meson import Meson, read_meson
 from hapkg.draft.metadata import UpstreamIdentity, describe, find_holders, find_licenses, identify
 from hapkg.draft.recipe_text import Entry, TomlTable, format_tables
