@@ -25,6 +25,7 @@ from hapkg.repository.remote.location import Location, parse_location
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import compare, find_missing, find_snapshot, list_snapshots, read_snapshot
 from hapkg.repository.sources_file import Identity, find_url, is_address
+from hapkg.repository.trust import open_keyring
 from hapkg.repository.verify import is_unsigned, verify
 
 app = typer.Typer(no_args_is_help=True, help="Show, compare, roll back, promote and verify what is published.")
@@ -238,10 +239,26 @@ def _print_pruning(pruned: pruning.Pruning, *, dry_run: bool) -> None:
 
 
 @app.command("verify")
-def verify_repository(context: typer.Context, repo: RepoOption = None, as_json: JsonOption = False) -> None:
-    """Check signatures, every index and every file of the pool against their digests, and that snapshots are whole."""
-    root = find_root(context, repo)
-    report = verify(root)
+def verify_repository(
+    context: typer.Context,
+    repo: RepoOption = None,
+    key: KeyOption = None,
+    keyring: Annotated[
+        Path | None, typer.Option(help="Keys to check with [default: your own].", metavar="FILE")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check signatures with your own keys, every index and every file of the pool, and that snapshots are whole."""
+    if keyring is not None and not keyring.is_file():
+        raise UsageError(f"{keyring} does not exist", hint="name a copy of the publisher's keyring that you trust")
+    root, choice = find_root(context, repo), make_choice(key, unsigned=False)
+    with open_keyring(choice, keyring) as keys:
+        if keys is None and not is_unsigned(root):
+            raise UsageError(
+                f"{root} is signed, and {choice.folder} holds no key to check that with",
+                hint="name a copy of the publisher's keyring that you trust: --keyring FILE",
+            )
+        report = verify(root, keys)
     if as_json:
         output.print_json(asdict(report))
     else:
@@ -253,6 +270,8 @@ def verify_repository(context: typer.Context, repo: RepoOption = None, as_json: 
             output.say("a publish runs, or was killed; apt reads the state before it, and the next publish ends it")
         if is_unsigned(root):
             output.say("WARNING: nothing is signed")
+        else:
+            output.say(f"signatures of {', '.join(report.keys)}, from {keyring or choice.folder}")
         output.say(f"checked {report.checked} files of {', '.join(find_suites(root))}")
     if report.faults:
         raise IntegrityError(

@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hapkg.control import SourceName, Suite, format_date
+from hapkg.disk import sha256_file
 from hapkg.process import run
+from hapkg.repository.indexes import find_suites, read_pool
 from hapkg.repository.keys.keyring import read_keys
 from hapkg.repository.keys.signing import KeyChoice, SigningKey, export_key, read_retired
 from hapkg.repository.sources_file import Identity
@@ -57,7 +59,8 @@ def make_keyring(
 ) -> Upload:
     """The package of the keys that sign now, made below folder, for a suite of the repository at root.
 
-    Its version is the time at which the keys changed last. One that is published already is taken as it is.
+    Its version is the time at which the keys changed last. One that an index names already is taken as it is; a file
+    that merely lies in its place is not.
     """
     content = export_key(key, armored=False)
     keys = read_keys(content)
@@ -65,7 +68,8 @@ def make_keyring(
     changed = datetime.fromtimestamp(max([*(one.renewed for one in keys), *retired]), UTC)
     if choice.names:  # nobody writes down when one of these signs no more
         pattern = find_pool_file(root, Upload(suite=suite, source=SourceName(name), files=()), f"{name}_*_all.deb")
-        newest = max(pattern.parent.glob(pattern.name), key=lambda file: file.name, default=None)
+        found = [file for file in pattern.parent.glob(pattern.name) if _is_published(root, file)]
+        newest = max(found, key=lambda file: file.name, default=None)
         if newest and _read_keyring(newest, name, folder) == content:
             return Upload(suite=suite, source=SourceName(name), files=(newest,))
         if newest:  # two changes in one second are two versions
@@ -75,12 +79,23 @@ def make_keyring(
     file = f"{name}_{version}_all.deb"
     upload = Upload(suite=suite, source=SourceName(name), files=(folder / file,))
     published = find_pool_file(root, upload, file)
-    if published.is_file():
+    if _is_published(root, published):
         return Upload(suite=suite, source=SourceName(name), files=(published,))
     if not (folder / file).is_file():
         values = _describe(name, version, changed, identity, [one.fingerprint for one in keys])
         _build(folder / "tree", folder / file, values, content, int(changed.timestamp()))
     return upload
+
+
+def _is_published(root: Path, file: Path) -> bool:
+    """Tell whether an index of the repository names a file with just its bytes."""
+    if file.is_symlink() or not file.is_file():
+        return False
+    path = str(file.relative_to(root))
+    digests = {
+        one.digest for suite in find_suites(root) for one in read_pool(root, suite).files.values() if one.path == path
+    }
+    return sha256_file(file) in digests
 
 
 def _describe(

@@ -11,8 +11,8 @@ import pwd
 import re
 import stat
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from hapkg.control import Suite, split_stanzas
@@ -20,7 +20,7 @@ from hapkg.errors import RepositoryError
 from hapkg.process import run
 from hapkg.repository.indexes import find_suites, read_release
 from hapkg.repository.keys.gpg import run_gpg
-from hapkg.repository.keys.signing import KeyChoice, find_key
+from hapkg.repository.keys.signing import KeyChoice, find_key, list_fingerprints, strip_armor
 from hapkg.repository.paths import check_path
 from hapkg.repository.remote.location import JOURNAL
 
@@ -91,6 +91,29 @@ def check_state(root: Path, choice: KeyChoice) -> None:
         keyring = _find_keyring(choice, stack)
         for suite in suites:
             _check_suite(root, suite, keyring, str(choice.folder))
+
+
+@contextmanager
+def open_keyring(choice: KeyChoice, file: Path | None = None) -> Iterator[Path | None]:
+    """A keyring to check signatures with: a file of one, armored or not, or the publisher's own keys; None without any.
+
+    Raises RepositoryError for a file without keys and for names that stand for none.
+    """
+    with tempfile.TemporaryDirectory(prefix="hapkg-own-") as scratch:
+        keyring = Path(scratch) / "own.gpg"
+        if file is not None:
+            content = file.read_bytes()
+            keyring.write_bytes(strip_armor(content) if content.startswith(b"-----BEGIN ") else content)
+        elif choice.names:
+            key = find_key(choice, owner="")
+            keyring.write_bytes(run_gpg(None, "--export", *key.fingerprints, doing="export the keys"))
+        elif choice.home.is_dir() and any(choice.home.iterdir()):
+            keyring.write_bytes(run_gpg(choice.home, "--export", doing="export the keys"))
+        else:
+            yield None
+            return
+        list_fingerprints(keyring)
+        yield keyring
 
 
 def read_signed(keyring: Path, file: Path) -> bytes | None:
@@ -165,9 +188,10 @@ def _find_signers(file: Path) -> tuple[str, ...]:
 
 
 def _is_known(keyring: Path, signers: Sequence[str]) -> bool:
-    listing = run(
-        ["gpg", "--batch", "--show-keys", "--with-colons", "--with-subkey-fingerprint", str(keyring)], check=False
-    )
+    """Tell whether a keyring, of gpg's own form too, has one of these keys or subkeys."""
+    argv = ["gpg", "--batch", "--no-default-keyring", "--keyring", str(keyring), "--with-colons"]
+    with tempfile.TemporaryDirectory(prefix="hapkg-own-") as home:
+        listing = run([*argv, "--homedir", home, "--with-subkey-fingerprint", "--list-keys"], check=False)
     return any(fingerprint in listing.output for fingerprint in signers)
 
 

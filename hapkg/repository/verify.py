@@ -9,7 +9,7 @@ from hapkg.control import Suite
 from hapkg.disk import sha256_file
 from hapkg.errors import RepositoryError
 from hapkg.repository.indexes import find_newest, find_suites, name_by_hash, read_digests, read_pool, read_release
-from hapkg.repository.keys.signing import check_signature
+from hapkg.repository.keys.signing import check_signature, list_fingerprints
 from hapkg.repository.remote.location import JOURNAL
 from hapkg.repository.snapshots import find_missing, list_snapshots, read_removed, read_snapshot
 
@@ -23,10 +23,16 @@ class Report:
     surplus: tuple[str, ...]
     unfinished: tuple[str, ...] = ()
     """Traces of a publish that runs, or was killed, between two states: a sentence each. apt reads around it."""
+    keys: tuple[str, ...] = ()
+    """Fingerprints of the keys whose signatures count."""
 
 
-def verify(root: Path) -> Report:
-    """Check everything that the repository's own keyring vouches for, down to the last byte of its packages."""
+def verify(root: Path, keyring: Path | None) -> Report:
+    """Check everything that the keys of a keyring vouch for, down to the last byte of the packages.
+
+    The keyring is never that of the repository, unless somebody names it: who changes the one can change the other.
+    None where there is no key to check with: then every signature is a fault.
+    """
     faults: list[str] = []
     unfinished: list[str] = []
     between = (root / JOURNAL).is_file()
@@ -36,8 +42,8 @@ def verify(root: Path) -> Report:
         if between and not is_unsigned(root) and not (root / "dists" / suite / "InRelease").is_file():
             unfinished.append(f"dists/{suite} is not published yet")
             continue
-        faults += _find_faults(root, suite)
-        (unfinished if between else faults).extend(_find_differences(root, suite))
+        faults += _find_faults(root, suite, keyring)
+        (unfinished if between else faults).extend(_find_differences(root, suite, keyring))
         try:
             known |= {file.path: file.digest for file in read_pool(root, suite).files.values()}
             for snapshot in list_snapshots(root, suite)[:-1]:
@@ -58,6 +64,7 @@ def verify(root: Path) -> Report:
         faults=tuple(dict.fromkeys(faults)),
         surplus=tuple(sorted(present - known.keys())),
         unfinished=tuple(unfinished),
+        keys=list_fingerprints(keyring) if keyring else (),
     )
 
 
@@ -66,19 +73,19 @@ def is_unsigned(root: Path) -> bool:
     return not any(next(root.glob(kind), None) for kind in ("*-archive-keyring.gpg", "dists/*/InRelease"))
 
 
-def _find_faults(root: Path, suite: Suite) -> list[str]:
+def _find_faults(root: Path, suite: Suite, keyring: Path | None) -> list[str]:
     """Faults of what apt reads: the newest Release file, and the indexes that it names by hash."""
     folder = root / "dists" / suite
-    faults = [] if is_unsigned(root) else _find_bad_signatures(root, suite, "InRelease")
+    faults = [] if is_unsigned(root) else _find_bad_signatures(root, suite, keyring, "InRelease")
     for path, digest in read_digests(read_release(find_newest(root, suite))).items():
         faults += _find_other_bytes(folder, name_by_hash(path, digest), digest)
     return faults
 
 
-def _find_differences(root: Path, suite: Suite) -> list[str]:
+def _find_differences(root: Path, suite: Suite, keyring: Path | None) -> list[str]:
     """Differences of the files with plain names, for readers other than apt, from those that apt reads."""
     folder, release = root / "dists" / suite, read_release(find_newest(root, suite))
-    faults = [] if is_unsigned(root) else _find_bad_signatures(root, suite, "Release.gpg", "Release")
+    faults = [] if is_unsigned(root) else _find_bad_signatures(root, suite, keyring, "Release.gpg", "Release")
     if release != read_release(folder / "Release"):
         faults.append(f"dists/{suite}/Release is not what InRelease says")
     for path, digest in read_digests(release).items():
@@ -86,11 +93,10 @@ def _find_differences(root: Path, suite: Suite) -> list[str]:
     return faults
 
 
-def _find_bad_signatures(root: Path, suite: Suite, *names: str) -> list[str]:
-    files = [root / "dists" / suite / name for name in names]
-    if any(check_signature(keyring, *files) for keyring in sorted(root.glob("*-archive-keyring.gpg"))):
+def _find_bad_signatures(root: Path, suite: Suite, keyring: Path | None, *names: str) -> list[str]:
+    if keyring and check_signature(keyring, *(root / "dists" / suite / name for name in names)):
         return []
-    return [f"dists/{suite}/{names[0]} carries no good signature of the repository's own key"]
+    return [f"dists/{suite}/{names[0]} carries no good signature of the keys it is checked with"]
 
 
 def _find_other_bytes(folder: Path, name: str, digest: str) -> list[str]:

@@ -20,6 +20,7 @@ from hapkg.control import SourceName, Suite
 from hapkg.repository.change import Publication
 from hapkg.repository.sources_file import Identity
 from hapkg.repository.upload import Upload
+from hapkg.repository.verify import Report, verify
 
 BOOKWORM, TRIXIE = Suite("bookworm"), Suite("trixie")
 IDENTITY = Identity(origin="Hapkg Test", label='HA "stack", ünïcode', maintainer="hapkg tests <tests@hapkg.invalid>")
@@ -44,6 +45,11 @@ def run(*argv: str | Path, check: bool = True, cwd: Path | None = None, **enviro
     )
     assert not check or done.returncode == 0, done.stdout
     return done.stdout
+
+
+def verify_here(root: Path) -> Report:
+    """Verify a repository with the keyring that lies in it, which in a test is the publisher's."""
+    return verify(root, next(root.glob("*-archive-keyring.gpg"), None))
 
 
 def make_deb(

@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from hapkg.disk import make_scratch, replace, sync
@@ -178,6 +179,13 @@ def has_signed(key: SigningKey, *files: Path) -> bool:
 def check_signature(keyring: Path, *files: Path) -> bool:
     """Tell whether a signed text, or a signature and its file, carries a good signature by a key of a keyring."""
     return run(["gpgv", "--keyring", str(keyring), *map(str, files)], check=False).status == 0
+
+
+def list_fingerprints(keyring: Path) -> tuple[str, ...]:
+    """Fingerprints of the keys in a keyring file, without their subkeys. Raises RepositoryError when it has none."""
+    listing = run_gpg(None, "--with-colons", "--show-keys", str(keyring), doing="list the keys").decode()
+    rows = [line.split(":") for line in listing.splitlines()]
+    return tuple(after[9] for before, after in pairwise(rows) if before[0] in ("pub", "sec") and after[0] == "fpr")
 
 
 def _find_named_keys(names: Sequence[str]) -> SigningKey:

@@ -18,8 +18,7 @@ from hapkg.repository import transaction
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.keys.signing import KeyChoice
 from hapkg.repository.publishing import publish
-from hapkg.repository.verify import verify
-from tests.support.packages import IDENTITY, Builds, Client, Issue, run
+from tests.support.packages import IDENTITY, Builds, Client, Issue, run, verify_here
 
 
 @pytest.fixture
@@ -52,12 +51,12 @@ def test_a_disk_that_is_full_sooner_or_later_leaves_what_was_published(
         except (MachineError, RepositoryError) as error:
             assert "disk" in f"{error.brief} {error.hint}" or "No space left" in error.brief, (room, error.details)
         ends.add(published == number)
-        assert verify(root).faults == (), room
+        assert verify_here(root).faults == (), room
         assert not machine.refuses(), room
         assert machine.candidate("ha-stack") == f"1.2-{published}+ha12.0", room
         ballast.unlink()
         publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(number)])
-        report = verify(root)
+        report = verify_here(root)
         assert (report.faults, report.unfinished, report.surplus) == ((), (), ()), room
     assert ends == {True, False}
     machine.update()
@@ -117,14 +116,14 @@ def test_no_room_at_any_step_of_putting_in_place_leaves_what_was_published(
         except MachineError as error:
             assert "No space left on device" in error.brief
         step = full.failed[-1]
-        report = verify(root)
+        report = verify_here(root)
         assert (report.faults, report.surplus) == ((), ()), step
         assert not machine.refuses(), step
         assert machine.candidate("ha-stack") == f"1.2-{number - 1}+ha12.0", step
         assert [file.name for file in (root / ".hapkg").glob("staging/*")] in ([], ["journal"]), step
         full.room = None
         issue(stacks(number))
-        report = verify(root)
+        report = verify_here(root)
         assert (report.faults, report.unfinished, report.surplus) == ((), (), ()), step
     kinds = ["by-hash", full.failed[4], ".00000007.json.new", "00000008.json", "Release", "Release.gpg", "InRelease"]
     assert full.failed == ["journal.new", "journal", "ha-stack_1.2-4+ha12.0_all.deb", *kinds]

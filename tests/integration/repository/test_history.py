@@ -36,7 +36,7 @@ from hapkg.repository.snapshots import (
     read_snapshot,
 )
 from hapkg.repository.upload import Upload
-from hapkg.repository.verify import Report, verify
+from hapkg.repository.verify import Report
 from tests.support.packages import (
     BOOKWORM,
     IDENTITY,
@@ -50,6 +50,7 @@ from tests.support.packages import (
     read_index,
     run,
     take_snapshot,
+    verify_here,
 )
 
 TESTING = Suite("bookworm-testing")
@@ -104,7 +105,7 @@ def test_rollback_gives_machines_the_state_before_and_is_itself_a_snapshot(
     rollback(site, BOOKWORM, 2)
     machine.update()
     assert machine.candidate("ha-stack") == "1.2-2+ha12.0"
-    assert verify(root) == Report(checked=11, faults=(), surplus=())
+    assert verify_here(root) == Report(checked=11, faults=(), surplus=())
 
 
 def test_an_older_stack_that_is_held_installs(issue: Issue, builds: Builds, client: Callable[[str], Client]) -> None:
@@ -126,7 +127,7 @@ def test_rollback_to_a_state_whose_packages_are_gone_is_refused(
     with pytest.raises(RepositoryError, match=r"ha-stack_1\.2-2.*is missing from the pool"):
         rollback(site, BOOKWORM, 2)
     assert take_snapshot(root) == before
-    assert verify(root).faults == (
+    assert verify_here(root).faults == (
         "snapshot 2 of bookworm lacks pool/bookworm/main/h/ha-stack/ha-stack_1.2-2+ha12.0_all.deb",
     )
 
@@ -238,9 +239,9 @@ def test_verify_names_every_damage(root: Path, issue: Issue, stacks: Builds) -> 
     index.unlink()
     release = root / "dists/bookworm/Release"
     release.write_text(release.read_text().replace("Origin: ", "Origin: x"))
-    report = verify(root)
+    report = verify_here(root)
     assert report.faults == (
-        "dists/bookworm/Release.gpg carries no good signature of the repository's own key",
+        "dists/bookworm/Release.gpg carries no good signature of the keys it is checked with",
         "dists/bookworm/Release is not what InRelease says",
         f"dists/bookworm/main/binary-{OWN}/Packages.gz is missing, or is not what InRelease says",
         "pool/bookworm/main/h/ha-stack/ha-stack_1.2-1+ha12.0_all.deb is not what its index says",
@@ -351,7 +352,7 @@ def test_refresh_signs_for_as_long_as_the_project_says(
     end, made = (parsedate_to_datetime(fields[name]) for name in ("Valid-Until", "Date"))
     assert end - made == timedelta(days=14)
     assert len(list_snapshots(root, BOOKWORM)) == 1
-    assert verify(root).faults == ()
+    assert verify_here(root).faults == ()
 
 
 def test_systemd_takes_the_units_of_the_timer(tmp_path: Path) -> None:

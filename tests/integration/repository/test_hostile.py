@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ import pytest
 from hapkg.errors import MachineError, RepositoryError
 from hapkg.locations import State
 from hapkg.repository.change import Publication, PublishTarget
-from hapkg.repository.keys.signing import KeyChoice
-from hapkg.repository.publishing import publish, refresh
+from hapkg.repository.keys.signing import KeyChoice, export_key, find_key
+from hapkg.repository.publishing import publish, publish_with_keyring, refresh
 from hapkg.repository.remote.location import parse_location
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import list_snapshots, read_held
-from tests.support.packages import BOOKWORM, IDENTITY, Builds
+from hapkg.repository.trust import open_keyring
+from hapkg.repository.verify import verify
+from tests.support.packages import BOOKWORM, IDENTITY, Builds, make_deb
 
 PRECIOUS = b"not to be touched"
 
@@ -304,3 +308,91 @@ def test_a_repository_that_others_can_write_is_changed_only_when_that_is_said(
         refresh(target)
     assert "--shared" in refused.value.hint
     assert refresh(replace(target, shared=True)).written == (BOOKWORM,)
+
+
+def test_verify_believes_no_key_that_lies_in_the_repository(
+    root: Path, issue: Callable[..., Publication], stacks: Builds, key: KeyChoice, tmp_path: Path
+) -> None:
+    other = KeyChoice(home=tmp_path / "other")
+    theirs = issue(stacks(1), choice=other).keyring
+    for choice, file, good in (
+        (key, None, False),
+        (other, None, True),
+        (key, theirs, True),
+        (key, theirs.with_suffix(".asc"), True),
+    ):
+        with open_keyring(choice, file) as keyring:
+            report = verify(root, keyring)
+        assert (report.faults == ()) == good, (choice, file)
+        assert (find_key(choice if file is None else other, owner="").fingerprint,) == report.keys
+    with open_keyring(KeyChoice(home=tmp_path / "none")) as keyring:
+        assert keyring is None
+        assert verify(root, keyring).faults
+
+
+FRONT: dict[str, Callable[[Path, bytes], object]] = {
+    "keyring": lambda root, theirs: (root / "hapkg-test-archive-keyring.gpg").write_bytes(theirs),
+    "armored keyring": lambda root, theirs: (root / "hapkg-test-archive-keyring.asc").write_bytes(theirs),
+    "sources": lambda root, theirs: (root / "ha-stack.sources").write_bytes(b"Types: deb\nSigned-By:\n " + theirs),
+    "page": lambda root, theirs: (root / "index.html").write_bytes(theirs),
+    "note": lambda root, theirs: _plant(root / ".hapkg/signed/.keyring", theirs),
+}
+"""Places of a repository where somebody puts a key of his own."""
+
+
+def _plant(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("place", FRONT)
+def test_no_key_that_lies_in_the_repository_is_handed_out(
+    root: Path, issue: Callable[..., Publication], stacks: Builds, key: KeyChoice, tmp_path: Path, place: str
+) -> None:
+    issue(stacks(1))
+    names = ("hapkg-test-archive-keyring.gpg", "hapkg-test-archive-keyring.asc", "ha-stack.sources", "index.html")
+    before = {name: (root / name).read_bytes() for name in names}
+    theirs = find_key(KeyChoice(home=tmp_path / "theirs"), owner="Mallory <mallory@user.invalid>")
+    FRONT[place](root, export_key(theirs, armored=True))
+    refresh(PublishTarget(root=root, identity=IDENTITY, choice=key))
+    assert {name: (root / name).read_bytes() for name in names} == before
+
+
+def test_a_keyring_package_that_was_put_into_the_pool_is_not_published(
+    root: Path, stacks: Builds, key: KeyChoice, tmp_path: Path
+) -> None:
+    site = PublishTarget(root=root, identity=IDENTITY, choice=key)
+    add = partial(publish_with_keyring, site, [stacks(1)], [BOOKWORM], package="ha-archive-keyring")
+    add()
+    (package,) = root.glob("pool/**/ha-archive-keyring_*.deb")
+    shutil.rmtree(root)
+    planted = make_deb(tmp_path, "ha-archive-keyring", package.name.split("_")[1])
+    package.parent.mkdir(parents=True)
+    shutil.move(planted, package)
+    with pytest.raises(RepositoryError, match=r"ha-archive-keyring_.* is already published with other bytes"):
+        add()
+    assert not (root / "dists").exists()
+
+
+ADDRESSES = (
+    "http://x y/",
+    "https://x/\x1b[2J",
+    "javascript:alert(1)",
+    "http://",
+    "https://u:p@host/",
+    "https://host/?q",
+    "/srv",
+)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_in_the_repository_is_checked_as_one(
+    root: Path, issue: Callable[..., Publication], stacks: Builds, address: str
+) -> None:
+    issue(stacks(1), url="https://example.org/apt")
+    for file in root.glob("*.sources"):
+        file.write_text(file.read_text().replace("https://example.org/apt", address))
+    with pytest.raises(RepositoryError, match="as the repository's address") as refused:
+        issue(stacks(2))
+    assert refused.value.brief.isprintable()
+    assert "URIs: https://new.example/\n" in issue(stacks(2), url="https://new.example/").sources[0].read_text()

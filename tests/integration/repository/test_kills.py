@@ -17,8 +17,7 @@ from hapkg.repository.keys.signing import KeyChoice
 from hapkg.repository.pruning import prune
 from hapkg.repository.publishing import promote, publish, refresh, rollback
 from hapkg.repository.snapshots import list_snapshots
-from hapkg.repository.verify import verify
-from tests.support.packages import BOOKWORM, IDENTITY, Builds, Client, fork, serve
+from tests.support.packages import BOOKWORM, IDENTITY, Builds, Client, fork, serve, verify_here
 
 KILLS = int(os.environ.get("HAPKG_KILLS", "12"))
 """benchmarks/README.md runs 200."""
@@ -70,14 +69,14 @@ def test_kills_at_random_moments_leave_whole_repositories(
         else:
             spans[(number - 2) % 6] *= 0.7  # the machine is less busy than it was at first
         where = f"kill {number}, after {moment:.3f} s"
-        assert verify(root).faults == (), where
+        assert verify_here(root).faults == (), where
         assert not machine.refuses(), where
         assert machine.candidate("ha-stack"), where
     print(f"{KILLS} acts, {killed} of them killed, {KILLS} whole repositories")
     assert killed > KILLS / 3
     publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(KILLS + 8)])
     prune(site, keep=1, days=0, at_once=True)
-    report = verify(root)
+    report = verify_here(root)
     assert (report.faults, report.unfinished, report.surplus) == ((), (), ())
     assert machine.candidate("ha-stack")
     machine.update()

@@ -29,9 +29,8 @@ from hapkg.repository.remote.location import LOCK, BucketFolder, HostFolder, Loc
 from hapkg.repository.remote.s3 import Bucket
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import list_snapshots
-from hapkg.repository.verify import verify
 from tests.integration.repository.conftest import find_port, run_server
-from tests.support.packages import BOOKWORM, IDENTITY, Builds, Client, fork, run, serve
+from tests.support.packages import BOOKWORM, IDENTITY, Builds, Client, fork, run, serve, verify_here
 
 KILLS = int(os.environ.get("HAPKG_KILLS", "4"))
 
@@ -100,7 +99,7 @@ def put(elsewhere: Elsewhere, key: KeyChoice, stacks: Builds) -> Put:
 def check(elsewhere: Elsewhere, state: Path, surplus: tuple[str, ...] = ()) -> None:
     """The repository is whole, to the last byte, as another machine sees it."""
     with open_repository(elsewhere.place, State(state), change=False) as root:
-        report = verify(root)
+        report = verify_here(root)
         assert (report.faults, report.surplus) == ((), surplus)
 
 
@@ -301,7 +300,7 @@ def test_the_lock_of_a_host_is_the_one_that_hapkg_takes_there(
             publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(2)])
         publish(PublishTarget(root=mirror, identity=IDENTITY, choice=key), [stacks(3)])
     publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(4)])
-    assert (verify(root).faults, verify(root).surplus) == ((), ())
+    assert (verify_here(root).faults, verify_here(root).surplus) == ((), ())
     assert len(list_snapshots(root, BOOKWORM)) == 3
 
 

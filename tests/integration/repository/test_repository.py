@@ -35,7 +35,6 @@ from hapkg.repository.indexes import Pool, PublishedSource, read_pool
 from hapkg.repository.keys.signing import KeyChoice
 from hapkg.repository.sources_file import make_sources
 from hapkg.repository.upload import Upload
-from hapkg.repository.verify import verify
 from tests.support.packages import (
     BOOKWORM,
     IDENTITY,
@@ -52,6 +51,7 @@ from tests.support.packages import (
     run,
     serve,
     take_snapshot,
+    verify_here,
 )
 
 # What users get
@@ -659,7 +659,7 @@ def test_a_first_publish_that_is_killed_before_its_last_rename_has_published_not
         os.waitpid(fork(partial(issue, stacks(1), pocket="testing")), 0)
     assert (root / "dists/bookworm-testing/Release").is_file()
     issue(stacks(1))
-    report = verify(root)
+    report = verify_here(root)
     assert (report.faults, report.unfinished, report.surplus) == ((), (), ())
 
 
@@ -683,10 +683,10 @@ def test_what_a_killed_publish_left_is_known_as_such_until_it_is_mended(
             patched.setattr(holder, name, fault)
             _, status = os.waitpid(fork(act), 0)
         assert os.waitstatus_to_exitcode(status) != 0
-        report = verify(root)
+        report = verify_here(root)
         assert (report.faults, bool(report.unfinished)) == ((), True), name
     issue(stacks(3))
-    report = verify(root)
+    report = verify_here(root)
     assert (report.faults, report.unfinished, report.surplus) == ((), (), ())
     assert not (root / ".hapkg/staging").exists()
 
@@ -718,13 +718,13 @@ def test_a_kill_at_any_rename_leaves_a_repository_that_apt_can_use(
             stop = ""
             published = number if point == "/index.html" else published
             machine = machines[number % 2]
-            report = verify(root)
+            report = verify_here(root)
             assert report.faults == (), point
             assert bool(report.unfinished) == (point in UNFINISHED), point
             assert not machine.refuses(), point
             assert machine.candidate("ha-stack") == f"1.2-{published}+ha12.0", point
             assert issue(stacks(published)).added == ()
-            assert verify(root).unfinished == (), point
+            assert verify_here(root).unfinished == (), point
             taken = root / f"pool/bookworm/main/h/ha-stack/ha-stack_1.2-{number}+ha12.0_all.deb"
             assert taken.exists() == (number == published), point
             if point == "/journal":

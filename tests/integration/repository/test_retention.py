@@ -23,8 +23,18 @@ from hapkg.repository.pruning import decide_pruning, prune
 from hapkg.repository.publishing import promote, publish, rollback
 from hapkg.repository.snapshots import list_snapshots, read_removed
 from hapkg.repository.upload import Upload
-from hapkg.repository.verify import verify
-from tests.support.packages import BOOKWORM, IDENTITY, TRIXIE, Builds, Client, Issue, fork, make_deb, take_snapshot
+from tests.support.packages import (
+    BOOKWORM,
+    IDENTITY,
+    TRIXIE,
+    Builds,
+    Client,
+    Issue,
+    fork,
+    make_deb,
+    take_snapshot,
+    verify_here,
+)
 
 
 @pytest.fixture
@@ -58,7 +68,7 @@ def test_the_newest_versions_stay_and_the_rest_goes_whole(
     machine.update()
     assert "1.2-1+ha12.0" not in machine.apt("apt-cache", "madison", "ha-stack")
     assert prune(site, keep=2, days=0, at_once=True)[1].files == {}
-    assert verify(root).faults == ()
+    assert verify_here(root).faults == ()
 
 
 def test_what_a_kept_stack_pins_stays_however_old(
@@ -112,7 +122,7 @@ def test_a_snapshot_is_forgotten_with_its_packages_unless_a_slow_client_reads_it
     assert [s.number for s in list_snapshots(root, BOOKWORM)] == [3, 4, 5, 6]
     with pytest.raises(RepositoryError, match="is missing from the pool"):
         rollback(site, BOOKWORM, 4)
-    assert verify(root).faults == ()
+    assert verify_here(root).faults == ()
 
 
 def test_what_a_client_may_still_fetch_stays_for_a_day(
@@ -132,7 +142,7 @@ def test_what_a_client_may_still_fetch_stays_for_a_day(
     assert find_versions(root, "ha-stack") == ["2"]
     machine.apt("apt-get", "download", "ha-stack=1.2-1+ha12.0")  # by the state it has read before
     assert prune(site, keep=1, days=0)[0].unchanged == (BOOKWORM,)
-    report = verify(root)
+    report = verify_here(root)
     assert (report.faults, report.surplus) == ((), ())
     monkeypatch.setattr(snapshots, "SLOW_CLIENT", timedelta(0))
     assert len(prune(site, keep=1, days=0)[1].files) == 1
@@ -156,7 +166,7 @@ def test_each_suite_and_pocket_keeps_its_own_newest(
     assert find_versions(root, "ha-stack") == ["2"]
     assert find_versions(root, "ha-stack", Suite("bookworm-testing")) == ["5"]
     assert [p.version for p in read_pool(root, TRIXIE).packages] == ["1.2-2+ha13.0"]
-    assert verify(root).faults == ()
+    assert verify_here(root).faults == ()
     promote(site, Suite("bookworm-testing"), BOOKWORM)
     pruning = prune(site, keep=1, days=0, at_once=True)[1]
     assert pruning.releases == (("ha-stack", "1.2-2+ha12.0"),)
@@ -200,7 +210,7 @@ def test_a_prune_that_is_killed_before_it_removes_is_finished_by_the_next(
         os.waitpid(fork(partial(prune, site, keep=1, days=0, at_once=True)), 0)
     assert find_versions(root, "ha-stack") == ["2"]
     assert len(list(root.glob("pool/**/*.deb"))) == 2
-    assert verify(root).faults == ()
+    assert verify_here(root).faults == ()
     assert len(prune(site, keep=1, days=0, at_once=True)[1].files) == 1
     assert len(list(root.glob("pool/**/*.deb"))) == 1
 
