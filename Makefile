@@ -42,7 +42,7 @@ stack: setup
 	$(HAPKG) publish --repo ./apt --suite $(SUITE)
 
 test: setup
-	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadgroup --no-loadscope-reorder tests/unit tests/integration
+	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/unit tests/integration
 
 unit: setup
 	$(VENV)/bin/pytest tests/unit

@@ -30,8 +30,14 @@ from tests.support.packages import (
 )
 
 _RUN = pytest.StashKey[Path]()
-_FOLDERS = ("integration/chroot", "integration", "unit")
-"""The order in which processes take their work: what takes longest first, so that none of them is alone in the end."""
+_ORDER = (
+    "integration/chroot/test_build",
+    "integration/repository/test_others",
+    "integration/chroot",
+    "integration",
+    "unit",
+)
+"""What processes take first: the miniature that others wait for, meanwhile something long, and so on."""
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
@@ -63,21 +69,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(config.stash[_RUN], ignore_errors=True)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a module in one process, for the sake of its fixtures, unless its tests name a group themselves."""
-    if not hasattr(config, "workerinput"):
-        return
-    here = Path(__file__).parent
+    """Put the tests into the order in which several processes should take them."""
 
     def rank(item: pytest.Item) -> int:
-        path = str(item.path.relative_to(here))
-        return next((number for number, folder in enumerate(_FOLDERS) if path.startswith(folder)), len(_FOLDERS))
+        path = str(item.path.relative_to(Path(__file__).parent))
+        return next((number for number, start in enumerate(_ORDER) if path.startswith(start)), len(_ORDER))
 
-    items.sort(key=rank)
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(here))))
+    if hasattr(config, "workerinput"):
+        items.sort(key=rank)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
