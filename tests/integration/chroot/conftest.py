@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,10 @@ from hapkg.locations import State
 from tests.support.machine import NOTHING, SUITE, Done, Hapkg, find_configuration, find_leftovers
 from tests.support.miniature import Miniature, add_stack
 from tests.support.shared import make_once
+
+RUN = "run.json"
+"""The run that built the stack, in the state folder that it was built in."""
+STATE = "<state folder>"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,30 +59,44 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def stack(place: Path) -> Miniature:
-    """The project whose recipes belong together."""
-    project = Miniature.create(place / "stack", suite=SUITE)
-    add_stack(project)
-    return project
+def stack(shared: Path) -> Miniature:
+    """The project whose recipes belong together. Its recipes name its place, so there is one for all processes."""
+    root = shared / "stack"
+
+    def make(mark: Path) -> None:
+        shutil.rmtree(root, ignore_errors=True)
+        add_stack(Miniature.create(root, suite=SUITE))
+        mark.mkdir()
+
+    make_once(shared / "stack-is-made", make)
+    return Miniature(root=root)
 
 
 @pytest.fixture(scope="session")
-def base(shared: Path, stack: Miniature) -> Path:
-    """A state folder with a base chroot, to be copied: made once in a run, and unknown to schroot."""
+def seed(request: pytest.FixtureRequest, shared: Path, stack: Miniature) -> Path:
+    """A state folder to be copied, made once in a run and unknown to schroot.
+
+    It has a base chroot, and where a test of the run looks at the built stack it has that, too.
+    """
+    wanted = any("built" in getattr(item, "fixturenames", ()) for item in request.session.items)
 
     def make(folder: Path) -> None:
-        Hapkg(project=stack.root, cache=folder, home=shared / "home").succeed("chroot", "create")
+        program = Hapkg(project=stack.root, cache=folder, home=shared / "home")
+        program.succeed("chroot", "create")
+        if wanted:
+            done = program.succeed("build-all", "--json")
+            (folder / RUN).write_text(json.dumps(asdict(done)).replace(str(folder), STATE))
         for file in find_configuration(folder):
             file.unlink()
 
-    return make_once(shared / "base", make)
+    return make_once(shared / "seed", make)
 
 
 @pytest.fixture(scope="session")
-def hapkg(place: Path, base: Path, stack: Miniature) -> Iterator[Hapkg]:
+def hapkg(place: Path, seed: Path, stack: Miniature) -> Iterator[Hapkg]:
     """hapkg with a cache that has a base chroot; at the end nothing of it is left on the machine."""
     program = Hapkg(project=stack.root, cache=place / "cache", home=place / "home")
-    subprocess.run(["cp", "-a", "--reflink=auto", str(base), str(program.cache)], check=True)
+    subprocess.run(["cp", "-a", "--reflink=auto", str(seed), str(program.cache)], check=True)
     schroot.write_configuration(State(program.cache), Suite(SUITE))
     name = program.chroot
     yield program
@@ -93,7 +112,8 @@ def hapkg(place: Path, base: Path, stack: Miniature) -> Iterator[Hapkg]:
 @pytest.fixture(scope="session")
 def built(hapkg: Hapkg, stack: Miniature) -> Built:
     """The stack, built once. Tests only look at it."""
-    return Built(project=stack, hapkg=hapkg, run=hapkg.succeed("build-all", "--json"))
+    run = (hapkg.cache / RUN).read_text().replace(STATE, str(hapkg.cache))
+    return Built(project=stack, hapkg=hapkg, run=Done(**json.loads(run)))
 
 
 @pytest.fixture
