@@ -10,20 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+from hapkg.text import printable
+
 
 class HapkgError(Exception):
     """Base of every failure hapkg foresees.
 
-    brief: one sentence without a full stop; details: zero or more lines; hint: the remedy, one sentence or "".
+    brief: one sentence without a full stop; details: zero or more lines; hint: the remedy, one sentence or "". All are
+    printable, whatever text of others they quote.
     """
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, brief: str, *, details: Iterable[str] = (), hint: str = "") -> None:
-        super().__init__(brief)
-        self.brief = brief
-        self.details = tuple(details)
-        self.hint = hint
+        self.brief, self.hint = _clean(brief), _clean(hint)
+        self.details = tuple(map(_clean, details))
+        super().__init__(self.brief)
 
 
 class UsageError(HapkgError):
@@ -122,3 +124,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
     guesses = get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return f"did you mean {guesses[0]}?" if guesses else ""
+
+
+def _clean(text: object) -> str:
+    return "\n".join(map(printable, str(text).split("\n")))

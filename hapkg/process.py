@@ -32,7 +32,9 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NICE = 10
 """The nice value of work that leaves the processor to others who want it."""
 GRACE_SECONDS = 10.0
-"""How long a process may take to end after SIGTERM before it gets SIGKILL."""
+"""How long a process may take to end by itself."""
+STOP_SECONDS = 2.0
+"""How long a process may take to end after SIGTERM before it gets SIGKILL, when hapkg is being stopped."""
 
 _NOT_STARTED = 127
 """Exit status of a program that starts another, and could not."""
@@ -43,6 +45,8 @@ libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: dlopen is no
 _running: dict[int, Any] = {}
 _running_lock = threading.Lock()
 _stopping = threading.Event()
+_cleanups = 0
+"""Processes that run to clean up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,18 +242,28 @@ def check_stop() -> None:
         raise Interrupted("stopped on request")
 
 
+def is_busy() -> bool:
+    """Tell whether any process of hapkg runs, those that clean up included."""
+    with _running_lock:
+        return bool(_running) or _cleanups > 0
+
+
 def reset() -> None:
     """Accept processes again after stop_all(), for a caller that lives on."""
     _stopping.clear()
 
 
 def prepare_child(nice: int = 0) -> None:
-    """Die with hapkg, and find signals as programs expect them: Python ignores XFSZ, sh makes children ignore HUP."""
+    """Die with hapkg, and ignore no signal: Python ignores XFSZ, and sh and nohup make their children ignore HUP."""
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    for number in (signal.SIGHUP, signal.SIGXFSZ):
+    for number in _find_ignored():
         signal.signal(number, signal.SIG_DFL)
     if nice:
         _set_nice(nice)
+
+
+def _find_ignored() -> list[int]:
+    return [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
 
 
 def _set_nice(nice: int) -> None:
@@ -280,9 +294,12 @@ def _ask(
     No Python runs between fork and exec either, so that the child need not be a copy of this process, which takes as
     long to make; setpriv asks the kernel for its death instead.
     """
+    # Popen restores what Python itself ignores; the rest is left from who started hapkg: nohup, or a shell with &.
+    ignored = ",".join(map(str, set(_find_ignored()) - {signal.SIGPIPE, signal.SIGXFSZ}))
+    heed = ("/usr/bin/env", f"--default-signal={ignored}") if ignored else ()
     try:
         return subprocess.Popen(
-            [*(() if nice else _DYING), program, *argv[1:]],
+            [*(() if nice else (*heed, *_DYING)), program, *argv[1:]],
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -330,29 +347,35 @@ def _start(
 
 
 def _wait(process: Any, *, cleanup: bool) -> int:
-    if not cleanup:
-        with _running_lock:
+    global _cleanups  # noqa: PLW0603 - a count beside the table of the others
+    with _running_lock:
+        if cleanup:
+            _cleanups += 1
+        else:
             _running[process.pid] = process
-        if _stopping.is_set():  # stop_all() may have looked before the process was entered
-            _end([process])
+    if _stopping.is_set() and not cleanup:  # stop_all() may have looked before the process was entered
+        _end([process])
     try:
         process.wait()
     except BaseException:
         _signal_group(process, signal.SIGTERM)
         with contextlib.suppress(Exception):
-            process.wait(timeout=GRACE_SECONDS)
+            process.wait(timeout=STOP_SECONDS)
         _signal_group(process, signal.SIGKILL)
         raise
     finally:
         with _running_lock:
-            _running.pop(process.pid, None)
+            if cleanup:
+                _cleanups -= 1
+            else:
+                _running.pop(process.pid, None)
     return int(process.returncode if isinstance(process, subprocess.Popen) else process.exit_code)
 
 
 def _end(processes: Sequence[Any]) -> None:
     for process in processes:
         _signal_group(process, signal.SIGTERM)
-    timer = threading.Timer(GRACE_SECONDS, _kill_all, [processes])
+    timer = threading.Timer(STOP_SECONDS, _kill_all, [processes])
     timer.daemon = True
     timer.start()
 

@@ -27,6 +27,7 @@ from hapkg.control import parse_relation_names
 from hapkg.deb import BLOCK, read_deb_control, read_members
 from hapkg.errors import BuildError
 from hapkg.recipe.model import Package, Recipe
+from hapkg.text import printable
 
 _ELF = b"\x7fELF"
 _LOADED = re.compile(rb"(?<=\0)(?P<folder>/[A-Za-z0-9_+./-]*/)?(?P<name>lib[A-Za-z0-9_+-]+\.so(?:\.[0-9]+)*)(?=\0)")
@@ -46,12 +47,12 @@ class PolicyViolation:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.package}: {self.path}: {self.text}"
+        return printable(f"{self.package}: {self.path}: {self.text}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Elf:
-    """What an ELF file says of the libraries it uses; needed is None where readelf cannot read it."""
+    """Libraries that an ELF file uses; needed is None where readelf cannot read it."""
 
     needed: frozenset[str] | None = None
     own_names: frozenset[str] = frozenset()

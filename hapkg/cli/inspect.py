@@ -83,7 +83,7 @@ def logs(
         raise UsageError(
             f"{chosen.source} was never built for {build_context.suite}", hint=f"run: hapkg build {chosen.source}"
         )
-    typer.echo(str(log) if path else log.read_text("utf-8", "replace"), nl=path)
+    output.print_log(f"{log}\n" if path else log.read_text("utf-8", "replace"))
 
 
 def open_suite(context: typer.Context, suite: str | None, site: Path | None = None) -> BuildContext:

@@ -1,98 +1,95 @@
 """The command line: which module brings which command, exit codes, and what a failure says.
 
-Data goes to standard output, the story to standard error. A command's module is imported when the command is meant:
-all of them together take longer than most commands do.
+Data goes to standard output, progress to standard error. A command's module is imported when the command is meant: all
+of them together take longer than most commands do.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
 import signal
+import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, runtime_checkable
 
 import typer
-from typer.core import TyperArgument, TyperGroup, TyperOption
+from typer.core import TyperGroup
 from typer.main import get_group
 
-from hapkg import __version__
-from hapkg.cli.life import begin, end
+from hapkg import __version__, process
 from hapkg.errors import HapkgError, Interrupted, MachineError, UsageError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 COMMANDS = {
-    "prove": "prove",
-    "build-all": "build",
-    "build": "build",
-    "plan": "build",
-    "times": "maintenance",
-    "list": "inspect",
-    "show": "inspect",
-    "logs": "inspect",
-    "publish": "publish",
-    "lock": "build",
-    "new": "maintenance",
-    "doctor": "maintenance",
-    "clean": "maintenance",
+    "prove": ("prove", "Prove on two throw-away machines that what a repository offers is a working cluster."),
+    "build-all": ("build", "Build every recipe, each in a clean chroot, reusing what did not change."),
+    "build": ("build", "Build the named recipes and what they need."),
+    "plan": ("build", "Show what build-all would do, and why. Builds nothing."),
+    "times": ("maintenance", "Show where the time of a run went, by source and phase, and its critical path."),
+    "list": ("inspect", "List the recipes in build order, with the newest finished build of each."),
+    "show": ("inspect", "Show one recipe: origins, patches, what it needs, what it builds, its last build."),
+    "logs": ("inspect", "Print the log of the last build of a recipe, failed or finished."),
+    "publish": ("publish", "Put the finished builds into a signed apt repository, at once or not at all."),
+    "lock": ("build", "Write down exactly what a suite is built from; from then on build-all refuses anything else."),
+    "new": ("maintenance", "Draft the recipe of an upstream source."),
+    "doctor": ("maintenance", "Check this host: what is missing, and the command that mends it."),
+    "clean": ("maintenance", "Remove old builds, failed ones and scratch; with names, every build of those recipes."),
 }
-"""Which module's app has a command, in the order of the help."""
+"""The module whose app has a command, and the command's line in the help, in the order of the help."""
 GROUPS = {
-    "chroot": "chroot",
-    "repo": "repo",
-    "key": "key",
-    "site": "site",
+    "chroot": ("chroot", "Make, list, renew and remove the clean chroots that builds use."),
+    "repo": ("repo", "Show, compare, roll back, promote and verify what is published."),
+    "key": ("key", "Make, judge, rotate and retire the keys that sign the repository."),
+    "site": ("site", "Check the file that says what cluster a site wants, and show its results."),
 }
 """Commands that are groups of others: the whole app of a module."""
-
-# Typer brings its own click and names the base of its usage errors nowhere in public.
-_CommandLineProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-
-
-def _spare_pydantic(kind: Any) -> None:
-    """Options and arguments that are not given, or may be any words, are taken as they are.
-
-    typer asks pydantic even of those, and importing that takes longer than most commands do.
-    """
-    check = kind.process_value
-
-    def process(parameter: Any, context: Any, value: Any) -> Any:
-        single = parameter.nargs == 1 and not parameter.multiple
-        if value in (None, (), []) and not parameter.required:
-            value = None if single else []
-        elif not (single and isinstance(value, str) and parameter.type_descriptor.annotation is str):
-            return check(parameter, context, value)
-        return parameter.callback(context, parameter, value) if parameter.callback else value
-
-    kind.process_value = process
+_KNOWN = {**COMMANDS, **GROUPS}
+_WATCH = "ends hapkg in time"
+_STOP_SECONDS = 2.5
+"""How long hapkg, asked to stop, may wait for something that is no process of its own."""
 
 
-for _kind in (TyperArgument, TyperOption):
-    _spare_pydantic(_kind)
+@runtime_checkable
+class _CommandLineProblem(Protocol):
+    """An error in the command line, which typer raises."""
+
+    exit_code: int
+
+    def show(self) -> None:
+        """Print it on standard error."""
 
 
 class Commands(TyperGroup):
-    """All commands; each is there when it is asked for."""
+    """All commands; the module of each is imported when it is meant."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order of the help."""
-        return [*COMMANDS, *GROUPS]
+        return [*_KNOWN]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The named command. For a name that there is not, all are looked through: one of them may be meant."""
-        for name in [cmd_name] if cmd_name in COMMANDS or cmd_name in GROUPS else self.list_commands(ctx):
+        """The named command; for an unknown name, load every command so that click can suggest one."""
+        for name in [cmd_name] if cmd_name in _KNOWN else _KNOWN:
             if name not in self.commands:
                 self.commands[name] = _load(name)
         return super().get_command(ctx, cmd_name)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands, without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _KNOWN.items()])
+
 
 def _load(name: str) -> Any:
-    module = _import(COMMANDS.get(name) or GROUPS[name])
+    module = _import(_KNOWN[name][0])
     holder = typer.Typer(rich_markup_mode=None)
     holder.add_typer(module.app, name="part")
     part: Any = get_group(holder).commands["part"]
@@ -138,18 +135,48 @@ def options(
     context.obj = _import("context").Context(project, cache)
 
 
+def main() -> NoReturn:
+    """Entry point."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's &: hapkg goes on as it was asked to
+            signal.signal(number, _on_signal)
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # looking for some takes a tenth of a short run
+    _end(_run())
+
+
 def _on_signal(number: int, frame: FrameType | None) -> None:
-    """SIGTERM and SIGHUP end hapkg as Ctrl-C does: with everything it started."""
+    """End hapkg with everything it started, whatever it waits for."""
+    if not any(thread.name == _WATCH for thread in threading.enumerate()):
+        threading.Thread(target=_end_in_time, name=_WATCH, daemon=True).start()
     raise KeyboardInterrupt
 
 
-def main() -> NoReturn:
-    """Entry point."""
-    begin()
-    signal.signal(signal.SIGTERM, _on_signal)
-    signal.signal(signal.SIGHUP, _on_signal)
-    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # looking for some takes a tenth of a short run
-    end(_run())
+def _end_in_time() -> None:
+    """Leave when nothing but a wait without end can be what is left: a file system that hangs, a thread that does."""
+    deadline = time.monotonic() + _STOP_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        if process.is_busy():  # it is being ended, or cleans up
+            deadline = time.monotonic() + _STOP_SECONDS
+    _import("output").say("stopped")
+    os._exit(Interrupted.exit_code)
+
+
+def _end(status: int) -> NoReturn:
+    """Leave with an exit status, once what was printed is written.
+
+    Python would free every object first, which takes a third of a short command. While other threads work, it does.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # whoever read it is gone, or its disk is full
+            status = status or 1
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if all(thread.daemon or thread is threading.current_thread() for thread in threading.enumerate()):
+        os._exit(status)
+    sys.exit(status)
 
 
 def _run() -> int:
@@ -163,10 +190,10 @@ def _run() -> int:
         return Interrupted.exit_code
     except BrokenPipeError:
         return 1
-    except _CommandLineProblem as problem:
-        problem.show()
-        return UsageError.exit_code
     except Exception as error:
+        if isinstance(error, _CommandLineProblem):
+            error.show()
+            return UsageError.exit_code
         return _tell_unforeseen(error)
 
 

@@ -18,6 +18,7 @@ from hapkg.build.plan import Action, Step
 from hapkg.build.store import Artifact
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError
+from hapkg.text import printable
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -35,22 +36,32 @@ _KEY_WARNING = 30 * 86400
 
 
 def say(line: str) -> None:
-    """One line of the story."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - this module is where hapkg speaks
+    """Print a line of progress on standard error."""
+    _print_progress(printable(line))
 
 
 def print_error(error: HapkgError) -> None:
-    """An error, its evidence and its remedy."""
-    say(f"{_paint('error:', '31')} {error.brief}")
+    """Print an error, its evidence and its remedy on standard error."""
+    _print_progress(f"{_paint('error:', '31')} {error.brief}")
     for line in error.details:
-        say(f"  {line}")
+        _print_progress(f"  {line}")
     if error.hint:
-        say(f"{_paint('hint:', '36')} {error.hint}")
+        _print_progress(f"{_paint('hint:', '36')} {error.hint}")
+
+
+def print_log(text: str) -> None:
+    """Print a log: as it is into a file or a pipe, and without what commands a terminal on one."""
+    shown = "\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text
+    print(shown, end="")  # noqa: T201
+
+
+def _print_progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - this module is where hapkg speaks
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns as wide as their content, readable without colour and by awk: the last column may hold blanks."""
-    lines = [tuple(head), *(tuple(row) for row in rows)]
+    lines = [tuple(head), *(tuple(map(printable, row)) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     for line in lines:
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -63,9 +74,9 @@ def print_facts(facts: Mapping[str, Any]) -> None:
         if isinstance(value, list):
             print(f"{name}:" + ("" if value else " none"))  # noqa: T201
             for item in value:
-                print(f"  {_tell_item(item)}")  # noqa: T201
+                print(f"  {printable(_tell_item(item))}")  # noqa: T201
         else:
-            print(f"{name}: {'none' if value is None else value}")  # noqa: T201
+            print(f"{name}: {'none' if value is None else printable(str(value))}")  # noqa: T201
 
 
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:

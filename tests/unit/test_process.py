@@ -104,6 +104,20 @@ def test_a_process_ignores_no_signal() -> None:
     assert [number for number in signal.valid_signals() if ignored & 1 << number - 1] == []
 
 
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_process_ignores_no_signal_that_was_ignored_before_hapkg(tmp_path: Path, logged: bool) -> None:
+    program = f"""
+import signal, sys
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_IGN)
+from hapkg import process
+log = open({str(tmp_path / "log")!r}, "wb") if {logged} else None
+print(process.run(["grep", "SigIgn", "/proc/self/status"], log=log).output)"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    output = (tmp_path / "log").read_text() if logged else done.stdout
+    assert int(output.split()[1], base=16) & 0x7FFFFFFF == 0
+
+
 @pytest.mark.parametrize("how", ["captured", "logged"])
 def test_what_gives_way_says_so_to_the_kernel_and_the_next_process_does_not(tmp_path: Path, how: str) -> None:
     def ask(nice: int = 0) -> str:
@@ -256,7 +270,7 @@ def test_stopping_ends_a_process_and_its_children(tmp_path: Path) -> None:
 
 
 def test_a_process_that_will_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(process, "STOP_SECONDS", 0.1)
     file = tmp_path / "pids"
     thread, errors = start(f"trap '' TERM; sleep 60 & echo $! $$ >{file}; wait; sleep 60")
     pids = read_pids(file, 2)
@@ -282,7 +296,7 @@ def test_nothing_starts_while_hapkg_stops_but_what_cleans_up() -> None:
 def test_a_process_that_starts_in_the_very_moment_of_stopping_is_ended(
     monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
-    monkeypatch.setattr(process, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(process, "STOP_SECONDS", 0.2)
     monkeypatch.setattr(process, "check_stop", lambda: None)  # stands for a look that came too early
     process.stop_all()
     started = time.monotonic()

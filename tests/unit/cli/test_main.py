@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -43,7 +48,14 @@ def test_every_command_is_where_it_is_looked_for(name: str) -> None:
 
 def test_the_help_names_every_command() -> None:
     listed = CliRunner().invoke(app, ["--help"]).output.partition("Commands:")[2]
-    assert [line.split()[0] for line in listed.splitlines() if line.strip()] == [*COMMANDS, *GROUPS]
+    lines = [line for line in listed.splitlines() if line[2:3].strip()]
+    assert [line.split()[0] for line in lines] == [*COMMANDS, *GROUPS]
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *GROUPS])
+def test_the_help_says_what_the_command_says(name: str) -> None:
+    (_, line), done = {**COMMANDS, **GROUPS}[name], CliRunner().invoke(app, [name, "--help"])
+    assert line in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize("word", ["plann", "chroto"])
@@ -81,6 +93,66 @@ def test_a_command_that_starts_nothing_imports_little(project: Path, argv: list[
     assert done.returncode == 0, done.stderr
     assert done.stderr == "\n"
     assert not (project / "cache").exists(), "looking writes nothing"
+
+
+@contextlib.contextmanager
+def start(argv: Sequence[str], project: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A process with signals as env sets them, killed in the end."""
+    argv = ["env", "--default-signal=HUP,INT,TERM", *options, *argv]
+    process = subprocess.Popen(argv, cwd=project, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_until_it_waits(process: subprocess.Popen[str]) -> None:
+    """Return when a process has come to the point of opening a fifo."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        calls = [file.read_text() for file in Path(f"/proc/{process.pid}/task").glob("*/wchan")]
+        assert process.poll() is None, process.communicate()
+        if any("fifo" in call or "wait_for_partner" in call for call in calls):
+            return
+        time.sleep(0.05)
+    raise AssertionError(calls)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_stop_ends_hapkg_whatever_a_thread_waits_for(tmp_path: Path, number: signal.Signals) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    program = """
+import threading
+from hapkg.cli import main
+def wait(**options):
+    thread = threading.Thread(target=lambda: open("fifo"))
+    thread.start()
+    try:
+        thread.join()
+    finally:
+        thread.join()
+main.app = wait
+main.main()
+"""
+    with start([sys.executable, "-c", program], tmp_path) as process:
+        wait_until_it_waits(process)
+        process.send_signal(number)
+        began = time.monotonic()
+        assert (process.wait(20), (process.stderr or sys.stdin).read()) == (130, "stopped\n")
+        assert time.monotonic() - began < 6, "3 on an idle machine"
+
+
+def test_started_by_nohup_hapkg_survives_the_end_of_its_terminal(project: Path) -> None:
+    os.mkfifo(project / "site.toml")
+    program = str(Path(sys.executable).with_name("hapkg"))
+    with start([program, "site", "show"], project, "--ignore-signal=HUP") as process:
+        wait_until_it_waits(process)
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 130
 
 
 @pytest.mark.parametrize("argv", [["list"], ["list", "--json"], ["--version"], ["list", "--help"]])
