@@ -36,7 +36,6 @@ from hapkg.repository.snapshots import (
     read_snapshot,
 )
 from hapkg.repository.upload import Upload
-from hapkg.repository.verify import Report
 from tests.support.packages import (
     BOOKWORM,
     IDENTITY,
@@ -105,7 +104,8 @@ def test_rollback_gives_machines_the_state_before_and_is_itself_a_snapshot(
     rollback(site, BOOKWORM, 2)
     machine.update()
     assert machine.candidate("ha-stack") == "1.2-2+ha12.0"
-    assert verify_here(root) == Report(checked=11, faults=(), surplus=())
+    report = verify_here(root)
+    assert (report.checked, report.faults, report.surplus, len(report.keys)) == (11, (), (), 1)
 
 
 def test_an_older_stack_that_is_held_installs(issue: Issue, builds: Builds, client: Callable[[str], Client]) -> None:
