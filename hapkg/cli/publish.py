@@ -23,10 +23,11 @@ from hapkg.cli.options import (
     UrlOption,
     WaitOption,
 )
-from hapkg.cli.repo import check_url, find_location, make_choice, make_target
+from hapkg.cli.repo import check_url, find_location, find_own_memory, make_choice, make_target
 from hapkg.control import TARBALLS, Suite
 from hapkg.errors import RepositoryError, UsageError
 from hapkg.recipe.settings import Project
+from hapkg.repository.memory import read_published
 from hapkg.repository.publishing import publish_with_keyring
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.upload import Upload
@@ -64,15 +65,17 @@ def publish(
     for build_context in build_contexts:
         _note_site(build_context)
     location, choice = find_location(project, repo), make_choice(key, unsigned)
-    with open_repository(location, store.state, change=True, timeout=wait) as root:
+    memory = find_own_memory(project, repo, choice)
+    with memory.keep() as states, open_repository(location, store.state, change=True, timeout=wait) as root:
         check_url(root, location, url)
         publication = publish_with_keyring(
-            make_target(project, root, choice, url, wait, shared=shared),
+            make_target(project, root, choice, url, wait, shared=shared, memory=memory),
             uploads,
             [Suite(name) for name in suites],
             package=f"{project.settings.package_prefix}archive-keyring",
             pocket=pocket or "",
         )
+        states.update(read_published(root))
     output.print_publication(publication, as_json=as_json)
 
 

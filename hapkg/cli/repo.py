@@ -21,6 +21,7 @@ from hapkg.repository import pruning, publishing
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import find_suites
 from hapkg.repository.keys.signing import KeyChoice
+from hapkg.repository.memory import Memory, find_memory, read_published
 from hapkg.repository.remote.location import Location, parse_location
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import compare, find_missing, find_snapshot, list_snapshots, read_snapshot
@@ -178,11 +179,14 @@ def refresh(
     unsigned: UnsignedOption = False,
     url: UrlOption = None,
     shared: SharedOption = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take an older state, which you restored yourself, as what is published.")
+    ] = False,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Sign every suite anew with a later Valid-Until: for a timer, when valid-days is set."""
-    with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared) as target:
+    with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared, adopt=adopt) as target:
         publication = publishing.refresh(target)
     output.print_publication(publication, as_json=as_json)
 
@@ -258,7 +262,7 @@ def verify_repository(
                 f"{root} is signed, and {choice.folder} holds no key to check that with",
                 hint="name a copy of the publisher's keyring that you trust: --keyring FILE",
             )
-        report = verify(root, keys)
+        report = verify(root, keys, find_own_memory(context.obj.project, repo, choice))
     if as_json:
         output.print_json(asdict(report))
     else:
@@ -291,15 +295,33 @@ def open_target(
     *,
     shared: bool,
     change: bool = True,
+    adopt: bool = False,
 ) -> Iterator[PublishTarget]:
     """Open the repository that the options name, to be changed. Raises UsageError when there is none."""
     project: Project = context.obj.project
-    with open_root(context, repo, change=change, wait=wait) as root:
-        yield make_target(project, root, choice, url, wait, shared=shared)
+    memory = find_own_memory(project, repo, choice)
+    with memory.keep() as states, open_root(context, repo, change=change, wait=wait) as root:
+        yield make_target(project, root, choice, url, wait, shared=shared, memory=memory, adopt=adopt)
+        if change:
+            states.update(read_published(root))
+
+
+def find_own_memory(project: Project, repo: str | None, choice: KeyChoice) -> Memory:
+    """The memory, beside the keys, of the repository that --repo names or the project's own."""
+    location = find_location(project, repo)
+    return find_memory(choice.home, str(location.resolve() if isinstance(location, Path) else location))
 
 
 def make_target(
-    project: Project, root: Path, choice: KeyChoice, url: str | None, wait: float, *, shared: bool
+    project: Project,
+    root: Path,
+    choice: KeyChoice,
+    url: str | None,
+    wait: float,
+    *,
+    shared: bool,
+    memory: Memory,
+    adopt: bool = False,
 ) -> PublishTarget:
     """A repository in a folder, as the options and the project's settings have it. Raises UsageError for a bad URL."""
     if url and not is_address(url) and not re.fullmatch(r"(?:file|copy):/[!-~]*", url):
@@ -311,6 +333,8 @@ def make_target(
         url=url or "",
         timeout=wait,
         shared=shared,
+        memory=memory,
+        adopt=adopt,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hapkg.control import Suite
 from hapkg.repository.keys.signing import KeyChoice, SigningKey
+from hapkg.repository.memory import Memory
 from hapkg.repository.snapshots import Snapshot
 from hapkg.repository.sources_file import Identity
 from hapkg.repository.upload import NOTHING, Incoming
@@ -27,6 +28,10 @@ class PublishTarget:
     """Seconds to wait for another process that publishes."""
     shared: bool = False
     """Others may write in the folder; otherwise that is refused."""
+    memory: Memory | None = None
+    """States that were published from here; another, older one is refused."""
+    adopt: bool = False
+    """Take a state that is older than the memory knows: somebody restored it knowingly."""
 
 
 @dataclass(frozen=True, kw_only=True)

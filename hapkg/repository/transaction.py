@@ -42,7 +42,7 @@ def open_transaction(target: PublishTarget) -> Iterator[Transaction]:
     with translate_errors(root):
         disk.make_folder((root / LOCK).parent)
         with disk.lock(root / LOCK, what=f"the repository {root}", hint=WAIT_HINT, timeout=target.timeout):
-            check_state(root, target.choice)
+            check_state(target)
             _clear(root)
             try:
                 yield Transaction(target)

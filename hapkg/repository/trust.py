@@ -18,6 +18,7 @@ from pathlib import Path
 from hapkg.control import Suite, split_stanzas
 from hapkg.errors import RepositoryError
 from hapkg.process import run
+from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import find_suites, read_release
 from hapkg.repository.keys.gpg import run_gpg
 from hapkg.repository.keys.signing import KeyChoice, find_key, list_fingerprints, strip_armor
@@ -76,21 +77,33 @@ def check_key_may_be_made(root: Path, choice: KeyChoice) -> None:
             raise _refuse_other_key(root, suite, _find_signers(signed), str(choice.folder))
 
 
-def check_state(root: Path, choice: KeyChoice) -> None:
+def check_state(target: PublishTarget) -> None:
     """Raise RepositoryError unless every suite carries a signature of the keys of choice over all that is read of it.
 
-    Retired keys of hapkg's own home count. A repository in which nothing was ever signed may be signed.
+    Retired keys of hapkg's own home count. A repository in which nothing was ever signed may be signed. A suite that
+    the target's memory knows newer, or as a signed one, is refused.
     """
+    root, choice = target.root, target.choice
     suites = find_suites(root)
+    faults = target.memory.find_faults(root) if target.memory else {}
     for suite in suites:
         check_path(f"dists/{suite}/InRelease", where=f"the repository {root}")
     if choice.unsigned or not any(_has_key(root, suite) for suite in suites):
+        for suite in suites:
+            if suite in faults:
+                _check_unfinished(root, suite)
         return
     check_key_may_be_made(root, choice)
     with ExitStack() as stack:
         keyring = _find_keyring(choice, stack)
         for suite in suites:
             _check_suite(root, suite, keyring, str(choice.folder))
+    if faults and not target.adopt:
+        raise RepositoryError(
+            next(iter(faults.values())),
+            details=["somebody has put an older state back, which your keys signed then", *list(faults.values())[1:]],
+            hint="restore the newer one from a copy; if you put it back yourself, say: hapkg repo refresh --adopt",
+        )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from hapkg.disk import sha256_file
 from hapkg.errors import RepositoryError
 from hapkg.repository.indexes import find_newest, find_suites, name_by_hash, read_digests, read_pool, read_release
 from hapkg.repository.keys.signing import check_signature, list_fingerprints
+from hapkg.repository.memory import Memory
 from hapkg.repository.remote.location import JOURNAL
 from hapkg.repository.snapshots import find_missing, list_snapshots, read_removed, read_snapshot
 
@@ -27,15 +28,19 @@ class Report:
     """Fingerprints of the keys whose signatures count."""
 
 
-def verify(root: Path, keyring: Path | None) -> Report:
+def verify(root: Path, keyring: Path | None, memory: Memory | None = None) -> Report:
     """Check everything that the keys of a keyring vouch for, down to the last byte of the packages.
 
     The keyring is never that of the repository, unless somebody names it: who changes the one can change the other.
-    None where there is no key to check with: then every signature is a fault.
+    None where there is no key to check with: then every signature is a fault. A suite that the memory knows newer, or
+    as a signed one, is a fault, too.
     """
     faults: list[str] = []
     unfinished: list[str] = []
     between = (root / JOURNAL).is_file()
+    if memory is not None:
+        unsigned = {suite for suite in find_suites(root) if not (root / "dists" / suite / "InRelease").is_file()}
+        faults += [fault for suite, fault in memory.find_faults(root).items() if not between or suite not in unsigned]
     known: dict[str, str] = {}
     removed = read_removed(root)
     for suite in find_suites(root):
