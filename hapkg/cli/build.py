@@ -21,7 +21,6 @@ from hapkg.build.timings import Recorder
 from hapkg.cli import output
 from hapkg.cli.chroot import make_chroot
 from hapkg.cli.context import Context
-from hapkg.cli.inspect import open_suite, pick, read_site_recipes
 from hapkg.cli.options import (
     BuildOptions,
     CcacheOption,
@@ -35,6 +34,7 @@ from hapkg.cli.options import (
     SuiteOption,
     TestsOption,
 )
+from hapkg.cli.select import open_suite, pick, read_site_recipes
 from hapkg.errors import UsageError
 from hapkg.host import count_cores, read_architecture
 from hapkg.recipe.model import Recipe

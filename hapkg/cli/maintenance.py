@@ -14,8 +14,8 @@ from hapkg.build.store import Store
 from hapkg.build.timings import pick_record
 from hapkg.cli import output
 from hapkg.cli.doctor import diagnose
-from hapkg.cli.inspect import find, open_suite
 from hapkg.cli.options import JsonOption, NamesArgument, SuiteOption
+from hapkg.cli.select import find, open_suite
 from hapkg.cli.timeline import draw
 from hapkg.draft.draft import draft
 

@@ -11,7 +11,6 @@ from hapkg.build.context import BuildContext
 from hapkg.build.planner import make_plan
 from hapkg.build.store import Store
 from hapkg.cli import output
-from hapkg.cli.inspect import newest_builds, open_suite
 from hapkg.cli.options import (
     JsonOption,
     KeyOption,
@@ -24,6 +23,7 @@ from hapkg.cli.options import (
     WaitOption,
 )
 from hapkg.cli.repo import check_url, find_location, find_own_memory, make_choice, make_target
+from hapkg.cli.select import newest_builds, open_suite
 from hapkg.control import TARBALLS, Suite
 from hapkg.errors import RepositoryError, UsageError
 from hapkg.recipe.settings import Project

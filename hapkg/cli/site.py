@@ -9,8 +9,8 @@ import typer
 
 from hapkg.build.context import open_context
 from hapkg.cli import output
-from hapkg.cli.inspect import find_site
 from hapkg.cli.options import JsonOption, SuiteOption
+from hapkg.cli.select import find_site
 from hapkg.errors import SiteError, UsageError
 from hapkg.recipe.settings import Project
 from hapkg.site.check import Finding, check_site
