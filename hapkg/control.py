@@ -35,17 +35,17 @@ _RELATION = rf"""(?x)
 
 
 def is_package_name(text: str) -> bool:
-    """Whether text is a package name by Debian policy 5.6.1."""
+    """Check a package name by Debian policy 5.6.1."""
     return bool(_PACKAGE_NAME.match(text))
 
 
 def is_relation(text: str) -> bool:
-    """Whether text is one relation: names with optional version, architectures, profiles; alternatives with |."""
+    """Check one relation: names with optional version, architectures, profiles; alternatives with |."""
     return all(re.match(_RELATION, part.strip(" ")) for part in text.split("|"))
 
 
 def is_line(text: str) -> bool:
-    """Whether text can be a field's value on one line: printable, not empty, no blank at its ends."""
+    """Check a field's value on one line: printable, not empty, no blank at its ends."""
     return text.isprintable() and bool(text) and text == text.strip()
 
 

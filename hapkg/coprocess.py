@@ -36,7 +36,7 @@ class Conversation:
         return line.decode("utf-8", "replace").rstrip("\n")
 
     def finish(self) -> Result:
-        """Let it come to its end; what it wrote. Raises Interrupted when hapkg is being stopped."""
+        """Wait for its end and return what it wrote. Raises Interrupted when hapkg is being stopped."""
         said = self._answers.read()
         status = self._process.wait()
         check_stop()

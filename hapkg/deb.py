@@ -23,12 +23,12 @@ from hapkg.control import split_stanzas
 
 BLOCK = 1 << 20
 MOST_BYTES = 8 << 30
-"""What an archive may hold, unpacked."""
+"""Most bytes of an archive, unpacked."""
 MOST_MEMBERS = 200_000
 MOST_TEXT = 16 << 20
-"""What one text of a package may hold: its control file, a script, a changelog."""
+"""Most bytes of one text: the control file, a script, a changelog."""
 _MOST_MEMORY = 256 << 20
-"""What xz may take to unpack; dpkg-deb needs a quarter of it at its highest level."""
+"""Most memory of xz; dpkg-deb needs a quarter of it at its highest level."""
 _TEXT = re.compile(r"/doc/[^/]+/(changelog|changelog\.Debian|copyright)(\.gz)?\Z")
 
 _LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
@@ -47,7 +47,7 @@ Part = Literal["control", "data"]
 
 @dataclass(frozen=True, kw_only=True)
 class DebContent:
-    """What a .deb installs: its files, and the texts that policy asks for, "" where there is none."""
+    """Files of a .deb, and the texts that policy asks for, "" where there is none."""
 
     files: tuple[str, ...]
     changelog: str

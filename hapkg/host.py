@@ -1,4 +1,4 @@
-"""What this machine is: its architecture, its cores."""
+"""The host: its architecture, its cores."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ _cleanups = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a finished process left: its exit status (negative: the signal that ended it) and its captured output."""
+    """Result of a process: its exit status (negative: the signal that ended it) and its captured output."""
 
     argv: tuple[str, ...]
     status: int
@@ -76,7 +76,7 @@ def find_program(name: str) -> str | None:
 
 
 def privileged(argv: Sequence[str]) -> list[str]:
-    """The same command as root: unchanged for root, through sudo for everybody else."""
+    """A command as root: unchanged for root, through sudo for everybody else."""
     return list(argv) if os.geteuid() == 0 else ["sudo", "-n", "--", *argv]
 
 
@@ -151,7 +151,7 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs; one that ended and was not waited for does not."""
+        """True while it runs; one that ended and was not waited for does not."""
         with self._lock:
             if self._handle < 0:
                 return False
@@ -167,7 +167,7 @@ class Process:
                 signal.pidfd_send_signal(self._handle, number)
 
     def wait(self, seconds: float) -> bool:
-        """Whether it ends within so many seconds."""
+        """Wait for its end; return False when it still runs after so many seconds."""
         deadline = time.monotonic() + seconds
         while self.alive:
             if time.monotonic() >= deadline:

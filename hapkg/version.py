@@ -24,7 +24,7 @@ _BUILT = re.compile(
 
 
 def is_upstream_version(text: str) -> bool:
-    """Whether text may be the upstream part: starts with a digit, no epoch, no hyphen, no mark of our own."""
+    """Check the upstream part: it starts with a digit, no epoch, no hyphen, no mark of our own."""
     return bool(_UPSTREAM.match(text)) and "+ha" not in text
 
 

@@ -1,4 +1,4 @@
-"""What this host lacks, and the command that mends it."""
+"""Checks of this host: each lack, and the command that mends it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROVE_PROGRAMS = {
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
 }
-"""What prove needs besides, and nothing else does."""
+"""Programs that prove alone needs."""
 NEEDED_BYTES = 5 << 30
 
 

@@ -50,7 +50,7 @@ WaitOption = Annotated[float, typer.Option(help="Seconds to wait while another o
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """What the command line says of a build."""
+    """Options of a build."""
 
     suite: str | None
     jobs: int | None
@@ -61,7 +61,7 @@ class BuildOptions:
     ccache: bool | None
     site: Path | None
     retry: bool
-    """Whether what failed before with the same inputs is built again."""
+    """Build again what failed before with the same inputs."""
     names: Sequence[str] = ()
     """None named: all recipes."""
     origin: str | None = None

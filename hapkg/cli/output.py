@@ -1,4 +1,4 @@
-"""What a person sees: tables on standard output, progress and errors on standard error. `rich` is loaded late."""
+"""Printing: tables on standard output, progress and errors on standard error. `rich` is loaded late."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def print_times(record: RunRecord) -> None:
 
 
 def print_publication(publication: Publication, *, as_json: bool) -> None:
-    """What a publish did, and how a node uses it."""
+    """Print what a publish did, and how a node uses it."""
     for fingerprint, end in publication.key.ends.items():
         if end < time.time() + _KEY_WARNING:
             day = f"{datetime.fromtimestamp(end, UTC):%Y-%m-%d}"
@@ -189,7 +189,7 @@ def print_json(value: object) -> None:
 
 
 def describe_recipe(chosen: Recipe, needs: Sequence[SourceName], last: Artifact | None) -> dict[str, Any]:
-    """What there is to know about a recipe, in the order to show it."""
+    """Facts about a recipe, in the order to show them."""
 
     return {
         "source": chosen.source,

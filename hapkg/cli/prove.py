@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -14,11 +13,9 @@ from hapkg.apt import find_mirror
 from hapkg.build.store import Store
 from hapkg.cli import output
 from hapkg.cli.options import JsonOption, MirrorOption, SuiteOption
-from hapkg.errors import ProofError
-from hapkg.prove import scenario
-from hapkg.prove.report import describe_proof, write_report
-from hapkg.prove.runner import Ending, Record, tell
-from hapkg.prove.testbed import Offer, make_scene, name_result, read_offer, take_stock
+from hapkg.prove.proof import ProofOptions, check_proof, run_proof
+from hapkg.prove.runner import StepEnding, StepResult
+from hapkg.prove.testbed import Offer, name_result, read_offer
 from hapkg.prove.vm import probe_accelerator
 from hapkg.prove.vm_image import GuestImage, find_image, make_image
 from hapkg.recipe.settings import Project
@@ -54,43 +51,22 @@ def prove(
     project: Project = context.obj.project
     chosen = project.pick_suite(suite)
     built_in = resources.files("hapkg").joinpath(BUILT_IN)
-    with contextlib.ExitStack() as stack:
-        path = site or stack.enter_context(resources.as_file(built_in))
-        cluster = read_site(path)
-        offer = read_offer((repo or project.repository).absolute(), chosen)
-        image = _prepare_image(context.obj.store, offer, mirror)
-        accelerator = probe_accelerator(image)
-        began = datetime.now(UTC)
-        folder = name_result((result or project.root / "prove").absolute(), chosen, f"{began:%Y%m%dT%H%M%SZ}")
-        folder.mkdir(parents=True)
-        output.say(f"two machines of {chosen}, {image.kernel_version}, {accelerator}; results: {folder}")
-        scene = stack.enter_context(make_scene(offer, cluster, image, accelerator, folder, short=short, keep=keep))
-        steps = scenario.choose_steps(short=short, upgrade=bool(offer.older))
-        if not short and not offer.older:
-            output.say("the repository offers one version of ha-stack: there is nothing to upgrade from")
-        records: dict[str, Record] = {step.name: Record(name=step.name, title=step.title) for step in steps}
-        try:
-            for record in tell(steps, scene):
-                records[record.name] = record
-                _show(record)
-                if record.ending is Ending.FAILED:
-                    take_stock(scene)
-        finally:
-            proof = describe_proof(
-                list(records.values()),
-                scene.facts,
-                suite=chosen,
-                began=f"{began:%Y-%m-%d %H:%M:%S} UTC",
-                accelerator=accelerator,
-                short=short,
-            )
-            html, _ = write_report(folder, proof)
+    with resources.as_file(built_in) as own:
+        cluster = read_site(site or own)
+    offer = read_offer((repo or project.repository).absolute(), chosen)
+    image = _prepare_image(context.obj.store, offer, mirror)
+    began = datetime.now(UTC)
+    options = ProofOptions(accelerator=probe_accelerator(image), began=began, short=short, keep=keep)
+    folder = name_result((result or project.root / "prove").absolute(), chosen, f"{began:%Y%m%dT%H%M%SZ}")
+    folder.mkdir(parents=True)
+    output.say(f"two machines of {chosen}, {image.kernel_version}, {options.accelerator}; results: {folder}")
+    if not short and not offer.older:
+        output.say("the repository offers one version of ha-stack: there is nothing to upgrade from")
+    proof = run_proof(offer, cluster, image, folder, options, _show)
     if as_json:
-        output.print_json(proof)
-    output.say(f"report: {html}")
-    failed = next((record for record in records.values() if record.ending is Ending.FAILED), None)
-    if failed is not None:
-        raise ProofError(f"{failed.title}: {failed.error[0]}", details=failed.error[1:], hint=f"look at {html}")
+        output.print_json(proof.data)
+    output.say(f"report: {proof.page}")
+    check_proof(proof)
 
 
 def _prepare_image(store: Store, offer: Offer, mirror: str | None) -> GuestImage:
@@ -112,11 +88,11 @@ def _prepare_image(store: Store, offer: Offer, mirror: str | None) -> GuestImage
     return found
 
 
-def _show(record: Record) -> None:
-    if record.ending is Ending.NOT_REACHED:
-        if record.started:  # one that only passes by, after a failure, was never started
-            output.say(f"{record.title} …")
+def _show(step: StepResult) -> None:
+    if step.ending is StepEnding.NOT_REACHED:
+        if step.started:  # one that only passes by, after a failure, was never started
+            output.say(f"{step.title} …")
         return
-    output.say(f"{record.title}: {record.ending}, {output.duration(record.seconds)}")
-    for check in record.checks:
+    output.say(f"{step.title}: {step.ending}, {output.duration(step.seconds)}")
+    for check in step.checks:
         output.say(f"  {'ok' if check.ok else 'NO'}  {check.claim}")

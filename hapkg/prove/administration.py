@@ -1,4 +1,4 @@
-"""What administrators do to a cluster: try its parts by hand, add a volume, upgrade it, take it away."""
+"""Work of administrators on a cluster: try its parts by hand, add a volume, upgrade it, take it away."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hapkg.prove import probes
 from hapkg.prove.formation import ETC, LV_MEGABYTES
 from hapkg.prove.runner import Scene
-from hapkg.prove.workload import check_file, read_acks, start_writers, stop_writers
+from hapkg.prove.workload import check_file, list_acks, start_writers, stop_writers
 
 
 def try_by_hand(scene: Scene) -> None:
@@ -21,7 +21,7 @@ def try_by_hand(scene: Scene) -> None:
         "mount -t configfs configfs /sys/kernel/config; } && dlm_controld"
     )
 
-    def joined() -> probes.Look:
+    def joined() -> probes.Observation:
         told = "\n".join(scene.run_on_both("dlm_tool status 2>&1", check=False))
         members = [re.findall(r"^node (\d+) M", part, re.MULTILINE) for part in told.split("cluster nodeid")[1:]]
         return len(members) == 2 and all(len(ids) == 2 for ids in members), told
@@ -70,7 +70,7 @@ def add_volume(scene: Scene) -> None:
         seconds=180,
     )
 
-    def connected() -> probes.Look:
+    def connected() -> probes.Observation:
         told = scene.run(scene.one, "cat /proc/drbd")
         return re.search(rf"^ *{minor}: cs:Connected", told, re.MULTILINE) is not None, told
 
@@ -80,10 +80,10 @@ def add_volume(scene: Scene) -> None:
     scene.run(scene.two, f"drbdadm primary {resource.name}/{number}", check=False)
     scene.wait("the new volume is UpToDate on both sides", lambda: probes.is_replicated(scene), seconds=300, pause=2)
     scene.run(scene.one, "crm configure property maintenance-mode=false", seconds=180)
-    scene.wait("the cluster is whole", lambda: probes.is_whole(scene), seconds=240, pause=2)
+    scene.wait("the cluster is whole", lambda: probes.is_healthy(scene), seconds=240, pause=2)
     for guest in scene.guests:
         stop_writers(scene, guest)
-    check_file(scene, scene.one, f"{mount}/volume", (*read_acks(scene)[0], *read_acks(scene)[1]))
+    check_file(scene, scene.one, f"{mount}/volume", list_acks(scene))
 
 
 def insert_volume(text: str, stanza: str) -> str:
@@ -104,9 +104,9 @@ def upgrade(scene: Scene) -> None:
         version = scene.run(guest, "dpkg-query -W -f '${Version}' ha-stack")
         scene.check(f"{guest.name} runs ha-stack {newest}", version == newest, told)
         scene.facts[f"upgrade of {guest.name}"] = f"{time.monotonic() - began:.0f} s"
-        scene.wait("the cluster is whole", lambda: probes.is_whole(scene), seconds=300, pause=3)
+        scene.wait("the cluster is whole", lambda: probes.is_healthy(scene), seconds=300, pause=3)
         stop_writers(scene, other)
-        check_file(scene, other, f"{mount}/upgrade-{guest.name}", (*read_acks(scene)[0], *read_acks(scene)[1]))
+        check_file(scene, other, f"{mount}/upgrade-{guest.name}", list_acks(scene))
     scene.check("key and corosync.conf are as they were", before == scene.run_on_both(sums), "\n".join(before))
 
 

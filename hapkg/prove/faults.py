@@ -10,11 +10,18 @@ import time
 from collections.abc import Callable
 
 from hapkg.prove import probes
-from hapkg.prove.acks import find_longest_gap
 from hapkg.prove.formation import start_service
 from hapkg.prove.runner import Scene
 from hapkg.prove.vm import Guest
-from hapkg.prove.workload import check_file, read_acks, start_writers, stop_writers, wait_for_service
+from hapkg.prove.workload import (
+    check_file,
+    find_longest_gap,
+    list_acks,
+    read_acks,
+    start_writers,
+    stop_writers,
+    wait_for_service,
+)
 
 
 def lose_power(scene: Scene) -> None:
@@ -66,7 +73,7 @@ def lose_while_resyncing(scene: Scene) -> None:
     scene.two.boot(scene.allow(240))
     scene.run(scene.two, "\n".join(("set -e", start_service("corosync"), start_service("pacemaker"))), seconds=240)
 
-    def resyncs() -> probes.Look:
+    def resyncs() -> probes.Observation:
         told = scene.run(scene.one, "cat /proc/drbd")
         return "cs:SyncSource" in told, told
 
@@ -83,11 +90,11 @@ def jump_clock(scene: Scene) -> None:
     for jump in ("+1 hour", "-1 hour"):
         scene.run(scene.two, f"date -s '{jump}'")
         time.sleep(20)
-        scene.check(f"the cluster is whole {jump} later", *probes.is_whole(scene))
+        scene.check(f"the cluster is whole {jump} later", *probes.is_healthy(scene))
     for guest in scene.guests:
         stop_writers(scene, guest)
     scene.check("nobody was fenced", len(scene.service.switched) == before, str(scene.service.switched))
-    check_file(scene, scene.one, f"{mount}/clock", (*read_acks(scene)[0], *read_acks(scene)[1]))
+    check_file(scene, scene.one, f"{mount}/clock", list_acks(scene))
 
 
 def fill_disk(scene: Scene) -> None:
@@ -98,11 +105,11 @@ def fill_disk(scene: Scene) -> None:
     scene.check("the disk is full", "No space left" in told, told)
     time.sleep(45)
     told = scene.run(scene.two, "rm /fill; df / | tail -1")
-    scene.wait("the cluster is whole", lambda: probes.is_whole(scene), seconds=300, pause=3)
+    scene.wait("the cluster is whole", lambda: probes.is_healthy(scene), seconds=300, pause=3)
     for guest in scene.guests:
         stop_writers(scene, guest)
     scene.check("nobody was fenced", len(scene.service.switched) == before, str(scene.service.switched))
-    check_file(scene, scene.one, f"{mount}/full", (*read_acks(scene)[0], *read_acks(scene)[1]))
+    check_file(scene, scene.one, f"{mount}/full", list_acks(scene))
 
 
 def lose(scene: Scene, name: str, act: Callable[[], object], *, killed: bool = False) -> Guest:
@@ -152,7 +159,7 @@ def bring_back(scene: Scene, back: Guest, name: str) -> float:
     began = time.monotonic()
     back.boot(scene.allow(240))
     scene.run(back, "\n".join(("set -e", start_service("corosync"), start_service("pacemaker"))), seconds=240)
-    scene.wait("the cluster is whole again", lambda: probes.is_whole(scene), seconds=500, pause=3)
+    scene.wait("the cluster is whole again", lambda: probes.is_healthy(scene), seconds=500, pause=3)
     took = round(time.monotonic() - began, 1)
     sums = scene.run_on_both(f"cd {mount} && sha256sum *", seconds=300)
     scene.check("both nodes read the same", sums[0] == sums[1], "\n".join(sums))

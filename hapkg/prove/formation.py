@@ -24,7 +24,7 @@ _LOG = (
     "Completed service synchronization, ready to provide service",
     "This node is within the primary component and will provide service",
 )
-"""What corosync tells as it starts, in this order."""
+"""Lines of corosync's log as it starts, in this order."""
 _MOST_BOOT_SECONDS = 400
 _USUAL_BOOT_SECONDS = 50
 """With two emulated machines on two idle cores."""
@@ -38,7 +38,7 @@ def boot(scene: Scene) -> None:
         guest.power_on()
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda guest: guest.boot(_MOST_BOOT_SECONDS), scene.guests))
-    scene.patience = max(1.0, min(4.0, scene.elapsed / _USUAL_BOOT_SECONDS))
+    scene.slowness = max(1.0, min(4.0, scene.elapsed / _USUAL_BOOT_SECONDS))
     hosts = "".join(f"{node.addresses[0]} {node.name}\n" for node in scene.site.nodes)
     disks = [volume.disk.split("/") for resource in scene.site.drbd for volume in resource.volumes]
     groups = sorted({parts[2] for parts in disks})
@@ -121,15 +121,14 @@ def start_service(name: str) -> str:
 
 def replicate(scene: Scene) -> None:
     """DRBD: create-md, up, primary --force once, both UpToDate, both primary."""
-    scene.run_on_both(
-        "modprobe drbd; drbdadm create-md --force ha0 2>&1 && drbdadm up ha0".replace("ha0", _drbd(scene))
-    )
+    resources = _drbd(scene)
+    scene.run_on_both(f"modprobe drbd; drbdadm create-md --force {resources} 2>&1 && drbdadm up {resources}")
     if scene.module:
         for guest in scene.guests:
             check_module(scene, guest)
     count = sum(len(resource.volumes) for resource in scene.site.drbd)
 
-    def connected() -> probes.Look:
+    def connected() -> probes.Observation:
         told = scene.run(scene.one, "cat /proc/drbd")
         return told.count("cs:Connected ro:Secondary/Secondary") == count, told
 
@@ -171,7 +170,7 @@ def make_filesystems(scene: Scene) -> None:
 
 
 def hand_over(scene: Scene) -> None:
-    """What was started by hand is stopped; ha-stack bootstrap loads what pacemaker runs; it starts all, in order."""
+    """Stop what was started by hand; ha-stack bootstrap loads what pacemaker runs, and that starts all, in order."""
     scene.run_on_both(f"drbdadm down {_drbd(scene)}")
     told = scene.run(scene.one, "ha-stack bootstrap", seconds=600)
     scene.check("ha-stack bootstrap loads the site", "loaded" in told, told)
@@ -182,7 +181,7 @@ def follow_start(scene: Scene) -> None:
     """Pacemaker starts what was loaded: everything comes up, in order, and the kernels say so."""
     waited = scene.wait("pacemaker started everything", lambda: probes.are_resources_up(scene), seconds=500, pause=3)
     scene.facts["resources up"] = round(waited, 1)
-    scene.wait("the cluster is whole", lambda: probes.is_whole(scene), seconds=120)
+    scene.wait("the cluster is whole", lambda: probes.is_healthy(scene), seconds=120)
     for guest in scene.guests:
         check_order(scene, guest)
         kernel = scene.run(guest, "dmesg | grep -E 'GFS2|gfs2|dlm: '", check=False)

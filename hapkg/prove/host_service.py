@@ -1,4 +1,4 @@
-"""What the host does for its guests, over HTTP on a socket file: the published repository, and the power switch.
+"""Service of the host for its guests, over HTTP on a socket file: the published repository and the power switch.
 
     GET  /repository/PATH        a file of the repository
     GET  /power/NAME             on or off
@@ -53,7 +53,7 @@ class GuestService:
         self._server.server_close()
 
     def switch_off(self, name: str) -> bool:
-        """Whether a machine is off now, its process gone."""
+        """Switch a machine off; return True when its process is gone."""
         machine = self.machines[name]
         before = machine.alive
         machine.power_off()

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from hapkg.errors import MachineError
 
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "crc32c_generic", "ext4")
-"""What the kernel must have before it can mount its root, and the devices that every guest has."""
+"""Modules of the kernel for mounting its root, and for the devices that every guest has."""
 PROBE = "hapkg.probe"
 """On the kernel's command line: say the mark and switch off, instead of booting."""
 MARK = "hapkg: the kernel and its first process run"

@@ -1,4 +1,4 @@
-"""Looks at a cluster from outside: whether it is as it should be, and the words of its programs that show it."""
+"""Probes of a cluster from outside: the state that it should be in, and the words of its programs that show it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 from hapkg.prove.runner import Scene
 from hapkg.prove.vm import Guest
 
-Look = tuple[bool, str]
-"""Whether it is so, and what shows it."""
+Observation = tuple[bool, str]
+"""An answer and its evidence."""
 
 
-def are_online(scene: Scene) -> Look:
+def are_online(scene: Scene) -> Observation:
     """Both nodes see both online, with quorum."""
     names = " ".join(sorted(guest.name for guest in scene.guests))
     told = [scene.run(guest, "crm_mon -1 2>&1", check=False) for guest in scene.guests if guest.alive]
@@ -19,13 +19,13 @@ def are_online(scene: Scene) -> Look:
     return good and len(told) == len(scene.guests), "\n".join(told)
 
 
-def is_offline(scene: Scene, guest: Guest, lost: Guest) -> Look:
+def is_offline(scene: Scene, guest: Guest, lost: Guest) -> Observation:
     """A node sees the other one OFFLINE, not only unclean."""
     told = scene.run(guest, "crm_mon -1 -r 2>&1", check=False)
     return f"OFFLINE: [ {lost.name} ]" in told, told
 
 
-def is_quorate(scene: Scene, guest: Guest) -> Look:
+def is_quorate(scene: Scene, guest: Guest) -> Observation:
     """corosync's own word for it."""
     told = scene.run(guest, "corosync-quorumtool -s 2>&1", check=False)
     return bool(re.search(r"Quorate:\s+Yes", told)), told
@@ -36,7 +36,7 @@ def parse_drbd(text: str) -> tuple[tuple[str, str, str], ...]:
     return tuple(re.findall(r"^ *\d+: cs:(\S+) ro:(\S+) ds:(\S+)", text, re.MULTILINE))
 
 
-def is_replicated(scene: Scene, roles: str = "Primary/Primary") -> Look:
+def is_replicated(scene: Scene, roles: str = "Primary/Primary") -> Observation:
     """Every volume is connected, in these roles, and up to date on both sides."""
     count = sum(len(resource.volumes) for resource in scene.site.drbd) + scene.added_volumes
     told = scene.run(scene.one, "cat /proc/drbd", check=False)
@@ -45,13 +45,13 @@ def is_replicated(scene: Scene, roles: str = "Primary/Primary") -> Look:
     return len(found) == count and set(found) <= wanted, told
 
 
-def is_mounted(scene: Scene, guest: Guest) -> Look:
+def is_mounted(scene: Scene, guest: Guest) -> Observation:
     """Every GFS2 of the site is mounted on a node."""
     told = scene.run(guest, "grep gfs2 /proc/mounts", check=False)
     return all(f" {filesystem.mount} gfs2 " in told for filesystem in scene.site.gfs2), told
 
 
-def are_resources_up(scene: Scene) -> Look:
+def are_resources_up(scene: Scene) -> Observation:
     """Pacemaker has started every clone of the site on both nodes, and both have fencing for the other."""
     told = scene.run(scene.one, "crm_mon -1 -r 2>&1", check=False)
     names = " ".join(sorted(guest.name for guest in scene.guests))
@@ -67,7 +67,7 @@ def are_resources_up(scene: Scene) -> Look:
     return up and promoted and fencing and "FAILED" not in told, told
 
 
-def is_whole(scene: Scene) -> Look:
+def is_healthy(scene: Scene) -> Observation:
     """The cluster is as it should be: members, replication, resources, mounts."""
     looks = []
     for look in (are_online, are_resources_up, is_replicated):

@@ -1,4 +1,4 @@
-"""What a proof leaves: prove.json for programs and prove.html for people, from the same facts."""
+"""Report of a proof: prove.json for programs and prove.html for people, from the same facts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hapkg import disk
-from hapkg.prove.runner import Ending, Record
+from hapkg.prove.runner import StepEnding, StepResult
 
 _UNITS = {
     "failover": ("writes stood still for", " s"),
@@ -21,11 +21,11 @@ _UNITS = {
 
 
 def describe_proof(
-    records: Sequence[Record], facts: Mapping[str, Any], *, suite: str, began: str, accelerator: str, short: bool
+    records: Sequence[StepResult], facts: Mapping[str, Any], *, suite: str, began: str, accelerator: str, short: bool
 ) -> dict[str, Any]:
     """A proof as plain data."""
-    failed = next((record for record in records if record.ending is Ending.FAILED), None)
-    reached = [record for record in records if record.ending is not Ending.NOT_REACHED]
+    failed = next((record for record in records if record.ending is StepEnding.FAILED), None)
+    reached = [record for record in records if record.ending is not StepEnding.NOT_REACHED]
     return {
         "format": 1,
         "suite": suite,
@@ -33,7 +33,7 @@ def describe_proof(
         "seconds": round(max((record.started + record.seconds for record in reached), default=0.0), 1),
         "accelerator": accelerator,
         "short": short,
-        "passed": bool(records) and all(record.ending is Ending.PASSED for record in records),
+        "passed": bool(records) and all(record.ending is StepEnding.PASSED for record in records),
         "failed": f"{failed.title}: {failed.error[0] if failed.error else ''}" if failed else None,
         "facts": {name: value for name, value in facts.items() if name != "versions"},
         "versions": facts.get("versions", {}),

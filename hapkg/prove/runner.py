@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from hapkg.errors import HapkgError, ProofError
-from hapkg.prove.guest_agent import Answer
 from hapkg.prove.host_service import GuestService
+from hapkg.prove.qmp import Answer
 from hapkg.prove.vm import Guest
 from hapkg.site.model import Site
 
@@ -25,7 +25,7 @@ _SHOWN = 40
 """Lines of evidence in the report; a step's log has all of it."""
 
 
-class Ending(StrEnum):
+class StepEnding(StrEnum):
     """How a step ended."""
 
     PASSED = "passed"
@@ -43,12 +43,12 @@ class Check:
 
 
 @dataclass
-class Record:
-    """What became of one step."""
+class StepResult:
+    """Result of one step."""
 
     name: str
     title: str
-    ending: Ending = Ending.NOT_REACHED
+    ending: StepEnding = StepEnding.NOT_REACHED
     started: float = 0.0
     """Seconds since the proof began."""
     seconds: float = 0.0
@@ -59,14 +59,14 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class ProofStep:
     """One thing that a reader of the how-to does."""
 
     name: str
     title: str
     act: Callable[[Scene], None]
     short: bool = True
-    """Whether the short form has it."""
+    """Part of the short form, too."""
 
 
 @dataclass
@@ -85,13 +85,13 @@ class Scene:
     """Packages and versions of the ha-stack before the newest one, where the repository has such: upgraded later."""
     module: str = ""
     """Package with DRBD's module for the kernel of the machines, where the repository has such: it is installed too."""
-    patience: float = 1.0
+    slowness: float = 1.0
     """How much slower than an idle host this one is."""
     added_volumes: int = 0
     """Volumes that the story added to those of the site."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What the report says in its head: versions, times."""
-    record: Record = field(default_factory=lambda: Record(name="", title=""))
+    """Head of the report: versions, times."""
+    record: StepResult = field(default_factory=lambda: StepResult(name="", title=""))
     _began: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -107,7 +107,7 @@ class Scene:
 
     def allow(self, seconds: float) -> float:
         """How long something may take here: on a host that booted the machines slowly everything is slow."""
-        return seconds * self.patience
+        return seconds * self.slowness
 
     @property
     def elapsed(self) -> float:
@@ -121,7 +121,7 @@ class Scene:
     def ask(
         self, guest: Guest, script: str, *, seconds: float = 120, check: bool = False, stdin: bytes = b""
     ) -> Answer:
-        """The same with the exit status, which may be any."""
+        """Run a script on a machine; return its output and its exit status, which may be any."""
         began = time.monotonic()
         answer = Answer(status=-1, output="no answer")
         try:
@@ -169,14 +169,14 @@ class Scene:
             log.write(text)
 
 
-def tell(steps: Sequence[Step], scene: Scene) -> Iterator[Record]:
+def run_steps(steps: Sequence[ProofStep], scene: Scene) -> Iterator[StepResult]:
     """Do the steps; a record of each as it begins and again as it ends. After one that failed the others only pass by.
 
     What is no failure of the proof, an interruption, goes through.
     """
     failed = False
     for number, step in enumerate(steps, 1):
-        record = Record(name=step.name, title=step.title, log=f"{number:02}-{step.name}.log")
+        record = StepResult(name=step.name, title=step.title, log=f"{number:02}-{step.name}.log")
         if failed:
             yield record
             continue
@@ -185,12 +185,12 @@ def tell(steps: Sequence[Step], scene: Scene) -> Iterator[Record]:
         yield record
         try:
             step.act(scene)
-            record.ending = Ending.PASSED
+            record.ending = StepEnding.PASSED
         except ProofError as error:
-            failed, record.ending = True, Ending.FAILED
+            failed, record.ending = True, StepEnding.FAILED
             record.error = (error.brief, *error.details)
         except HapkgError as error:
-            record.ending, record.error = Ending.FAILED, (error.brief, *error.details)
+            record.ending, record.error = StepEnding.FAILED, (error.brief, *error.details)
             raise
         finally:
             record.seconds = scene.elapsed - record.started

@@ -15,34 +15,34 @@ from hapkg.prove.faults import (
     lose_while_resyncing,
 )
 from hapkg.prove.formation import boot, hand_over, install, keys, make_filesystems, replicate, start
-from hapkg.prove.runner import Step
+from hapkg.prove.runner import ProofStep
 from hapkg.prove.workload import share
 
-STORY = (
-    Step(name="boot", title="Two machines boot", act=boot),
-    Step(name="install", title="apt install ha-stack ha-stack-site", act=install),
-    Step(name="keygen", title="ha-stack check, keygen, the key copied", act=keys),
-    Step(name="start", title="corosync and pacemaker form a cluster", act=start),
-    Step(name="drbd", title="DRBD: create-md, up, primary --force, dual-primary", act=replicate),
-    Step(name="mkfs", title="mkfs.gfs2", act=make_filesystems),
-    Step(name="by-hand", title="dlm_controld and the mounts by hand", act=try_by_hand, short=False),
-    Step(name="bootstrap", title="ha-stack bootstrap: pacemaker runs the stack", act=hand_over),
-    Step(name="share", title="Both nodes use the file system", act=share),
-    Step(name="volume", title="A volume is added under maintenance-mode", act=add_volume, short=False),
-    Step(name="power", title="One node loses power", act=lose_power),
-    Step(name="return", title="The node returns", act=come_back),
-    Step(name="hang", title="A node hangs", act=hang, short=False),
-    Step(name="link", title="The link is cut", act=lose_link, short=False),
-    Step(name="corosync", title="corosync is killed", act=lose_corosync, short=False),
-    Step(name="clock", title="A clock jumps", act=jump_clock, short=False),
-    Step(name="full", title="A disk is full", act=fill_disk, short=False),
-    Step(name="disk", title="A disk is pulled", act=lose_disk, short=False),
-    Step(name="resync", title="A node is lost while it resyncs", act=lose_while_resyncing, short=False),
-    Step(name="upgrade", title="Rolling upgrade", act=upgrade, short=False),
-    Step(name="purge", title="The stack is purged", act=purge, short=False),
+STEPS = (
+    ProofStep(name="boot", title="Two machines boot", act=boot),
+    ProofStep(name="install", title="apt install ha-stack ha-stack-site", act=install),
+    ProofStep(name="keygen", title="ha-stack check, keygen, the key copied", act=keys),
+    ProofStep(name="start", title="corosync and pacemaker form a cluster", act=start),
+    ProofStep(name="drbd", title="DRBD: create-md, up, primary --force, dual-primary", act=replicate),
+    ProofStep(name="mkfs", title="mkfs.gfs2", act=make_filesystems),
+    ProofStep(name="by-hand", title="dlm_controld and the mounts by hand", act=try_by_hand, short=False),
+    ProofStep(name="bootstrap", title="ha-stack bootstrap: pacemaker runs the stack", act=hand_over),
+    ProofStep(name="share", title="Both nodes use the file system", act=share),
+    ProofStep(name="volume", title="A volume is added under maintenance-mode", act=add_volume, short=False),
+    ProofStep(name="power", title="One node loses power", act=lose_power),
+    ProofStep(name="return", title="The node returns", act=come_back),
+    ProofStep(name="hang", title="A node hangs", act=hang, short=False),
+    ProofStep(name="link", title="The link is cut", act=lose_link, short=False),
+    ProofStep(name="corosync", title="corosync is killed", act=lose_corosync, short=False),
+    ProofStep(name="clock", title="A clock jumps", act=jump_clock, short=False),
+    ProofStep(name="full", title="A disk is full", act=fill_disk, short=False),
+    ProofStep(name="disk", title="A disk is pulled", act=lose_disk, short=False),
+    ProofStep(name="resync", title="A node is lost while it resyncs", act=lose_while_resyncing, short=False),
+    ProofStep(name="upgrade", title="Rolling upgrade", act=upgrade, short=False),
+    ProofStep(name="purge", title="The stack is purged", act=purge, short=False),
 )
 
 
-def choose_steps(*, short: bool, upgrade: bool) -> tuple[Step, ...]:
+def choose_steps(*, short: bool, upgrade: bool) -> tuple[ProofStep, ...]:
     """The steps of one proof: the short form, or all; an upgrade where there is something to upgrade from."""
-    return tuple(step for step in STORY if (step.short or not short) and (step.name != "upgrade" or upgrade))
+    return tuple(step for step in STEPS if (step.short or not short) and (step.name != "upgrade" or upgrade))

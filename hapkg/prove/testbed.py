@@ -1,4 +1,4 @@
-"""hapkg prove: from a published repository to machines that run the story, and to the end of them in every case."""
+"""Machines of a proof: from a published repository to a scene, and to the end of its machines in every case."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cmp_to_key
 from pathlib import Path
@@ -29,14 +29,14 @@ _FIRST_WITH_COMMAND = "1.2"
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """What a repository offers to the machines of a proof."""
+    """Packages and sources that a repository offers to the machines of a proof."""
 
     root: Path
     suite: Suite
     sources: str
     """Text of the .sources file of the suite."""
     needs: tuple[str, ...]
-    """What of Debian the stack needs."""
+    """Packages of Debian that the stack needs."""
     newest: str
     """Version of ha-stack."""
     older: Mapping[str, str]
@@ -155,7 +155,6 @@ def take_stock(scene: Scene) -> None:
         (scene.folder / f"state-{guest.name}.log").write_text(text, "utf-8", "replace")
 
 
-def name_result(folder: Path, suite: str, moment: str, taken: Sequence[str] = ()) -> Path:
-    """A new folder for the results of a run."""
-    name = re.sub(r"[^A-Za-z0-9.-]", "", f"{suite}-{moment}")
-    return folder / (name if name not in taken else f"{name}-{len(taken)}")
+def name_result(folder: Path, suite: str, moment: str) -> Path:
+    """Path of a new folder for the results of a run."""
+    return folder / re.sub(r"[^A-Za-z0-9.-]", "", f"{suite}-{moment}")

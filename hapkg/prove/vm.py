@@ -18,9 +18,8 @@ from pathlib import Path
 from hapkg import process
 from hapkg.errors import ProofError
 from hapkg.process import Process
-from hapkg.prove.guest_agent import AgentSilent, Answer, GuestAgent
 from hapkg.prove.initrd import MARK, PROBE
-from hapkg.prove.monitor import tell_monitor
+from hapkg.prove.qmp import AgentSilent, Answer, GuestAgent, tell_monitor
 from hapkg.prove.vm_image import GuestImage
 
 SERVICE = "10.0.2.100"
@@ -31,7 +30,7 @@ _KERNEL = (
     "no_timer_check nowatchdog cryptomgr.notests random.trust_cpu=on systemd.show_status=false"
 )
 _ENVIRONMENT = "export HOME=/root DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8\n. /etc/profile\n"
-"""What a login shell of root has: PATH with the stack, once it is installed."""
+"""Environment of a login shell of root: PATH with the stack, once it is installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,7 @@ class GuestPlan:
 
     @property
     def overlay(self) -> Path:
-        """What this machine changed of the image."""
+        """Changes of this machine to the image."""
         return self.folder / f"{self.name}.root.qcow2"
 
 
@@ -75,9 +74,7 @@ def make_argv(plan: GuestPlan, accelerator: str) -> list[str]:
     """The command that is this machine."""
     folder, mac = plan.folder, f"{plan.number:02x}"
     addresses = [("10.0.2.15/24", "eth0"), *((link.address, f"eth{n}") for n, link in enumerate(plan.links, 1))]
-    network = " ".join(
-        f"ip={a.partition('/')[0]}::::{_mask(a)}::{device}:none".replace("::::", ":::") for a, device in addresses
-    )
+    network = " ".join(f"ip={a.partition('/')[0]}:::{_mask(a)}::{device}:none" for a, device in addresses)
     kernel = f"{_KERNEL} systemd.hostname={plan.name} systemd.machine_id={plan.number:032x} {network}"
     service = _option(shlex.join(["nc", "-N", "-U", str(plan.service)]))
     argv = ["qemu-system-x86_64", "-name", plan.name, *_list_machine(accelerator), "-m", str(plan.megabytes)]
@@ -134,7 +131,7 @@ class Guest:
 
     @property
     def alive(self) -> bool:
-        """Whether its process runs."""
+        """True while its process runs."""
         return self._process is not None and self._process.alive
 
     def power_on(self) -> None:

@@ -74,7 +74,7 @@ _MASKED = (
 )
 """Units that take an emulated machine's time and belong to no cluster."""
 _EMPTIED = ("apt/sources.list", "hostname", "machine-id", "resolv.conf")
-"""What each machine, or nobody, has of its own."""
+"""Files that each machine, or none, has of its own."""
 _FILES = {
     "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAcquire::Languages "none";\n',
     "/etc/dpkg/dpkg.cfg.d/50hapkg": "force-unsafe-io\n",
@@ -86,7 +86,7 @@ _FILES = {
 
 @dataclass(frozen=True, kw_only=True)
 class GuestImage:
-    """What guests of a suite start from."""
+    """Kernel, initrd and disk that guests of a suite start from."""
 
     suite: Suite
     folder: Path

@@ -1,16 +1,62 @@
-"""What the nodes write to their file system, and whether all that was acknowledged is still there."""
+"""Writers on the nodes, and the rule that a cluster must not break: no acknowledged write is lost."""
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from hapkg.errors import ProofError
 from hapkg.prove import probes
-from hapkg.prove.acks import Ack, find_damage, find_lost, parse_acks
 from hapkg.prove.runner import Scene
 from hapkg.prove.vm import Guest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ack:
+    """One record that was written, synced, and told to the host."""
+
+    node: str
+    number: int
+    milliseconds: int
+    """By the clock of its node, which only counts forward."""
+    path: str
+
+
+def parse_acks(text: str) -> tuple[Ack, ...]:
+    """Acknowledgements in the output of a writer. A last line that was cut off counts for nothing: it was not told."""
+    found = []
+    for line in text.splitlines(keepends=True):
+        words = line.split()
+        if line.endswith("\n") and len(words) == 4 and words[1].isdigit() and words[2].isdigit():
+            found.append(Ack(node=words[0], number=int(words[1]), milliseconds=int(words[2]), path=words[3]))
+    return tuple(found)
+
+
+def find_lost(acks: Iterable[Ack], content: str) -> tuple[Ack, ...]:
+    """The acknowledged records that a file does not have."""
+    there = set(content.splitlines())
+    return tuple(ack for ack in acks if f"{ack.node} {ack.number}" not in there)
+
+
+def find_damage(content: str) -> tuple[str, ...]:
+    """Lines of a file that no writer wrote so, or that stand there twice."""
+    seen: set[str] = set()
+    damaged = []
+    for line in content.splitlines():
+        words = line.split(" ")
+        if len(words) != 2 or not words[1].isdigit() or line in seen:
+            damaged.append(line)
+        seen.add(line)
+    return tuple(damaged)
+
+
+def find_longest_gap(acks: Iterable[Ack]) -> float:
+    """The longest time in seconds that one node's writer waited for an acknowledgement."""
+    times = [ack.milliseconds for ack in acks]
+    return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0) / 1000
 
 
 def share(scene: Scene) -> None:
@@ -35,6 +81,12 @@ def read_acks(scene: Scene) -> tuple[tuple[Ack, ...], tuple[Ack, ...]]:
     return one, two
 
 
+def list_acks(scene: Scene) -> tuple[Ack, ...]:
+    """Acknowledged writes of both nodes so far."""
+    one, two = read_acks(scene)
+    return (*one, *two)
+
+
 def check_file(scene: Scene, guest: Guest, path: str, acks: tuple[Ack, ...]) -> None:
     """No acknowledged record of a file is lost, and none is damaged."""
     mine = tuple(ack for ack in acks if ack.path == path)
@@ -54,7 +106,7 @@ def start_writers(scene: Scene, path: str, seconds: int, guests: Sequence[Guest]
     for guest in guests:
         scene.run(guest, f"rm -f /run/prove-writer.stop; {unit}")
 
-    def write() -> probes.Look:
+    def write() -> probes.Observation:
         news = zip(scene.guests, before, read_acks(scene), strict=True)
         counts = {guest.name: len(now) - len(old) for guest, old, now in news if guest in guests}
         return all(count > 5 for count in counts.values()), f"writes acknowledged: {counts}"

@@ -31,7 +31,7 @@ _SHOWN = 15
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What one program makes of the site."""
+    """Verdict of one program on the site."""
 
     check: str
     ok: bool
@@ -92,7 +92,7 @@ def _offer_packages(session: Session, debs: Sequence[Path], log: IO[bytes]) -> N
 
 
 def _find_packages(context: BuildContext) -> tuple[Path, ...]:
-    """What is built of the stack as its recipes stand now; nothing when a part of it is missing."""
+    """Packages of the stack as its recipes stand now; none when a part of it is not built."""
     own = context.project.settings.site_package
     steps = make_plan(context, [name for name in context.recipes if name != own])
     artifacts = [step.artifact for step in steps]

@@ -52,7 +52,7 @@ def render_site(site: Site, settings: Settings, templates: Path) -> dict[str, by
 
 
 def describe_site(site: Site) -> dict[str, Any]:
-    """What the node's own command knows of the site, as plain data."""
+    """Facts about the site for the node's own command, as plain data."""
     volumes = [volume for resource in site.drbd for volume in resource.volumes]
     modules = [name for name, wanted in (("dlm", site.uses_dlm), ("gfs2", site.gfs2), ("drbd", site.drbd)) if wanted]
     return {
@@ -74,7 +74,7 @@ def describe_site(site: Site) -> dict[str, Any]:
 
 
 def _list_preparations(site: Site) -> Iterator[str]:
-    """What makes the site's devices, once, before the cluster uses them: commands that destroy what is on them."""
+    """Commands that make the site's devices, once, before the cluster uses them: they destroy what is on them."""
     for resource in site.drbd:
         yield f"drbdadm create-md {resource.name}"
         yield f"drbdadm up {resource.name}"

@@ -1,4 +1,4 @@
-"""What one cluster is: the site file, and every rule it can break. docs/site.md is the reference of the keys."""
+"""Description of one cluster: the site file, and every rule it can break. docs/site.md is the reference of the keys."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class Site(SiteTable):
 
     @property
     def two_node(self) -> bool:
-        """Whether one node of two goes on alone."""
+        """True where one node of two goes on alone."""
         return len(self.nodes) == 2 if self.quorum.two_node is None else self.quorum.two_node
 
     @property
     def uses_dlm(self) -> bool:
-        """Whether the lock manager runs."""
+        """True where the lock manager runs."""
         return self.dlm is not None or bool(self.gfs2)
 
     @property
     def dlm_options(self) -> dict[str, int | str]:
-        """What dlm.conf says."""
+        """Settings of dlm.conf."""
         return dict((self.dlm or Dlm()).options)
 
     @property
@@ -52,7 +52,7 @@ class Site(SiteTable):
 
     @property
     def fenced(self) -> bool:
-        """Whether lost nodes are switched off."""
+        """True where lost nodes are switched off."""
         return bool(self.fencing.devices)
 
     @property
@@ -74,13 +74,13 @@ class Site(SiteTable):
         return next(((r, v) for r in self.drbd if r.name == holder for v in r.volumes if v.number == int(number)), None)
 
     def find_device(self, filesystem: Gfs2) -> str:
-        """What a file system is made on, and mounted from: the same, because it is said once."""
+        """Device that a file system is made on and mounted from."""
         found = self.find_volume(filesystem.volume) if filesystem.volume else None
         return found[1].device if found else filesystem.device or ""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the site chose and its readers should know."""
+        """Choices of the site that its readers should know."""
         found = []
         if self.fencing.opt_out is not None:
             found.append(f"no fencing: a lost node is never switched off, data may be lost ({self.fencing.opt_out})")

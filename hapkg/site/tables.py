@@ -35,7 +35,7 @@ _DLM_OPTIONS = (
     "protocol",
     "repeat_failed_fencing",
 )
-"""What dlm.conf(5) knows as NAME=VALUE."""
+"""Settings that dlm.conf(5) has as NAME=VALUE."""
 
 
 def _address(value: str) -> str:
@@ -95,11 +95,11 @@ class ClusterTable(SiteTable):
     token: Annotated[int, Field(ge=100, le=600_000)] | None = None
     """Milliseconds until a silent node is lost; corosync's own default where it is left out."""
     start_at_boot: bool | None = None
-    """Whether the node's services start with it; left out, the node's administrator decides."""
+    """Start the node's services with it; left out, the node's administrator decides."""
 
     @property
     def encrypted(self) -> bool:
-        """Whether nodes need the cluster's key."""
+        """True where nodes need the cluster's key."""
         return self.crypto_hash != "none"
 
 
@@ -168,12 +168,12 @@ class Volume(SiteTable):
 
     @property
     def disks(self) -> tuple[str, ...]:
-        """What belongs to DRBD alone."""
+        """Keys that belong to DRBD alone."""
         return (self.disk,) if self.meta_disk == "internal" else (self.disk, self.meta_disk)
 
     @property
     def device(self) -> str:
-        """What is mounted."""
+        """Device that is mounted."""
         return f"/dev/drbd{self.minor}"
 
 
@@ -191,7 +191,7 @@ class Drbd(SiteTable):
     """Series of the kernel's module; Debian's kernel brings 8.4."""
     dual_primary: bool = False
     snapshots: bool = False
-    """Whether the target of a resync takes an LVM snapshot first; its volume group needs the space."""
+    """The target of a resync takes an LVM snapshot first; its volume group needs the space."""
     net: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]+$")], Word | int | bool] = Field(default_factory=dict)
     disk: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]+$")], Word | int | bool] = Field(default_factory=dict)
     volumes: Annotated[tuple[Volume, ...], Field(strict=False, min_length=1)]
@@ -229,7 +229,7 @@ class Gfs2(SiteTable):
 
 
 class Crm(SiteTable):
-    """What else pacemaker does."""
+    """Properties of pacemaker besides."""
 
     properties: dict[Identifier, Word | int | bool] = Field(default_factory=dict)
     """Of the cluster, such as maintenance-mode."""

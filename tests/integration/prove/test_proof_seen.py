@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hapkg.prove.report import describe_proof, write_report
-from hapkg.prove.runner import Check, Ending, Record
-from hapkg.prove.scenario import STORY
+from hapkg.prove.runner import Check, StepEnding, StepResult
+from hapkg.prove.scenario import STEPS
 from tests.support.browser import CUT, OPEN, OVERFLOWING, WIDTHS, Browser, open_browser, see
 
 WIDE, NARROW = 1280, 360
@@ -24,13 +24,13 @@ CONSOLE = "console-fiesta-ha1.log"
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a proof that failed in the middle: every ending is in it."""
     folder = tmp_path_factory.mktemp("proof")
-    middle = next(number for number, step in enumerate(STORY) if step.name == "power")
+    middle = next(number for number, step in enumerate(STEPS) if step.name == "power")
     records = []
-    for number, step in enumerate(STORY):
-        record = Record(name=step.name, title=step.title)
+    for number, step in enumerate(STEPS):
+        record = StepResult(name=step.name, title=step.title)
         if number <= middle:
             good = number < middle
-            record.ending = Ending.PASSED if good else Ending.FAILED
+            record.ending = StepEnding.PASSED if good else StepEnding.FAILED
             record.started, record.seconds, record.log = 10.0 * number, 9.5, f"{number:02}-{step.name}.log"
             record.checks = [
                 Check(claim=f"{step.title}: the first", ok=True, evidence=EVIDENCE),
@@ -81,7 +81,7 @@ def test_what_failed_is_seen_at_once(report: Path, browser: Browser, width: int)
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 def test_the_timeline_has_every_step_and_leads_to_it(report: Path, browser: Browser, width: int) -> None:
     browser.show(report, width=width, dark=False)
-    assert see(browser, "thead + tbody td:first-child") == [step.title for step in STORY]
+    assert see(browser, "thead + tbody td:first-child") == [step.title for step in STEPS]
     endings = see(browser, "thead + tbody td:nth-child(2)")
     middle = endings.index("failed")
     assert set(endings[:middle]) == {"passed"}

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from hapkg.errors import MachineError, ProofError
 from hapkg.prove import scenario
-from hapkg.prove.acks import Ack, find_damage, find_longest_gap, find_lost, parse_acks
 from hapkg.prove.administration import insert_volume
 from hapkg.prove.host_service import GuestService
 from hapkg.prove.probes import parse_drbd
 from hapkg.prove.report import describe_proof, write_report
-from hapkg.prove.runner import Check, Ending, Record, Scene, Step, shorten, tell
+from hapkg.prove.runner import Check, ProofStep, Scene, StepEnding, StepResult, run_steps, shorten
 from hapkg.prove.testbed import find_module, find_older
 from hapkg.prove.vm import Guest
+from hapkg.prove.workload import Ack, find_damage, find_longest_gap, find_lost, parse_acks
 from hapkg.repository.indexes import IndexedPackage, Pool
 from hapkg.site.files import describe_site
 from hapkg.site.model import read_site
@@ -95,12 +95,12 @@ def fail(scene: Scene) -> None:
 def test_a_failed_check_ends_the_proof_and_stands_in_the_report(tmp_path: Path) -> None:
     scene = make_scene(tmp_path)
     steps = [
-        Step(name="first", title="First", act=work),
-        Step(name="second", title="Second", act=fail),
-        Step(name="third", title="Third", act=work),
+        ProofStep(name="first", title="First", act=work),
+        ProofStep(name="second", title="Second", act=fail),
+        ProofStep(name="third", title="Third", act=work),
     ]
-    records = list({id(record): record for record in tell(steps, scene)}.values())
-    assert [record.ending for record in records] == [Ending.PASSED, Ending.FAILED, Ending.NOT_REACHED]
+    records = list({id(record): record for record in run_steps(steps, scene)}.values())
+    assert [record.ending for record in records] == [StepEnding.PASSED, StepEnding.FAILED, StepEnding.NOT_REACHED]
     proof = describe_proof(records, scene.facts, suite="bookworm", began="now", accelerator="tcg", short=True)
     assert proof["passed"] is False
     assert proof["failed"] == "Second: not so: <b>it works</b>"
@@ -126,11 +126,11 @@ def test_what_is_no_failure_of_the_stack_ends_everything(tmp_path: Path) -> None
         raise MachineError("no program")
 
     with pytest.raises(MachineError):
-        list(tell([Step(name="a", title="A", act=lack)], make_scene(tmp_path)))
+        list(run_steps([ProofStep(name="a", title="A", act=lack)], make_scene(tmp_path)))
 
 
 def test_a_proof_without_a_failure_passed() -> None:
-    record = Record(name="a", title="A", ending=Ending.PASSED, checks=[Check(claim="c", ok=True, evidence="e")])
+    record = StepResult(name="a", title="A", ending=StepEnding.PASSED, checks=[Check(claim="c", ok=True, evidence="e")])
     proof = describe_proof([record], {}, suite="x", began="now", accelerator="kvm", short=False)
     assert proof["passed"] is True
     assert proof["failed"] is None
@@ -144,7 +144,7 @@ def test_waiting_ends_with_the_last_look(tmp_path: Path) -> None:
 
 
 def test_steps_have_names_of_their_own_and_the_site_is_the_tutorials_with_a_switch() -> None:
-    names = [step.name for step in scenario.STORY]
+    names = [step.name for step in scenario.STEPS]
     assert len(names) == len(set(names))
     site = read_site(CHECKOUT / "hapkg/data/prove.site.toml")
     example = read_site(CHECKOUT / "docs/site.example.toml")
@@ -201,7 +201,7 @@ def test_there_is_no_upgrade_from_one_version_or_from_before_the_command() -> No
 def test_the_short_form_is_a_part_of_the_whole() -> None:
     everything = scenario.choose_steps(short=False, upgrade=True)
     short = scenario.choose_steps(short=True, upgrade=True)
-    assert everything == scenario.STORY
+    assert everything == scenario.STEPS
     assert [step for step in everything if step in short] == list(short)
     assert {"power", "return", "bootstrap"} <= {step.name for step in short}
     assert "upgrade" not in {step.name for step in scenario.choose_steps(short=False, upgrade=False)}

@@ -1,4 +1,7 @@
-"""QEMU's guest agent: commands inside a machine, over a serial port of its own. No network, no keys, no terminal."""
+"""QEMU's JSON: the guest agent runs commands inside a machine, the monitor (QMP) pulls its cables and disks.
+
+Both are sockets of the host: no network, no keys, no terminal.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hapkg.errors import ProofError
 from hapkg.process import check_stop
+
+_MONITOR_SECONDS = 20.0
 
 
 class AgentSilent(Exception):  # noqa: N818 - a state of the machine, told on by whoever asked
@@ -22,7 +28,7 @@ class AgentSilent(Exception):  # noqa: N818 - a state of the machine, told on by
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a command inside left."""
+    """Result of a command inside a machine."""
 
     status: int
     """Its exit status; 128 and more: the signal that ended it."""
@@ -38,10 +44,10 @@ class GuestAgent:
         self._lock = threading.Lock()
         self._buffer = b""
 
-    def answers(self, seconds: float = 2.0) -> bool:
-        """Whether the agent answers within so many seconds."""
+    def answers(self) -> bool:
+        """Tell whether the agent answers within two seconds."""
         try:
-            self._ask("guest-ping", time.monotonic() + seconds)
+            self._ask("guest-ping", time.monotonic() + 2)
         except AgentSilent:
             return False
         return True
@@ -112,3 +118,24 @@ class GuestAgent:
         if "error" in answer:
             raise AgentSilent(f"the guest agent refuses: {answer['error'].get('desc', answer['error'])}")
         return answer["return"]
+
+
+def tell_monitor(path: Path, execute: str, **arguments: Any) -> Any:
+    """Run one command of QEMU's monitor and return its result. Raises ProofError when it refuses or does not answer."""
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.settimeout(_MONITOR_SECONDS)
+        try:
+            channel.connect(str(path))
+            stream = channel.makefile("rwb")
+            stream.readline()  # its greeting
+            for name, values in (("qmp_capabilities", {}), (execute, arguments)):
+                stream.write(json.dumps({"execute": name, "arguments": values}).encode() + b"\n")
+                stream.flush()
+                answer = json.loads(stream.readline())
+                while "event" in answer:
+                    answer = json.loads(stream.readline())
+                if "error" in answer:
+                    raise ProofError(f"QEMU refuses {name}: {answer['error'].get('desc')}")
+        except (OSError, ValueError) as error:
+            raise ProofError(f"QEMU's monitor does not answer {execute}: {error}") from error
+    return answer["return"]
