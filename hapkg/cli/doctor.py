@@ -33,8 +33,8 @@ NEEDED_BYTES = 5 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that was looked at."""
+class HostCheck:
+    """Result of one check of the host."""
 
     check: str
     ok: bool
@@ -42,7 +42,7 @@ class Finding:
     remedy: str = ""
 
 
-def diagnose(state: State) -> tuple[Finding, ...]:
+def diagnose(state: State) -> tuple[HostCheck, ...]:
     """Look at everything a build needs from its host. Changes nothing."""
     return (
         *_check_programs(),
@@ -54,32 +54,32 @@ def diagnose(state: State) -> tuple[Finding, ...]:
     )
 
 
-def _check_programs() -> list[Finding]:
+def _check_programs() -> list[HostCheck]:
     findings = []
     for program, package in PROGRAMS.items():
         path = process.find_program(program)
         remedy = "" if path else f"apt-get install {package}"
         findings.append(
-            Finding(check=f"program {program}", ok=bool(path), found=path or "not installed", remedy=remedy)
+            HostCheck(check=f"program {program}", ok=bool(path), found=path or "not installed", remedy=remedy)
         )
     return findings
 
 
-def _check_machines() -> list[Finding]:
+def _check_machines() -> list[HostCheck]:
     """Programs that only prove needs: what is missing is told, and no fault of the host."""
     missing = {program: package for program, package in PROVE_PROGRAMS.items() if not process.find_program(program)}
     found = f"without {', '.join(missing)}: prove cannot run, everything else can" if missing else "all there"
     remedy = f"apt-get install {' '.join(missing.values())}" if missing else ""
-    return [Finding(check="programs of prove", ok=True, found=found, remedy=remedy)]
+    return [HostCheck(check="programs of prove", ok=True, found=found, remedy=remedy)]
 
 
-def _check_privilege() -> Finding:
+def _check_privilege() -> HostCheck:
     if os.geteuid() == 0:
-        return Finding(check="privilege", ok=True, found="root")
+        return HostCheck(check="privilege", ok=True, found="root")
     if process.find_program("sudo") is None:
-        return Finding(check="privilege", ok=False, found="not root, no sudo", remedy="su -c 'apt-get install sudo'")
+        return HostCheck(check="privilege", ok=False, found="not root, no sudo", remedy="su -c 'apt-get install sudo'")
     allowed = process.run(["sudo", "-n", "true"], check=False).status == 0
-    return Finding(
+    return HostCheck(
         check="privilege",
         ok=allowed,
         found="sudo without a password" if allowed else "sudo asks for a password",
@@ -87,11 +87,11 @@ def _check_privilege() -> Finding:
     )
 
 
-def _check_overlay() -> Finding:
+def _check_overlay() -> HostCheck:
     known = Path("/proc/filesystems").read_text("ascii").split()
     module = bool(list(Path("/lib/modules").glob(f"{os.uname().release}/kernel/fs/overlayfs/overlay.ko*")))
     ok = "overlay" in known or module
-    return Finding(
+    return HostCheck(
         check="overlayfs",
         ok=ok,
         found="in this kernel" if ok else "not in this kernel",
@@ -99,10 +99,10 @@ def _check_overlay() -> Finding:
     )
 
 
-def _check_space(state: State) -> Finding:
+def _check_space(state: State) -> HostCheck:
     existing = next(folder for folder in (state.root, *state.root.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
-    return Finding(
+    return HostCheck(
         check=f"space below {state}",
         ok=free >= NEEDED_BYTES,
         found=f"{free >> 30} GiB free, {NEEDED_BYTES >> 30} GiB wanted",
@@ -110,9 +110,9 @@ def _check_space(state: State) -> Finding:
     )
 
 
-def _check_archive() -> Finding:
+def _check_archive() -> HostCheck:
     found = apt.find_mirror(None)
-    return Finding(
+    return HostCheck(
         check="Debian archive",
         ok=True,
         found=f"{found.uri} (from the host's apt)" if found else "mmdebstrap's default; sources need --mirror",

@@ -45,10 +45,6 @@ TESTS_OF_NO_MODULE = {"test_architecture", "test_hastack", "test_hastack_check",
 """The rules of the house, the command of the nodes, and the real recipes."""
 UNCLEAR = re.compile(r"(What|The same|Let|Whether)\b")
 """How no docstring begins: it could not be read alone."""
-UNCLEAR_STILL = {"cli": 8, "foundation": 11, "prove": 15, "site": 13}
-"""How many public docstrings of a room begin so until they are rewritten. These numbers go down alone."""
-HOMONYMS = {"Ending", "Finding", "Step"}
-"""Names of classes that still mean two things. This list gets shorter alone."""
 QUIET = sorted(module for module in MODULES if not module.startswith("cli."))
 """The modules that may not print, nor decide how the program ends."""
 
@@ -175,7 +171,7 @@ def find_documented(module: str) -> Iterator[tuple[str, str]]:
 def test_docstrings_can_be_read_alone(room: str) -> None:
     modules = [module for module in MODULES if (module.split(".")[0] if "." in module else "foundation") == room]
     unclear = [name for module in modules for name, text in find_documented(module) if UNCLEAR.match(text)]
-    assert len(unclear) <= UNCLEAR_STILL.get(room, 0), f"an imperative or a noun, please: {unclear}"
+    assert unclear == [], "an imperative or a noun, please"
 
 
 def test_no_two_classes_share_a_name() -> None:
@@ -184,7 +180,7 @@ def test_no_two_classes_share_a_name() -> None:
         for node in ast.walk(parse(file)):
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(module)
-    assert {name: modules for name, modules in places.items() if len(modules) > 1 and name not in HOMONYMS} == {}
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
 
 
 def test_tests_mirror_the_rooms() -> None:
