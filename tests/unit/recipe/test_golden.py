@@ -29,7 +29,7 @@ GOLDEN = Path(__file__).with_name("golden")
 BOOKWORM = Suite("bookworm")
 KEYS = {
     "ha-libqb": "396a985d8fd7aee13731ca30a0e9239beb0ec821b73989989429791b4a9d3395",
-    "ha-pacemaker": "e28516504ae3795c933f5e99faeeb8d1992c91fceb856fd47355aef8948a7cea",
+    "ha-pacemaker": "1f0d31e27218118f739e47dff2e80ee32b3d29c3938cfc41266c615574e0203e",
     "ha-stack": "3590826d747acc0e056adf29728b5ad8574a1d182ede6b74cec1e719d829de3c",
 }
 """Keys of three real recipes. Another one here means that everybody builds this source again."""
