@@ -98,10 +98,11 @@ def check_state(target: PublishTarget) -> None:
         keyring = _find_keyring(choice, stack)
         for suite in suites:
             _check_suite(root, suite, keyring, str(choice.folder))
-    if faults and not target.adopt:
+    older = [fault for suite, fault in faults.items() if (root / "dists" / suite / "InRelease").is_file()]
+    if older and not target.adopt:
         raise RepositoryError(
-            next(iter(faults.values())),
-            details=["somebody has put an older state back, which your keys signed then", *list(faults.values())[1:]],
+            older[0],
+            details=["somebody has put an older state back, which your keys signed then", *older[1:]],
             hint="restore the newer one from a copy; if you put it back yourself, say: hapkg repo refresh --adopt",
         )
 

@@ -102,6 +102,19 @@ def test_a_journal_beside_it_makes_it_a_first_publish_of_which_nothing_is_taken(
     assert [stanza["Version"] for stanza in read_index(index)] == ["1.2-2+ha12.0"]
 
 
+def test_a_suite_that_was_removed_may_begin_anew(root: Path, stacks: Builds, site: PublishTarget) -> None:
+    change(site, lambda site: publish(site, [stacks(1)]))
+    change(site, lambda site: publish(site, [stacks(1)], pocket="testing"))
+    testing = root / "dists/bookworm-testing"
+    (testing / "InRelease").unlink()  # its first publish after that was killed
+    (root / ".hapkg/staging").mkdir(exist_ok=True)
+    (root / ".hapkg/staging/journal").write_text("")
+    change(site, lambda site: publish(site, [stacks(2)]))
+    change(site, lambda site: publish(site, [stacks(2)], pocket="testing"))
+    (index,) = testing.glob(f"main/binary-{OWN}/Packages")
+    assert [stanza["Version"] for stanza in read_index(index)] == ["1.2-2+ha12.0"]
+
+
 def test_a_repository_that_is_begun_anew_may_be_unsigned(root: Path, stacks: Builds, site: PublishTarget) -> None:
     change(site, lambda site: publish(site, [stacks(1)]))
     shutil.rmtree(root)
