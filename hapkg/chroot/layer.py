@@ -141,15 +141,13 @@ def put_aside(state: State, key: str) -> None:
         (folder / key).rename(folder / f".old-{key}-{time.time_ns()}")
 
 
-def prune_layers(
-    state: State, *, keep: Collection[str] = (), days: float = DAYS, most_bytes: int = MOST_BYTES
-) -> tuple[str, ...]:
-    """Put aside layers that were not used for so many days, then the oldest beyond so many bytes."""
+def prune_layers(state: State, *, keep: Collection[str] = (), most_bytes: int = MOST_BYTES) -> tuple[str, ...]:
+    """Put aside layers that were not used for DAYS, then the oldest beyond so many bytes; return their keys."""
     layers = list_layers(state)
     total = sum(layer.bytes for layer in layers)
     gone: list[str] = []
     for layer in layers:
-        if layer.key not in keep and (layer.used < time.time() - days * 86400 or total > most_bytes):
+        if layer.key not in keep and (layer.used < time.time() - DAYS * 86400 or total > most_bytes):
             put_aside(state, layer.key)
             total -= layer.bytes
             gone.append(layer.key)

@@ -101,7 +101,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return "guest"
 
     def log_message(self, format: str, *args: object) -> None:
-        """Not to standard error, which tells the story."""
+        """Drop it: standard error shows the progress of the proof."""
 
     def _send(self, text: str, status: int = 200) -> None:
         self.send_response(status)

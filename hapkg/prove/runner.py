@@ -88,7 +88,7 @@ class Scene:
     slowness: float = 1.0
     """How much slower than an idle host this one is."""
     added_volumes: int = 0
-    """Volumes that the story added to those of the site."""
+    """Volumes that steps added to those of the site."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Head of the report: versions, times."""
     record: StepResult = field(default_factory=lambda: StepResult(name="", title=""))

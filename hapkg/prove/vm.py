@@ -21,6 +21,7 @@ from hapkg.process import Process
 from hapkg.prove.initrd import MARK, PROBE
 from hapkg.prove.qmp import AgentSilent, Answer, GuestAgent, tell_monitor
 from hapkg.prove.vm_image import GuestImage
+from hapkg.text import printable
 
 SERVICE = "10.0.2.100"
 """Where guests find the host's service, at port 80."""
@@ -211,12 +212,12 @@ def make_links(addresses: Sequence[tuple[str, str]]) -> tuple[tuple[Link, ...], 
 
 
 def read_tail(file: Path, lines: int) -> list[str]:
-    """The last lines of a text, without what a terminal would act on."""
+    """The last lines of a text that are not empty, printable."""
     try:
         text = file.read_text("utf-8", "replace")
     except FileNotFoundError:
         return []
-    plain = ("".join(c for c in line if c.isprintable()).rstrip() for line in text.splitlines())
+    plain = (printable(line.rstrip()) for line in text.splitlines())
     return [line for line in plain if line][-lines:]
 
 

@@ -9,8 +9,6 @@ out.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +30,6 @@ class DebianFolder:
     """The files of one debian/ folder: path below it and content. A file that starts with #! is executable."""
 
     files: Mapping[str, bytes]
-
-    @property
-    def digest(self) -> str:
-        """sha256 over names and contents, whatever order they came in."""
-        listing = [(path, hashlib.sha256(self.files[path]).hexdigest()) for path in sorted(self.files)]
-        return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
     def write(self, target: Path) -> None:
         """Write the folder's files below target, which becomes debian/."""

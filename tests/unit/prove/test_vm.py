@@ -154,7 +154,7 @@ def test_a_repository_without_the_site_is_refused() -> None:
 def test_the_tail_of_a_console_is_plain_text(tmp_path: Path) -> None:
     file = tmp_path / "console"
     file.write_bytes(b"one\r\n\x1b[31mtwo\r\n\n\xff three")
-    assert read_tail(file, 2) == ["[31mtwo", "\ufffd three"]
+    assert read_tail(file, 2) == [r"\x1b[31mtwo", "\ufffd three"]
     assert read_tail(tmp_path / "none", 2) == []
 
 

@@ -292,14 +292,6 @@ def test_a_folder_is_written_with_its_modes(tmp_path: Path) -> None:
     assert (tmp_path / "a/b").read_bytes() == b"x"
 
 
-def test_a_digest_is_of_names_and_contents_in_any_order() -> None:
-    files = {"a": b"1", "b": b"2"}
-    digest = DebianFolder(files=files).digest
-    assert DebianFolder(files=dict(reversed(files.items()))).digest == digest
-    others = ({"a": b"1"}, {"a": b"2", "b": b"1"}, {"a": b"1", "c": b"2"}, {**files, "c": b""})
-    assert digest not in {DebianFolder(files=other).digest for other in others}
-
-
 def source_exports(folder: Path, path: str) -> dict[str, str]:
     """The variables that a shell as strict as can be has after sourcing exports.sh, and only those that are new."""
     (folder / "exports.sh").write_bytes(render(make_recipe_from(AUTOTOOLS)).files["exports.sh"])
