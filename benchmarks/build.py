@@ -45,7 +45,6 @@ from hapkg.recipe.settings import find_project
 
 CHECKOUT = Path(__file__).parents[1]
 CORES = len(os.sched_getaffinity(0))
-MAKE = "/usr/libexec/hapkg/make"
 HIDDEN = {"ha-resource-agents": "export ac_cv_path_XSLTPROC="}
 """What a source would do more than its package where the tools of all others are found: manual pages."""
 SBUILD = """\
@@ -142,7 +141,7 @@ def time_bare(bench: Bench, works: dict[str, Work]) -> tuple[float, dict[str, fl
             lines += [f"{name}: {needs}", f"\t+@cd {BUILD_FOLDER}/{name} && sh -e ../{name}.sh > ../{name}.log 2>&1"]
         write(session, f"{BUILD_FOLDER}/Makefile", "\n".join((*lines, "")))
         tell = "grep -L ^TOOK: *.log | xargs tail -n 20; exit 1"
-        argv = ["sh", "-c", f"cd {BUILD_FOLDER} && {MAKE} -j {CORES} || {{ {tell}; }}"]
+        argv = ["sh", "-c", f"cd {BUILD_FOLDER} && make -j {CORES} || {{ {tell}; }}"]
         try:
             with watch() as works["bare"]:
                 session.run(argv, user="root", log=log)
@@ -171,7 +170,6 @@ def make_script(recipe: Recipe) -> str:
         commands += [f"python3 setup.py install {install} --install-scripts=$PREFIX/sbin"]
     else:
         commands = ["make -f debian/rules override_dh_auto_build"]
-    commands = [command.replace("make ", f"{MAKE} ", 1) for command in commands]
     environment = ["export DEB_BUILD_MAINT_OPTIONS=hardening=+all DEB_BUILD_OPTIONS=nocheck"]
     environment += ["if [ -e debian/exports.sh ]; then . debian/exports.sh; fi"]  # a kernel module has none
     environment += [

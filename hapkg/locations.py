@@ -72,11 +72,6 @@ class State:
         return self.root / "runs"
 
     @property
-    def jobs(self) -> Path:
-        """Fifos of running builds."""
-        return self.root / "jobs"
-
-    @property
     def ccache(self) -> Path:
         """Archives of ccache's folder, by suite and source."""
         return self.root / "ccache"

@@ -19,7 +19,7 @@ from hapkg import process
 from hapkg.build.memory import Gauge
 from hapkg.build.results import Results, collect
 from hapkg.build.timings import follow
-from hapkg.chroot.base import BUILD_FOLDER, JOBS
+from hapkg.chroot.base import BUILD_FOLDER
 from hapkg.chroot.ccache import lend_cache, make_exports
 from hapkg.chroot.layer import enter_layer, provide_layer
 from hapkg.chroot.resolver import read_installed
@@ -50,8 +50,7 @@ class BuildTask:
     forbidden: tuple[str, ...]
     """Patterns of package names of the distribution that must not be in the chroot."""
     parallel: int
-    jobs: str = ""
-    """Name of the jobserver's fifo, if there is one."""
+    """Jobs that make may run at once."""
     tests: bool = True
     gauge: Gauge = field(default_factory=Gauge)
     """Follows the memory that the build holds."""
@@ -217,14 +216,12 @@ def _install_dependencies(task: BuildTask, session: Session, log: IO[bytes]) -> 
 
 def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
     tree = f"{BUILD_FOLDER}/{task.source}"  # a fixed path: some sources write it into what they build
-    jobs = f"export HAPKG_JOBS={JOBS}/{task.jobs}" if task.jobs else ""
     options = f"parallel={task.parallel}" + ("" if task.tests else " nocheck")
     script = f"""set -e
         cd {BUILD_FOLDER}
         dpkg-source --no-check --extract {shlex.quote(task.package.dsc.name)} {shlex.quote(tree)}
         cd {shlex.quote(tree)}
         export DEB_BUILD_OPTIONS='{options}'
-        {jobs}
         {make_exports(task.chroot, task.packages) if task.ccache else ""}
         dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary --no-pre-clean"""
     kept = lend_cache(session, task.state, task.chroot.suite, task.source, log)

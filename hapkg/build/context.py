@@ -40,7 +40,7 @@ class BuildContext:
     published: Mapping[SourceName, tuple[KnownVersion, ...]] = field(default_factory=dict)
     """Versions a repository already holds: rebuild numbers go on above them."""
     parallel: int = 1
-    """Jobs that make may run at once inside one build."""
+    """Jobs that make may run at once inside one build: the cores, also where several builds run."""
     lintian: bool = True
     tests: bool = True
     """Upstream's tests run."""

@@ -27,7 +27,6 @@ from hapkg.build.builder import BuildTask, build, check_with_lintian, make_layer
 from hapkg.build.content_digest import read_content
 from hapkg.build.context import BuildContext
 from hapkg.build.failures import Failure, Repeated
-from hapkg.build.jobserver import Jobserver
 from hapkg.build.memory import Gauge
 from hapkg.build.pins import check_pins
 from hapkg.build.plan import Step
@@ -167,12 +166,11 @@ def prepare(job: Job, step: Step, finished: Finished, fetched: Fetched | None, n
     return Prepared(step=step, task=task, origin=fetched.tarball.origin if fetched.tarball else "written by hapkg")
 
 
-def compile_source(job: Job, prepared: Prepared, nice: int, jobserver: Jobserver) -> Compiled:
+def compile_source(job: Job, prepared: Prepared, nice: int) -> Compiled:
     """Build the packages and check them against the rules of the prefix."""
     folder = job.work / "made"
-    with jobserver.join() as fifo:
-        task = replace(prepared.task, jobs=fifo, nice=nice)
-        built = build(task, folder, job.log, job.notify)
+    task = replace(prepared.task, nice=nice)
+    built = build(task, folder, job.log, job.notify)
     job.seconds.update(built.seconds)
     with timed(job, "check"):
         prefix = job.context.project.settings.prefix

@@ -17,7 +17,6 @@ from hapkg.build import job
 from hapkg.build.context import BuildContext
 from hapkg.build.events import Ending, Outcome, Progress
 from hapkg.build.job import Compiled, Fetched, Job, Prepared
-from hapkg.build.jobserver import Jobserver
 from hapkg.build.pins import check_pins
 from hapkg.build.plan import Action, Step
 from hapkg.build.planner import Planner
@@ -29,7 +28,6 @@ from hapkg.chroot import layer, schroot
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import SourceName, Suite
 from hapkg.errors import HapkgError, IntegrityError, Interrupted
-from hapkg.host import count_cores
 from hapkg.recipe.style import META
 
 
@@ -129,13 +127,10 @@ def _build(
     events, work = Events(), make_work(context, targets, plan, builds)
     planner = Planner(context, base, builds)
     jobs = _make_jobs(planner, base, work.order, targets if options.retry else (), events)
-    with (
-        _open_pool(2 * options.jobs + 3, context.store) as pool,
-        Jobserver(context.store.state.jobs, count_cores()) as jobserver,
-    ):
+    with _open_pool(2 * options.jobs + 3, context.store) as pool:
         yield from Scheduler(
             work,
-            _make_stages(jobs, jobserver),
+            _make_stages(jobs),
             events,
             pool,
             jobs=options.jobs,
@@ -179,13 +174,13 @@ def _make_jobs(
     return {name: make_job(name) for name in names}
 
 
-def _make_stages(jobs: dict[SourceName, Job], jobserver: Jobserver) -> Stages[Fetched, Prepared, Compiled]:
+def _make_stages(jobs: dict[SourceName, Job]) -> Stages[Fetched, Prepared, Compiled]:
 
     return Stages(
         prefetch=lambda name, compiled, nice: job.prefetch(jobs[name], compiled, nice),
         decide=lambda name, finished: job.decide(jobs[name], finished),
         prepare=lambda name, step, finished, fetched, nice: job.prepare(jobs[name], step, finished, fetched, nice),
-        compile=lambda name, prepared, nice: job.compile_source(jobs[name], prepared, nice, jobserver),
+        compile=lambda name, prepared, nice: job.compile_source(jobs[name], prepared, nice),
         finish=lambda name, compiled, nice: job.finish(jobs[name], compiled, nice),
         describe=lambda name, step, cause: job.describe_failure(jobs[name], step, cause),
     )

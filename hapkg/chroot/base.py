@@ -19,12 +19,8 @@ BUILD_UID = 2952
 """Fixed, so that a number that leaks into a package is the same everywhere."""
 BUILD_FOLDER = "/build"
 ARCHIVES = "/srv/hapkg/archives"
-JOBS = "/srv/hapkg/jobs"
-"""Where a build finds the fifos of the jobserver."""
 ENTER = "/usr/libexec/hapkg-enter"
 """The program that runs a command in a session: data/hapkg-enter."""
-_MAKE = "/usr/bin/make"
-_DEBIAN_MAKE = "/usr/libexec/hapkg/make"
 _BASE_FILES = {
     "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAPT::Sandbox::User "root";\n'
     'Acquire::Languages "none";\nAcquire::Retries "3";\nAPT::Get::Assume-Yes "true";\n',
@@ -42,7 +38,7 @@ def read_data(name: str) -> str:
 
 def _read_contents() -> dict[str, str]:
     """The files that hapkg puts into a base chroot."""
-    return {**_BASE_FILES, ENTER: read_data("hapkg-enter"), _MAKE: read_data("hapkg-make")}
+    return {**_BASE_FILES, ENTER: read_data("hapkg-enter")}
 
 
 def digest_contents() -> str:
@@ -62,9 +58,6 @@ def digest_index(lists: Path) -> str:
 
 def make_base(root: Path, suite: Suite, mirror: Mirror | None, log: IO[bytes]) -> None:
     """Make the files of a base chroot in the folder root. Raises ProcessError when mmdebstrap fails."""
-    divert = (
-        f"mkdir -p {Path(_DEBIAN_MAKE).parent} && dpkg-divert --quiet --local --rename --divert {_DEBIAN_MAKE} {_MAKE}"
-    )
     account = f"useradd --uid {BUILD_UID} --user-group --no-create-home --home-dir /nonexistent {BUILD_USER}"
     bootstrap(
         root,
@@ -74,10 +67,9 @@ def make_base(root: Path, suite: Suite, mirror: Mirror | None, log: IO[bytes]) -
         log=log,
         options=["--skip=cleanup/apt/lists"],
         hooks=[
-            f"chroot \"$1\" sh -c '{divert}'",
             f'chroot "$1" {account}',
             f"chroot \"$1\" sh -c 'echo {_ANSWERS} | debconf-set-selections'",
-            f'mkdir -p "$1"{ARCHIVES} "$1"{JOBS} "$1"{BUILD_FOLDER}',
+            f'mkdir -p "$1"{ARCHIVES} "$1"{BUILD_FOLDER}',
         ],
         files=_read_contents(),
     )

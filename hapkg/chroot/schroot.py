@@ -27,7 +27,6 @@ from hapkg.chroot.base import (
     ARCHIVES,
     BUILD_USER,
     ENTER,
-    JOBS,
     digest_contents,
     digest_index,
     make_base,
@@ -274,11 +273,9 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror | None, *, log: IO[
 
 
 def make_folders(state: State, suite: Suite) -> None:
-    """Make the folders that sessions of a suite mount: downloaded packages, and fifos for the build user to open."""
+    """Make the folders that sessions of a suite mount: downloaded packages, and layers."""
     (state.archives / suite / "partial").mkdir(parents=True, exist_ok=True)
     state.layers.mkdir(exist_ok=True)
-    state.jobs.mkdir(exist_ok=True)
-    state.jobs.chmod(0o711)  # who does not know a fifo's name does not find it
 
 
 def remove_chroot(state: State, suite: Suite) -> None:
@@ -348,7 +345,6 @@ def _describe_mounts(state: State, suite: Suite) -> str:
 /dev/pts /dev/pts none rw,bind 0 0
 tmpfs /dev/shm tmpfs mode=1777 0 0
 {state.archives}/{suite} {ARCHIVES} none rw,bind 0 0
-{state.jobs} {JOBS} none rw,bind 0 0
 """
 
 
