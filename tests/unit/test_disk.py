@@ -1,9 +1,11 @@
-"""Writes that last: what a batch waits for, and when; locks with a timeout."""
+"""Writes that last: what a batch waits for, and when; locks with a timeout; removal of trees that others wrote."""
 
 from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,72 @@ def test_a_lock_names_its_holder(tmp_path: Path) -> None:
         pass
     with disk.lock(file, what="the house", hint="wait"):
         pass
+
+
+# Trees that others wrote
+
+NOBODY = 65534
+DEPTH = 2000
+
+
+def make_deep(top: Path, depth: int = DEPTH) -> None:
+    """Folders in folders, further down than a path can say, with a file in the last."""
+    top.mkdir()
+    current = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(depth):
+        os.mkdir("folder", dir_fd=current)
+        inner = os.open("folder", os.O_RDONLY | os.O_DIRECTORY, dir_fd=current)
+        os.close(current)
+        current = inner
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=current))
+    os.close(current)
+
+
+def test_a_deep_tree_is_measured_and_removed(tmp_path: Path) -> None:
+    make_deep(tmp_path / "deep")
+    (tmp_path / "deep/seen").write_bytes(b"four")
+    assert disk.measure_tree(tmp_path) == 4
+    disk.remove_tree(tmp_path / "deep")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_links_are_removed_and_not_followed(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").write_text("mine")
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "folder").symlink_to(kept)
+    (tree / "file").symlink_to(kept / "file")
+    (tree / "nowhere").symlink_to("nowhere")
+    os.mkfifo(tree / "fifo")
+    (tmp_path / "link").symlink_to(tree)
+    disk.remove_tree(tmp_path / "link")
+    assert tree.is_dir()
+    disk.remove_tree(tree)
+    disk.remove_tree(kept / "file")
+    disk.remove_tree(kept / "file")
+    disk.remove_tree(tmp_path / "none/at/all")
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o111, 0o444, 0o555])
+def test_an_ordinary_user_removes_what_is_read_only(tmp_path: Path, mode: int) -> None:
+    tree = tmp_path / "tree"
+    for folder in ("a/b", "c"):
+        (tree / folder).mkdir(parents=True)
+        (tree / folder / "file").touch(0o400)
+    for folder in ("a/b", "a", "c", "."):
+        (tree / folder).chmod(mode)
+    if os.geteuid() == 0:
+        for path in (tmp_path, *tmp_path.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        for above in (tmp_path.parent, tmp_path.parent.parent):
+            above.chmod(0o711)
+        program = f"import os; os.setuid({NOBODY}); from hapkg import disk; from pathlib import Path; "
+        program += f"disk.remove_tree(Path({str(tree)!r}))"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        disk.remove_tree(tree)
+    assert not tree.exists()
