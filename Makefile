@@ -1,5 +1,5 @@
 # make stack       set up, build everything, publish to ./apt, and say what to run on a node
-# make test        unit, golden and chroot tests
+# make test        unit tests, and real programs in real chroots: two processes side by side (TEST_JOBS=1: one)
 # make acceptance  the real stack: build, publish, install, run
 # make conformance upstream's own test suites against the installed stack
 # make prove       the real stack on real kernels: two machines form a cluster and lose a node; prove-short: 25 minutes
