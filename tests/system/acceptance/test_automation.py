@@ -52,7 +52,7 @@ def test_ssh_finds_the_programs(reached: Machine) -> None:
 def test_sudo_keeps_the_administrators_own_path(reached: Machine) -> None:
     line = 'Defaults secure_path="/usr/sbin:/usr/bin:/sbin:/bin:/srv/tools"'
     told = "sudo sh -c 'echo $PATH'"
-    reached.run(f"cp -p /etc/sudoers /root; sed -i '/secure_path/d' /etc/sudoers; echo '{line}' >> /etc/sudoers")
+    reached.run(f"cp -p /etc/sudoers /root; sed -i 's|^Defaults.*secure_path.*|{line}|' /etc/sudoers")
     try:
         reached.run("dpkg-reconfigure ha-stack")
         assert reached.run(told).stdout == "/opt/ha/sbin:/opt/ha/bin:/usr/sbin:/usr/bin:/sbin:/bin:/srv/tools\n"
@@ -85,6 +85,19 @@ def test_what_a_user_may_change_is_said_by_acls(reached: Machine) -> None:
 def test_the_primary_group_of_an_older_node_is_mended(reached: Machine) -> None:
     reached.run("groupadd former; usermod -g former hacluster; dpkg-reconfigure ha-stack; groupdel former")
     assert reached.run("id -gn hacluster").stdout == "haclient\n"
+
+
+def test_the_links_refuse_the_distributions_programs(reached: Machine) -> None:
+    disk = Node(root=reached.root)
+    disk.run("apt-get install -y --no-install-recommends drbd-utils")
+    try:
+        done = disk.run("apt-get install -y ha-stack-links 2>&1", check=False)
+        assert done.returncode != 0
+        assert "the distribution's drbd-utils is installed" in done.stdout
+        assert "apt remove drbd-utils" in done.stdout
+    finally:
+        disk.run("apt-get purge -y drbd-utils; apt-get -f install -y; dpkg --purge ha-stack-links; dpkg --audit")
+    assert not (reached.root / "usr/sbin/crm").exists()
 
 
 def test_every_link_leads_to_a_program_or_folder(linked: Machine) -> None:
@@ -151,16 +164,3 @@ def test_an_exporter_tells_the_state_of_the_cluster(linked: Machine) -> None:
         linked.run("kill $(cat /root/exporter.pid)")
     for node in ("fiesta-ha1", "fiesta-ha2"):
         assert f'ha_cluster_pacemaker_nodes{{node="{node}",status="online",type="member"}} 1' in seen
-
-
-def test_the_links_refuse_the_distributions_programs(reached: Machine) -> None:
-    disk = Node(root=reached.root)
-    disk.run("apt-get install -y --no-install-recommends drbd-utils")
-    try:
-        done = disk.run("apt-get install -y ha-stack-links 2>&1", check=False)
-        assert done.returncode != 0
-        assert "the distribution's drbd-utils is installed" in done.stdout
-        assert "apt remove drbd-utils" in done.stdout
-    finally:
-        disk.run("apt-get purge -y drbd-utils; apt-get -f install -y; dpkg --purge ha-stack-links; dpkg --audit")
-    assert not (reached.root / "usr/sbin/crm").exists()

@@ -155,3 +155,17 @@ def test_a_third_machine_gives_its_vote_or_arbitrates(bare_node: Path, stack: St
         assert told.startswith("coroqnetd 770")
         assert re.search(r"QNetd address:\s+\*:5403", told)
         assert re.search(r"^600\n.*1\.2", told, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("command", ["cluster init -y", "cluster join -c elsewhere -y"])
+def test_crm_says_what_sets_a_node_up(node: Node, command: str) -> None:
+    done = node.run(f"{ON_PATH}crm {command} 2>&1", check=False)
+    assert done.returncode != 0
+    assert "set up by ha-stack-site" in done.stdout
+
+
+def test_scripts_of_crm_find_its_modules(node: Node) -> None:
+    share = f"{PREFIX}/share/crmsh"
+    for script in (f"{share}/scripts/health/collect.py", f"{share}/utils/crm_rpmcheck.py"):
+        told = node.run(f"echo '{{}}' | PYTHONPATH={share}/utils python3 {script} 2>&1", check=False).stdout
+        assert "ModuleNotFoundError" not in told, told

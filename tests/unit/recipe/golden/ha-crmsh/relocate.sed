@@ -3,6 +3,15 @@
 # The modules are where Python does not look by itself.
 s|^    from crmsh import log$|    sys.path.insert(0, "/opt/ha/lib/python3/dist-packages")\n    from crmsh import log|
 s#/usr/bin/env python3 -m crmsh#env PYTHONPATH=/opt/ha/lib/python3/dist-packages python3 -m crmsh#
+s|^import crm_script$|import sys\nsys.path.insert(0, "/opt/ha/lib/python3/dist-packages")\n&|
+/^import shutil$/{
+n
+s|^from crmsh import utils$|sys.path.insert(0, "/opt/ha/lib/python3/dist-packages")\n&|
+}
+
+# What a report tells the versions of, and what sets a node up.
+s|^PACKAGES = "|&ha-stack ha-cluster-glue ha-corosync ha-crmsh ha-dlm ha-drbd-utils ha-fence-agents ha-gfs2-utils ha-kronosnet ha-libqb ha-pacemaker ha-resource-agents ha-stack-site ha-booth ha-corosync-qdevice |
+s|utils\.fatal\(f"Package '\{package\}' is not installed"\)|utils.fatal("nodes of this stack are set up by ha-stack-site, or from /opt/ha/etc/corosync/corosync.conf.example; see ha-stack(8)")|
 
 s#/usr/s?bin/(corosync-qdevice-net-certutil|crm|pacemaker_remoted|pacemakerd)\b#/opt/ha/sbin/\1#
 s#/etc/crm/profiles\.yml#/opt/ha/share/crmsh/profiles.yml#
