@@ -22,7 +22,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -580,11 +580,11 @@ def test_a_full_disk_leaves_what_was_published(
     issue(builds(1))
     before = take_snapshot(root)
 
-    def fill(_source: Path, target: Path, **_: object) -> None:
-        Path(target).write_bytes(b"beginning")
-        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+    def fill(_source: IO[bytes], target: IO[bytes], _length: int = 0) -> None:
+        target.write(b"beginning")
+        raise OSError(errno.ENOSPC, "No space left on device", target.name)
 
-    monkeypatch.setattr(shutil, "copyfile", fill)
+    monkeypatch.setattr(shutil, "copyfileobj", fill)
     with pytest.raises(MachineError, match="cannot be written: No space left on device"):
         issue(builds(2))
     assert take_snapshot(root) == before
