@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+import subprocess
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
@@ -405,3 +407,16 @@ def test_a_module_that_calls_another_drbdadm_is_named(tmp_path: Path) -> None:
     assert finding.found.startswith("drbd calls /sbin/drbdadm, not ")
     parameter.write_text(f"{PREFIX}/sbin/drbdadm\n")
     assert list(check.judge_helper(parameter)) == []
+
+
+@pytest.mark.parametrize("command", ["check", "status", "keygen", "bootstrap", "upgrade-node"])
+def test_bash_completes_every_command_and_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main([command, "--help"])
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    file = CHECKOUT / "recipes/stack/debian/completions/ha-stack"
+    ask = f'. {file}; COMP_WORDS=(ha-stack {command} ""); COMP_CWORD=2; _ha_stack; echo "${{COMPREPLY[@]}}"'
+    told = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout
+    assert set(told.split()) == options
+    ask = f'. {file}; COMP_WORDS=(ha-stack {command[:3]}); COMP_CWORD=1; _ha_stack; echo "${{COMPREPLY[@]}}"'
+    assert subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout.split() == [command]

@@ -129,6 +129,7 @@ def test_nothing_lies_outside_declared_places(node: Node) -> None:
         "/etc/ssh/sshd_config.d/90-ha-stack.conf",
         "/etc/ufw/applications.d/ha-stack",
         "/usr/lib/firewalld/services/ha-stack.xml",
+        "/usr/share/bash-completion/completions/ha-stack",
     }
     more = ("/lib/systemd/system/", "/usr/lib/systemd/system/", "/usr/lib/sysusers.d/ha-", "/usr/lib/tmpfiles.d/ha-")
     assert sorted(path for path in files - site if not path.startswith(places + more)) == []
