@@ -36,6 +36,10 @@ KeyOption = Annotated[
 UnsignedOption = Annotated[
     bool, typer.Option("--unsigned", help="Sign nothing: for tests alone, nodes are at the mercy of the network.")
 ]
+AdoptOption = Annotated[
+    bool,
+    typer.Option("--adopt", help="Take an older state, or a snapshot without signature, because you know it is yours."),
+]
 SharedOption = Annotated[
     bool, typer.Option("--shared", help="Others may write in the repository's folder, and change what you sign.")
 ]

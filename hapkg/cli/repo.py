@@ -12,7 +12,16 @@ from typing import Annotated, Any
 import typer
 
 from hapkg.cli import output
-from hapkg.cli.options import JsonOption, KeyOption, RepoOption, SharedOption, UnsignedOption, UrlOption, WaitOption
+from hapkg.cli.options import (
+    AdoptOption,
+    JsonOption,
+    KeyOption,
+    RepoOption,
+    SharedOption,
+    UnsignedOption,
+    UrlOption,
+    WaitOption,
+)
 from hapkg.control import Suite
 from hapkg.errors import IntegrityError, UsageError
 from hapkg.locations import find_keys
@@ -142,11 +151,12 @@ def rollback(
     unsigned: UnsignedOption = False,
     url: UrlOption = None,
     shared: SharedOption = False,
+    adopt: AdoptOption = False,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Make a suite what it was in a snapshot: at once, without building. Nothing is lost: that is a snapshot, too."""
-    with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared) as target:
+    with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared, adopt=adopt) as target:
         publication = publishing.rollback(target, Suite(suite), number)
     output.print_publication(publication, as_json=as_json)
 
@@ -162,11 +172,12 @@ def promote(
     unsigned: UnsignedOption = False,
     url: UrlOption = None,
     shared: SharedOption = False,
+    adopt: AdoptOption = False,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Publish what one suite offers in another one too: the same files, at once, without building."""
-    with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared) as target:
+    with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared, adopt=adopt) as target:
         publication = publishing.promote(target, Suite(source), Suite(suite), snapshot)
     output.print_publication(publication, as_json=as_json)
 
@@ -179,9 +190,7 @@ def refresh(
     unsigned: UnsignedOption = False,
     url: UrlOption = None,
     shared: SharedOption = False,
-    adopt: Annotated[
-        bool, typer.Option("--adopt", help="Take an older state, which you restored yourself, as what is published.")
-    ] = False,
+    adopt: AdoptOption = False,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:

@@ -28,6 +28,7 @@ from hapkg.repository.keys.signing import find_key
 from hapkg.repository.snapshots import Snapshot, find_missing, find_snapshot, read_snapshot
 from hapkg.repository.staging import read_ahead
 from hapkg.repository.transaction import check_target, open_transaction, translate_errors
+from hapkg.repository.trust import check_snapshot
 from hapkg.repository.upload import Upload, accept, copy_incoming, name_suite
 
 
@@ -89,6 +90,7 @@ def rollback(target: PublishTarget, suite: Suite, number: int) -> Publication:
     """Make a suite what it was in a snapshot. Raises RepositoryError when that, or a package of it, is gone."""
     with open_transaction(target) as transaction:
         snapshot = find_snapshot(target.root, suite, number)
+        check_snapshot(target, snapshot)
         paths = _find_paths(target.root, snapshot)
         return transaction.commit(
             RepositoryChange(
@@ -109,6 +111,7 @@ def promote(target: PublishTarget, source: Suite, suite: Suite, number: int | No
         )
     with open_transaction(target) as transaction:
         snapshot = find_snapshot(target.root, source, number)
+        check_snapshot(target, snapshot)
         paths = _find_paths(target.root, snapshot) | read_pool(target.root, suite).paths
         return transaction.commit(
             RepositoryChange(operation=f"promote {source} {snapshot.number}", states={suite: paths})

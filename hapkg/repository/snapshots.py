@@ -1,6 +1,7 @@
 """The history of a repository: every state of a suite is a snapshot, a small file that names its indexes.
 
     .hapkg/snapshots/SUITE/00000007.json     when, by whom, by what act, signed by which key, digests of the indexes
+    .hapkg/snapshots/SUITE/00000007.signed   the InRelease of that state: that it was one
     dists/SUITE/**/by-hash/SHA256/…          those indexes; the .xz form stays as long as the snapshot
     pool/…                                   the packages; they stay as long as a snapshot or a suite names them
 
@@ -34,6 +35,7 @@ from hapkg.repository.indexes import (
 )
 from hapkg.repository.paths import check_digest, check_path
 
+_PROOF = ".signed"
 KEPT_GENERATIONS = 3
 """Number of states of a suite that apt can always read: the current one and those a slow client may have begun with."""
 SLOW_CLIENT = timedelta(days=1)
@@ -114,16 +116,26 @@ def make_snapshot(
 
 
 def add_snapshot(
-    root: Path, suite: Suite, act: str, keys: tuple[str, ...], indexes: Mapping[str, str], batch: Batch
+    root: Path, suite: Suite, act: str, keys: tuple[str, ...], indexes: Mapping[str, str], signed: Path, batch: Batch
 ) -> None:
-    """Write down the state that is about to be published, unless it is the one that is. The caller holds the lock."""
+    """Write down the state that is about to be published, unless it is the one that is. The caller holds the lock.
+
+    `signed`: its InRelease, if there is one, of which a copy is kept.
+    """
     held = list_snapshots(root, suite)
     for snapshot in held[:1]:  # the first one may be made up
         if not _name_file(root, snapshot).exists():
             write_snapshot(root, snapshot, batch)
+    published = root / "dists" / suite / "InRelease"
+    for snapshot in held[-1:]:  # that of an older hapkg has no proof
+        if published.is_file() and not name_proof(root, snapshot).exists():
+            batch.replace({name_proof(root, snapshot): published.read_bytes()})
     if not held or held[-1].indexes != indexes:
         number = held[-1].number + 1 if held else 1
-        write_snapshot(root, make_snapshot(suite, number, act, keys, indexes, datetime.now(UTC)), batch)
+        snapshot = make_snapshot(suite, number, act, keys, indexes, datetime.now(UTC))
+        if signed.is_file():
+            batch.replace({name_proof(root, snapshot): signed.read_bytes()})
+        write_snapshot(root, snapshot, batch)
 
 
 def write_snapshot(root: Path, snapshot: Snapshot, batch: Batch) -> None:
@@ -185,11 +197,13 @@ def forget_unreal(root: Path) -> None:
         for file in sorted(folder.glob("[0-9]*.json"), reverse=True):
             if _read_snapshot(file).indexes == now:
                 break
+            file.with_suffix(_PROOF).unlink(missing_ok=True)
             file.unlink()
 
 
 def forget_snapshot(root: Path, snapshot: Snapshot) -> None:
     """Remove a snapshot. The caller holds the lock, and sees to what only it held."""
+    name_proof(root, snapshot).unlink(missing_ok=True)
     _name_file(root, snapshot).unlink(missing_ok=True)
 
 
@@ -243,6 +257,11 @@ def _read_indexes(root: Path, suite: Suite) -> dict[str, str]:
 
 def _find_folder(root: Path, suite: Suite) -> Path:
     return root / ".hapkg" / "snapshots" / suite
+
+
+def name_proof(root: Path, snapshot: Snapshot) -> Path:
+    """Path of the InRelease that was published with a snapshot; an unsigned one has none."""
+    return _name_file(root, snapshot).with_suffix(_PROOF)
 
 
 def _name_file(root: Path, snapshot: Snapshot) -> Path:

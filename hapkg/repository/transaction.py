@@ -164,7 +164,7 @@ def _put_suite_in_place(root: Path, suite: Suite, operation: str, keys: tuple[st
     with disk.Batch() as batch:
         batch.move({source / name: target / name for name in changes.values()})
         batch.move({source / path: target / path for path in changes})
-        snapshots.add_snapshot(root, suite, operation, keys, digests, batch)
+        snapshots.add_snapshot(root, suite, operation, keys, digests, source / "InRelease", batch)
     with disk.Batch() as batch:
         for name in ("Release", "Release.gpg"):
             if (source / name).exists():

@@ -19,11 +19,12 @@ from hapkg.control import Suite, split_stanzas
 from hapkg.errors import RepositoryError
 from hapkg.process import run
 from hapkg.repository.change import PublishTarget
-from hapkg.repository.indexes import find_suites, read_release
+from hapkg.repository.indexes import find_newest, find_suites, read_digests, read_release
 from hapkg.repository.keys.gpg import run_gpg
 from hapkg.repository.keys.signing import KeyChoice, find_key, list_fingerprints, strip_armor
 from hapkg.repository.paths import check_path
 from hapkg.repository.remote.location import JOURNAL
+from hapkg.repository.snapshots import Snapshot, name_proof
 
 _FOLDERS = (".hapkg", ".hapkg/staging", ".hapkg/incoming", ".hapkg/snapshots", "pool", "dists")
 _MARKS = (
@@ -145,6 +146,27 @@ def read_signed(keyring: Path, file: Path) -> bytes | None:
         text = out.read()
     kinds = {words[1] for words in (line.split() for line in lines) if words[:1] == ["[GNUPG:]"] and len(words) > 1}
     return text if "VALIDSIG" in kinds and "BADSIG" not in kinds else None
+
+
+def check_snapshot(target: PublishTarget, snapshot: Snapshot) -> None:
+    """Raise RepositoryError unless a snapshot is what a suite is now, or was published so under one's own signature.
+
+    The caller has checked the present state with check_state().
+    """
+    root, choice = target.root, target.choice
+    now = read_digests(read_release(find_newest(root, snapshot.suite)))
+    if choice.unsigned or target.adopt or snapshot.indexes == now:
+        return
+    proof = name_proof(root, snapshot)
+    with open_keyring(choice) as keyring:
+        text = read_signed(keyring, proof) if keyring and proof.is_file() and not proof.is_symlink() else None
+    stanza = next(split_stanzas(text.decode("utf-8", "replace")), {}) if text else {}
+    if stanza.get("Suite") != snapshot.suite or read_digests(stanza) != snapshot.indexes:
+        raise RepositoryError(
+            f"snapshot {snapshot.number} of {snapshot.suite} is nothing that your keys signed",
+            details=["it was made without a signature, by an older hapkg, or by somebody else"],
+            hint=f"look at it: hapkg repo show {snapshot.suite} {snapshot.number}; if it is yours, add --adopt",
+        )
 
 
 def _has_key(root: Path, suite: Suite) -> bool:

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+from hapkg.control import Suite
 from hapkg.errors import MachineError, RepositoryError
 from hapkg.locations import State
 from hapkg.repository.change import Publication, PublishTarget
 from hapkg.repository.keys.signing import KeyChoice, export_key, find_key
-from hapkg.repository.publishing import publish, publish_with_keyring, refresh
+from hapkg.repository.publishing import promote, publish, publish_with_keyring, refresh, rollback
 from hapkg.repository.remote.location import parse_location
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import list_snapshots, read_held
@@ -396,3 +397,42 @@ def test_an_address_in_the_repository_is_checked_as_one(
         issue(stacks(2))
     assert refused.value.brief.isprintable()
     assert "URIs: https://new.example/\n" in issue(stacks(2), url="https://new.example/").sources[0].read_text()
+
+
+def _forge_digest(file: Path) -> None:
+    table = json.loads(file.read_text())
+    path = min(table["indexes"])
+    file.write_text(json.dumps({**table, "indexes": {**table["indexes"], path: DIGEST}}))
+
+
+SNAPSHOT_ACTS: dict[str, Callable[[Path], object]] = {
+    "another state": _forge_digest,
+    "no signature": lambda file: file.with_suffix(".signed").unlink(),
+    "a forged signature": lambda file: forge(file.with_suffix(".signed")),
+    "the signature of another state": lambda file: shutil.copy(
+        file.parents[3] / "dists/bookworm/InRelease", file.with_suffix(".signed")
+    ),
+}
+"""Acts on the file of a snapshot, or on what proves it."""
+
+
+@pytest.mark.parametrize("act", SNAPSHOT_ACTS)
+def test_a_snapshot_that_ones_own_keys_have_not_signed_does_not_become_real(
+    root: Path, issue: Callable[..., Publication], stacks: Builds, key: KeyChoice, act: str
+) -> None:
+    issue(stacks(1))
+    issue(stacks(2))
+    target = PublishTarget(root=root, identity=IDENTITY, choice=key)
+    SNAPSHOT_ACTS[act](root / ".hapkg/snapshots/bookworm/00000001.json")
+    before = (root / "dists/bookworm/InRelease").read_bytes()
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: rollback(target, BOOKWORM, 1),
+        lambda: promote(target, BOOKWORM, Suite("bookworm-old"), 1),
+    )
+    for change in changes:
+        with pytest.raises(RepositoryError, match="snapshot 1 of bookworm is nothing that your keys signed") as refused:
+            change()
+        assert "--adopt" in refused.value.hint
+    assert (root / "dists/bookworm/InRelease").read_bytes() == before
+    if act != "another state":
+        assert rollback(replace(target, adopt=True), BOOKWORM, 1).written == (BOOKWORM,)
