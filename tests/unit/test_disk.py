@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -143,22 +144,21 @@ def test_links_are_removed_and_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o111, 0o444, 0o555])
-def test_an_ordinary_user_removes_what_is_read_only(tmp_path: Path, mode: int) -> None:
-    tree = tmp_path / "tree"
-    for folder in ("a/b", "c"):
-        (tree / folder).mkdir(parents=True)
-        (tree / folder / "file").touch(0o400)
-    for folder in ("a/b", "a", "c", "."):
-        (tree / folder).chmod(mode)
-    if os.geteuid() == 0:
-        for path in (tmp_path, *tmp_path.rglob("*")):
-            os.chown(path, NOBODY, NOBODY)
-        for above in (tmp_path.parent, tmp_path.parent.parent):
-            above.chmod(0o711)
-        program = f"import os; os.setuid({NOBODY}); from hapkg import disk; from pathlib import Path; "
-        program += f"disk.remove_tree(Path({str(tree)!r}))"
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
-    else:
-        disk.remove_tree(tree)
-    assert not tree.exists()
+def test_an_ordinary_user_removes_what_is_read_only(mode: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="hapkg-test-") as folder:  # pytest's own lie below one that is root's alone
+        tree = Path(folder, "tree")
+        for below in ("a/b", "c"):
+            (tree / below).mkdir(parents=True)
+            (tree / below / "file").touch(0o400)
+        for below in ("a/b", "a", "c", "."):
+            (tree / below).chmod(mode)
+        if os.geteuid() == 0:
+            for path in (Path(folder), *Path(folder).rglob("*")):
+                os.chown(path, NOBODY, NOBODY)
+            program = f"import os; os.setuid({NOBODY}); from hapkg import disk; from pathlib import Path; "
+            program += f"disk.remove_tree(Path({str(tree)!r}))"
+            done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stderr) == (0, "")
+        else:
+            disk.remove_tree(tree)
+        assert not tree.exists()
