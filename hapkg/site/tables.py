@@ -6,14 +6,14 @@ import ipaddress
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from hapkg.errors import did_you_mean
 from hapkg.recipe.settings import Line, Table
+from hapkg.site.secrets import refuse_secret_words, refuse_secrets
 
 _MOST_LINKS = 8
 """Links that kronosnet has for one node."""
-_SECRETS = re.compile(r"(.*[_-])?(passwd|password|passphrase|secret|token)\Z")
 _DLM_OPTIONS = (
     "bind_all",
     "debug_logfile",
@@ -139,13 +139,8 @@ class FencingDevice(SiteTable):
 
     @field_validator("parameters")
     @classmethod
-    def _tells_no_secret(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for name in value:
-            if _SECRETS.match(name):
-                raise ValueError(
-                    f"{name} is a secret, and packages are read by everybody: name a script on the node that prints "
-                    f'it, {re.sub(r"passwd$", "password", name)}_script = "/opt/ha/etc/ha-stack/secret"'
-                )
+    def _tells_no_secret(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        refuse_secrets(value, agent=info.data.get("agent", ""))
         return value
 
 
@@ -196,6 +191,12 @@ class Drbd(SiteTable):
     disk: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]+$")], Word | int | bool] = Field(default_factory=dict)
     volumes: Annotated[tuple[Volume, ...], Field(strict=False, min_length=1)]
 
+    @field_validator("net", "disk")
+    @classmethod
+    def _tells_no_secret(cls, value: dict[str, Any]) -> dict[str, Any]:
+        refuse_secrets(value)
+        return value
+
 
 class Dlm(SiteTable):
     """The lock manager."""
@@ -241,6 +242,7 @@ class Crm(SiteTable):
     def _leaves_fencing_alone(cls, value: dict[str, Any]) -> dict[str, Any]:
         if "stonith-enabled" in value:
             raise ValueError("stonith-enabled follows from [fencing]: name devices there, or opt-out")
+        refuse_secrets(value)
         return value
 
     @field_validator("extra")
@@ -248,4 +250,5 @@ class Crm(SiteTable):
     def _has_no_properties(cls, value: str) -> str:
         if re.search(r"(?m)^\s*property\b", value):
             raise ValueError("crm takes one line of properties: put them under [crm] properties = { NAME = VALUE }")
+        refuse_secret_words(value)
         return value
