@@ -2,7 +2,7 @@
 Removal of trees that others wrote.
 
 `move`, `write` and the like wait for the disk each by itself. A `Batch` has the same methods and waits once for all of
-them: docs/decisions/0011-few-waits.md.
+them: docs/decisions/0016-a-plain-publish.md.
 """
 
 from __future__ import annotations

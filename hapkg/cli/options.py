@@ -33,6 +33,10 @@ KeyOption = Annotated[
     list[str] | None,
     typer.Option("--key", help="Sign with this key of your own GnuPG; twice: with both [default: hapkg's own]."),
 ]
+CheckKeyOption = Annotated[
+    list[str] | None,
+    typer.Option("--key", help="Check with this key of your own GnuPG; may be repeated [default: hapkg's own]."),
+]
 UnsignedOption = Annotated[
     bool, typer.Option("--unsigned", help="Sign nothing: for tests alone, nodes are at the mercy of the network.")
 ]

@@ -14,6 +14,7 @@ import typer
 from hapkg.cli import output
 from hapkg.cli.options import (
     AdoptOption,
+    CheckKeyOption,
     JsonOption,
     KeyOption,
     RepoOption,
@@ -255,7 +256,7 @@ def _print_pruning(pruned: pruning.Pruning, *, dry_run: bool) -> None:
 def verify_repository(
     context: typer.Context,
     repo: RepoOption = None,
-    key: KeyOption = None,
+    key: CheckKeyOption = None,
     keyring: Annotated[
         Path | None, typer.Option(help="Keys to check with [default: your own].", metavar="FILE")
     ] = None,
