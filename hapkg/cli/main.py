@@ -54,6 +54,8 @@ GROUPS = {
 """Commands that are groups of others: the whole app of a module."""
 _KNOWN = {**COMMANDS, **GROUPS}
 _WATCH = "ends hapkg in time"
+_IS_TOLD = threading.Lock()
+"""Taken by the thread that says that hapkg was stopped."""
 _STOP_SECONDS = 2.5
 """How long hapkg, asked to stop, may wait for something that is no process of its own."""
 
@@ -158,8 +160,14 @@ def _end_in_time() -> None:
         time.sleep(0.05)
         if process.is_busy():  # it is being ended, or cleans up
             deadline = time.monotonic() + _STOP_SECONDS
-    _import("output").say("stopped")
+    _say_stopped()
     os._exit(Interrupted.exit_code)
+
+
+def _say_stopped() -> None:
+    """Say so once: a thread may still hang when the command has ended, and then _end_in_time() comes here as well."""
+    if _IS_TOLD.acquire(blocking=False):
+        _import("output").say("stopped")
 
 
 def _end(status: int) -> NoReturn:
@@ -186,7 +194,7 @@ def _run() -> int:
     except HapkgError as error:
         return _tell(error)
     except (KeyboardInterrupt, typer.Abort):
-        _import("output").say("stopped")
+        _say_stopped()
         return Interrupted.exit_code
     except BrokenPipeError:
         return 1

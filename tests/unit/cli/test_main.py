@@ -143,6 +143,23 @@ main.main()
         assert time.monotonic() - began < 6, "3 on an idle machine"
 
 
+def test_a_request_to_stop_is_answered_once_where_a_thread_outlasts_the_command(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    program = """
+import threading
+from hapkg.cli import main
+def wait(**options):
+    threading.Thread(target=lambda: open("fifo")).start()
+    threading.Event().wait()
+main.app = wait
+main.main()
+"""
+    with start([sys.executable, "-c", program], tmp_path) as process:
+        wait_until_it_waits(process)
+        process.send_signal(signal.SIGTERM)
+        assert (process.wait(20), (process.stderr or sys.stdin).read()) == (130, "stopped\n")
+
+
 def test_started_by_nohup_hapkg_survives_the_end_of_its_terminal(project: Path) -> None:
     os.mkfifo(project / "site.toml")
     program = str(Path(sys.executable).with_name("hapkg"))
