@@ -17,7 +17,7 @@ _DPKG = re.compile(r"^Package: dpkg\n(?:.+\n)*?Architecture: (\S+)$", re.MULTILI
 def read_architecture() -> str:
     """Debian's name of this machine's architecture: that of the dpkg that is installed.
 
-    Read where dpkg keeps it, because a process takes a tenth of a second.
+    Read where dpkg keeps it; dpkg is asked where that cannot be read.
     """
     with contextlib.suppress(OSError):
         if found := _DPKG.search(Path("/var/lib/dpkg/status").read_text("utf-8", "replace")):

@@ -2,8 +2,8 @@
 
 A base chroot is made by mmdebstrap and never changed: `update` makes a new one and takes the old one's place. Every
 build enters a session of Debian's schroot with an overlay over the base; the session is thrown away. One process holds
-the lock of the state folder while
-it works with chroots, so any session found by the next holder belongs to a dead process.
+the lock of the state folder while it works with chroots, so any session found by the next holder belongs to a dead
+process.
 """
 
 from __future__ import annotations
