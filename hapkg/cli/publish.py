@@ -27,7 +27,7 @@ from hapkg.cli.select import newest_builds, open_suite
 from hapkg.control import TARBALLS, Suite
 from hapkg.errors import RepositoryError, UsageError
 from hapkg.recipe.settings import Project
-from hapkg.repository.memory import read_published
+from hapkg.repository.last_published import read_published
 from hapkg.repository.publishing import publish_with_keyring
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.upload import Upload

@@ -31,7 +31,7 @@ from hapkg.repository import pruning, publishing
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import find_suites
 from hapkg.repository.keys.signing import KeyChoice
-from hapkg.repository.memory import Memory, find_memory, read_published
+from hapkg.repository.last_published import Memory, find_memory, read_published
 from hapkg.repository.remote.location import Location, parse_location
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import compare, find_missing, find_snapshot, list_snapshots, read_snapshot

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hapkg.control import Suite
 from hapkg.repository.keys.signing import KeyChoice, SigningKey
-from hapkg.repository.memory import Memory
+from hapkg.repository.last_published import Memory
 from hapkg.repository.snapshots import Snapshot
 from hapkg.repository.sources_file import Identity
 from hapkg.repository.upload import NOTHING, Incoming

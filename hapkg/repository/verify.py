@@ -10,7 +10,7 @@ from hapkg.disk import sha256_file
 from hapkg.errors import RepositoryError
 from hapkg.repository.indexes import find_newest, find_suites, name_by_hash, read_digests, read_pool, read_release
 from hapkg.repository.keys.signing import check_signature, list_fingerprints
-from hapkg.repository.memory import Memory
+from hapkg.repository.last_published import Memory
 from hapkg.repository.remote.location import JOURNAL
 from hapkg.repository.snapshots import find_missing, list_snapshots, read_removed, read_snapshot
 

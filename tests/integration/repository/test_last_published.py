@@ -15,7 +15,7 @@ from hapkg.cli.main import app
 from hapkg.errors import RepositoryError
 from hapkg.repository.change import Publication, PublishTarget
 from hapkg.repository.keys.signing import KeyChoice
-from hapkg.repository.memory import Memory, find_memory, read_published
+from hapkg.repository.last_published import Memory, find_memory, read_published
 from hapkg.repository.publishing import publish, refresh, rollback
 from hapkg.repository.verify import verify
 from tests.support.packages import BOOKWORM, IDENTITY, OWN, Builds, read_index
