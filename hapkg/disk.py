@@ -28,6 +28,8 @@ from hapkg.errors import BusyError, MachineError
 
 T = TypeVar("T")
 _BLOCK = 1 << 20
+_MOST_HOLDER = 200
+"""Letters of a lock that are shown."""
 _WORKERS = 4
 """Threads that copy or sync many files."""
 
@@ -323,9 +325,8 @@ def measure_tree(folder: Path, *, without: Path | None = None) -> int:
 
 def _open_lock(file: Path) -> IO[str]:
     try:
-        return os.fdopen(
-            os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "a+"
-        )
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.fdopen(os.open(file, flags, 0o666), "a+", errors="replace")
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
@@ -351,7 +352,7 @@ def lock(file: Path, *, what: str, hint: str, timeout: float = 0) -> Iterator[No
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     opened.seek(0)
-                    holder = opened.read().strip() or "unknown"
+                    holder = opened.read(_MOST_HOLDER).strip() or "unknown"
                     raise BusyError(f"{what} is in use by process {holder}", hint=hint) from None
             time.sleep(0.05)
         opened.truncate(0)

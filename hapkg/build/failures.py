@@ -12,6 +12,7 @@ from pathlib import Path
 from hapkg import disk
 from hapkg.control import SourceName
 from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, ProcessError, SourceError
+from hapkg.records import read_record
 
 _FILE = "failure.json"
 _KILLED = ("Killed", "Cannot allocate memory", "virtual memory exhausted", "signal SIGKILL")
@@ -23,6 +24,17 @@ class Failure:
 
     error: HapkgError
     log: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FailureNote:
+    """A failure as it is kept, with the key of its build."""
+
+    key: str
+    brief: str
+    details: tuple[str, ...]
+    hint: str
+    code: int
 
 
 class Repeated:
@@ -51,22 +63,19 @@ def save(folder: Path, key: str | None, error: HapkgError) -> bool:
     """Note in a source's folder how a build of this key failed. False for a failure that would not come again."""
     if key is None or classify(error) != "recipe" or not isinstance(error, BuildError | SourceError):
         return False
-    note = {"key": key, "brief": error.brief, "details": error.details, "hint": error.hint, "code": error.exit_code}
-    disk.replace(folder / _FILE, json.dumps(note).encode())
+    note = _FailureNote(key=key, brief=error.brief, details=error.details, hint=error.hint, code=error.exit_code)
+    disk.replace(folder / _FILE, json.dumps(vars(note)).encode())
     return True
 
 
 def load(folder: Path, key: str | None, source: SourceName) -> HapkgError | None:
     """The failure of an earlier build of exactly this key, in words that say so; it is Repeated."""
-    try:
-        note = json.loads((folder / _FILE).read_text("utf-8"))
-        if key is None or note["key"] != key:
-            return None
-        kind = _RepeatedSourceError if note["code"] == SourceError.exit_code else _RepeatedBuildError
-        return kind(
-            f"{note['brief']}, as before with the same inputs",
-            details=note["details"],
-            hint=f"to try it again: hapkg build {source}; {note['hint']}",
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+    note = read_record(folder / _FILE, _FailureNote)
+    if note is None or note.key != key:
         return None
+    kind = _RepeatedSourceError if note.code == SourceError.exit_code else _RepeatedBuildError
+    return kind(
+        f"{note.brief}, as before with the same inputs",
+        details=note.details,
+        hint=f"to try it again: hapkg build {source}; {note.hint}",
+    )

@@ -16,6 +16,7 @@ from hapkg.control import SourceName, Suite
 from hapkg.disk import sha256_file
 from hapkg.errors import IntegrityError, MachineError
 from hapkg.locations import State
+from hapkg.records import read_record
 
 LOG_NAME = "build.log"
 _DESCRIPTION = "artifact.json"
@@ -170,13 +171,5 @@ def _read_stamp(file: Path) -> tuple[int, int]:
 
 def _read_artifact(folder: Path) -> Artifact | None:
     """The build in a folder. A damaged description, or one of another hapkg's format, is as good as absent."""
-    try:
-        table = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
-        artifact = Artifact(**table, folder=folder)
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
-        return None
-    words = (artifact.source, artifact.version, artifact.suite, artifact.architecture, artifact.origin)
-    tables = (artifact.inputs, artifact.files, artifact.seconds, artifact.packages, artifact.stamps)
-    sound = all(isinstance(word, str) for word in words) and all(isinstance(table, dict) for table in tables)
-    sound = sound and isinstance(artifact.memory, int)
-    return artifact if sound and artifact.key == folder.name else None
+    artifact = read_record(folder / _DESCRIPTION, Artifact, folder=folder)
+    return artifact if artifact is not None and artifact.key == folder.name else None

@@ -14,6 +14,7 @@ from hapkg.build.events import Ending, Outcome, Progress
 from hapkg.control import SourceName
 from hapkg.errors import UsageError
 from hapkg.locations import State
+from hapkg.records import read_record
 
 BUILD_PHASES = ("unpack", "configure", "compile", "test", "package")
 """Phases inside dpkg-buildpackage, in order."""
@@ -93,7 +94,8 @@ class RunRecord:
         if not by_name:
             return ()
         chain = [max(by_name.values(), key=lambda times: (times.end, times.source))]
-        while needs := [by_name[need] for need in chain[-1].needs if need in by_name]:
+        # Each once: a record by hand may name a circle.
+        while needs := [by_name[need] for need in chain[-1].needs if need in by_name and by_name[need] not in chain]:
             chain.append(max(needs, key=lambda times: (times.usable, times.source)))
         return tuple(reversed(chain))
 
@@ -115,7 +117,7 @@ class RunRecord:
 
 def read_records(state: State) -> tuple[RunRecord, ...]:
     """The records of a state folder, the newest at the end; a damaged one is left out."""
-    records = (_read_record(file) for file in sorted(state.runs.glob("[0-9]*.json")))
+    records = (read_record(file, RunRecord) for file in sorted(state.runs.glob("[0-9]*.json")))
     return tuple(record for record in records if record is not None)
 
 
@@ -131,17 +133,6 @@ def order_phases(found: Sequence[str]) -> list[str]:
     """Phases in the order in which a source goes through them."""
     known = [CREATE, *ALL_PHASES[:3], WAIT, *ALL_PHASES[3:]]
     return sorted(set(found), key=lambda phase: known.index(phase) if phase in known else len(known))
-
-
-def _read_record(file: Path) -> RunRecord | None:
-    try:
-        table = json.loads(file.read_text("utf-8"))
-        sources = [
-            SourceTimes(**{**entry, "spans": [Span(**span) for span in entry["spans"]]}) for entry in table["sources"]
-        ]
-        return RunRecord(**{**table, "sources": sources})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
 
 
 class Recorder:

@@ -33,6 +33,7 @@ from hapkg.chroot.resolver import resolve
 from hapkg.chroot.schroot import LAYER_MARK, Chroot, Session, enter
 from hapkg.errors import BuildError, MachineError, ProcessError
 from hapkg.locations import State
+from hapkg.records import read_record
 
 DAYS = 30
 """Days that a layer stays unused."""
@@ -40,6 +41,7 @@ MOST_BYTES = 12 << 30
 """Limit of all layers together."""
 _COMMON = ("debhelper-compat (= 13)", "python3", "libglib2.0-dev")
 """Relations of the layers below the others: the first of these, the first two, and so on."""
+_KEY = re.compile("[0-9a-f]{64}")
 _DAMAGED = re.compile("the layer ([0-9a-f]+) is damaged")
 
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -58,6 +60,17 @@ class Layer:
     """The key of the layer that it lies on; "" for the base."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _LayerNote:
+    """The record of a layer."""
+
+    packages: Mapping[str, str]
+    bytes: int
+    below: str = ""
+    base: str = ""
+    suite: str = ""
+
+
 def make_layer_key(base: Chroot, packages: Mapping[str, str]) -> str:
     """The key of these packages over this base."""
     whole = json.dumps([base.suite, base.digest, base.contents, dict(packages)], sort_keys=True)
@@ -66,16 +79,21 @@ def make_layer_key(base: Chroot, packages: Mapping[str, str]) -> str:
 
 def find_layer(state: State, key: str) -> Layer | None:
     """The finished layer with this key, or None."""
-    note = state.layers / f"{key}.json"
-    try:
-        table = json.loads(note.read_text("utf-8"))
-        below = table.get("below", "")
-        if not (state.layers / key / "listing").is_file() or (below and find_layer(state, below) is None):
-            return None
-        used = note.stat().st_mtime
-        return Layer(key=key, packages=table["packages"], bytes=table["bytes"], used=used, below=below)
-    except (FileNotFoundError, ValueError, KeyError):
+    return _find_layer(state, key, len(_COMMON))
+
+
+def _find_layer(state: State, key: str, levels: int) -> Layer | None:
+    """A layer with no more than so many below it."""
+    file = state.layers / f"{key}.json"
+    note = read_record(file, _LayerNote)
+    if note is None or not (state.layers / key / "listing").is_file():
         return None
+    if note.below and not (levels and _KEY.fullmatch(note.below) and _find_layer(state, note.below, levels - 1)):
+        return None
+    with contextlib.suppress(FileNotFoundError):  # removed while we looked
+        used = file.stat().st_mtime
+        return Layer(key=key, packages=note.packages, bytes=note.bytes, used=used, below=note.below)
+    return None
 
 
 def list_layers(state: State) -> tuple[Layer, ...]:
@@ -192,8 +210,8 @@ def _make(state: State, base: Chroot, packages: Mapping[str, str], key: str, log
         raise MachineError(
             f"the layer {key[:12]} of build dependencies vanished while it was made", hint="run: hapkg doctor"
         ) from None
-    note = {"base": base.digest, "suite": base.suite, "packages": dict(packages), "bytes": size, "below": below}
-    disk.replace(folder / f"{key}.json", json.dumps(note, indent=1, sort_keys=True).encode() + b"\n")
+    note = _LayerNote(base=base.digest, suite=base.suite, packages=dict(packages), bytes=size, below=below)
+    disk.replace(folder / f"{key}.json", json.dumps(vars(note), indent=1, sort_keys=True).encode() + b"\n")
     return Layer(key=key, packages=packages, bytes=size, used=time.time(), below=below)
 
 

@@ -20,6 +20,7 @@ from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, parse_relation_names, split_stanzas
 from hapkg.errors import BuildError, ProcessError
 from hapkg.locations import State
+from hapkg.records import read_record
 
 _FIELDS = ("Build-Depends", "Build-Depends-Arch", "Build-Depends-Indep")
 _INSTALLED = re.compile(r"^'\S+' ([^\s_]+)_([^\s_]+)_[^\s_]+\.deb \d", re.MULTILINE)
@@ -49,7 +50,7 @@ def load_answer(base: Chroot, relations: tuple[str, ...], state: State) -> Mappi
     file = _find_answer(base, relations, state)
     try:
         return _read_answer(file, file.stat().st_mtime_ns)
-    except (FileNotFoundError, ValueError):
+    except OSError:
         return None
 
 
@@ -86,9 +87,8 @@ def _read_status(status: Path) -> Mapping[str, str]:
 
 
 @functools.cache
-def _read_answer(file: Path, changed: int) -> Mapping[str, str]:
-    answer: Mapping[str, str] = json.loads(file.read_text("utf-8"))
-    return answer
+def _read_answer(file: Path, changed: int) -> Mapping[str, str] | None:
+    return read_record(file, dict[str, str])
 
 
 def _split(field: str) -> tuple[str, ...]:

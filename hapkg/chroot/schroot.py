@@ -35,6 +35,7 @@ from hapkg.chroot.base import (
 from hapkg.control import Suite, read_stanzas
 from hapkg.errors import MachineError, ProcessError
 from hapkg.locations import State
+from hapkg.records import read_record
 
 LOCAL_REPOSITORY = "/srv/hapkg/stack"
 LAYER_MARK = "/srv/hapkg/layer-is-complete"
@@ -214,17 +215,13 @@ def reclaim(state: State) -> tuple[str, ...]:
 
 def find_chroot(state: State, suite: Suite) -> Chroot | None:
     """The finished base chroot of a suite, or None."""
-    folder = state.chroots / suite
-    try:
-        data = json.loads((folder / "chroot.json").read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    name = _schroot_name(state, suite)
+    folder, name = state.chroots / suite, _schroot_name(state, suite)
+    found = read_record(folder / "chroot.json", Chroot, suite=suite, name=name, folder=folder)
     if not (_CONFIGURATIONS / name).exists():
         return None  # made by another machine's installation, or its configuration was removed by hand
-    if data.get("contents") != digest_contents():
+    if found is None or found.contents != digest_contents():
         return None  # made by a hapkg that prepared its chroots differently
-    return Chroot(suite=suite, name=name, folder=folder, **data)
+    return found
 
 
 def list_chroots(state: State) -> tuple[Chroot, ...]:
@@ -255,17 +252,18 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror | None, *, log: IO[
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()
     index = digest_index(root / "var/lib/apt/lists")
     description = {"contents": digest_contents(), "digest": digest, "index": index, "packages": len(packages)}
-    (new / "chroot.json").write_text(json.dumps(description) + "\n", "utf-8")
+    disk.write(new / "chroot.json", json.dumps(description).encode() + b"\n")
+    process.run(["sync", "-f", str(new)])  # thousands of files of root's: once for the file system
     make_folders(state, suite)
     write_configuration(state, suite)
     if target.exists():
         old = target.parent / f".new-{suite}.old"
         disk.remove_tree(old, of_root=True)
         target.rename(old)
-        new.rename(target)
+        disk.move({new: target})
         disk.remove_tree(old, of_root=True)
     else:
-        new.rename(target)
+        disk.move({new: target})
     made = find_chroot(state, suite)
     if made is None:
         raise MachineError(f"the chroot of {suite} vanished while it was made")
@@ -307,7 +305,7 @@ def write_configuration(state: State, suite: Suite) -> None:
     }
     for path, text in files.items():
         with contextlib.suppress(OSError):
-            if path.read_text("utf-8") == text:
+            if path.read_bytes() == text.encode():
                 continue  # a session of another state folder may be reading what all share
         with tempfile.NamedTemporaryFile("w", encoding="utf-8") as staged:
             staged.write(text)

@@ -27,6 +27,7 @@ from hapkg.control import Suite, compare_versions, parse_relation_names, read_st
 from hapkg.errors import MachineError, ProcessError, RepositoryError
 from hapkg.locations import State
 from hapkg.prove import initrd
+from hapkg.records import read_record
 from hapkg.repository.indexes import IndexedPackage, Pool
 
 SIZE = "3G"
@@ -139,12 +140,10 @@ def find_needs(pool: Pool, names: Iterable[str]) -> tuple[str, ...]:
 def find_image(state: State, suite: Suite, needs: Iterable[str], mirror: Mirror | None) -> GuestImage | None:
     """The finished image of a suite for exactly these inputs, or None."""
     folder = _find_folder(state, suite, needs, mirror)
+    facts = read_record(folder / "image.json", dict[str, str]) or {}
     try:
-        facts = json.loads((folder / "image.json").read_text("utf-8"))
-        return GuestImage(
-            suite=suite, folder=folder, kernel_version=str(facts["kernel"]), packages=int(facts["packages"])
-        )
-    except (FileNotFoundError, ValueError, KeyError):
+        return GuestImage(suite=suite, folder=folder, kernel_version=facts["kernel"], packages=int(facts["packages"]))
+    except (ValueError, KeyError):
         return None
 
 

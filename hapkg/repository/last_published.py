@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 from hapkg import disk
 from hapkg.control import Suite, parse_date
 from hapkg.disk import sha256_file
+from hapkg.records import read_record
 from hapkg.repository.indexes import find_suites, read_release
 
 _FORMAT = 1
@@ -34,6 +35,15 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Table:
+    """The file: digest and date of the InRelease by suite."""
+
+    format: int
+    place: str
+    suites: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Memory:
     """The memory of one repository."""
 
@@ -43,15 +53,15 @@ class Memory:
 
     def read(self) -> dict[Suite, Published]:
         """Published states by suite; none where nothing is known, or the file is damaged or of another format."""
+        table = read_record(self.file, _Table)
+        if table is None or table.format != _FORMAT or table.place != self.place:
+            return {}
         try:
-            table = json.loads(self.file.read_text("utf-8"))
-            if table["format"] != _FORMAT or table["place"] != self.place:
-                return {}
             return {
-                Suite(suite): Published(digest=str(digest), date=datetime.fromisoformat(date).astimezone(UTC))
-                for suite, (digest, date) in table["suites"].items()
+                Suite(suite): Published(digest=digest, date=datetime.fromisoformat(date).astimezone(UTC))
+                for suite, (digest, date) in table.suites.items()
             }
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+        except (ValueError, OverflowError):
             return {}
 
     def find_faults(self, root: Path) -> dict[Suite, str]:
@@ -83,10 +93,10 @@ class Memory:
             before = kept.pop(suite, None)
             if state is not None:
                 kept[suite] = before if before and before.date > state.date else state
-        suites = {suite: (state.digest, state.date.isoformat()) for suite, state in sorted(kept.items())}
-        table = {"format": _FORMAT, "place": self.place, "suites": suites}
+        suites = {str(suite): (state.digest, state.date.isoformat()) for suite, state in sorted(kept.items())}
+        table = _Table(format=_FORMAT, place=self.place, suites=suites)
         with contextlib.suppress(OSError):  # keys that lie where nobody may write sign all the same
-            disk.replace(self.file, (json.dumps(table, indent=1) + "\n").encode())
+            disk.replace(self.file, (json.dumps(vars(table), indent=1) + "\n").encode())
 
 
 def find_memory(keys: Path, place: str) -> Memory:

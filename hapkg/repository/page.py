@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from hapkg.control import Suite, compare_versions, parse_relation_names
 from hapkg.deb import DebContent, read_deb_content
 from hapkg.disk import Batch
 from hapkg.errors import MachineError
+from hapkg.records import read_record
 from hapkg.repository.indexes import IndexedPackage, find_suites, read_pool
 from hapkg.repository.page_graph import draw
 from hapkg.repository.remote.location import PAGE
@@ -92,24 +92,27 @@ def write_page(root: Path, identity: Identity, fingerprints: Sequence[str], batc
     return page
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Contents:
+    """The kept contents by the SHA256 of their .deb."""
+
+    format: int
+    contents: Mapping[str, DebContent]
+
+
 class ContentCache:
     """File lists, changelogs and licences of packages, read from each .deb once: a published file never changes."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._used: dict[str, DebContent | None] = {}
-        self._kept: dict[str, dict[str, Any]] = {}
-        try:
-            table = json.loads((root / _CONTENTS).read_bytes())
-            self._kept = table["contents"] if table["format"] == _FORMAT else {}
-        except (OSError, ValueError, TypeError, KeyError):
-            pass  # missing or damaged: everything is read again
+        table = read_record(root / _CONTENTS, _Contents)
+        self._kept = table.contents if table and table.format == _FORMAT else {}  # else everything is read again
 
     def read(self, path: str, digest: str) -> DebContent | None:
         """The content of the .deb at a pool path; None when it cannot be read."""
         if digest not in self._used:
-            kept = self._kept.get(digest)
-            self._used[digest] = _make_content(kept) if kept else _read_content(self._root / path)
+            self._used[digest] = self._kept.get(digest) or _read_content(self._root / path)
         return self._used[digest]
 
     def dump(self) -> bytes:
@@ -185,7 +188,3 @@ def _read_content(deb: Path) -> DebContent | None:
         return read_deb_content(deb)
     except (OSError, ValueError):
         return None  # verify says what is wrong with it; a page is no reason to fail
-
-
-def _make_content(kept: dict[str, Any]) -> DebContent:
-    return DebContent(files=tuple(kept["files"]), changelog=kept["changelog"], copyright=kept["copyright"])

@@ -21,6 +21,9 @@ from hapkg.errors import RepositoryError
 from hapkg.process import run
 from hapkg.repository.keys.gpg import SECRET_PARTS, open_home, run_gpg, run_with_agent
 
+_MOST_RETIRED = 1 << 20
+"""Letters that are read of the list of retired keys."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class KeyChoice:
@@ -106,10 +109,25 @@ def _find_active(home: Path) -> dict[str, int]:
 
 
 def read_retired(home: Path) -> dict[str, int]:
-    """Time at which each retired key stopped signing, in seconds since 1970, by fingerprint."""
+    """Time at which each retired key stopped signing, in seconds since 1970, by fingerprint.
+
+    Raises RepositoryError for a damaged list: were it as good as absent, retired keys would sign again.
+    """
     file = home / "retired"
-    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
-    return {line.split()[0]: int(line.split()[1]) for line in lines}
+    try:
+        with file.open(encoding="ascii", errors="replace") as opened:
+            lines = opened.read(_MOST_RETIRED).splitlines()
+    except FileNotFoundError:
+        return {}
+    except OSError as cause:
+        raise RepositoryError(f"{file} cannot be read: {cause.strerror}", hint="restore it from a copy") from cause
+    found = [re.fullmatch(r"([0-9A-F]{40,64}) (\d{1,11})", line) for line in lines]
+    if not lines or not all(found):
+        raise RepositoryError(
+            f"{file} is damaged: it must hold lines of a fingerprint and a time",
+            hint="restore it from a copy; without it, keys that were retired sign again",
+        )
+    return {match[1]: int(match[2]) for match in found if match}
 
 
 def retire_key(home: Path, fingerprint: str, time: int) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 from hapkg import disk
 from hapkg.errors import BusyError, MachineError, RepositoryError
 from hapkg.process import check_stop
+from hapkg.records import read_record
 from hapkg.repository.paths import check_path, check_tree, is_of_repository
 from hapkg.repository.remote.location import JOURNAL, LOCK, OWN, WAIT_HINT, BucketFolder
 
@@ -276,7 +277,7 @@ class Bucket:
         now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
         try:
             held = json.loads(answer["Body"].read())
-        except ValueError:
+        except (ValueError, RecursionError):
             held = {}
         return (held if isinstance(held, dict) else {}), answer["ETag"], (now - answer["LastModified"]).total_seconds()
 
@@ -342,9 +343,4 @@ def _stamp(mirror: Path, path: str, tag: str) -> _Stamp | None:
 
 
 def _read_stamps(file: Path) -> dict[str, _Stamp]:
-    try:
-        return {
-            path: (str(tag), int(size), int(time)) for path, (tag, size, time) in json.loads(file.read_text()).items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}  # all is fetched again
+    return read_record(file, dict[str, _Stamp]) or {}  # without any, all is fetched again
