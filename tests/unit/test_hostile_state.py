@@ -31,7 +31,7 @@ from hapkg.locations import State
 from hapkg.prove.vm_image import find_image
 from hapkg.records import read_record
 from hapkg.repository.keys.signing import read_retired
-from hapkg.repository.memory import find_memory
+from hapkg.repository.last_published import find_memory
 from hapkg.repository.page import ContentCache
 from hapkg.repository.remote.s3 import _read_stamps
 
