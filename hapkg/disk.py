@@ -223,7 +223,8 @@ def make_scratch(folder: Path, prefix: str) -> Path:
     """Make a folder for this process alone, and remove those that killed processes of the same user left."""
     for left in folder.glob(f"{prefix}[0-9]*-*"):
         owner = left.name.removeprefix(prefix).partition("-")[0]
-        with contextlib.suppress(FileNotFoundError):
+        # Another process may be removing it as well, or a gpg-agent that ends now: what is left goes the next time.
+        with contextlib.suppress(FileNotFoundError, MachineError):
             if not Path("/proc", owner).exists() and left.lstat().st_uid == os.getuid():
                 remove_tree(left)
     return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=folder))

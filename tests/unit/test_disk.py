@@ -143,6 +143,24 @@ def test_links_are_removed_and_not_followed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
 
 
+def test_what_a_killed_process_left_goes_and_hinders_nobody_where_it_cannot_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that another process fills or removes at the same moment is left for the next time."""
+    (tmp_path / "x-99999999-gone").mkdir()
+    (tmp_path / "x-99999999-filled").mkdir()
+    rmdir = os.rmdir
+
+    def fill(name: str, *, dir_fd: int) -> None:
+        if name.endswith("filled"):
+            (tmp_path / name / "new").touch()
+        rmdir(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", fill)
+    made = disk.make_scratch(tmp_path, "x-")
+    assert sorted(tmp_path.iterdir()) == sorted([made, tmp_path / "x-99999999-filled"])
+
+
 @pytest.mark.parametrize("mode", [0o000, 0o111, 0o444, 0o555])
 def test_an_ordinary_user_removes_what_is_read_only(mode: int) -> None:
     with tempfile.TemporaryDirectory(prefix="hapkg-test-") as folder:  # pytest's own lie below one that is root's alone
