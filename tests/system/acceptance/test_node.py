@@ -19,7 +19,7 @@ from tests.system.acceptance.conftest import CHECKOUT, HAPKG, SITE, SUITE, Stack
 from tests.system.acceptance.formation import FOLDER, Cluster, is_at, locate, start
 
 JOURNAL = "opt/ha/var/lib/ha-stack/upgrade.json"
-NEWER = "1.2.99"
+NEWER = "1.99.0"
 FACTS = "/opt/ha/etc/ha-stack/site.json"
 TAKE_BACK = f"mv /root/site.json {FACTS}"
 
