@@ -199,12 +199,13 @@ def test_a_whole_record_is_read(state: State, name: str) -> None:
     assert RECORDS[name].read(state)
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", RECORDS)
+CASES = [(n, d) for n in RECORDS for d in DAMAGES if not (RECORDS[n].grows and d == "a key less")]
+"""Every record with every damage; in a table of names, a name less is nothing wrong."""
+
+
+@pytest.mark.parametrize(("name", "damage"), CASES)
 def test_a_damaged_record_is_as_good_as_absent(state: State, name: str, damage: str) -> None:
     record = RECORDS[name]
-    if record.grows and damage == "a key less":
-        pytest.skip("a name less is nothing wrong")
     content = DAMAGES[damage](record.content)
     put(state, record, content)
     found = record.read(state)
