@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
@@ -125,9 +126,9 @@ class PinnedFile(Table):
     checked_by: ClassVar[frozenset[SignaturePolicy]] = frozenset({SignaturePolicy.PGP_TARBALL})
     """Policies that check a signature of what comes from here."""
 
+    @abstractmethod
     def describe(self) -> str:
         """The origin in words."""
-        raise NotImplementedError
 
     def pin(self, upstream: Upstream | None) -> str | None:
         """The digest or commit that decides what the source is."""

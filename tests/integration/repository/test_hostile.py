@@ -296,7 +296,6 @@ OTHERS: dict[str, Callable[[Path], object]] = {
 """What is said of a folder, and what makes it so."""
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives folders away")
 @pytest.mark.parametrize("said", OTHERS)
 @pytest.mark.parametrize("name", [".", ".hapkg", "pool", "dists"])
 def test_a_repository_that_others_can_write_is_changed_only_when_that_is_said(
