@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -152,7 +151,8 @@ def _put_in_place(
     disk.move({staging / path: root / path for path in _join_folders(root, new)})
     for suite in suites:
         _put_suite_in_place(root, suite, operation, keys)
-    shutil.rmtree(root / ".hapkg/cache", ignore_errors=True)  # of older versions
+    with contextlib.suppress(MachineError):
+        disk.remove_tree(root / ".hapkg/cache")  # of older versions
     journal.unlink()  # all of it is published
 
 
@@ -222,9 +222,7 @@ def _clear(root: Path, *, complete: bool = False) -> None:
                 (root / path).unlink(missing_ok=True)
     if journal.is_file() and not complete:
         for entry in staging.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            elif entry != journal:
-                entry.unlink()
-    elif staging.exists():
-        shutil.rmtree(staging)
+            if entry != journal:
+                disk.remove_tree(entry)
+    else:
+        disk.remove_tree(staging)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hapkg.coprocess import Conversation, converse
-from hapkg.disk import make_folder, make_scratch
+from hapkg.disk import make_folder, make_scratch, remove_tree
 from hapkg.errors import BusyError, ProcessError, RepositoryError
 from hapkg.process import run
 from hapkg.repository.remote.location import JOURNAL, OWN, WAIT_HINT, HostFolder
@@ -108,7 +108,7 @@ class Host:
     def fetch(self, mirror: Path) -> None:
         """See Remote."""
         if self._absent:
-            shutil.rmtree(mirror)
+            remove_tree(mirror)
             make_folder(mirror)
             return
         # Times to the nanosecond: two states of a suite may be of one second, and of one size.

@@ -58,6 +58,25 @@ def test_a_journal_removes_nothing_but_pool_files(
     assert (root / "dists/bookworm/InRelease").exists()
 
 
+def test_a_staging_folder_of_any_depth_is_cleared(
+    root: Path, issue: Callable[..., Publication], stacks: Builds, key: KeyChoice, victim: Path
+) -> None:
+    issue(stacks(1))
+    staging = root / ".hapkg/staging"
+    staging.mkdir(exist_ok=True)
+    (staging / "link").symlink_to(victim)
+    below = os.open(staging, os.O_RDONLY)
+    for _ in range(2000):
+        os.mkdir("a", dir_fd=below)
+        deeper = os.open("a", os.O_RDONLY, dir_fd=below)
+        os.close(below)
+        below = deeper
+    os.close(below)
+    refresh(PublishTarget(root=root, identity=IDENTITY, choice=key))
+    assert not staging.exists()
+    assert victim.read_bytes() == PRECIOUS
+
+
 KEYS = ("/{victim}", "../victim", "pool/../../victim", "pool//x", "dists/./x", "pool/a\x07b", f"pool/{251 * 'x'}/y")
 """Names of objects below the repository's prefix; {victim} is absolute, so that the name has two slashes."""
 
