@@ -13,7 +13,6 @@ Every operation decides on a RepositoryChange in a transaction, and commits it.
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from hapkg.errors import RepositoryError
 from hapkg.repository.change import Publication, PublishTarget, RepositoryChange
 from hapkg.repository.indexes import find_suites, read_pool
 from hapkg.repository.keyring_package import make_keyring
-from hapkg.repository.keys.signing import find_key
+from hapkg.repository.keys.signing import SigningKey, find_key
 from hapkg.repository.snapshots import Snapshot, find_missing, find_snapshot, read_snapshot
 from hapkg.repository.staging import read_ahead
 from hapkg.repository.transaction import check_target, open_transaction, translate_errors
@@ -52,15 +51,16 @@ def publish_with_keyring(
             for suite in suites
             if key.fingerprints
         ]
-        publication = publish(target, [*uploads, *keyrings], pocket=pocket)
-    return dataclasses.replace(publication, key=key)
+        return publish(target, [*uploads, *keyrings], pocket=pocket, key=key)
 
 
-def publish(target: PublishTarget, uploads: Sequence[Upload], *, pocket: str = "") -> Publication:
+def publish(
+    target: PublishTarget, uploads: Sequence[Upload], *, pocket: str = "", key: SigningKey | None = None
+) -> Publication:
     """Add uploads to a repository, which is made when missing; write only what changes.
 
     Every suite that is published already is brought up to date too, with the target's identity and key. With a pocket,
-    packages built for SUITE are published as SUITE-POCKET.
+    packages built for SUITE are published as SUITE-POCKET. `key` is the target's, where it was found already.
 
     Raises RepositoryError when an upload contradicts the pool or itself, when there is nothing to publish, or when the
     secret key lies inside the repository; BusyError while another publish runs for longer than target.timeout;
@@ -83,7 +83,7 @@ def publish(target: PublishTarget, uploads: Sequence[Upload], *, pocket: str = "
         states = {name_suite(suite, pocket): paths for suite, paths in incoming.wanted.items()}
         states = {suite: paths | (pools[suite].paths if suite in pools else set()) for suite, paths in states.items()}
         change = RepositoryChange(operation="publish", states=states, incoming=incoming)
-        return transaction.commit(change, finish_reading)
+        return transaction.commit(change, finish_reading, key)
 
 
 def rollback(target: PublishTarget, suite: Suite, number: int) -> Publication:

@@ -92,16 +92,21 @@ class Transaction:
     def __init__(self, target: PublishTarget) -> None:
         self._target = target
 
-    def commit(self, change: RepositoryChange, finish_reading: Callable[[], Reading] | None = None) -> Publication:
+    def commit(
+        self,
+        change: RepositoryChange,
+        finish_reading: Callable[[], Reading] | None = None,
+        key: SigningKey | None = None,
+    ) -> Publication:
         """Publish a change; every suite is brought up to date with the target's identity and key.
 
-        `finish_reading` gives the index entries of incoming packages, where apt-ftparchive reads them already. All but
-        a failing disk is found before the first suite changes.
+        `finish_reading` gives the index entries of incoming packages, where apt-ftparchive reads them already; `key`
+        is the target's, where it was found already. All but a failing disk is found before the first suite changes.
         """
         root, identity, incoming = self._target.root, self._target.identity, change.incoming
         published = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
         states = dict(sorted({**published, **change.states}.items()))
-        key = find_key(self._target.choice, owner=identity.key_owner)
+        key = key or find_key(self._target.choice, owner=identity.key_owner)
         url = self._target.url or find_url(root)
         reading = finish_reading() if finish_reading else None
         stage_incoming(root, incoming)
