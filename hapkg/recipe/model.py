@@ -18,6 +18,9 @@ from hapkg.recipe.dep3 import PatchHeader, read_header
 from hapkg.recipe.settings import Line, Project, Table, check_line, parse_table
 from hapkg.recipe.style import KERNEL_MODULE, META, Style, pick_style, read_styles
 from hapkg.recipe.upstream import (
+    Advisory,
+    DebianOrigin,
+    DebianPatch,
     Origin,
     PackageName,
     RemotePatch,
@@ -182,6 +185,8 @@ class Recipe(Table):
     origins: Annotated[tuple[Origin, ...], Field(strict=False)] = ()
     remote_patches: Annotated[tuple[RemotePatch, ...], Field(strict=False)] = ()
     """Patches of others, fetched like a source and applied before our own."""
+    advisories: Annotated[tuple[Advisory, ...], Field(strict=False)] = ()
+    """Holes that a person decided about."""
     build_depends: Relations = ()
     shadows: Annotated[tuple[Line, ...], Field(strict=False)] = ()
     """Patterns of the distribution's package names that this source stands in for: never in a build chroot."""
@@ -215,6 +220,13 @@ class Recipe(Table):
     def name(self) -> SourceName:
         """Name of the source package."""
         return SourceName(self.source)
+
+    @property
+    def debian_source(self) -> SourceName:
+        """Debian's source package of the same code: that of the first origin in its archive, else the folder's name."""
+        pinned = (*self.origins, *self.remote_patches)
+        known = (pin.package for pin in pinned if isinstance(pin, DebianOrigin | DebianPatch))
+        return SourceName(next(known, self.folder.name))
 
     @property
     def native(self) -> bool:
@@ -274,6 +286,7 @@ class Recipe(Table):
     @model_validator(mode="after")
     def _says_where_it_is_from(self) -> Self:
         native = self.native
+        _distinct(tuple(advisory.id for advisory in self.advisories))
         if "series" in _distinct(self.series):
             raise ValueError("a patch cannot be named series, which is the list of them")
         if native and (self.origins or self.upstream or self.series or self.signature):

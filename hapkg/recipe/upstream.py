@@ -1,4 +1,7 @@
-"""Where a recipe's code comes from: upstream's home, its signature, origins of the tarball, patches of others."""
+"""Where a recipe's code comes from: upstream's home, its signature, origins of the tarball, patches of others.
+
+And what a person decided about it: releases that are not wanted, holes that are none here.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from hapkg.control import is_package_name
-from hapkg.recipe.settings import Table
+from hapkg.recipe.settings import Line, Table
 
 
 def _package_name(value: str) -> str:
@@ -28,6 +31,14 @@ def check_address(value: str) -> str:
         sound = False
     if not sound:
         raise ValueError(f"{value!r} is not a complete address")
+    return value
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as cause:
+        raise ValueError(f"{value!r} is not a regular expression: {cause}") from None
     return value
 
 
@@ -49,6 +60,10 @@ class Upstream(Table):
     tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$")]
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     """Of hg where there is one, else of git."""
+    ignore: Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Field(strict=False)] = ()
+    """Regular expressions: versions that one of them finds are no news."""
+    hold: Line | None = None
+    """The reason why this version stays although upstream has a newer one."""
 
     @property
     def repositories(self) -> dict[str, str]:
@@ -231,3 +246,21 @@ class UrlPatch(PinnedFile):
 
 
 RemotePatch = Annotated[DebianPatch | UrlPatch, Field(discriminator="type")]
+
+
+class AdvisoryStatus(StrEnum):
+    """A person's verdict on a hole, in OpenVEX's words."""
+
+    NOT_AFFECTED = "not-affected"
+    FIXED = "fixed"
+    AFFECTED = "affected"
+    """It stays open; the reason says what is to be done."""
+
+
+class Advisory(Table):
+    """A hole that a person looked at."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Z]+-[A-Za-z0-9-]+$")]
+    """As the security tracker has it: CVE-2024-3049, TEMP-0000000-0A1B2C."""
+    status: Annotated[AdvisoryStatus, Field(strict=False)]
+    why: Line

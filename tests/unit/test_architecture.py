@@ -34,7 +34,7 @@ LIBRARIES = {
     "typer": {"cli"},
 }
 """The modules that know each library; cli stands for any module of the room."""
-ROOMS = ("recipe", "source", "chroot", "build", "repository", "site", "draft", "prove", "cli")
+ROOMS = ("recipe", "source", "chroot", "build", "repository", "site", "draft", "currency", "prove", "cli")
 MODULES = {
     ".".join(file.relative_to(CHECKOUT / "hapkg").with_suffix("").parts): file
     for file in (CHECKOUT / "hapkg").rglob("*.py")

@@ -21,7 +21,7 @@ def fetch(origin: TarballOrigin | UrlPatch, request: Request) -> Path:
     return download(origin.url, request.scratch / "download")
 
 
-def download(url: str, target: Path) -> Path:
+def download(url: str, target: Path, *, most_bytes: int = MOST_BYTES) -> Path:
     """Write what an address answers to a file, and give that file; FetchError if it does not answer whole."""
     import http.client  # noqa: PLC0415 - these three take longer than a plan that fetches nothing
     import urllib.error  # noqa: PLC0415
@@ -47,8 +47,8 @@ def download(url: str, target: Path) -> Path:
     with response, target.open("wb") as file:
         for block in _read_blocks(response):
             size += file.write(block)
-            if size > MOST_BYTES:
-                raise FetchError(f"the download is larger than {MOST_BYTES:,} bytes", hint=FINAL)
+            if size > most_bytes:
+                raise FetchError(f"the download is larger than {most_bytes:,} bytes", hint=FINAL)
         expected = response.headers.get("Content-Length", "")
     if expected.isdecimal() and size != int(expected):
         raise FetchError(f"the download was cut off: {size} of {expected} bytes")
