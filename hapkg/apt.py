@@ -31,12 +31,16 @@ class Mirror:
 
     def lines(self, suite: Suite, kind: str = "deb") -> tuple[str, ...]:
         """One-line apt entries of a suite, with its updates and security suites where there are such."""
-        option = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
-        entries = [f"{kind} {option}{self.uri} {suite} main"]
+        entries = [self.line(suite, kind)]
         if suite != "sid" and self.security:
-            entries.append(f"{kind} {option}{self.uri} {suite}-updates main")
-            entries.append(f"{kind} {option}{self.security} {suite}-security main")
+            entries += [self.line(f"{suite}-updates", kind), self.line(f"{suite}-security", kind)]
         return tuple(entries)
+
+    def line(self, suite: str, kind: str) -> str:
+        """One-line apt entry of one suite, which may be a suite's updates, security or backports."""
+        option = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
+        uri = self.security if suite.endswith("-security") else self.uri
+        return f"{kind} {option}{uri} {suite} main"
 
 
 def find_mirror(

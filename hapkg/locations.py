@@ -102,6 +102,11 @@ class State:
         return self.root / "guests"
 
     @property
+    def promises(self) -> Path:
+        """By suite, which versions of ours were newer than Debian's when it was asked last."""
+        return self.root / "promises"
+
+    @property
     def repositories(self) -> Path:
         """Local copies of repositories on other machines."""
         return self.root / "repositories"

@@ -18,7 +18,7 @@ from hapkg.chroot.schroot import Chroot, find_chroot
 from hapkg.control import SourceName, Suite
 from hapkg.errors import ConfigError, did_you_mean
 from hapkg.locations import State
-from hapkg.recipe.model import Package, Recipe
+from hapkg.recipe.model import Module, Package, Recipe
 from hapkg.recipe.settings import DEFAULT_KERNEL, Settings
 from hapkg.recipe.style import KERNEL_MODULE, KERNEL_PACKAGE, Style
 
@@ -88,7 +88,7 @@ def make_package(recipe: Recipe, kernel: str, package_prefix: str) -> Recipe:
     """The companion of a kernel module's recipe for one kernel."""
     if recipe.module is None:
         raise AssertionError("a recipe of style kernel-module has its module")
-    name = f"{package_prefix}{recipe.module.name}-modules-{kernel}"
+    name = name_package(recipe.module, kernel, package_prefix)
     package = Package.model_construct(
         package=name,
         synopsis=f"{recipe.module.synopsis} for Linux {kernel}",
@@ -104,6 +104,11 @@ def make_package(recipe: Recipe, kernel: str, package_prefix: str) -> Recipe:
         "packages": (package,),
     }
     return recipe.model_copy(update=update)
+
+
+def name_package(module: Module, kernel: str, package_prefix: str) -> SourceName:
+    """The name of a module's package for one kernel, and of its source."""
+    return SourceName(f"{package_prefix}{module.name}-modules-{kernel}")
 
 
 def check_kernels(recipes: Iterable[Recipe], suite: Suite, state: State, architecture: str) -> None:

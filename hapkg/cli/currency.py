@@ -1,21 +1,29 @@
-"""hapkg audit: known holes of what the recipes build."""
+"""hapkg audit, outdated: known holes of what the recipes build, and newer versions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
+from hapkg.apt import find_mirror
+from hapkg.build.kernel_packages import name_package
 from hapkg.cli import output
-from hapkg.cli.options import JsonOption, NamesArgument, SuiteOption
+from hapkg.cli.options import JsonOption, MirrorOption, NamesArgument, SuiteOption
+from hapkg.cli.select import newest_builds, open_suite
 from hapkg.control import SourceName
 from hapkg.currency.audit import Assessment, count_open
 from hapkg.currency.audit import audit as audit_recipes
+from hapkg.currency.debian_archive import DebianIndexes, read_indexes
+from hapkg.currency.outdated import Standing, compare_all
+from hapkg.currency.promises import remember
 from hapkg.currency.sarif import make_sarif
 from hapkg.currency.tracker import ADDRESS, TrackerData, read_tracker
-from hapkg.errors import UsageError
+from hapkg.errors import FetchError, UsageError
+from hapkg.host import read_architecture
 from hapkg.recipe.model import RECIPE_FILE, Recipe, find_recipe, read_recipes
 from hapkg.recipe.settings import Project
 
@@ -57,6 +65,96 @@ def audit(
         _print_findings(findings, known, chosen_suite)
     if count_open(findings):
         raise typer.Exit(SOMETHING_FOUND)
+
+
+@app.command()
+def outdated(
+    context: typer.Context,
+    names: NamesArgument = None,
+    suite: SuiteOption = None,
+    mirror: MirrorOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what is newer than the recipes, upstream and in Debian, and what is gone.
+
+    Exit code 0: nothing; 1: somebody should look; 6: nothing, but not all could be asked.
+    """
+    project: Project = context.obj.project
+    chosen_suite = project.pick_suite(suite)
+    recipes = read_recipes(project)
+    chosen = _pick(project, recipes, names)
+    archive = find_mirror(mirror)
+    if archive is None:
+        raise FetchError("no Debian archive is configured on this host", hint="name one with --mirror")
+    state = context.obj.store.state
+    with context.obj.store.lock():
+        indexes = read_indexes(state, archive, chosen_suite, [recipe.debian_source for recipe in chosen])
+        standings = compare_all(chosen, indexes, state)
+        if chosen_suite not in indexes.unasked:
+            remember(state, chosen_suite, ((s.source, s.version, s.promise) for s in standings))
+    missing = _find_missing_modules(context, chosen, indexes)
+    unasked = [*(f"{name}: {why}" for name, why in indexes.unasked.items())]
+    unasked += [line for standing in standings for line in standing.unasked]
+    if as_json:
+        output.print_json(
+            {"sources": [asdict(standing) for standing in standings], "modules": missing, "unasked": unasked}
+        )
+    else:
+        _print_standings(standings, chosen_suite, missing, unasked)
+    if missing or any(standing.has_news for standing in standings):
+        raise typer.Exit(SOMETHING_FOUND)
+    if unasked:
+        raise typer.Exit(FetchError.exit_code)
+
+
+def _find_missing_modules(context: typer.Context, recipes: Sequence[Recipe], indexes: DebianIndexes) -> list[str]:
+    """Packages of modules for the suite's newest kernel that were neither built nor published."""
+    modules = [recipe.module for recipe in recipes if recipe.module]
+    project: Project = context.obj.project
+    kernel = indexes.find_kernel(read_architecture())
+    if not (modules and kernel and project.settings.kernels.get(indexes.suite)):
+        return []
+    build_context = open_suite(context, indexes.suite)
+    there = {*newest_builds(build_context), *build_context.published}
+    wanted = [name_package(module, kernel, project.settings.package_prefix) for module in modules]
+    return [name for name in wanted if name not in there]
+
+
+def _print_standings(standings: Sequence[Standing], suite: str, missing: Sequence[str], unasked: Sequence[str]) -> None:
+    output.print_table(
+        ("source", "ours", "upstream", suite, "backports", "forky", "sid", "promise", "news"),
+        [
+            (
+                s.source,
+                s.version,
+                s.upstream or "-",
+                *(s.debian[name] or "-" for name in ("suite", "backports", "forky", "sid")),
+                s.promise,
+                _tell_news(s),
+            )
+            for s in standings
+        ],
+    )
+    for name in missing:
+        output.say(f"{suite} has a kernel without its module: {name} is not built; run: hapkg chroot update")
+    for line in _group(unasked):
+        output.say(f"no answer: {line}")
+
+
+def _group(unasked: Sequence[str]) -> list[str]:
+    """A line for each host that did not answer: its first failure stands for all."""
+    hosts: dict[str, list[str]] = {}
+    for line in dict.fromkeys(unasked):
+        hosts.setdefault(urlsplit(line.split(": ")[0]).hostname or line, []).append(line)
+    return [lines[0] + (f" (and {len(lines) - 1} more there)" if lines[1:] else "") for lines in hosts.values()]
+
+
+def _tell_news(standing: Standing) -> str:
+    """Words for the last column."""
+    news = [f"{standing.newest} is there"] if standing.newest != standing.version else []
+    if standing.hold:
+        news.append(f"held: {standing.hold}")
+    return "; ".join([*news, *(f"gone: {origin}" for origin in standing.gone)]) or "-"
 
 
 def _pick(project: Project, recipes: dict[SourceName, Recipe], names: Sequence[str] | None) -> list[Recipe]:

@@ -25,6 +25,7 @@ from hapkg.cli.options import (
 from hapkg.cli.repo import check_url, find_location, find_own_memory, make_choice, make_target
 from hapkg.cli.select import newest_builds, open_suite
 from hapkg.control import TARBALLS, Suite
+from hapkg.currency.promises import tell_not_newer
 from hapkg.errors import RepositoryError, UsageError
 from hapkg.recipe.settings import Project
 from hapkg.repository.last_published import read_published
@@ -64,6 +65,7 @@ def publish(
     uploads = [upload for build_context in build_contexts for upload in collect_uploads(build_context)]
     for build_context in build_contexts:
         _note_site(build_context)
+        _note_promise(build_context)
     location, choice = find_location(project, repo), make_choice(key, unsigned)
     memory = find_own_memory(project, repo, choice)
     with memory.keep() as states, open_repository(location, store.state, change=True, timeout=wait) as root:
@@ -99,6 +101,13 @@ def collect_uploads(context: BuildContext) -> tuple[Upload, ...]:
         Upload(suite=artifact.suite, source=artifact.source, files=artifact.paths(".deb", ".dsc", *TARBALLS))
         for artifact in artifacts
     )
+
+
+def _note_promise(build_context: BuildContext) -> None:
+    """Say which sources are not newer than the suite's own, as far as that was asked."""
+    versions = [(recipe.name, recipe.version) for recipe in build_context.recipes.values() if recipe.upstream]
+    if told := tell_not_newer(build_context.store.state, build_context.suite, versions):
+        output.say(f"note: {told}")
 
 
 def _note_site(build_context: BuildContext) -> None:

@@ -49,6 +49,11 @@ def list_tags(kind: str, url: str, state: State) -> list[tuple[str, str]]:
     return KINDS[kind].list_tags(KINDS[kind].refresh(url, state))
 
 
+def ask_tags(kind: str, url: str, state: State) -> dict[str, str]:
+    """The commit of every tag that a repository has now. Raises FetchError."""
+    return KINDS[kind].ask_tags(url, state)
+
+
 def archive_commit(recipe: Recipe, commit: Commit, state: State) -> Path:
     """The commit's tree as a .tar.gz with one top folder; the same bytes whenever it is made.
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hapkg import process
-from hapkg.apt import Mirror, describe_index, make_options, read_apt_options
+from hapkg.apt import describe_index, make_options, read_apt_options
 from hapkg.control import Suite, compare_versions, read_stanzas
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, ProcessError
@@ -72,7 +72,8 @@ def _search(
     for refresh in (False, True):
         for suite in (*RELEASES, "sid"):
             try:
-                options = _update_index(request.state, request.mirror, Suite(suite), refresh=refresh)
+                line = request.mirror.lines(Suite(suite), "deb-src")[0]
+                options = update_index(request.state, suite, line, refresh=refresh)
                 for version in _find_versions(origin, is_wanted, options):
                     if (file := download(options, version)) is not None:
                         return file
@@ -93,10 +94,12 @@ def _find_versions(
     yield from sorted(versions, key=functools.cmp_to_key(compare_versions), reverse=True)
 
 
-def _update_index(state: State, mirror: Mirror, suite: Suite, *, refresh: bool) -> list[str]:
-    """apt options that see exactly the source packages of one suite; the index is fetched when missing or asked."""
-    line = mirror.lines(suite, "deb-src")[0]
-    folder = state.sources / "apt" / f"{suite}-{hashlib.sha256(line.encode()).hexdigest()[:8]}"
+def update_index(state: State, name: str, line: str, *, refresh: bool) -> list[str]:
+    """apt options that see exactly the source packages of one apt entry; the index is fetched when missing or asked.
+
+    name is the suite that the entry names. Raises ProcessError when the index cannot be fetched.
+    """
+    folder = state.sources / "apt" / f"{name}-{hashlib.sha256(line.encode()).hexdigest()[:8]}"
     (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (folder / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
     settings = {

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import IO, ClassVar
 
 from hapkg import process
-from hapkg.errors import SourceError
+from hapkg.errors import FetchError, ProcessError, SourceError
+from hapkg.locations import State
 from hapkg.recipe.model import Recipe
 from hapkg.source.origins.repository import Vcs, is_commit
 from hapkg.source.signature import GIT_ALONE, GIT_OPTIONS, check_tag
@@ -16,6 +17,9 @@ _REMOTE = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
 """Where the network is asked, the user's configuration stays: it may know a proxy, or who may read the repository."""
 _REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 """Of all that a server may offer, the names that people give."""
+_LIST_SECONDS = 60
+_LISTED = re.compile(r"^([0-9a-f]{40})\trefs/tags/(\S+)$", re.MULTILINE)
+"""A tag in the listing of a server; what a tag object names follows with ^{} at its name."""
 _ATTRIBUTES = "* -export-subst\n"
 """Overrides upstream's .gitattributes: $Format:…$ would put names of today's branches and tags into the archive."""
 
@@ -65,6 +69,18 @@ class Git(Vcs):
         """Every tag; the id is that of the tag itself where it is an object."""
         listing = self._ask(mirror, "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/tags")
         return [(tag, node) for tag, _, node in (line.rpartition(" ") for line in listing.splitlines())]
+
+    def ask_tags(self, url: str, state: State) -> dict[str, str]:
+        """Tags as the server lists them: no object is fetched for that."""
+        argv = ["timeout", str(_LIST_SECONDS), "git", *GIT_OPTIONS, "ls-remote", "--tags", "--", url]
+        try:
+            listing = process.run(argv, environment=_REMOTE).output
+        except ProcessError as error:
+            raise FetchError(
+                f"{url} cannot be reached", details=error.details, hint="check the address and the network"
+            ) from error
+        ids = {name: id_ for id_, name in _LISTED.findall(listing)}
+        return {name: ids.get(f"{name}^{{}}", id_) for name, id_ in ids.items() if not name.endswith("^{}")}
 
     def check_tag(self, recipe: Recipe, mirror: Path, tag: str, commit: str) -> str:
         """Signer of the tag, by OpenPGP or SSH."""

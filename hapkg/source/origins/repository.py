@@ -72,6 +72,12 @@ class Vcs(ABC):
     def list_tags(self, mirror: Path) -> list[tuple[str, str]]:
         """Every tag with the id of what it names."""
 
+    def ask_tags(self, url: str, state: State) -> dict[str, str]:
+        """The commit of every tag that the repository has now. Raises FetchError."""
+        mirror = self.refresh(url, state)
+        found = ((tag, self.find_tag(mirror, tag)) for tag, _ in self.list_tags(mirror))
+        return {tag: commit for tag, commit in found if commit}
+
     @abstractmethod
     def check_whole(self, recipe: Recipe, mirror: Path, commit: str) -> None:
         """Raise SourceError for a tree that the archive of the commit would not hold whole."""

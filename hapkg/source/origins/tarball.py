@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +24,32 @@ def fetch(origin: TarballOrigin | UrlPatch, request: Request) -> Path:
 
 def download(url: str, target: Path, *, most_bytes: int = MOST_BYTES) -> Path:
     """Write what an address answers to a file, and give that file; FetchError if it does not answer whole."""
+    response = _open(url, "GET")
+    size = 0
+    with response, target.open("wb") as file:
+        for block in _read_blocks(response):
+            size += file.write(block)
+            if size > most_bytes:
+                raise FetchError(f"the download is larger than {most_bytes:,} bytes", hint=FINAL)
+        expected = response.headers.get("Content-Length", "")
+    if expected.isdecimal() and size != int(expected):
+        raise FetchError(f"the download was cut off: {size} of {expected} bytes")
+    return target
+
+
+def is_there(url: str) -> bool:
+    """Ask whether an address still has something, without fetching it. Raises FetchError where nobody answers that."""
+    try:
+        _open(url, "HEAD").close()
+    except FetchError as error:
+        if re.search(r"answers (404|410) |No such file", error.brief):
+            return False
+        raise
+    return True
+
+
+def _open(url: str, method: str) -> Any:
+    """The answer of an address. Raises FetchError."""
     import http.client  # noqa: PLC0415 - these three take longer than a plan that fetches nothing
     import urllib.error  # noqa: PLC0415
     import urllib.request  # noqa: PLC0415
@@ -35,24 +62,14 @@ def download(url: str, target: Path, *, most_bytes: int = MOST_BYTES) -> Path:
                 raise FetchError(f"the server redirects to {newurl}, which is not protected", hint=FINAL)
             return super().redirect_request(req, fp, code, msg, headers, newurl)
 
-    request = urllib.request.Request(url, headers={"User-Agent": "hapkg"})
+    request = urllib.request.Request(url, headers={"User-Agent": "hapkg"}, method=method)
     try:
-        response = urllib.request.build_opener(Redirects).open(request, timeout=TIMEOUT_SECONDS)
+        return urllib.request.build_opener(Redirects).open(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as cause:
         final = 400 <= cause.code < 500 and cause.code not in (408, 425, 429)
         raise FetchError(f"the server answers {cause.code} {cause.reason}", hint=FINAL if final else "") from cause
     except (OSError, http.client.HTTPException, ValueError) as cause:
         raise FetchError(f"cannot be reached: {getattr(cause, 'reason', cause)}") from cause
-    size = 0
-    with response, target.open("wb") as file:
-        for block in _read_blocks(response):
-            size += file.write(block)
-            if size > most_bytes:
-                raise FetchError(f"the download is larger than {most_bytes:,} bytes", hint=FINAL)
-        expected = response.headers.get("Content-Length", "")
-    if expected.isdecimal() and size != int(expected):
-        raise FetchError(f"the download was cut off: {size} of {expected} bytes")
-    return target
 
 
 def _read_blocks(response: IO[bytes]) -> Iterator[bytes]:

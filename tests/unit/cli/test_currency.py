@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from hapkg import apt
 from hapkg.cli.main import app
 from tests.support.samples import AUTOTOOLS, MAINTAINER, TEMPLATES, write_recipe
 
@@ -63,3 +64,22 @@ def test_scripts_get_the_same_facts(project: Path) -> None:
 def test_two_forms_at_once_are_none(project: Path) -> None:
     done = audit(project, "--json", "--sarif")
     assert "two forms of one answer" in str(done.exception)
+
+
+def test_outdated_tells_in_its_exit_code_what_it_knows(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing answers: neither news nor the all-clear."""
+    monkeypatch.setattr(apt, "KEYRING", project / "none")
+    words = [
+        "--project",
+        str(project),
+        "--cache",
+        str(project / "state"),
+        "outdated",
+        "--mirror",
+        "file:///nonexistent",
+    ]
+    write_recipe(project / "recipes", {**AUTOTOOLS, "upstream": {"git": "file:///nonexistent", "tag": "v1.2"}})
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 6, done.output
+    assert "ha-one  1.2   ?" in done.output
+    assert "no answer: file:///nonexistent" in done.output

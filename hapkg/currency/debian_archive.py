@@ -1,0 +1,122 @@
+"""Debian's versions: the signed indexes of source packages of a suite, of what comes with it, and of later suites.
+
+hapkg's own apt state is used, in which origins are found as well: what is told here is what a build would get.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hapkg import process
+from hapkg.apt import Mirror
+from hapkg.control import Suite, compare_versions, split_stanzas
+from hapkg.disk import work_on_all
+from hapkg.errors import ProcessError
+from hapkg.locations import State
+from hapkg.source.origins.debian import update_index
+from hapkg.version import RELEASES
+
+LATER = ("forky", "sid")
+"""Suites in which a newer version shows itself first."""
+_LINUX = "linux"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebianRelease:
+    """One version of a source package in one index."""
+
+    version: str
+    origs: frozenset[str]
+    """sha256 of its orig tarballs."""
+    binaries: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebianIndexes:
+    """Source packages of some suites."""
+
+    suite: Suite
+    releases: Mapping[str, Mapping[str, tuple[DebianRelease, ...]]]
+    """By index (trixie, trixie-security, sid), then by source package."""
+    unasked: Mapping[str, str]
+    """Indexes that could not be fetched, and why."""
+
+    def newest(self, package: str, indexes: Iterable[str]) -> DebianRelease | None:
+        """The highest version of a package in any of these indexes."""
+        best: DebianRelease | None = None
+        for index in indexes:
+            for release in self.releases.get(index, {}).get(package, ()):
+                if best is None or compare_versions(release.version, best.version) > 0:
+                    best = release
+        return best
+
+    def of_suite(self, package: str) -> DebianRelease | None:
+        """The version that a node of the suite would get, backports left out."""
+        return self.newest(package, (self.suite, f"{self.suite}-updates", f"{self.suite}-security"))
+
+    def has_orig(self, sha256: str, package: str) -> bool:
+        """True where an index that origins are fetched by has a version with this tarball."""
+        found = (release for index in _BASES for release in self.releases.get(index, {}).get(package, ()))
+        return any(sha256 in release.origs for release in found)
+
+    def has_version(self, package: str, version: str) -> bool:
+        """True where an index that origins are fetched by has this version."""
+        found = (release for index in _BASES for release in self.releases.get(index, {}).get(package, ()))
+        return any(version == release.version for release in found)
+
+    @property
+    def is_whole(self) -> bool:
+        """False where an index that origins are fetched by could not be asked."""
+        return not any(index in self.unasked for index in _BASES)
+
+    def find_kernel(self, architecture: str) -> str:
+        """The kernel that a node of the suite gets today, as uname -r names it; "" where that is not known."""
+        release = self.of_suite(_LINUX)
+        pattern = rf"linux-headers-([0-9]+\.[0-9.]+(?:\+[a-z0-9]+|-[0-9]+)?-{re.escape(architecture)})"
+        matches = (re.fullmatch(pattern, name) for name in (release.binaries if release else ()))
+        return next((match[1] for match in matches if match), "")
+
+
+_BASES = (*RELEASES, "sid")
+"""The suites whose indexes are asked for origins."""
+
+
+def read_indexes(state: State, mirror: Mirror, suite: Suite, packages: Sequence[str]) -> DebianIndexes:
+    """Ask the archive now for its versions of these source packages and of Linux.
+
+    Without an address of security updates, the suite's updates are not asked either.
+    """
+    names = [*_BASES, f"{suite}-backports"]
+    if mirror.security:
+        names += [f"{suite}-updates", f"{suite}-security"]
+    releases: dict[str, Mapping[str, tuple[DebianRelease, ...]]] = {}
+    unasked: dict[str, str] = {}
+
+    def read(name: str) -> None:
+        try:
+            options = update_index(state, name, mirror.line(name, "deb-src"), refresh=True)
+            releases[name] = _show(options, (*packages, _LINUX))
+        except ProcessError as error:
+            unasked[name] = error.details[-2] if len(error.details) > 1 else error.brief
+
+    work_on_all(read, names)
+    return DebianIndexes(suite=suite, releases=releases, unasked=unasked)
+
+
+def _show(options: Sequence[str], packages: Sequence[str]) -> Mapping[str, tuple[DebianRelease, ...]]:
+    """Every version of these source packages in an index."""
+    shown = process.run(["apt-cache", *options, "showsrc", "--only-source", *packages], check=False).output
+    found: dict[str, list[DebianRelease]] = {}
+    for stanza in split_stanzas(shown):
+        if "Package" not in stanza or "Version" not in stanza:
+            continue  # a warning of apt about a package that the index does not have
+        lines = stanza.get("Checksums-Sha256", "").split("\n")
+        release = DebianRelease(
+            version=stanza["Version"],
+            origs=frozenset(line.split()[0] for line in lines if ".orig.tar." in line),
+            binaries=tuple(re.split(r"[,\s]+", stanza.get("Binary", ""))),
+        )
+        found.setdefault(stanza["Package"], []).append(release)
+    return {package: tuple(releases) for package, releases in found.items()}

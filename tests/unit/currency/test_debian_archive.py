@@ -1,0 +1,92 @@
+"""Debian's versions out of an archive's own indexes: apt reads one that the test makes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from hapkg import apt
+from hapkg.apt import Mirror
+from hapkg.control import Suite
+from hapkg.currency.debian_archive import DebianIndexes, DebianRelease, read_indexes
+from hapkg.locations import State
+
+SOURCES = """\
+Package: {package}
+Binary: {binaries}
+Version: {version}
+Maintainer: nobody <nobody@example.org>
+Architecture: any
+Format: 3.0 (quilt)
+Files:
+ d41d8cd98f00b204e9800998ecf8427e 0 x.dsc
+ d41d8cd98f00b204e9800998ecf8427e 0 x.orig.tar.xz
+Checksums-Sha256:
+ {other} 0 x.dsc
+ {orig} 0 x.orig.tar.xz
+Directory: pool/x
+"""
+ORIG = "ab" * 32
+
+
+def write_suite(archive: Path, suite: str, *packages: tuple[str, str, str]) -> None:
+    """A suite with these source packages: name, version, binaries."""
+    texts = [
+        SOURCES.format(package=package, version=version, binaries=binaries, orig=ORIG, other="cd" * 32)
+        for package, version, binaries in packages
+    ]
+    index = archive / "dists" / suite / "main/source/Sources"
+    index.parent.mkdir(parents=True)
+    index.write_text("\n".join(texts))
+    content = index.read_bytes()
+    digest = f" {hashlib.sha256(content).hexdigest()} {len(content)} main/source/Sources\n"
+    (archive / "dists" / suite / "Release").write_text(
+        f"Origin: Test\nSuite: {suite}\nCodename: {suite}\nComponents: main\nArchitectures: amd64\n"
+        f"Date: Sat, 28 Nov 2026 00:00:00 +0000\nSHA256:\n{digest}"
+    )
+
+
+@pytest.fixture
+def indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DebianIndexes:
+    """Indexes of trixie and its neighbours, of which sid is missing."""
+    monkeypatch.setattr(apt, "KEYRING", tmp_path / "none")
+    archive, security = tmp_path / "debian", tmp_path / "security"
+    headers = "linux-headers-6.12.118+deb13-amd64, linux-headers-6.12.118+deb13-rt-amd64, linux-doc"
+    write_suite(archive, "bookworm", ("one", "0.9-1", "one"))
+    write_suite(archive, "trixie", ("one", "1.2-1", "one"), ("linux", "6.12.1-1", "linux-headers-6.12.1+deb13-amd64"))
+    write_suite(archive, "trixie-updates")
+    write_suite(archive, "trixie-backports", ("one", "1.9-1~bpo13+1", "one"))
+    write_suite(archive, "forky", ("one", "1.10-1", "one"))
+    write_suite(security, "trixie-security", ("one", "1.2-1+deb13u1", "one"), ("linux", "6.12.118-1", headers))
+    mirror = Mirror(uri=f"[trusted=yes] {archive.as_uri()}", security=f"[trusted=yes] {security.as_uri()}")
+    return read_indexes(State(tmp_path / "state"), mirror, Suite("trixie"), ["one", "none"])
+
+
+def version(release: DebianRelease | None) -> str:
+    return release.version if release else ""
+
+
+def test_each_index_tells_its_own(indexes: DebianIndexes) -> None:
+    assert version(indexes.of_suite("one")) == "1.2-1+deb13u1"
+    assert version(indexes.newest("one", ["trixie-backports"])) == "1.9-1~bpo13+1"
+    assert version(indexes.newest("one", ["forky", "sid"])) == "1.10-1"
+    assert indexes.of_suite("none") is None
+
+
+def test_an_index_that_is_not_there_is_told(indexes: DebianIndexes) -> None:
+    assert [*indexes.unasked] == ["sid"]
+    assert not indexes.is_whole
+
+
+def test_origins_are_found_by_their_content(indexes: DebianIndexes) -> None:
+    assert indexes.has_orig(ORIG, "one")
+    assert not indexes.has_orig("cd" * 32, "one"), "that is the .dsc"
+    assert indexes.has_version("one", "1.10-1")
+    assert not indexes.has_version("one", "1.2-1+deb13u1"), "origins are not fetched from security"
+
+
+def test_the_kernel_is_that_of_the_newest_linux_without_flavour(indexes: DebianIndexes) -> None:
+    assert indexes.find_kernel("amd64") == "6.12.118+deb13-amd64"
+    assert indexes.find_kernel("arm64") == ""
