@@ -40,9 +40,10 @@ COMMANDS = {
     "logs": ("inspect", "Print the log of the last build of a recipe, failed or finished."),
     "publish": ("publish", "Put the finished builds into a signed apt repository, at once or not at all."),
     "lock": ("build", "Write down exactly what a suite is built from; from then on build-all refuses anything else."),
-    "outdated": (
-        "currency",
-        "Tell what is newer than the recipes, upstream and in Debian, and what is gone.",
+    "outdated": ("currency", "Tell what is newer than the recipes, upstream and in Debian, and what is gone."),
+    "bump": (
+        "bump",
+        "Bring a recipe to a newer version: origins, patches, locks; all or nothing.",
     ),
     "audit": ("currency", "Compare the recipes with Debian's security tracker: which known holes are open."),
     "new": ("maintenance", "Draft the recipe of an upstream source."),

@@ -59,6 +59,12 @@ def _print_progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - this module is where hapkg speaks
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """Lines of an answer, on standard output."""
+    for line in lines:
+        print(printable(line))  # noqa: T201
+
+
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns as wide as their content, readable without colour and by awk: the last column may hold blanks."""
     lines = [tuple(head), *(tuple(map(printable, row)) for row in rows)]

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from hapkg.control import SourceName, Suite, compare_versions
 from hapkg.currency.tracker import Hole, SuiteState, TrackerData
+from hapkg.currency.upstream_version import compare_upstream, upstream_of
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import AdvisoryStatus
 
@@ -50,18 +51,6 @@ class Assessment:
     def is_open(self) -> bool:
         """True where nothing shows that our packages are without it."""
         return self.verdict is Verdict.OPEN
-
-
-def upstream_of(version: str) -> str:
-    """Upstream's part of a Debian version, without epoch, revision and marks of a repacked tarball."""
-    bare = version.partition(":")[2] or version
-    upstream = bare.rpartition("-")[0] or bare
-    return re.sub(r"[+~.](ds|dfsg|repack)[0-9.]*$", "", upstream)
-
-
-def compare_upstream(left: str, right: str) -> int:
-    """-1, 0 or 1: versions of upstream, which may hold hyphens, in Debian's order."""
-    return compare_versions(f"{left}-0", f"{right}-0")
 
 
 def audit(recipes: Iterable[Recipe], data: TrackerData, suite: Suite) -> tuple[Assessment, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hapkg import process
 from hapkg.apt import Mirror
 from hapkg.control import Suite, compare_versions, split_stanzas
+from hapkg.currency.upstream_version import compare_upstream, upstream_of
 from hapkg.disk import work_on_all
 from hapkg.errors import ProcessError
 from hapkg.locations import State
@@ -66,6 +67,14 @@ class DebianIndexes:
         found = (release for index in _BASES for release in self.releases.get(index, {}).get(package, ()))
         return any(version == release.version for release in found)
 
+    def find_upstream(self, package: str, version: str) -> DebianRelease | None:
+        """The highest version, in an index that origins are fetched by, that was made of upstream's version."""
+        for index in reversed(_BASES):
+            release = self.newest(package, [index])
+            if release and release.origs and compare_upstream(upstream_of(release.version), version) == 0:
+                return release
+        return None
+
     @property
     def is_whole(self) -> bool:
         """False where an index that origins are fetched by could not be asked."""
@@ -115,7 +124,7 @@ def _show(options: Sequence[str], packages: Sequence[str]) -> Mapping[str, tuple
         lines = stanza.get("Checksums-Sha256", "").split("\n")
         release = DebianRelease(
             version=stanza["Version"],
-            origs=frozenset(line.split()[0] for line in lines if ".orig.tar." in line),
+            origs=frozenset(line.split()[0] for line in lines if re.search(r"\.orig\.tar\.(gz|xz|bz2)$", line)),
             binaries=tuple(re.split(r"[,\s]+", stanza.get("Binary", ""))),
         )
         found.setdefault(stanza["Package"], []).append(release)

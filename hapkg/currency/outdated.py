@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cmp_to_key
 
 from hapkg.control import SourceName
-from hapkg.currency.audit import compare_upstream, upstream_of
 from hapkg.currency.debian_archive import LATER, DebianIndexes, DebianRelease
 from hapkg.currency.promises import Promise
 from hapkg.currency.upstream_tags import find_versions, is_candidate_for
+from hapkg.currency.upstream_version import compare_upstream, upstream_of
 from hapkg.disk import work_on_all
 from hapkg.errors import FetchError
 from hapkg.locations import State

@@ -30,6 +30,10 @@ class TagPattern:
         version = match["numbers"].replace(self.separator, ".")
         return f"{version}~{match['word']}{match['number']}" if match["word"] else version
 
+    def write(self, version: str) -> str:
+        """The tag of a version, or "" for a candidate: upstreams mark these in too many ways."""
+        return "" if "~" in version else self.before + version.replace(".", self.separator) + self.after
+
 
 def find_pattern(tag: str, version: str) -> TagPattern | None:
     """The pattern of a recipe's tag; None where its version cannot be seen in it."""

@@ -84,7 +84,14 @@ def read_lock(root: Path, suite: Suite) -> Lock | None:
 
 
 def write_lock(root: Path, suite: Suite, sources: Mapping[SourceName, LockedSource]) -> Path:
-    """Write the lock of a suite, whole or not at all. The same sources give the same bytes."""
+    """Write the lock of a suite, whole or not at all."""
+    file = lock_file(root, suite)
+    disk.replace(file, format_lock(suite, sources))
+    return file
+
+
+def format_lock(suite: Suite, sources: Mapping[SourceName, LockedSource]) -> bytes:
+    """The content of a suite's lock. The same sources give the same bytes."""
     lines = [f"# What hapkg builds for {suite} from. Written by: hapkg lock --suite {suite}"]
     for name in sorted(sources):
         entry = sources[name]
@@ -94,9 +101,7 @@ def write_lock(root: Path, suite: Suite, sources: Mapping[SourceName, LockedSour
         if entry.patches:
             lines.append(f"[{_quote(name)}.patches]")
             lines += [f"{json.dumps(patch)} = {json.dumps(digest)}" for patch, digest in sorted(entry.patches.items())]
-    file = lock_file(root, suite)
-    disk.replace(file, ("\n".join(lines) + "\n").encode())
-    return file
+    return ("\n".join(lines) + "\n").encode()
 
 
 def _quote(name: str) -> str:

@@ -54,6 +54,11 @@ def ask_tags(kind: str, url: str, state: State) -> dict[str, str]:
     return KINDS[kind].ask_tags(url, state)
 
 
+def read_log(old: Commit, new: Commit, most: int) -> list[str]:
+    """The newest commits between two of one repository: id and subject."""
+    return KINDS[new.kind].read_log(new.mirror, old.id, new.id, most)
+
+
 def archive_commit(recipe: Recipe, commit: Commit, state: State) -> Path:
     """The commit's tree as a .tar.gz with one top folder; the same bytes whenever it is made.
 

@@ -31,6 +31,7 @@ LIBRARIES = {
     },
     "rich": {"cli.output"},
     "sh": {"process"},
+    "tomlkit": {"currency.recipe_edit"},
     "typer": {"cli"},
 }
 """The modules that know each library; cli stands for any module of the room."""

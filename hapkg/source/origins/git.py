@@ -70,6 +70,11 @@ class Git(Vcs):
         listing = self._ask(mirror, "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/tags")
         return [(tag, node) for tag, _, node in (line.rpartition(" ") for line in listing.splitlines())]
 
+    def read_log(self, mirror: Path, old: str, new: str, most: int) -> list[str]:
+        """Commits by `git log`."""
+        wanted = ["log", "--no-merges", "--no-color", "--format=%h %s", f"--max-count={most}", new, f"^{old}", "--"]
+        return self._ask(mirror, *wanted).splitlines()
+
     def ask_tags(self, url: str, state: State) -> dict[str, str]:
         """Tags as the server lists them: no object is fetched for that."""
         argv = ["timeout", str(_LIST_SECONDS), "git", *GIT_OPTIONS, "ls-remote", "--tags", "--", url]

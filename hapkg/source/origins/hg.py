@@ -51,6 +51,12 @@ class Hg(Vcs):
         listing = self._ask(mirror, "tags", "--template", "{tag} {node}\n")
         return [(tag, node) for tag, _, node in (line.rpartition(" ") for line in listing.splitlines())]
 
+    def read_log(self, mirror: Path, old: str, new: str, most: int) -> list[str]:
+        """Commits by `hg log`."""
+        wanted = ["--rev", f"reverse(only({new}, {old}) and not merge())", "--limit", str(most)]
+        template = "{node|short} {desc|firstline}\n"
+        return self._ask(mirror, "log", *wanted, "--template", template).splitlines()
+
     def check_whole(self, recipe: Recipe, mirror: Path, commit: str) -> None:
         """Refuse subrepositories."""
         argv = ["hg", "-R", str(mirror), "cat", "--rev", commit, "path:.hgsub"]

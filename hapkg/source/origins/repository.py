@@ -79,6 +79,10 @@ class Vcs(ABC):
         return {tag: commit for tag, commit in found if commit}
 
     @abstractmethod
+    def read_log(self, mirror: Path, old: str, new: str, most: int) -> list[str]:
+        """The newest commits that new has and old has not, merges left out: id and subject. Both are ids."""
+
+    @abstractmethod
     def check_whole(self, recipe: Recipe, mirror: Path, commit: str) -> None:
         """Raise SourceError for a tree that the archive of the commit would not hold whole."""
 

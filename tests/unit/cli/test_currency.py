@@ -1,4 +1,4 @@
-"""hapkg audit on the command line: exit codes, and the three forms of its answer."""
+"""hapkg audit and outdated on the command line: exit codes, and the forms of their answers."""
 
 from __future__ import annotations
 

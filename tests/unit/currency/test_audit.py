@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hapkg.control import SourceName, Suite
-from hapkg.currency.audit import Assessment, Verdict, audit, count_open, upstream_of
+from hapkg.currency.audit import Assessment, Verdict, audit, count_open
 from hapkg.currency.tracker import Hole, SuiteState, TrackerData, parse_tracker
 from hapkg.errors import RecipeError
 from hapkg.recipe.model import Recipe, read_recipes
@@ -127,20 +127,6 @@ def test_one_hole_is_decided_once() -> None:
     advisory = {"id": ID, "status": "fixed", "why": "x"}
     with pytest.raises(RecipeError, match="stands there twice"):
         make_recipe_from({**RECIPE, "advisories": [advisory, advisory]})
-
-
-@pytest.mark.parametrize(
-    ("version", "upstream"),
-    [
-        ("1:4.16.0-3+deb13u2", "4.16.0"),
-        ("1.0-283-g9d4029a-2+deb12u1", "1.0-283-g9d4029a"),
-        ("5.0.0~rc1-1", "5.0.0~rc1"),
-        ("2.0+dfsg2-1", "2.0"),
-        ("1.2", "1.2"),
-    ],
-)
-def test_upstreams_part_of_a_version(version: str, upstream: str) -> None:
-    assert upstream_of(version) == upstream
 
 
 def test_debians_name_is_that_of_an_origin_else_the_folders() -> None:

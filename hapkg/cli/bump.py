@@ -1,0 +1,160 @@
+"""hapkg bump: a recipe's step to another release of upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from hapkg.apt import Mirror
+from hapkg.build.context import BuildContext, open_context
+from hapkg.build.events import Outcome
+from hapkg.build.planner import make_plan
+from hapkg.build.run import RunOptions, run_plan
+from hapkg.build.store import Artifact, Store
+from hapkg.cli import output
+from hapkg.cli.options import MirrorOption, SuiteOption
+from hapkg.cli.select import find, newest_builds
+from hapkg.currency.bump import LOG_LINES, Bump, check_clean, commit, make_context, prepare, settle
+from hapkg.currency.patch_review import Fate
+from hapkg.currency.release_review import Change, compare_sets, list_sonames
+from hapkg.errors import FetchError, HapkgError, Interrupted, UsageError
+from hapkg.host import count_cores
+from hapkg.recipe.model import Recipe
+
+app = typer.Typer()
+_MOST_NAMES = 20
+
+
+@app.command()
+def bump(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="Recipe or package.")] = None,
+    version: Annotated[str | None, typer.Argument(help="Version [default: the newest that is known].")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every recipe that has news and is not held.")] = False,
+    suite: SuiteOption = None,
+    mirror: MirrorOption = None,
+    with_build: Annotated[
+        bool, typer.Option("--build", help="Build it for the suite, with its tests, before anything changes.")
+    ] = False,
+    with_commit: Annotated[bool, typer.Option("--commit", help="Commit the recipe and its locks.")] = False,
+) -> None:
+    """Bring a recipe to a newer version: origins, patches, locks; all or nothing.
+
+    A step that fails, such as a patch that does not apply or a test, leaves the recipe as it was.
+    """
+    if (name is None) != everything:
+        raise UsageError("name one recipe, or say --all", hint="hapkg outdated tells which have news")
+    store: Store = context.obj.store
+    with store.lock():
+        build_context = open_context(context.obj.project, store, suite, mirror)
+        archive = build_context.mirror
+        if archive is None:
+            raise FetchError("no Debian archive is configured on this host", hint="name one with --mirror")
+        if name is not None:
+            recipe = find(build_context, name)
+            _bump(build_context, archive, recipe, version, with_build=with_build, with_commit=with_commit)
+        else:
+            _bump_all(build_context, archive, with_build=with_build, with_commit=with_commit)
+
+
+def _bump_all(build_context: BuildContext, archive: Mirror, *, with_build: bool, with_commit: bool) -> None:
+    """Take each recipe's newest version, in build order. A failure ends its own recipe alone; the first one's code
+    is the exit code."""
+    failures: list[HapkgError] = []
+    for source in build_context.graph.order:
+        recipe = build_context.recipes[source]
+        if recipe.upstream is None:
+            continue
+        try:
+            done = _bump(build_context, archive, recipe, None, with_build=with_build, with_commit=with_commit)
+            build_context = make_context(build_context, done)
+        except Interrupted:
+            raise
+        except UsageError as error:  # nothing newer, or held
+            output.say(error.brief)
+        except HapkgError as error:
+            output.print_error(error)
+            failures.append(error)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+def _bump(
+    build_context: BuildContext,
+    archive: Mirror,
+    recipe: Recipe,
+    version: str | None,
+    *,
+    with_build: bool,
+    with_commit: bool,
+) -> Bump:
+    project, state = build_context.project, build_context.store.state
+    if with_commit:
+        check_clean(project, recipe)
+    before = newest_builds(build_context).get(recipe.name)
+    with prepare(project, recipe, version, suite=build_context.suite, mirror=archive, state=state) as prepared:
+        _print_bump(prepared)
+        if with_build:
+            _print_sonames(before, _build(make_context(build_context, prepared), prepared))
+        paths = settle(project, prepared)
+        if with_commit:
+            output.say(f"committed {commit(project, prepared, paths)}")
+    for path in paths:
+        output.say(f"{'wrote' if path.exists() else 'removed'} {path.relative_to(project.root)}")
+    return prepared
+
+
+def _build(build_context: BuildContext, prepared: Bump) -> Artifact:
+    """Build the new recipe and what it needs. Raises the failure of the first source that failed."""
+    names = [prepared.new.name]
+    steps = make_plan(build_context, names, offline=True)
+    outcomes: list[Outcome] = []
+    with output.ProgressDisplay(steps) as display:
+        options = RunOptions(jobs=count_cores(), keep_going=False, retry=True)
+        for event in run_plan(build_context, names, steps, options):
+            display.notify(event)
+            if isinstance(event, Outcome):
+                outcomes.append(event)
+    output.print_outcomes(outcomes)
+    for outcome in outcomes:
+        if outcome.error is not None:
+            raise outcome.error
+    return next(found for outcome in outcomes if outcome.source == prepared.new.name and (found := outcome.artifact))
+
+
+def _print_bump(prepared: Bump) -> None:
+    """Tell what a person should read before saying yes."""
+    new, old = prepared.new, prepared.old
+    upstream = new.upstream
+    facts = f"{upstream.tag} {upstream.commit or ''}".strip() if upstream else ""
+    lines = [f"{new.source}: {old.version} -> {new.version} ({facts}, {new.date:%Y-%m-%d})"]
+    lines += [f"  origin: {origin.describe()}" for origin in new.origins]
+    for review in prepared.patches:
+        lines.append(f"  patch {review.name}: {review.fate}")
+        if review.fate is Fate.REFRESHED:
+            lines += [f"    {line}" for line in review.details]
+    lines += [f"  hole {advisory.id}: is it still {advisory.status}? {advisory.why}" for advisory in new.advisories]
+    lines += _tell_change("files", prepared.files)
+    lines += _tell_change("switches", prepared.switches)
+    lines += [f"  the recipe gives {word}, which upstream no longer takes" for word in prepared.lost_switches]
+    if prepared.log:
+        lines += ["  log:", *(f"    {commit_line}" for commit_line in prepared.log[:LOG_LINES])]
+    if len(prepared.log) > LOG_LINES:
+        lines.append("    and older ones")
+    lines += [f"  note: {note}" for note in prepared.notes]
+    output.print_lines(lines)
+
+
+def _print_sonames(before: Artifact | None, now: Artifact) -> None:
+    if before is not None:
+        change = compare_sets(list_sonames(before.paths(".deb")), list_sonames(now.paths(".deb")))
+        output.print_lines(_tell_change("sonames", change))
+
+
+def _tell_change(what: str, change: Change) -> Sequence[str]:
+    """A line on what came and went, and a line for each of the first names."""
+    names = [*(f"    + {name}" for name in change.new), *(f"    - {name}" for name in change.gone)]
+    more = [f"    and {len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
+    return [f"  {what}: {len(change.new)} new, {len(change.gone)} gone", *names[:_MOST_NAMES], *more]

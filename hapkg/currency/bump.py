@@ -1,0 +1,293 @@
+"""A recipe's step to another release of upstream: prepared beside the recipe, made real by renames alone.
+
+Everything that can fail happens on a copy. The recipe and the locks change when all of it has succeeded.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hapkg import disk, process
+from hapkg.apt import Mirror
+from hapkg.build.context import BuildContext
+from hapkg.control import SourceName, Suite
+from hapkg.currency.bump_target import NewOrigins, Target, choose_target, find_origins
+from hapkg.currency.debian_archive import read_indexes
+from hapkg.currency.outdated import ask_remotes
+from hapkg.currency.patch_review import Fate, PatchReview, review_patches
+from hapkg.currency.recipe_edit import RecipeText
+from hapkg.currency.release_review import Change, compare_sets, list_files, list_switches
+from hapkg.errors import FetchError, HapkgError, ProcessError, SourceError, UsageError
+from hapkg.locations import State
+from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe
+from hapkg.recipe.settings import Project
+from hapkg.recipe.style import read_styles
+from hapkg.recipe.upstream import SignaturePolicy
+from hapkg.source.fetch import fetch, fetch_patch
+from hapkg.source.lockfile import LockedSource, format_lock, lock_file, make_entry, read_lock
+from hapkg.source.origins.repository import Commit
+from hapkg.source.origins.tarball import download
+from hapkg.source.unpack import unpack
+from hapkg.source.vcs import find_commit, read_log
+
+LOG_LINES = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bump:
+    """A recipe that is ready to take the place of the present one, and what was seen on the way."""
+
+    old: Recipe
+    new: Recipe
+    """Its folder is a copy, which goes when the block of prepare() ends."""
+    entry: LockedSource
+    """For the lock of every suite."""
+    patches: tuple[PatchReview, ...]
+    log: tuple[str, ...]
+    """Upstream's newest commits between the two, or nothing where upstream was not asked."""
+    files: Change
+    switches: Change
+    lost_switches: tuple[str, ...]
+    """Switches that the recipe gives and upstream no longer takes."""
+    notes: tuple[str, ...]
+
+
+@contextmanager
+def prepare(
+    project: Project, recipe: Recipe, version: str | None, *, suite: Suite, mirror: Mirror, state: State
+) -> Iterator[Bump]:
+    """Make a recipe's next release ready. The caller holds the store's lock.
+
+    Raises UsageError where there is nothing to take, FetchError where it cannot be had, SourceError where a patch does
+    not apply, and whatever reading the new recipe and its source raise. The recipe stays as it is.
+    """
+    if recipe.upstream is None:
+        raise UsageError(f"{recipe.source} has no upstream", hint="its recipe is the whole source")
+    indexes = read_indexes(state, mirror, suite, [recipe.debian_source])
+    target = choose_target(recipe, version, indexes, ask_remotes(recipe, state))
+    disk.make_folder(state.sources)
+    scratch = disk.make_scratch(state.sources, ".bump-")
+    try:
+        origins = find_origins(recipe, target, indexes, scratch)
+        yield _Preparation(project, recipe, target, mirror, state, scratch).run(origins)
+    finally:
+        disk.remove_tree(scratch)
+
+
+class _Preparation:
+    """The steps between a target and a recipe of it."""
+
+    def __init__(
+        self, project: Project, recipe: Recipe, target: Target, mirror: Mirror, state: State, scratch: Path
+    ) -> None:
+        self._project, self._old, self._target = project, recipe, target
+        self._mirror, self._state, self._scratch = mirror, state, scratch
+        self._folder = scratch / "recipes" / recipe.folder.name
+        shutil.copytree(recipe.folder, self._folder)
+        self._text = RecipeText((recipe.folder / RECIPE_FILE).read_text("utf-8"))
+        self._notes: list[str] = []
+
+    def run(self, origins: NewOrigins) -> Bump:
+        """Edit, fetch, compare, try the patches; and read the recipe that comes of it."""
+        self._notes += origins.notes
+        self._text.set_release(self._target.version, tag=self._target.tag, commit=self._target.commit)
+        self._text.set_origins(origins.changes, origins.dropped)
+        self._take_signature(origins)
+        draft = self._read()
+        tarball = fetch(draft, self._state, self._mirror)
+        tree = self._unpack(draft, tarball.path, "new")
+        entry = make_entry(draft, tarball, tree)
+        commits = self._find_commits(draft)
+        self._text.set_date(commits[1].date if commits else _find_newest(tree))
+        old_tree = self._unpack_old()
+        files = compare_sets(list_files(old_tree), list_files(tree)) if old_tree else Change(new=(), gone=())
+        taken = list_switches(tree)
+        switches = compare_sets(list_switches(old_tree), taken) if old_tree else Change(new=(), gone=())
+        reviews = self._review(draft, tree)
+        new = self._read()
+        return Bump(
+            old=self._old,
+            new=new,
+            entry=entry.model_copy(update={"patches": {patch.name: patch.sha256 for patch in new.remote_patches}}),
+            patches=reviews,
+            log=tuple(read_log(*commits, LOG_LINES + 1)) if commits else (),
+            files=files,
+            switches=switches,
+            lost_switches=tuple(word for word in new.configure if word.partition("=")[0] in switches.gone),
+            notes=tuple(self._notes),
+        )
+
+    def _read(self) -> Recipe:
+        """The copy as it stands now, checked as every recipe is."""
+        disk.replace(self._folder / RECIPE_FILE, str(self._text).encode())
+        settings = self._project.settings
+        return read_recipe(
+            self._folder, package_prefix=settings.package_prefix, styles=read_styles(self._project.templates)
+        )
+
+    def _take_signature(self, origins: NewOrigins) -> None:
+        """Fetch the detached signature of the new tarball, unless somebody has put it beside the recipe already."""
+        signature = self._old.signature
+        if signature is None or signature.policy is not SignaturePolicy.PGP_TARBALL or signature.file is None:
+            return
+        name = signature.file.replace(self._old.version, self._target.version)
+        file = self._folder / name
+        if name != signature.file and not file.exists():
+            url = next((values["url"] for values in origins.changes.values() if "url" in values), "")
+            try:
+                download(f"{url}{Path(name).suffix}", file)
+            except FetchError as error:
+                file.unlink(missing_ok=True)
+                raise FetchError(
+                    f"{self._old.source}: the signature of version {self._target.version} cannot be had",
+                    details=[error.brief],
+                    hint=f"put {name} into {self._old.folder}, and try again",
+                ) from error
+        if name != signature.file:
+            (self._folder / signature.file).unlink()
+        self._text.set_signature(name)
+
+    def _find_commits(self, draft: Recipe) -> tuple[Commit, Commit] | None:
+        """The commits of both tags, or None where upstream's repository does not answer."""
+        if not self._target.commit:
+            self._notes.append(f"the commit of {self._target.tag} is not known: upstream's repository did not answer")
+            return None
+        new = find_commit(draft, self._target.kind, None, self._state)
+        try:
+            return find_commit(self._old, self._target.kind, None, self._state), new
+        except HapkgError as error:
+            self._notes.append(f"no log: {error.brief}")
+            return new, new
+
+    def _unpack(self, recipe: Recipe, tarball: Path, name: str) -> Path:
+        tree = self._scratch / name / "tree"
+        tree.mkdir(parents=True)
+        unpack(recipe, tarball, tree)
+        return tree
+
+    def _unpack_old(self) -> Path | None:
+        """The present release, if it can still be had."""
+        try:
+            return self._unpack(self._old, fetch(self._old, self._state, self._mirror).path, "old")
+        except HapkgError as error:
+            self._notes.append(f"not compared with {self._old.version}: {error.brief}")
+            return None
+
+    def _review(self, draft: Recipe, tree: Path) -> tuple[PatchReview, ...]:
+        """Try every patch on the new tree, and bring the copy to the result. Raises SourceError where one fails."""
+        remote = [
+            (patch.name, fetch_patch(draft, patch, self._state, self._mirror), False) for patch in draft.remote_patches
+        ]
+        own = [(patch.name, (self._folder / "patches" / patch.name).read_bytes(), True) for patch in draft.patches]
+        reviews = review_patches(tree, [*remote, *own])
+        failed = [review for review in reviews if review.fate is Fate.FAILED]
+        if failed:
+            words = [line for review in failed for line in (review.name, *(f"  {told}" for told in review.details))]
+            raise SourceError(
+                f"{draft.source}: {len(failed)} of {len(reviews)} patches do not apply to version {draft.version}",
+                details=words,
+                hint="carry them over by hand, or remove those that the new version needs no more; nothing was changed",
+            )
+        dropped = {review.name for review in reviews if review.fate is Fate.DROPPED}
+        self._text.drop_remote_patches(
+            [place for place, patch in enumerate(draft.remote_patches) if patch.name in dropped]
+        )
+        self._write_own({review.name: review for review in reviews[len(remote) :]}, dropped)
+        return reviews
+
+    def _write_own(self, reviews: Mapping[str, PatchReview], dropped: set[str]) -> None:
+        """Bring patches/ of the copy to what the reviews say; comments in series stay."""
+        folder = self._folder / "patches"
+        for name, review in reviews.items():
+            if name in dropped:
+                (folder / name).unlink()
+            else:
+                disk.replace(folder / name, review.content)
+        if dropped & reviews.keys():
+            lines = (folder / "series").read_text("utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if line.split("#")[0].strip() not in dropped]
+            disk.replace(folder / "series", "".join(kept).encode())
+
+
+def make_context(context: BuildContext, bump: Bump) -> BuildContext:
+    """A context in which the new recipe stands in the old one's place, and is locked."""
+    lock = context.lock and replace(context.lock, sources={**context.lock.sources, bump.new.name: bump.entry})
+    return replace(context, recipes={**context.recipes, bump.new.name: bump.new}, lock=lock)
+
+
+def settle(project: Project, bump: Bump) -> tuple[Path, ...]:
+    """Put the new recipe and its entry in every lock in place; the paths that changed. Raises OSError.
+
+    New content is on the disk under other names before the first rename. The locks come last: a recipe that is not
+    what its lock says is refused by every build.
+    """
+    target, source = bump.old.folder, bump.new.folder
+    before, after = list_files(target), list_files(source)
+    contents = {target / name: (source / name).read_bytes() for name in sorted(after)}
+    contents |= _make_locks(project, bump.new.name, bump.entry)
+    changed = [file for file, content in contents.items() if not file.exists() or file.read_bytes() != content]
+    with disk.Batch() as batch:
+        batch.replace({file: contents[file] for file in changed})
+    gone = [target / name for name in sorted(before - after)]
+    for file in gone:
+        file.unlink()
+    if (target / "patches").is_dir() and not any((target / "patches").iterdir()):
+        (target / "patches").rmdir()
+    return (*changed, *gone)
+
+
+def _make_locks(project: Project, source: SourceName, entry: LockedSource) -> dict[Path, bytes]:
+    """Content of the locks that have the source, with its new entry."""
+    found: dict[Path, bytes] = {}
+    for name in project.settings.suites:
+        suite = Suite(name)
+        lock = read_lock(project.root, suite)
+        if lock and source in lock.sources:
+            found[lock_file(project.root, suite)] = format_lock(suite, {**lock.sources, source: entry})
+    return found
+
+
+def _find_newest(tree: Path) -> datetime:
+    """The time of the newest file of an unpacked release."""
+    newest = max(int((tree / name).lstat().st_mtime) for name in list_files(tree))
+    return datetime.fromtimestamp(newest, UTC)
+
+
+def check_clean(project: Project, recipe: Recipe) -> None:
+    """Refuse a recipe or locks with changes that no commit has. Raises UsageError."""
+    paths = [str(recipe.folder), str(lock_file(project.root, Suite("")).parent)]
+    told = process.run(["git", "-C", str(project.root), "status", "--porcelain", "--", *paths], check=False)
+    if told.status != 0:
+        raise UsageError(f"{project.root} is no checkout of git", details=told.output.splitlines()[-3:])
+    if told.output.strip():
+        raise UsageError(
+            f"{recipe.source} has changes that are not committed",
+            details=told.output.splitlines(),
+            hint="commit them first, or leave out --commit",
+        )
+
+
+def commit(project: Project, bump: Bump, paths: Sequence[Path]) -> str:
+    """Commit these paths alone, as the user's git is configured; the commit's short id.
+
+    Where git refuses, the paths are what they were in HEAD. Raises ProcessError.
+    """
+    git = ["git", "-C", str(project.root)]
+    names = [str(path) for path in paths]
+    fates = [f"{review.name}: {review.fate}" for review in bump.patches]
+    message = [f"{bump.new.folder.name} {bump.new.version}", f"Before: {bump.old.version}.", "\n".join(fates)]
+    try:
+        process.run([*git, "add", "--all", "--", *names])
+        process.run([*git, "commit", "-q", "--only", *(f"--message={text}" for text in message if text), "--", *names])
+    except ProcessError:
+        process.run([*git, "reset", "-q", "--", *names], cleanup=True)
+        for path in paths:
+            if process.run([*git, "checkout", "-q", "HEAD", "--", str(path)], check=False, cleanup=True).status != 0:
+                path.unlink(missing_ok=True)  # HEAD does not have it
+        raise
+    return process.run([*git, "rev-parse", "--short", "HEAD"]).output.strip()

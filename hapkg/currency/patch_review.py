@@ -1,0 +1,113 @@
+"""Patches on another version's tree: which it has already, which apply, which have to be made anew.
+
+A patch is tried as dpkg-source applies it, which takes no fuzz; then backwards, which succeeds on a tree that has it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from hapkg import disk, process
+from hapkg.source.signature import GIT_ALONE, GIT_OPTIONS
+
+_MOST_DETAILS = 6
+_AS_THEY_ARE = "* -text -ident -filter -working-tree-encoding\n"
+"""git's attributes that leave every byte of a tree alone, whatever its own say."""
+_EXTENDED = re.compile(r"(diff --git |index [0-9a-f]+\.\.|new file mode |deleted file mode |old mode |new mode )")
+_BODY = re.compile(r"^(?:---(?: .*)?|diff .*|Index: .*|=== .*)$", re.MULTILINE)
+_WHO = ("-c", "user.name=hapkg", "-c", "user.email=hapkg@hapkg.invalid", "-c", "commit.gpgSign=false")
+
+
+class Fate(StrEnum):
+    """The end of a patch on another tree."""
+
+    KEPT = "applies"
+    REFRESHED = "refreshed"
+    DROPPED = "dropped: the new tree has it"
+    FAILED = "does not apply"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchReview:
+    """One patch on another tree."""
+
+    name: str
+    fate: Fate
+    content: bytes
+    """As it is to be kept: with new lines and places where it was refreshed."""
+    details: tuple[str, ...] = ()
+    """The words of patch(1) about one that was refreshed or failed."""
+
+
+class PatchedTree:
+    """A tree to which patches are applied one by one, and its history, from which a patch is made anew."""
+
+    def __init__(self, tree: Path) -> None:
+        self._tree = tree
+        for repository in [*tree.rglob(".git")]:  # of the release: its configuration could name programs
+            disk.remove_tree(repository)
+        self._git("init", "-q", "--template=")
+        attributes = tree / ".git/info/attributes"
+        attributes.parent.mkdir(exist_ok=True)
+        attributes.write_text(_AS_THEY_ARE)
+        self._record()
+
+    def review(self, name: str, content: bytes, *, ours: bool) -> PatchReview:
+        """Apply one patch, if it can be; only ours may be refreshed."""
+        file = self._tree / ".git/hapkg.patch"
+        file.write_bytes(content)
+        status, words = self._patch(file, "-F0", "--dry-run")
+        if status != 0 and self._patch(file, "-F0", "-R", "--dry-run")[0] == 0:
+            return PatchReview(name=name, fate=Fate.DROPPED, content=content)
+        fuzz = "-F0"
+        if status != 0:
+            again, more = self._patch(file, "-F2", "--dry-run")
+            if again != 0 or not ours:
+                return PatchReview(name=name, fate=Fate.FAILED, content=content, details=tuple(words[:_MOST_DETAILS]))
+            fuzz, words = "-F2", more
+        self._patch(file, fuzz)
+        moved = tuple(line for line in words if "offset" in line or "fuzz" in line)
+        fresh = _join(content, self._diff()) if moved and ours else content
+        self._record()
+        fate = Fate.REFRESHED if fresh != content else Fate.KEPT
+        return PatchReview(name=name, fate=fate, content=fresh, details=moved[:_MOST_DETAILS])
+
+    def _patch(self, file: Path, *options: str) -> tuple[int, list[str]]:
+        """Status and words of patch(1). -f: it asks nobody, and takes no patch for a reversed one by itself."""
+        argv = ["patch", "-p1", "-f", "--no-backup-if-mismatch", "-r", "-", *options, "-i", str(file)]
+        done = process.run(argv, cwd=self._tree, check=False)
+        return done.status, done.output.splitlines()
+
+    def _diff(self) -> bytes:
+        self._git("add", "--all", "--force", "--intent-to-add")
+        plain = ["diff", "--no-ext-diff", "--no-renames", "--no-color", "--text", "--src-prefix=a/", "--dst-prefix=b/"]
+        file = self._tree / ".git/hapkg.diff"
+        with file.open("wb") as out:
+            process.run(["git", *GIT_OPTIONS, *plain], cwd=self._tree, stdout=out, environment=GIT_ALONE)
+        lines = file.read_bytes().splitlines(keepends=True)
+        return b"".join(line for line in lines if not _EXTENDED.match(line.decode("utf-8", "replace")))
+
+    def _record(self) -> None:
+        self._git("add", "--all", "--force")
+        self._git(*_WHO, "commit", "-q", "--allow-empty", "-m", "tree")
+
+    def _git(self, *arguments: str) -> None:
+        process.run(["git", *GIT_OPTIONS, *arguments], cwd=self._tree, environment=GIT_ALONE)
+
+
+def review_patches(tree: Path, patches: Sequence[tuple[str, bytes, bool]]) -> tuple[PatchReview, ...]:
+    """Apply patches in their order: name, content, and True for one of our own. The tree becomes a patched one."""
+    patched = PatchedTree(tree)
+    return tuple(patched.review(name, content, ours=ours) for name, content, ours in patches)
+
+
+def _join(old: bytes, body: bytes) -> bytes:
+    """A new body under the header that a patch had."""
+    text = old.decode("utf-8", "surrogateescape")
+    match = _BODY.search(text)
+    header = text[: match.start()] if match else ""
+    return header.encode("utf-8", "surrogateescape") + body

@@ -1,0 +1,54 @@
+"""Changes of a recipe.toml that keep its comments, order and style: the one module that writes what a person wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import tomlkit
+
+
+class RecipeText:
+    """The text of a recipe, changed key by key. The text is a recipe's that was read: its keys are as they must be."""
+
+    def __init__(self, text: str) -> None:
+        self._document: Any = tomlkit.parse(text)
+
+    def __str__(self) -> str:
+        return tomlkit.dumps(self._document)
+
+    def set_release(self, version: str, *, tag: str, commit: str) -> None:
+        """Name another version; it is the recipe's first of it. Without a commit ("") none is named."""
+        self._document["version"] = version
+        self._document.pop("revision", None)
+        upstream = self._document["upstream"]
+        upstream["tag"] = tag
+        if commit:
+            upstream["commit"] = commit
+        else:
+            upstream.pop("commit", None)
+
+    def set_date(self, date: datetime) -> None:
+        """Name another date of release."""
+        self._document["date"] = tomlkit.datetime(f"{date.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
+
+    def set_origins(self, changes: Mapping[int, Mapping[str, str]], dropped: Collection[int]) -> None:
+        """Give origins, by their place, other values; remove others."""
+        for place, values in changes.items():
+            self._document["origins"][place].update(values)
+        self._remove("origins", dropped)
+
+    def set_signature(self, file: str) -> None:
+        """Name another file with the detached signature."""
+        self._document["signature"]["file"] = file
+
+    def drop_remote_patches(self, places: Collection[int]) -> None:
+        """Remove fetched patches, by their place."""
+        self._remove("remote-patches", places)
+
+    def _remove(self, key: str, places: Collection[int]) -> None:
+        for place in sorted(places, reverse=True):
+            del self._document[key][place]
+        if places and not self._document[key]:
+            del self._document[key]

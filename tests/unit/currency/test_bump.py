@@ -1,0 +1,280 @@
+"""A recipe's step to another release: a real repository, real tarballs, an archive's indexes; and every way to fail."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hapkg import apt
+from hapkg.apt import Mirror
+from hapkg.control import SourceName, Suite
+from hapkg.currency.bump import Bump, check_clean, commit, prepare, settle
+from hapkg.currency.patch_review import Fate
+from hapkg.disk import sha256_file
+from hapkg.errors import FetchError, HapkgError, ProcessError, SourceError, UsageError
+from hapkg.locations import State
+from hapkg.recipe.model import Recipe, read_recipe
+from hapkg.recipe.settings import Project
+from hapkg.source.lockfile import LockedSource, read_lock, write_lock
+from tests.support.archive import write_suite
+from tests.support.samples import AUTOTOOLS, SETTINGS, STYLES, TEMPLATES, write_recipe
+
+SUITE = Suite("bookworm")
+NAME = SourceName("ha-one")
+WHO = ("-c", "user.name=one", "-c", "user.email=one@example.org", "-c", "init.defaultBranch=main")
+OLD = {"words": ["a", "b", "one", "two", "three", "c", "d"], "configure.ac": ["AC_ARG_ENABLE([fast], x)"], "old": ["x"]}
+NEW = {"words": ["x", *OLD["words"]], "configure.ac": ["AC_ARG_ENABLE([slow], x)"], "new": ["x"], "given": ["hello"]}
+
+
+def make_patch(what: str, before: str, after: str, *, file: str = "words") -> str:
+    lines = OLD[file]
+    place = lines.index(before)
+    start = max(place - 3, 0) + 1
+    near = lines[start - 1 : place + 4]
+    body = [f"-{before}\n+{after}\n" if line == before else f" {line}\n" for line in near]
+    return (
+        f"Description: {what}\nAuthor: one <one@example.org>\n\n--- a/{file}\n+++ b/{file}\n"
+        f"@@ -{start},{len(body)} +{start},{len(body)} @@\n{''.join(body)}"
+    )
+
+
+GIVEN = "Description: given\nAuthor: one\n\n--- /dev/null\n+++ b/given\n@@ -0,0 +1 @@\n+hello\n"
+PATCHES = {
+    "series": "# in this order\nmoved.patch\ngiven.patch # until 1.10\n",
+    "moved.patch": make_patch("moved", "two", "zwei"),
+    "given.patch": GIVEN,
+}
+
+
+def git(repository: Path, *words: str) -> str:
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "GIT_COMMITTER_DATE": "2025-02-03T04:05:06Z"}
+    argv = ["git", "-C", str(repository), *WHO, *words]
+    return subprocess.run(argv, check=True, capture_output=True, text=True, env=environment).stdout.strip()
+
+
+class Place:
+    """Upstream's repository and tarballs, a Debian archive, and a project with one recipe."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.repository = folder, folder / "one.git"
+        self.state = State(folder / "state")
+        self.mirror = Mirror(uri=f"[trusted=yes] {(folder / 'debian').as_uri()}", security=None)
+        self.project = Project(root=folder / "project", settings=SETTINGS)
+        self.repository.mkdir()
+        git(self.repository, "init", "-q")
+        for version, files in (("1.2", OLD), ("1.10", NEW)):
+            git(self.repository, "rm", "-rqf", "--ignore-unmatch", ".")
+            for name, lines in files.items():
+                (self.repository / name).write_text("\n".join(lines) + "\n")
+            git(self.repository, "add", "--all")
+            git(self.repository, "commit", "-qm", f"one {version}")
+            git(self.repository, "tag", f"v{version}")
+            top = f"--prefix=one-{version}/"
+            git(self.repository, "archive", "--format=tar.gz", top, "-o", str(self.tarball(version)), f"v{version}")
+        for suite in ("bookworm", "bookworm-backports", "trixie", "forky", "sid"):
+            write_suite(folder / "debian", suite, ("one", "1.2-1", "one"))
+
+    def tarball(self, version: str) -> Path:
+        return self.folder / f"one-{version}.tar.gz"
+
+    def write(self, change: Mapping[str, Any] | None = None, patches: Mapping[str, str] = PATCHES) -> Recipe:
+        """The project with the recipe of 1.2, whose table is changed so."""
+        (self.project.root / "debian-templates").parent.mkdir(exist_ok=True)
+        (self.project.root / "debian-templates").symlink_to(TEMPLATES)
+        digest = sha256_file(self.tarball("1.2"))
+        pin = git(self.repository, "rev-parse", "v1.2")
+        table = {
+            **AUTOTOOLS,
+            "revision": 4,
+            "upstream": {"git": self.repository.as_uri(), "tag": "v1.2", "commit": pin},
+            "origins": [{"type": "tarball", "url": self.tarball("1.2").as_uri(), "sha256": digest}, {"type": "git"}],
+            "configure": ["--enable-fast"],
+        }
+        folder = write_recipe(self.project.recipes, {**table, **(change or {})}, patches)
+        entry = LockedSource(version="1.2", origin="here", sha256=digest, tree="0" * 64, patches={})
+        write_lock(self.project.root, SUITE, {NAME: entry, SourceName("ha-two"): entry})
+        return read_recipe(folder, package_prefix="ha-", styles=STYLES)
+
+    def bump(self, recipe: Recipe, version: str | None = None) -> Bump:
+        """Take the step."""
+        with prepare(self.project, recipe, version, suite=SUITE, mirror=self.mirror, state=self.state) as prepared:
+            settle(self.project, prepared)
+        return prepared
+
+    def refuse(self, recipe: Recipe, kind: type[HapkgError], version: str | None = None) -> HapkgError:
+        """Fail to take it, and leave everything as it was."""
+        before = self.read()
+        with pytest.raises(kind) as caught:
+            self.bump(recipe, version)
+        assert self.read() == before
+        assert [*self.state.sources.glob(".bump-*")] == []
+        return caught.value
+
+    def read(self) -> dict[Path, bytes]:
+        return {file: file.read_bytes() for file in self.project.root.rglob("*") if file.is_file()}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setattr(apt, "KEYRING", tmp_path / "none")
+    return Place(tmp_path)
+
+
+def test_everything_that_names_the_release_changes_and_nothing_else(place: Place) -> None:
+    old = place.write()
+    seen = place.bump(old)
+    new = read_recipe(old.folder, package_prefix="ha-", styles=STYLES)
+    assert (new.version, new.revision, f"{new.date:%Y-%m-%dT%H:%M:%SZ}") == ("1.10", 1, "2025-02-03T04:05:06Z")
+    assert new.upstream and old.upstream
+    assert (new.upstream.tag, new.upstream.commit) == ("v1.10", git(place.repository, "rev-parse", "v1.10"))
+    tarball, repository = new.origins
+    assert tarball.describe() == place.tarball("1.10").as_uri()
+    assert (tarball.pin(new.upstream), repository.type) == (sha256_file(place.tarball("1.10")), "git")
+    assert (new.homepage, new.configure, new.packages) == (old.homepage, old.configure, old.packages)
+    assert seen.log == (f"{git(place.repository, 'rev-parse', '--short', 'v1.10')} one 1.10",)
+    assert (seen.files.new, seen.files.gone) == (("given", "new"), ("old",))
+    assert (seen.switches.new, seen.switches.gone) == (("--enable-slow",), ("--enable-fast",))
+    assert seen.lost_switches == ("--enable-fast",)
+
+
+def test_patches_are_dropped_and_refreshed(place: Place) -> None:
+    recipe = place.write()
+    seen = place.bump(recipe)
+    assert {one.name: one.fate for one in seen.patches} == {"moved.patch": Fate.REFRESHED, "given.patch": Fate.DROPPED}
+    patches = recipe.folder / "patches"
+    assert sorted(file.name for file in patches.iterdir()) == ["moved.patch", "series"]
+    assert (patches / "series").read_text() == "# in this order\nmoved.patch\n"
+    assert "@@ -2,7 +2,7 @@" in (patches / "moved.patch").read_text()
+
+
+def test_without_any_patch_left_there_is_no_folder_of_them(place: Place) -> None:
+    recipe = place.write(patches={"series": "given.patch\n", "given.patch": GIVEN})
+    place.bump(recipe)
+    assert not any((recipe.folder / "patches").glob("*.patch"))
+    assert read_recipe(recipe.folder, package_prefix="ha-", styles=STYLES).series == ()
+
+
+def test_the_lock_has_the_new_source_and_keeps_the_others(place: Place) -> None:
+    place.bump(place.write())
+    lock = read_lock(place.project.root, SUITE)
+    assert lock
+    assert (lock.sources[NAME].version, lock.sources[NAME].sha256) == ("1.10", sha256_file(place.tarball("1.10")))
+    assert lock.sources[SourceName("ha-two")].version == "1.2"
+
+
+def test_a_patch_that_does_not_apply_changes_nothing(place: Place) -> None:
+    bad = make_patch("lost", "x", "y", file="old")
+    error = place.refuse(place.write(patches={"series": "lost.patch\n", "lost.patch": bad}), SourceError)
+    assert "1 of 1 patches do not apply to version 1.10" in error.brief
+    assert error.details[0] == "lost.patch"
+
+
+def test_a_tarball_of_another_commit_changes_nothing(place: Place) -> None:
+    git(place.repository, "tag", "-f", "v1.10", "v1.2")
+    assert "commit" in f"{place.refuse(place.write(), HapkgError).brief}"
+
+
+def test_what_is_held_wants_its_version_named(place: Place) -> None:
+    recipe = place.write()
+    assert recipe.upstream
+    held = recipe.model_copy(update={"upstream": recipe.upstream.model_copy(update={"hold": "not yet"})})
+    assert "is held: not yet" in place.refuse(held, UsageError).brief
+    assert place.bump(held, "1.10").new.version == "1.10"
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [("1.2", "already"), ("1.11", "no tag v1.11"), ("1.3~rc1", "is not known")]
+)
+def test_a_version_that_is_none_is_refused(place: Place, version: str, told: str) -> None:
+    assert told in place.refuse(place.write(), UsageError, version).brief
+
+
+def test_where_nothing_is_newer_it_says_so(place: Place) -> None:
+    git(place.repository, "tag", "-d", "v1.10")
+    assert "nothing newer than ha-one 1.2" in place.refuse(place.write(), UsageError).brief
+
+
+def test_a_repository_that_does_not_answer_costs_the_commit_and_its_origin(place: Place) -> None:
+    digest = sha256_file(place.tarball("1.2"))
+    gone = {"git": "file:///nonexistent", "tag": "v1.2"}
+    tarball = {"type": "tarball", "url": place.tarball("1.2").as_uri(), "sha256": digest}
+    pinned = {"upstream": {**gone, "commit": "a" * 40}, "origins": [tarball, {"type": "git"}]}
+    assert "the commit of v1.10 is not known" in place.refuse(place.write(pinned), FetchError, "1.10").brief
+    (place.project.root / "debian-templates").unlink()
+    seen = place.bump(place.write({"upstream": pinned["upstream"], "origins": [tarball]}), "1.10")
+    assert seen.new.upstream and seen.new.upstream.commit is None
+    assert any("the commit of v1.10 is not known" in note for note in seen.notes)
+    assert seen.new.date.year == 2025, "that of the newest file"
+
+
+def test_an_address_that_does_not_answer_may_deliver_what_the_others_have(place: Place) -> None:
+    digest = sha256_file(place.tarball("1.2"))
+    urls = ["http://127.0.0.1:1/one-1.2.tar.gz", place.tarball("1.2").as_uri()]
+    seen = place.bump(place.write({"origins": [{"type": "tarball", "url": url, "sha256": digest} for url in urls]}))
+    first, _ = seen.new.origins
+    assert first.describe() == "http://127.0.0.1:1/one-1.10.tar.gz"
+    assert first.pin(seen.new.upstream) == sha256_file(place.tarball("1.10"))
+    assert any("was not fetched" in note for note in seen.notes)
+
+
+def test_a_signature_that_cannot_be_had_changes_nothing(place: Place) -> None:
+    recipe = place.write()
+    signature = {"policy": "pgp-tarball", "keys": "keys.asc", "file": "one-1.2.tar.gz.asc"}
+    for name in ("keys.asc", "one-1.2.tar.gz.asc"):
+        (recipe.folder / name).write_text("none")
+    (place.project.root / "debian-templates").unlink()
+    signed = place.write({"signature": signature, "origins": [recipe.origins[0].model_dump()]})
+    error = place.refuse(signed, FetchError)
+    assert "the signature of version 1.10 cannot be had" in error.brief
+    assert "put one-1.10.tar.gz.asc into" in error.hint
+
+
+@pytest.fixture
+def checkout(place: Place, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """The project in git, with everything committed; nobody's configuration."""
+    home = place.folder / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text("[user]\n\tname = one\n\temail = one@example.org\n")
+    monkeypatch.setenv("HOME", str(home))
+    recipe = place.write()
+    root = place.project.root
+    git(root, "init", "-q")
+    git(root, "add", "--all")
+    git(root, "commit", "-qm", "all")
+    return recipe
+
+
+def test_a_commit_has_the_recipe_and_the_locks_alone(place: Place, checkout: Recipe) -> None:
+    root = place.project.root
+    (root / "other").write_text("staged by somebody")
+    git(root, "add", "other")
+    check_clean(place.project, checkout)
+    with prepare(place.project, checkout, None, suite=SUITE, mirror=place.mirror, state=place.state) as prepared:
+        short = commit(place.project, prepared, settle(place.project, prepared))
+    assert git(root, "log", "-1", "--format=%h %s") == f"{short} one 1.10"
+    assert "given.patch: dropped" in git(root, "log", "-1", "--format=%b")
+    assert git(root, "status", "--porcelain") == "A  other"
+
+
+def test_a_commit_that_git_refuses_leaves_the_recipe_as_it_was(place: Place, checkout: Recipe) -> None:
+    root = place.project.root
+    hook = root / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    with prepare(place.project, checkout, None, suite=SUITE, mirror=place.mirror, state=place.state) as prepared:
+        paths = settle(place.project, prepared)
+        with pytest.raises(ProcessError):
+            commit(place.project, prepared, paths)
+    assert git(root, "status", "--porcelain") == ""
+
+
+def test_what_nobody_committed_is_not_mixed_in(place: Place, checkout: Recipe) -> None:
+    check_clean(place.project, checkout)
+    (checkout.folder / "recipe.toml").write_text("# new\n")
+    with pytest.raises(UsageError, match="has changes that are not committed"):
+        check_clean(place.project, checkout)
