@@ -17,7 +17,7 @@ from hapkg.cli.select import newest_builds, open_suite
 from hapkg.control import SourceName
 from hapkg.currency.audit import Assessment, count_open
 from hapkg.currency.audit import audit as audit_recipes
-from hapkg.currency.debian_archive import DebianIndexes, read_indexes
+from hapkg.currency.debian_archive import LATER, DebianIndexes, read_indexes
 from hapkg.currency.outdated import Standing, compare_all
 from hapkg.currency.promises import remember
 from hapkg.currency.sarif import make_sarif
@@ -121,14 +121,15 @@ def _find_missing_modules(context: typer.Context, recipes: Sequence[Recipe], ind
 
 
 def _print_standings(standings: Sequence[Standing], suite: str, missing: Sequence[str], unasked: Sequence[str]) -> None:
+    later = [name for name in LATER if name != suite]
     output.print_table(
-        ("source", "ours", "upstream", suite, "backports", "forky", "sid", "promise", "news"),
+        ("source", "ours", "upstream", suite, "backports", *later, "promise", "news"),
         [
             (
                 s.source,
                 s.version,
                 s.upstream or "-",
-                *(s.debian[name] or "-" for name in ("suite", "backports", "forky", "sid")),
+                *(s.debian[name] or "-" for name in ("suite", "backports", *later)),
                 s.promise,
                 _tell_news(s),
             )

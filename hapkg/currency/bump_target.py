@@ -66,7 +66,9 @@ def choose_target(recipe: Recipe, version: str | None, indexes: DebianIndexes, a
             hint="change recipe.toml by hand",
         )
     if kind in answers.tags and tag not in tags:
-        raise UsageError(f"{recipe.source}: upstream has no tag {tag}", hint="hapkg outdated tells what there is")
+        raise UsageError(
+            f"{recipe.source}: upstream has no tag {tag}", hint="hapkg outdated tells what upstream has, and Debian"
+        )
     return Target(version=chosen, tag=tag, commit=tags.get(tag, ""), kind=kind)
 
 

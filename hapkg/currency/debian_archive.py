@@ -22,6 +22,7 @@ from hapkg.version import RELEASES
 LATER = ("forky", "sid")
 """Suites in which a newer version shows itself first."""
 _LINUX = "linux"
+_MISSING = re.compile("does not have a Release file|404 +Not Found|File not found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,11 @@ def read_indexes(state: State, mirror: Mirror, suite: Suite, packages: Sequence[
             options = update_index(state, name, mirror.line(name, "deb-src"), refresh=True)
             releases[name] = _show(options, (*packages, _LINUX))
         except ProcessError as error:
-            unasked[name] = error.details[-2] if len(error.details) > 1 else error.brief
+            told = error.details[-2] if len(error.details) > 1 else error.brief
+            if name.endswith("-backports") and any(_MISSING.search(line) for line in error.details):
+                releases[name] = {}  # a suite that is not stable yet has none
+            else:
+                unasked[name] = told
 
     work_on_all(read, names)
     return DebianIndexes(suite=suite, releases=releases, unasked=unasked)

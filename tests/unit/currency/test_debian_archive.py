@@ -46,6 +46,18 @@ def test_an_index_that_is_not_there_is_told(indexes: DebianIndexes) -> None:
     assert not indexes.is_whole
 
 
+def test_a_suite_that_has_no_backports_yet_is_not_called_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apt, "KEYRING", tmp_path / "none")
+    for suite in ("bookworm", "trixie", "forky", "sid"):
+        write_suite(tmp_path / "debian", suite, ("one", "1.2-1", "one"))
+    mirror = Mirror(uri=f"[trusted=yes] {(tmp_path / 'debian').as_uri()}", security=None)
+    indexes = read_indexes(State(tmp_path / "state"), mirror, Suite("forky"), ["one"])
+    assert indexes.unasked == {}
+    assert version(indexes.of_suite("one")) == "1.2-1"
+
+
 def test_origins_are_found_by_their_content(indexes: DebianIndexes) -> None:
     assert indexes.has_orig(ORIG, "one")
     assert not indexes.has_orig("cd" * 32, "one"), "that is the .dsc"
