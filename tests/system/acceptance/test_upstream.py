@@ -14,6 +14,9 @@ from hapkg.recipe.model import read_recipes
 from hapkg.recipe.settings import find_project
 from tests.system.acceptance.conftest import CHECKOUT, SUITE, Node, Stack
 
+RELEASED = ("bookworm", "trixie")
+"""Suites for which newer code is promised. Another takes new versions every day: `hapkg outdated` tells which."""
+
 NEWER: Mapping[str, str] = {
     "ha-corosync": "corosync",
     "ha-crmsh": "crmsh",
@@ -73,6 +76,7 @@ def count_tests(log: str) -> Count:
     return Count(passed, sum(int(number) for pattern in FAILED for number in pattern.findall(log)))
 
 
+@pytest.mark.skipif(SUITE not in RELEASED, reason=f"{SUITE} is not released, and may lead")
 @pytest.mark.parametrize("source", NEWER)
 def test_a_source_is_newer_than_the_suites_own(bare_node: Path, stack: Stack, source: str) -> None:
     ours = next(outcome["version"] for outcome in stack.outcomes if outcome["source"] == source)
@@ -80,7 +84,7 @@ def test_a_source_is_newer_than_the_suites_own(bare_node: Path, stack: Stack, so
     theirs = re.search(r"Candidate: (?:\d+:)?(\d\S*)", policy)
     assert theirs, policy
     upstream = [version.rpartition("-")[0] for version in (ours, theirs[1])]
-    relation = "gt" if SUITE == "bookworm" else "ge"  # later suites may have caught up
+    relation = "gt" if SUITE == "bookworm" else "ge"  # trixie has caught up
     done = subprocess.run(["dpkg", "--compare-versions", upstream[0], relation, upstream[1]], check=False)
     assert done.returncode == 0, f"{source} has {upstream[0]}, {SUITE} {upstream[1]}"
 
