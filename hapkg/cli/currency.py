@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import typer
 
 from hapkg.apt import find_mirror
-from hapkg.build.kernel_packages import name_package
 from hapkg.cli import output
 from hapkg.cli.options import JsonOption, MirrorOption, NamesArgument, SuiteOption
 from hapkg.cli.select import newest_builds, open_suite
@@ -18,7 +17,7 @@ from hapkg.control import SourceName
 from hapkg.currency.audit import Assessment, count_open
 from hapkg.currency.audit import audit as audit_recipes
 from hapkg.currency.debian_archive import LATER, DebianIndexes, read_indexes
-from hapkg.currency.outdated import Standing, compare_all
+from hapkg.currency.outdated import Standing, compare_all, find_missing_modules
 from hapkg.currency.promises import remember
 from hapkg.currency.sarif import make_sarif
 from hapkg.currency.tracker import ADDRESS, TrackerData, read_tracker
@@ -108,16 +107,14 @@ def outdated(
 
 
 def _find_missing_modules(context: typer.Context, recipes: Sequence[Recipe], indexes: DebianIndexes) -> list[str]:
-    """Packages of modules for the suite's newest kernel that were neither built nor published."""
-    modules = [recipe.module for recipe in recipes if recipe.module]
+    """Packages of modules that the suite's kernel of today lacks, where the project makes such packages."""
     project: Project = context.obj.project
-    kernel = indexes.find_kernel(read_architecture())
-    if not (modules and kernel and project.settings.kernels.get(indexes.suite)):
+    if not any(recipe.module for recipe in recipes) or not project.settings.kernels.get(indexes.suite):
         return []
     build_context = open_suite(context, indexes.suite)
     there = {*newest_builds(build_context), *build_context.published}
-    wanted = [name_package(module, kernel, project.settings.package_prefix) for module in modules]
-    return [name for name in wanted if name not in there]
+    kernel = indexes.find_kernel(read_architecture())
+    return find_missing_modules(recipes, kernel, there, project.settings.package_prefix)
 
 
 def _print_standings(standings: Sequence[Standing], suite: str, missing: Sequence[str], unasked: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ Everything that can fail happens on a copy. The recipe and the locks change when
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from hapkg.currency.outdated import ask_remotes
 from hapkg.currency.patch_review import Fate, PatchReview, review_patches
 from hapkg.currency.recipe_edit import RecipeText
 from hapkg.currency.release_review import Change, compare_sets, list_files, list_switches
-from hapkg.errors import FetchError, HapkgError, ProcessError, SourceError, UsageError
+from hapkg.errors import FetchError, HapkgError, MachineError, ProcessError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe
 from hapkg.recipe.settings import Project
@@ -88,7 +89,7 @@ class _Preparation:
         self._project, self._old, self._target = project, recipe, target
         self._mirror, self._state, self._scratch = mirror, state, scratch
         self._folder = scratch / "recipes" / recipe.folder.name
-        shutil.copytree(recipe.folder, self._folder)
+        shutil.copytree(recipe.folder, self._folder, ignore=shutil.ignore_patterns(".*.new"))
         self._text = RecipeText((recipe.folder / RECIPE_FILE).read_text("utf-8"))
         self._notes: list[str] = []
 
@@ -221,24 +222,48 @@ def make_context(context: BuildContext, bump: Bump) -> BuildContext:
 
 
 def settle(project: Project, bump: Bump) -> tuple[Path, ...]:
-    """Put the new recipe and its entry in every lock in place; the paths that changed. Raises OSError.
+    """Put the new recipe and its entry in every lock in place; the paths that changed.
 
-    New content is on the disk under other names before the first rename. The locks come last: a recipe that is not
-    what its lock says is refused by every build.
+    New content is on the disk under other names before the first rename; a failure in between brings the old content
+    back. Raises MachineError.
     """
     target, source = bump.old.folder, bump.new.folder
     before, after = list_files(target), list_files(source)
     contents = {target / name: (source / name).read_bytes() for name in sorted(after)}
     contents |= _make_locks(project, bump.new.name, bump.entry)
     changed = [file for file, content in contents.items() if not file.exists() or file.read_bytes() != content]
-    with disk.Batch() as batch:
-        batch.replace({file: contents[file] for file in changed})
     gone = [target / name for name in sorted(before - after)]
-    for file in gone:
-        file.unlink()
-    if (target / "patches").is_dir() and not any((target / "patches").iterdir()):
+    with _restore((*changed, *gone)):
+        with disk.Batch() as batch:
+            batch.replace({file: contents[file] for file in changed})
+        for file in gone:
+            file.unlink()
+    with contextlib.suppress(OSError):  # it is none, or not empty
         (target / "patches").rmdir()
     return (*changed, *gone)
+
+
+@contextmanager
+def _restore(files: Sequence[Path]) -> Iterator[None]:
+    """Bring files back to what they are now, if the block fails. Raises MachineError for an OSError of it."""
+    before = {file: file.read_bytes() if file.exists() else None for file in files}
+    try:
+        yield
+    except BaseException as error:
+        for file, content in before.items():
+            with contextlib.suppress(OSError):
+                file.with_name(f".{file.name}.new").unlink()
+            with contextlib.suppress(OSError):
+                if content is None:
+                    file.unlink()
+                elif not file.exists() or file.read_bytes() != content:
+                    disk.replace(file, content)
+        if isinstance(error, OSError):
+            raise MachineError(
+                f"{error.filename} cannot be written: {error.strerror}",
+                hint="nothing was changed; mend it, and try again",
+            ) from error
+        raise
 
 
 def _make_locks(project: Project, source: SourceName, entry: LockedSource) -> dict[Path, bytes]:

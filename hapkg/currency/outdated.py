@@ -5,10 +5,11 @@ The promise compares upstream's part of the version with the one that the suite,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 
+from hapkg.build.kernel_packages import name_package
 from hapkg.control import SourceName
 from hapkg.currency.debian_archive import LATER, DebianIndexes, DebianRelease
 from hapkg.currency.promises import Promise
@@ -117,6 +118,14 @@ def compare(recipe: Recipe, indexes: DebianIndexes, answers: RemoteAnswers) -> S
         hold=recipe.upstream.hold or "" if recipe.upstream else "",
         unasked=answers.unasked,
     )
+
+
+def find_missing_modules(
+    recipes: Iterable[Recipe], kernel: str, there: Collection[SourceName], package_prefix: str
+) -> list[str]:
+    """Packages of the recipes' modules for a kernel that are not among those that are there; none for no kernel."""
+    wanted = (name_package(recipe.module, kernel, package_prefix) for recipe in recipes if recipe.module and kernel)
+    return [name for name in wanted if name not in there]
 
 
 def make_promise(recipe: Recipe, release: DebianRelease | None) -> Promise:

@@ -25,6 +25,7 @@ from hapkg.chroot.layer import find_layer, list_layers, make_layer_key
 from hapkg.chroot.resolver import load_answer
 from hapkg.chroot.schroot import Chroot, find_chroot, list_chroots
 from hapkg.control import SourceName, Suite
+from hapkg.currency.promises import tell_not_newer
 from hapkg.deb import DebContent
 from hapkg.errors import BusyError, RepositoryError, UsageError
 from hapkg.locations import State
@@ -127,6 +128,11 @@ RECORDS: dict[str, Record] = {
         {"kernel": "6.1.0", "packages": "300"},
         lambda state: find_image(state, SUITE, ["m4"], None),
         grows=True,
+    ),
+    "promises/SUITE.json": Record(
+        lambda state: state.promises / f"{SUITE}.json",
+        {"asked": "2026-01-01", "sources": {"ha-one": {"version": "1.2", "promise": "newer"}}},
+        lambda state: tell_not_newer(state, SUITE, [(SourceName("ha-one"), "1.2")]) == "",
     ),
     "KEYS-published": Record(
         lambda state: find_memory(state.root / "keys", PLACE).file,

@@ -15,7 +15,7 @@ from hapkg.control import SourceName, Suite
 from hapkg.currency.bump import Bump, check_clean, commit, prepare, settle
 from hapkg.currency.patch_review import Fate
 from hapkg.disk import sha256_file
-from hapkg.errors import FetchError, HapkgError, ProcessError, SourceError, UsageError
+from hapkg.errors import FetchError, HapkgError, MachineError, ProcessError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe, read_recipe
 from hapkg.recipe.settings import Project
@@ -231,6 +231,15 @@ def test_a_signature_that_cannot_be_had_changes_nothing(place: Place) -> None:
     error = place.refuse(signed, FetchError)
     assert "the signature of version 1.10 cannot be had" in error.brief
     assert "put one-1.10.tar.gz.asc into" in error.hint
+
+
+@pytest.mark.parametrize("stone", ["locks/.bookworm.toml.new", "recipes/one/patches/.series.new"])
+def test_a_disk_that_refuses_one_file_gets_none(place: Place, stone: str) -> None:
+    recipe = place.write()
+    (place.project.root / stone).mkdir()
+    error = place.refuse(recipe, MachineError)
+    assert "cannot be written" in error.brief
+    assert {file.name for file in place.project.root.rglob(".*.new")} == {Path(stone).name}
 
 
 @pytest.fixture

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from hapkg.control import Suite
+from hapkg.control import SourceName, Suite
 from hapkg.currency.debian_archive import DebianIndexes, DebianRelease
-from hapkg.currency.outdated import Standing, compare_all
+from hapkg.currency.outdated import Standing, compare_all, find_missing_modules
 from hapkg.currency.promises import Promise
 from hapkg.errors import RecipeError
 from hapkg.locations import State
-from tests.support.samples import AUTOTOOLS, DIGEST, make_recipe_from
+from hapkg.recipe.model import read_recipes
+from hapkg.recipe.settings import find_project
+from tests.support.samples import AUTOTOOLS, CHECKOUT, DIGEST, make_recipe_from
 
 WHO = ("-c", "user.name=one", "-c", "user.email=one@example.org", "-c", "init.defaultBranch=main")
 ORIGIN = {"type": "debian", "package": "one", "version": "1.2-1", "sha256": DIGEST}
@@ -154,3 +156,11 @@ def test_what_was_not_asked_is_not_called_gone(tmp_path: Path) -> None:
     standing = look(tmp_path, {"trixie": "1.2-1"}, upstream=upstream, origins=origins, unasked={"sid": "down"})
     assert standing.gone == ()
     assert len(standing.unasked) == 2
+
+
+def test_a_kernel_without_its_module_is_named() -> None:
+    recipes = read_recipes(find_project(CHECKOUT)).values()
+    name = SourceName("ha-drbd-modules-6.1.0-57-amd64")
+    assert find_missing_modules(recipes, "6.1.0-57-amd64", [SourceName("ha-libqb")], "ha-") == [name]
+    assert find_missing_modules(recipes, "6.1.0-57-amd64", [name], "ha-") == []
+    assert find_missing_modules(recipes, "", [], "ha-") == [], "nobody knows which"
