@@ -97,6 +97,7 @@ class _Preparation:
         """Edit, fetch, compare, try the patches; and read the recipe that comes of it."""
         self._notes += origins.notes
         self._text.set_release(self._target.version, tag=self._target.tag, commit=self._target.commit)
+        self._text.drop_homes(self._target.left)
         self._text.set_origins(origins.changes, origins.dropped)
         self._take_signature(origins)
         draft = self._read()

@@ -26,6 +26,8 @@ class Target:
     """Of the repository that [upstream] commit is of; "" where it did not answer."""
     kind: str
     """The kind of that repository."""
+    left: tuple[str, ...] = ()
+    """Kinds of former homes, which do not have the release."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +58,12 @@ def choose_target(recipe: Recipe, version: str | None, indexes: DebianIndexes, a
     chosen = version or standing.newest
     if chosen == recipe.version:
         raise UsageError(f"{recipe.source} is of version {chosen} already")
-    kind = [*upstream.repositories][-1]
-    tags = answers.tags.get(kind, {})
     pattern = find_pattern(upstream.tag, recipe.version)
-    tag = find_versions(recipe, tags).get(chosen) or (pattern.write(chosen) if pattern else "")
+    tagged = find_versions(recipe, (tag for tags in answers.tags.values() for tag in tags))
+    tag = tagged.get(chosen) or (pattern.write(chosen) if pattern else "")
+    homes = [*upstream.repositories]
+    kind = next((home for home in reversed(homes) if tag in answers.tags.get(home, {})), homes[-1])
+    tags = answers.tags.get(kind, {})
     if not tag:
         raise UsageError(
             f"{recipe.source}: the tag of {chosen} is not known: {upstream.tag} does not show its version",
@@ -69,7 +73,8 @@ def choose_target(recipe: Recipe, version: str | None, indexes: DebianIndexes, a
         raise UsageError(
             f"{recipe.source}: upstream has no tag {tag}", hint="hapkg outdated tells what upstream has, and Debian"
         )
-    return Target(version=chosen, tag=tag, commit=tags.get(tag, ""), kind=kind)
+    left = tuple(homes[homes.index(kind) + 1 :])
+    return Target(version=chosen, tag=tag, commit=tags.get(tag, ""), kind=kind, left=left)
 
 
 def find_origins(recipe: Recipe, target: Target, indexes: DebianIndexes, scratch: Path) -> NewOrigins:

@@ -29,6 +29,11 @@ class RecipeText:
         else:
             upstream.pop("commit", None)
 
+    def drop_homes(self, kinds: Collection[str]) -> None:
+        """Remove repositories of upstream, by their kind: "git" or "hg"."""
+        for kind in kinds:
+            self._document["upstream"].pop(kind)
+
     def set_date(self, date: datetime) -> None:
         """Name another date of release."""
         self._document["date"] = tomlkit.datetime(f"{date.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")

@@ -57,6 +57,7 @@ def repository(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         url = f"http://127.0.0.1:{server.server_port}"
         done = built.hapkg.succeed("publish", "--repo", str(folder), "--url", url)
+        assert f"note: whether this is newer than {SUITE}'s own is not known" in done.stderr
         assert done.stdout.splitlines()[-1] == "apt update && apt install ha-stack"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield Repository(folder=folder, url=url)

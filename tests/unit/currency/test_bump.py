@@ -211,6 +211,22 @@ def test_a_repository_that_does_not_answer_costs_the_commit_and_its_origin(place
     assert seen.new.date.year == 2025, "that of the newest file"
 
 
+def test_a_project_that_moved_leaves_its_former_home(place: Place) -> None:
+    former = place.folder / "former"
+    hg = ["hg", "--config", "ui.username=one", "-R", str(former)]
+    subprocess.run(["hg", "init", str(former)], check=True)
+    for argv in ([*hg, "branch", "-q", "old"], [*hg, "commit", "-qm", "1.2"], [*hg, "tag", "v1.2"]):
+        subprocess.run(argv, check=True, env={"PATH": "/usr/bin:/bin", "HGPLAIN": "1"})
+    pin = subprocess.run([*hg, "log", "-r", "v1.2", "-T", "{node}"], check=True, capture_output=True, text=True).stdout
+    homes = {"git": place.repository.as_uri(), "hg": former.as_uri(), "tag": "v1.2", "commit": pin}
+    digest = sha256_file(place.tarball("1.2"))
+    tarball = {"type": "tarball", "url": place.tarball("1.2").as_uri(), "sha256": digest}
+    seen = place.bump(place.write({"upstream": homes, "origins": [tarball]}))
+    assert seen.new.upstream
+    assert seen.new.upstream.repositories == {"git": place.repository.as_uri()}
+    assert seen.new.upstream.commit == git(place.repository, "rev-parse", "v1.10")
+
+
 def test_an_address_that_does_not_answer_may_deliver_what_the_others_have(place: Place) -> None:
     digest = sha256_file(place.tarball("1.2"))
     urls = ["http://127.0.0.1:1/one-1.2.tar.gz", place.tarball("1.2").as_uri()]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,13 @@ from tests.support.samples import AUTOTOOLS, CHECKOUT, DIGEST, make_recipe_from
 
 WHO = ("-c", "user.name=one", "-c", "user.email=one@example.org", "-c", "init.defaultBranch=main")
 ORIGIN = {"type": "debian", "package": "one", "version": "1.2-1", "sha256": DIGEST}
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A web server that says nothing."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 def git(repository: Path, *words: str) -> str:
@@ -164,3 +174,36 @@ def test_a_kernel_without_its_module_is_named() -> None:
     assert find_missing_modules(recipes, "6.1.0-57-amd64", [SourceName("ha-libqb")], "ha-") == [name]
     assert find_missing_modules(recipes, "6.1.0-57-amd64", [name], "ha-") == []
     assert find_missing_modules(recipes, "", [], "ha-") == [], "nobody knows which"
+
+
+def test_an_address_that_has_nothing_any_more_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "web").mkdir()
+    handler = functools.partial(Quiet, directory=str(tmp_path / "web"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/one-1.2.tar.gz"
+        origins = [ORIGIN, {"type": "tarball", "url": url, "sha256": DIGEST}]
+        assert look(tmp_path, {"trixie": "1.2-1"}, upstream=NOWHERE, origins=origins).gone == (url,)
+        (tmp_path / "web/one-1.2.tar.gz").touch()
+        assert look(tmp_path, {"trixie": "1.2-1"}, upstream=NOWHERE, origins=origins).gone == ()
+        server.shutdown()
+
+
+def test_mercurial_has_tags_as_well(tmp_path: Path) -> None:
+    former = tmp_path / "former"
+    hg = ["hg", "--config", "ui.username=one", "-R", str(former)]
+    subprocess.run(["hg", "init", str(former)], check=True)
+    (former / "one").touch()
+    for argv in ([*hg, "commit", "-qAm", "one"], [*hg, "tag", "v1.2"], [*hg, "tag", "v1.3"]):
+        subprocess.run(argv, check=True)
+    standing = look(tmp_path, {"trixie": "1.2-1"}, upstream={"hg": former.as_uri()})
+    assert (standing.upstream, standing.unasked) == ("1.3", ())
+
+
+def test_the_users_git_may_know_a_nearer_place(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "https://git.invalid/one.git"
+    (tmp_path / ".gitconfig").write_text(f'[url "{repository.as_uri()}"]\n\tinsteadOf = {url}\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert look(tmp_path, {"trixie": "1.2-1"}, upstream={"git": url}).upstream == "1.10"
