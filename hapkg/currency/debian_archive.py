@@ -15,13 +15,14 @@ from hapkg.control import Suite, compare_versions, split_stanzas
 from hapkg.currency.upstream_version import compare_upstream, upstream_of
 from hapkg.disk import work_on_all
 from hapkg.errors import ProcessError
+from hapkg.host import read_architecture
 from hapkg.locations import State
 from hapkg.source.origins.debian import update_index
 from hapkg.version import RELEASES
 
 LATER = ("forky", "sid")
 """Suites in which a newer version shows itself first."""
-_LINUX = "linux"
+_LINUX, _SIGNED = "linux", "linux-signed-"
 _MISSING = re.compile("does not have a Release file|404 +Not Found|File not found")
 
 
@@ -82,9 +83,12 @@ class DebianIndexes:
         return not any(index in self.unasked for index in _BASES)
 
     def find_kernel(self, architecture: str) -> str:
-        """The kernel that a node of the suite gets today, as uname -r names it; "" where that is not known."""
-        release = self.of_suite(_LINUX)
-        pattern = rf"linux-headers-([0-9]+\.[0-9.]+(?:\+[a-z0-9]+|-[0-9]+)?-{re.escape(architecture)})"
+        """The kernel that a node of the suite gets today, as uname -r names it; "" where that is not known.
+
+        Where Debian signs kernels, the signed ones count: they arrive days after the source that they are made of.
+        """
+        release = self.of_suite(f"{_SIGNED}{architecture}") or self.of_suite(_LINUX)
+        pattern = rf"linux-(?:image|headers)-([0-9]+\.[0-9.]+(?:\+[a-z0-9]+|-[0-9]+)?-{re.escape(architecture)})"
         matches = (re.fullmatch(pattern, name) for name in (release.binaries if release else ()))
         return next((match[1] for match in matches if match), "")
 
@@ -107,7 +111,7 @@ def read_indexes(state: State, mirror: Mirror, suite: Suite, packages: Sequence[
     def read(name: str) -> None:
         try:
             options = update_index(state, name, mirror.line(name, "deb-src"), refresh=True)
-            releases[name] = _show(options, (*packages, _LINUX))
+            releases[name] = _show(options, (*packages, _LINUX, f"{_SIGNED}{read_architecture()}"))
         except ProcessError as error:
             told = error.details[-2] if len(error.details) > 1 else error.brief
             if name.endswith("-backports") and any(_MISSING.search(line) for line in error.details):

@@ -68,3 +68,18 @@ def test_origins_are_found_by_their_content(indexes: DebianIndexes) -> None:
 def test_the_kernel_is_that_of_the_newest_linux_without_flavour(indexes: DebianIndexes) -> None:
     assert indexes.find_kernel("amd64") == "6.12.118+deb13-amd64"
     assert indexes.find_kernel("arm64") == ""
+
+
+@pytest.mark.parametrize(
+    ("signed", "kernel"),
+    [("linux-image-6.1.0-56-amd64, linux-image-6.1.0-56-rt-amd64", "6.1.0-56-amd64"), ("", "6.1.0-57-amd64")],
+)
+def test_a_kernel_that_is_not_signed_yet_is_on_no_node(signed: str, kernel: str) -> None:
+    def release(version: str, binaries: str) -> tuple[DebianRelease, ...]:
+        return (DebianRelease(version=version, origs=frozenset(), binaries=tuple(binaries.split(", "))),)
+
+    found = {"linux": release("6.1.192-3", "linux-headers-6.1.0-57-amd64, linux-headers-6.1.0-57-cloud-amd64")}
+    if signed:
+        found["linux-signed-amd64"] = release("6.1.192+2", signed)
+    indexes = DebianIndexes(suite=Suite("bookworm"), releases={"bookworm-security": found}, unasked={})
+    assert indexes.find_kernel("amd64") == kernel
