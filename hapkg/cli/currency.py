@@ -14,9 +14,11 @@ from hapkg.cli import output
 from hapkg.cli.options import JsonOption, MirrorOption, NamesArgument, SuiteOption
 from hapkg.cli.select import newest_builds, open_suite
 from hapkg.control import SourceName
+from hapkg.currency import osv
 from hapkg.currency.audit import Assessment, count_open
 from hapkg.currency.audit import audit as audit_recipes
 from hapkg.currency.debian_archive import LATER, DebianIndexes, read_indexes
+from hapkg.currency.osv import ask_osv
 from hapkg.currency.outdated import Standing, compare_all, find_missing_modules
 from hapkg.currency.promises import remember
 from hapkg.currency.sarif import make_sarif
@@ -39,6 +41,7 @@ def audit(
     data: Annotated[
         str, typer.Option("--data", help="The security tracker's JSON.", metavar="FILE|URL", show_default=True)
     ] = ADDRESS,
+    with_osv: Annotated[bool, typer.Option("--osv", help="Ask OSV by the commits as well.")] = False,
     as_json: JsonOption = False,
     as_sarif: Annotated[bool, typer.Option("--sarif", help="Open holes as SARIF, for forges.")] = False,
 ) -> None:
@@ -52,7 +55,8 @@ def audit(
     chosen_suite = project.pick_suite(suite)
     recipes = read_recipes(project)
     known = read_tracker(data, {recipe.debian_source for recipe in recipes.values()}, context.obj.store.state)
-    findings = audit_recipes(_pick(project, recipes, names), known, chosen_suite)
+    chosen = _pick(project, recipes, names)
+    findings = audit_recipes(chosen, known, chosen_suite, ask_osv(chosen, osv.ADDRESS) if with_osv else None)
     if as_json:
         output.print_json([asdict(finding) for finding in findings])
     elif as_sarif:

@@ -7,7 +7,7 @@ version that is newer than the one in which Debian saw it fixed. Everything else
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,18 +53,28 @@ class Assessment:
         return self.verdict is Verdict.OPEN
 
 
-def audit(recipes: Iterable[Recipe], data: TrackerData, suite: Suite) -> tuple[Assessment, ...]:
-    """Judge every hole that the data, patches or advisories name for these recipes; sorted by source, then id."""
-    findings = [finding for recipe in recipes if not recipe.native for finding in _audit_one(recipe, data, suite)]
+def audit(
+    recipes: Iterable[Recipe], data: TrackerData, suite: Suite, osv: Mapping[SourceName, Collection[str]] | None = None
+) -> tuple[Assessment, ...]:
+    """Judge every hole that the data, OSV, patches or advisories name for these recipes; sorted by source, then id.
+
+    osv are the ids that OSV knows of the recipes' commits, where it was asked.
+    """
+    findings = [
+        finding
+        for recipe in recipes
+        if not recipe.native
+        for finding in _audit_one(recipe, data, suite, (osv or {}).get(recipe.name, ()))
+    ]
     return tuple(sorted(findings, key=lambda finding: (finding.source, finding.id)))
 
 
-def _audit_one(recipe: Recipe, data: TrackerData, suite: Suite) -> list[Assessment]:
+def _audit_one(recipe: Recipe, data: TrackerData, suite: Suite, affecting: Collection[str]) -> list[Assessment]:
     known = {hole.id: hole for hole in data.holes.get(recipe.debian_source, ())}
     named = {id_: patch.name for patch in (*recipe.remote_patches, *recipe.patches) for id_ in patch.fixes}
     decided = {advisory.id: advisory for advisory in recipe.advisories}
     findings = []
-    for id_ in {**known, **named, **decided}:
+    for id_ in {**known, **named, **decided, **dict.fromkeys(affecting)}:
         hole = known.get(id_) or Hole(id=id_, description="", suites={})
         state, unstable = hole.suites.get(suite), hole.suites.get(_UNSTABLE)
         if advisory := decided.get(id_):
@@ -72,6 +82,8 @@ def _audit_one(recipe: Recipe, data: TrackerData, suite: Suite) -> list[Assessme
             why = advisory.why
         elif id_ in named:
             verdict, why = Verdict.PATCHED, named[id_]
+        elif id_ in affecting:
+            verdict, why = Verdict.OPEN, f"OSV: in commit {((recipe.upstream and recipe.upstream.commit) or '')[:12]}"
         else:
             verdict, why = _judge(recipe.version, hole)
         findings.append(

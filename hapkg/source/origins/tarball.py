@@ -48,7 +48,18 @@ def is_there(url: str) -> bool:
     return True
 
 
-def _open(url: str, method: str) -> Any:
+def post(url: str, body: bytes, *, most_bytes: int) -> bytes:
+    """The answer to a JSON document that is sent to an address. Raises FetchError."""
+    with _open(url, "POST", body) as response:
+        content = b""
+        for block in _read_blocks(response):
+            content += block
+            if len(content) > most_bytes:
+                raise FetchError(f"the answer is larger than {most_bytes:,} bytes", hint=FINAL)
+    return content
+
+
+def _open(url: str, method: str, body: bytes | None = None) -> Any:
     """The answer of an address. Raises FetchError."""
     import http.client  # noqa: PLC0415 - these three take longer than a plan that fetches nothing
     import urllib.error  # noqa: PLC0415
@@ -62,7 +73,8 @@ def _open(url: str, method: str) -> Any:
                 raise FetchError(f"the server redirects to {newurl}, which is not protected", hint=FINAL)
             return super().redirect_request(req, fp, code, msg, headers, newurl)
 
-    request = urllib.request.Request(url, headers={"User-Agent": "hapkg"}, method=method)
+    headers = {"User-Agent": "hapkg", **({"Content-Type": "application/json"} if body else {})}
+    request = urllib.request.Request(url, headers=headers, method=method, data=body)
     try:
         return urllib.request.build_opener(Redirects).open(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as cause:
