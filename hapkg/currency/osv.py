@@ -19,7 +19,7 @@ _ID = re.compile(r"[A-Za-z]+-[A-Za-z0-9-]{1,60}")
 
 
 def ask_osv(recipes: Iterable[Recipe], address: str = ADDRESS) -> Mapping[SourceName, tuple[str, ...]]:
-    """Ids of holes that OSV knows of the commits of these recipes, sorted. Recipes without a commit of git are not asked for.
+    """Ids of holes that OSV knows of the recipes' commits, sorted; of those alone that name a commit of git.
 
     Raises FetchError when the service does not answer, IntegrityError when it answers something else.
     """
