@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ from hapkg.cli.select import find, newest_builds
 from hapkg.currency.bump import LOG_LINES, Bump, check_clean, commit, make_context, prepare, settle
 from hapkg.currency.patch_review import Fate
 from hapkg.currency.release_review import Change, compare_sets, list_sonames
+from hapkg.currency.security_fix import prepare_fix
 from hapkg.errors import FetchError, HapkgError, Interrupted, UsageError
 from hapkg.host import count_cores
 from hapkg.recipe.model import Recipe
@@ -33,6 +35,10 @@ def bump(
     name: Annotated[str | None, typer.Argument(help="Recipe or package.")] = None,
     version: Annotated[str | None, typer.Argument(help="Version [default: the newest that is known].")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every recipe that has news and is not held.")] = False,
+    security: Annotated[
+        str | None, typer.Option(help="Keep the version; add this commit of upstream as a patch.", metavar="COMMIT")
+    ] = None,
+    fixes: Annotated[list[str] | None, typer.Option(help="CVE id that it fixes.", metavar="CVE")] = None,
     suite: SuiteOption = None,
     mirror: MirrorOption = None,
     with_build: Annotated[
@@ -46,6 +52,8 @@ def bump(
     """
     if (name is None) != everything:
         raise UsageError("name one recipe, or say --all", hint="hapkg outdated tells which have news")
+    if (security or fixes) and (name is None or version or not security):
+        raise UsageError("--security COMMIT is for one recipe, which keeps its version; --fixes says what for")
     store: Store = context.obj.store
     with store.lock():
         build_context = open_context(context.obj.project, store, suite, mirror)
@@ -53,8 +61,11 @@ def bump(
         if archive is None:
             raise FetchError("no Debian archive is configured on this host", hint="name one with --mirror")
         if name is not None:
-            recipe = find(build_context, name)
-            _bump(build_context, archive, recipe, version, with_build=with_build, with_commit=with_commit)
+            recipe, project = find(build_context, name), build_context.project
+            ready = _prepare(build_context, archive, recipe, version)
+            if security:
+                ready = prepare_fix(project, recipe, security, fixes or (), mirror=archive, state=store.state)
+            _bump(build_context, recipe, ready, with_build=with_build, with_commit=with_commit)
         else:
             _bump_all(build_context, archive, with_build=with_build, with_commit=with_commit)
 
@@ -68,7 +79,8 @@ def _bump_all(build_context: BuildContext, archive: Mirror, *, with_build: bool,
         if recipe.upstream is None:
             continue
         try:
-            done = _bump(build_context, archive, recipe, None, with_build=with_build, with_commit=with_commit)
+            ready = _prepare(build_context, archive, recipe, None)
+            done = _bump(build_context, recipe, ready, with_build=with_build, with_commit=with_commit)
             build_context = make_context(build_context, done)
         except Interrupted:
             raise
@@ -81,20 +93,32 @@ def _bump_all(build_context: BuildContext, archive: Mirror, *, with_build: bool,
         raise typer.Exit(failures[0].exit_code)
 
 
+def _prepare(
+    build_context: BuildContext, archive: Mirror, recipe: Recipe, version: str | None
+) -> AbstractContextManager[Bump]:
+    return prepare(
+        build_context.project,
+        recipe,
+        version,
+        suite=build_context.suite,
+        mirror=archive,
+        state=build_context.store.state,
+    )
+
+
 def _bump(
     build_context: BuildContext,
-    archive: Mirror,
     recipe: Recipe,
-    version: str | None,
+    ready: AbstractContextManager[Bump],
     *,
     with_build: bool,
     with_commit: bool,
 ) -> Bump:
-    project, state = build_context.project, build_context.store.state
+    project = build_context.project
     if with_commit:
         check_clean(project, recipe)
     before = newest_builds(build_context).get(recipe.name)
-    with prepare(project, recipe, version, suite=build_context.suite, mirror=archive, state=state) as prepared:
+    with ready as prepared:
         _print_bump(prepared)
         if with_build:
             _print_sonames(before, _build(make_context(build_context, prepared), prepared))
@@ -129,15 +153,21 @@ def _print_bump(prepared: Bump) -> None:
     new, old = prepared.new, prepared.old
     upstream = new.upstream
     facts = f"{upstream.tag} {upstream.commit or ''}".strip() if upstream else ""
-    lines = [f"{new.source}: {old.version} -> {new.version} ({facts}, {new.date:%Y-%m-%d})"]
+    is_step = old.version != new.version
+    step = f"{old.version} -> {new.version}" if is_step else f"{new.version}, revision {old.revision} -> {new.revision}"
+    lines = [f"{new.source}: {step} ({facts}, {new.date:%Y-%m-%d})"]
     lines += [f"  origin: {origin.describe()}" for origin in new.origins]
+    fixes = {patch.name: patch.fixes for patch in (*old.remote_patches, *old.patches)}
     for review in prepared.patches:
         lines.append(f"  patch {review.name}: {review.fate}")
         if review.fate is Fate.REFRESHED:
             lines += [f"    {line}" for line in review.details]
+        if review.fate is Fate.DROPPED and fixes.get(review.name):
+            lines.append(f"    it closed {', '.join(fixes[review.name])}: hapkg audit tells what closes that now")
     lines += [f"  hole {advisory.id}: is it still {advisory.status}? {advisory.why}" for advisory in new.advisories]
-    lines += _tell_change("files", prepared.files)
-    lines += _tell_change("switches", prepared.switches)
+    if is_step:
+        lines += _tell_change("files", prepared.files)
+        lines += _tell_change("switches", prepared.switches)
     lines += [f"  the recipe gives {word}, which upstream no longer takes" for word in prepared.lost_switches]
     if prepared.log:
         lines += ["  log:", *(f"    {commit_line}" for commit_line in prepared.log[:LOG_LINES])]

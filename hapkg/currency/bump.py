@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from hapkg import disk, process
 from hapkg.apt import Mirror
@@ -71,26 +72,65 @@ def prepare(
         raise UsageError(f"{recipe.source} has no upstream", hint="its recipe is the whole source")
     indexes = read_indexes(state, mirror, suite, [recipe.debian_source])
     target = choose_target(recipe, version, indexes, ask_remotes(recipe, state))
-    disk.make_folder(state.sources)
-    scratch = disk.make_scratch(state.sources, ".bump-")
-    try:
-        origins = find_origins(recipe, target, indexes, scratch)
-        yield _Preparation(project, recipe, target, mirror, state, scratch).run(origins)
-    finally:
-        disk.remove_tree(scratch)
+    with Workplace(project, recipe, state) as place:
+        origins = find_origins(recipe, target, indexes, place.scratch)
+        yield _Preparation(place, recipe, target, mirror, state).run(origins)
+
+
+class Workplace:
+    """A copy of a recipe on which a change is tried; it goes at the end of a `with` block."""
+
+    def __init__(self, project: Project, recipe: Recipe, state: State) -> None:
+        self._project, self._recipe, self._state = project, recipe, state
+        disk.make_folder(state.sources)
+        self.scratch = disk.make_scratch(state.sources, ".bump-")
+        """A folder for anything."""
+        self.folder = self.scratch / "recipes" / recipe.folder.name
+        self.text = RecipeText((recipe.folder / RECIPE_FILE).read_text("utf-8"))
+        """The recipe's text; read() writes it."""
+
+    def __enter__(self) -> Self:
+        shutil.copytree(self._recipe.folder, self.folder, ignore=shutil.ignore_patterns(".*.new"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        disk.remove_tree(self.scratch)
+
+    def read(self) -> Recipe:
+        """The copy as it stands now, checked as every recipe is. Raises RecipeError."""
+        disk.replace(self.folder / RECIPE_FILE, str(self.text).encode())
+        prefix, templates = self._project.settings.package_prefix, self._project.templates
+        return read_recipe(self.folder, package_prefix=prefix, styles=read_styles(templates))
+
+    def read_patches(self, mirror: Mirror) -> list[tuple[str, bytes, bool]]:
+        """The recipe's patches in their order: name, content, and True for its own."""
+        recipe, own = self._recipe, self.folder / "patches"
+        remote = ((one.name, fetch_patch(recipe, one, self._state, mirror), False) for one in recipe.remote_patches)
+        return [*remote, *((one.name, (own / one.name).read_bytes(), True) for one in recipe.patches)]
+
+    def add_patch(self, name: str, content: bytes) -> None:
+        """Put a patch at the end of the series."""
+        series = self.folder / "patches/series"
+        before = series.read_text("utf-8") if series.exists() else ""
+        disk.make_folder(series.parent)
+        disk.replace(series.parent / name, content)
+        disk.replace(series, f"{before}{'' if before.endswith(chr(10)) or not before else chr(10)}{name}\n".encode())
+
+
+def unpack_source(recipe: Recipe, tarball: Path, tree: Path) -> Path:
+    """Unpack a release as the folder tree, which does not exist yet."""
+    tree.mkdir(parents=True)
+    unpack(recipe, tarball, tree)
+    return tree
 
 
 class _Preparation:
     """The steps between a target and a recipe of it."""
 
-    def __init__(
-        self, project: Project, recipe: Recipe, target: Target, mirror: Mirror, state: State, scratch: Path
-    ) -> None:
-        self._project, self._old, self._target = project, recipe, target
-        self._mirror, self._state, self._scratch = mirror, state, scratch
-        self._folder = scratch / "recipes" / recipe.folder.name
-        shutil.copytree(recipe.folder, self._folder, ignore=shutil.ignore_patterns(".*.new"))
-        self._text = RecipeText((recipe.folder / RECIPE_FILE).read_text("utf-8"))
+    def __init__(self, place: Workplace, recipe: Recipe, target: Target, mirror: Mirror, state: State) -> None:
+        self._place, self._old, self._target = place, recipe, target
+        self._mirror, self._state = mirror, state
+        self._folder, self._text = place.folder, place.text
         self._notes: list[str] = []
 
     def run(self, origins: NewOrigins) -> Bump:
@@ -100,9 +140,9 @@ class _Preparation:
         self._text.drop_homes(self._target.left)
         self._text.set_origins(origins.changes, origins.dropped)
         self._take_signature(origins)
-        draft = self._read()
+        draft = self._place.read()
         tarball = fetch(draft, self._state, self._mirror)
-        tree = self._unpack(draft, tarball.path, "new")
+        tree = unpack_source(draft, tarball.path, self._place.scratch / "new/tree")
         entry = make_entry(draft, tarball, tree)
         commits = self._find_commits(draft)
         self._text.set_date(commits[1].date if commits else _find_newest(tree))
@@ -111,7 +151,7 @@ class _Preparation:
         taken = list_switches(tree)
         switches = compare_sets(list_switches(old_tree), taken) if old_tree else Change(new=(), gone=())
         reviews = self._review(draft, tree)
-        new = self._read()
+        new = self._place.read()
         return Bump(
             old=self._old,
             new=new,
@@ -122,14 +162,6 @@ class _Preparation:
             switches=switches,
             lost_switches=tuple(word for word in new.configure if word.partition("=")[0] in switches.gone),
             notes=tuple(self._notes),
-        )
-
-    def _read(self) -> Recipe:
-        """The copy as it stands now, checked as every recipe is."""
-        disk.replace(self._folder / RECIPE_FILE, str(self._text).encode())
-        settings = self._project.settings
-        return read_recipe(
-            self._folder, package_prefix=settings.package_prefix, styles=read_styles(self._project.templates)
         )
 
     def _take_signature(self, origins: NewOrigins) -> None:
@@ -166,27 +198,18 @@ class _Preparation:
             self._notes.append(f"no log: {error.brief}")
             return new, new
 
-    def _unpack(self, recipe: Recipe, tarball: Path, name: str) -> Path:
-        tree = self._scratch / name / "tree"
-        tree.mkdir(parents=True)
-        unpack(recipe, tarball, tree)
-        return tree
-
     def _unpack_old(self) -> Path | None:
         """The present release, if it can still be had."""
         try:
-            return self._unpack(self._old, fetch(self._old, self._state, self._mirror).path, "old")
+            tarball = fetch(self._old, self._state, self._mirror).path
+            return unpack_source(self._old, tarball, self._place.scratch / "old/tree")
         except HapkgError as error:
             self._notes.append(f"not compared with {self._old.version}: {error.brief}")
             return None
 
     def _review(self, draft: Recipe, tree: Path) -> tuple[PatchReview, ...]:
         """Try every patch on the new tree, and bring the copy to the result. Raises SourceError where one fails."""
-        remote = [
-            (patch.name, fetch_patch(draft, patch, self._state, self._mirror), False) for patch in draft.remote_patches
-        ]
-        own = [(patch.name, (self._folder / "patches" / patch.name).read_bytes(), True) for patch in draft.patches]
-        reviews = review_patches(tree, [*remote, *own])
+        reviews = review_patches(tree, self._place.read_patches(self._mirror))
         failed = [review for review in reviews if review.fate is Fate.FAILED]
         if failed:
             words = [line for review in failed for line in (review.name, *(f"  {told}" for told in review.details))]
@@ -199,7 +222,7 @@ class _Preparation:
         self._text.drop_remote_patches(
             [place for place, patch in enumerate(draft.remote_patches) if patch.name in dropped]
         )
-        self._write_own({review.name: review for review in reviews[len(remote) :]}, dropped)
+        self._write_own({review.name: review for review in reviews[len(draft.remote_patches) :]}, dropped)
         return reviews
 
     def _write_own(self, reviews: Mapping[str, PatchReview], dropped: set[str]) -> None:

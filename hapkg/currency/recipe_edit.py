@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +34,15 @@ class RecipeText:
         """Remove repositories of upstream, by their kind: "git" or "hg"."""
         for kind in kinds:
             self._document["upstream"].pop(kind)
+
+    def set_revision(self, revision: int) -> None:
+        """Name another revision, after the version where there was none."""
+        if "revision" in self._document:
+            self._document["revision"] = revision
+        else:
+            text = tomlkit.dumps(self._document)
+            line = next(line for line in text.splitlines(keepends=True) if re.match(r"version\s*=", line))
+            self._document = tomlkit.parse(text.replace(line, f"{line}revision = {revision}\n", 1))
 
     def set_date(self, date: datetime) -> None:
         """Name another date of release."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, ClassVar
 
@@ -10,8 +11,9 @@ from hapkg import process
 from hapkg.errors import FetchError, ProcessError, SourceError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe
-from hapkg.source.origins.repository import Vcs, is_commit
+from hapkg.source.origins.repository import Commit, Vcs, is_commit
 from hapkg.source.signature import GIT_ALONE, GIT_OPTIONS, check_tag
+from hapkg.text import printable
 
 _REMOTE = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
 """Where the network is asked, the user's configuration stays: it may know a proxy, or who may read the repository."""
@@ -123,3 +125,27 @@ class Git(Vcs):
         argv = ["git", "-C", str(mirror), *GIT_OPTIONS, "fetch", "--quiet", "--no-tags", "--", url, commit]
         done = process.run(argv, check=False, environment=_REMOTE)
         return self._resolve(mirror, commit) if done.status == 0 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpstreamChange:
+    """A commit, against its first parent."""
+
+    author: str
+    subject: str
+    diff: str
+    """As git writes it, without renames."""
+
+
+def read_change(commit: Commit) -> UpstreamChange:
+    """The change that a commit is. Raises SourceError for a first commit, and for text that is no UTF-8."""
+    git = ["git", "-C", str(commit.mirror), *GIT_OPTIONS]
+    head = process.run([*git, "show", "-s", "--format=%an <%ae>%n%s", commit.id], environment=GIT_ALONE).output
+    author, _, subject = head.strip().partition("\n")
+    plain = ["diff", "--no-ext-diff", "--no-renames", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"]
+    done = process.run([*git, *plain, f"{commit.id}^1", commit.id, "--"], check=False, environment=GIT_ALONE)
+    if done.status != 0:
+        raise SourceError(f"{commit.id} has no parent to compare it with", hint="name the commit of a fix")
+    if "\ufffd" in done.output:
+        raise SourceError(f"{commit.id} changes text that is not UTF-8", hint="carry the change over by hand")
+    return UpstreamChange(author=printable(author), subject=printable(subject), diff=done.output)

@@ -12,7 +12,7 @@ from hapkg import apt
 from hapkg.cli.main import app
 from hapkg.errors import UsageError
 from tests.support.samples import MAINTAINER, META, write_recipe
-from tests.unit.currency.test_bump import Place
+from tests.unit.currency.test_bump import Place, git
 
 Run = Callable[..., Result]
 
@@ -54,6 +54,7 @@ def test_news_are_taken_and_then_there_are_none(run: Run, words: list[str]) -> N
         "ha-one: 1.2 -> 1.10 (v1.10 ",
         "patch moved.patch: refreshed",
         "patch given.patch: dropped: the new tree has it",
+        "it closed CVE-2026-0009: hapkg audit tells what closes that now",
         "the recipe gives --enable-fast, which upstream no longer takes",
         "wrote recipes/one/recipe.toml",
         "removed recipes/one/patches/given.patch",
@@ -63,3 +64,19 @@ def test_news_are_taken_and_then_there_are_none(run: Run, words: list[str]) -> N
     after = run("outdated")
     assert (after.exit_code, after.output.splitlines()[1].split()[-2:]) == (0, ["newer", "-"]), after.output
     assert run("bump", "--all").exit_code == 0, "nothing to do is no failure"
+
+
+def test_one_commit_is_taken_as_a_patch(run: Run, place: Place) -> None:
+    (place.repository / "words").write_text("x\na\nb\none\ntwo\nthree\nc\nD\n")
+    git(place.repository, "commit", "-qam", "Check the last word")
+    done = run("bump", "one", "--security", git(place.repository, "rev-parse", "HEAD"), "--fixes", "CVE-2026-0008")
+    assert done.exit_code == 0, done.output
+    assert "ha-one: 1.2, revision 4 -> 5 (v1.2 " in done.output
+    assert "wrote recipes/one/patches/CVE-2026-0008.patch" in done.output
+
+
+@pytest.mark.parametrize("words", [["one", "--fixes", "CVE-2026-0008"], ["one", "1.10", "--security", "a" * 40]])
+def test_a_fix_keeps_the_version(run: Run, words: list[str]) -> None:
+    done = run("bump", *words)
+    assert isinstance(done.exception, UsageError)
+    assert "keeps its version" in done.exception.brief

@@ -42,7 +42,7 @@ def make_patch(what: str, before: str, after: str, *, file: str = "words") -> st
     )
 
 
-GIVEN = "Description: given\nAuthor: one\n\n--- /dev/null\n+++ b/given\n@@ -0,0 +1 @@\n+hello\n"
+GIVEN = "Description: given (CVE-2026-0009)\nAuthor: one\n\n--- /dev/null\n+++ b/given\n@@ -0,0 +1 @@\n+hello\n"
 PATCHES = {
     "series": "# in this order\nmoved.patch\ngiven.patch # until 1.10\n",
     "moved.patch": make_patch("moved", "two", "zwei"),
