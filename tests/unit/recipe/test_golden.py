@@ -29,8 +29,8 @@ GOLDEN = Path(__file__).with_name("golden")
 BOOKWORM = Suite("bookworm")
 KEYS = {
     "ha-libqb": "396a985d8fd7aee13731ca30a0e9239beb0ec821b73989989429791b4a9d3395",
-    "ha-pacemaker": "1f0d31e27218118f739e47dff2e80ee32b3d29c3938cfc41266c615574e0203e",
-    "ha-stack": "d9fa24c20855685dbfe8cf412b2c272179e17f034b2660e5888c098eb51671cc",
+    "ha-pacemaker": "0551899ccccab6c2c5b9aca52328c4c8bbced8c533eb7af82147c623920722ea",
+    "ha-stack": "0f2f7b94ad906bc4e9f8241109dafbee9dde3df019b9794ce700ea49dff5049b",
 }
 """Keys of three real recipes. Another one here means that everybody builds this source again."""
 NAMES = sorted(f"ha-{file.parent.name}" for file in (CHECKOUT / "recipes").glob("*/recipe.toml"))
