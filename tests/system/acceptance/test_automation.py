@@ -127,7 +127,7 @@ PCS = (
     ("cluster verify", ""),
     ("config", "Cluster Name: fiestaha"),
     ("quorum status", "Quorate:"),
-    ("quorum config", ""),  # pcs 0.12 prints no heading where there are no options
+    ("quorum config", ""),  # pcs 0.12 prints no heading of what there is not
     ("resource config", "follower"),
     ("resource describe ocf:heartbeat:Dummy", "stateless"),
     ("resource list ocf:pacemaker", "Stateful"),
@@ -137,7 +137,7 @@ PCS = (
     ("property set batch-limit=7", ""),
     ("property unset batch-limit", ""),
     ("constraint", "state-clone"),
-    ("node attribute", "Node Attributes"),
+    ("node attribute", ""),
     ("node standby fiesta-ha1", ""),
     ("node unstandby fiesta-ha1", ""),
     ("resource create extra ocf:pacemaker:Dummy --wait=60", "extra"),
