@@ -37,12 +37,3 @@ def test_a_node_survives_the_death_of_its_engine(cluster: Cluster, round_: int) 
     cluster.wait_until_served()
     assert node.tell(f"find {CORES} -type f") == ""
     assert node.tell(r"grep -E 'terminated with signal (4|6|7|8|11)\b' /opt/ha/var/log/pacemaker/pacemaker.log") == ""
-
-
-def test_a_new_pacemakerd_waits_for_the_daemons_of_the_last_one(cluster: Cluster) -> None:
-    node = cluster.two
-    cluster.wait_until_served()
-    node.run("kill -STOP $(pidof pacemaker-attrd); kill -9 $(pidof corosync)")
-    node.run("while pidof pacemakerd; do sleep 0.1; done; service corosync start")
-    node.run("(sleep 3; kill -CONT $(pidof pacemaker-attrd)) </dev/null >/dev/null 2>&1 & service pacemaker restart")
-    cluster.wait_until_served()
