@@ -1,4 +1,4 @@
-"""The engine dies under load: nothing crashes with it, and the line that `ha-stack check` prints brings the node back."""
+"""The engine dies under load: nothing crashes, and the line that `ha-stack check` prints brings the node back."""
 
 from __future__ import annotations
 
@@ -37,3 +37,17 @@ def test_a_node_survives_the_death_of_its_engine(cluster: Cluster, round_: int) 
     cluster.wait_until_served()
     assert node.tell(f"find {CORES} -type f") == ""
     assert node.tell(r"grep -E 'terminated with signal (4|6|7|8|11)\b' /opt/ha/var/log/pacemaker/pacemaker.log") == ""
+
+
+def test_nothing_is_started_while_pacemaker_stops(cluster: Cluster) -> None:
+    node = cluster.two
+    cluster.wait_until_served()
+    # The fencer is the last but one to be stopped: what is started while it is waited for would be left behind.
+    node.run("kill -STOP $(pidof pacemaker-fenced); kill -9 $(pidof corosync)")
+    node.run(
+        "(sleep 4; kill -CONT $(pidof pacemaker-fenced)) </dev/null >/dev/null 2>&1 & service pacemaker stop & "
+        "sleep 0.5; service corosync start; wait"
+    )
+    assert node.tell("pidof pacemaker-attrd pacemaker-based pacemaker-controld pacemaker-fenced") == ""
+    node.run("service pacemaker start")
+    cluster.wait_until_served()

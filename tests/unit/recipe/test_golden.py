@@ -29,7 +29,7 @@ GOLDEN = Path(__file__).with_name("golden")
 BOOKWORM = Suite("bookworm")
 KEYS = {
     "ha-libqb": "396a985d8fd7aee13731ca30a0e9239beb0ec821b73989989429791b4a9d3395",
-    "ha-pacemaker": "0551899ccccab6c2c5b9aca52328c4c8bbced8c533eb7af82147c623920722ea",
+    "ha-pacemaker": "62f383266468a5891e92b3bcfc3630b95c3110456a13ed5446162da95d616d75",
     "ha-stack": "0f2f7b94ad906bc4e9f8241109dafbee9dde3df019b9794ce700ea49dff5049b",
 }
 """Keys of three real recipes. Another one here means that everybody builds this source again."""
