@@ -1,4 +1,4 @@
-"""What a build of the stack costs, against bare builds and against sbuild, in the same run.
+"""The cost of a build of the stack, against bare builds and against sbuild, in the same run.
 
     .venv/bin/python benchmarks/build.py [--suite bookworm] [--leave-out sbuild] [--cache DIR]
 
@@ -46,7 +46,7 @@ from hapkg.recipe.settings import find_project
 CHECKOUT = Path(__file__).parents[1]
 CORES = len(os.sched_getaffinity(0))
 HIDDEN = {"ha-resource-agents": "export ac_cv_path_XSLTPROC="}
-"""What a source would do more than its package where the tools of all others are found: manual pages."""
+"""Extra work of a source where the tools of all others are found: manual pages."""
 SBUILD = """\
 [{name}]
 type=directory
@@ -249,7 +249,7 @@ def compare(rows: Rows, name: str, peer: float, own: float, alone: float, limit:
 
 
 def time_changes(bench: Bench, bare: Mapping[str, float], rows: Rows) -> None:
-    """What the four small changes cost: rows of the table."""
+    """The cost of the four small changes: rows of the table."""
     again = measure(bench.build_all, 5)
     rows.append(("second build-all, nothing changed", f"{again:.2f} s", "< 0.5 s", verdict(again < 0.5)))
 

@@ -62,7 +62,7 @@ def copy_recipes(originals: dict[SourceName, Recipe], count: int) -> dict[Source
 
 
 def plan(recipes: dict[SourceName, Recipe], built: dict[SourceName, list[Artifact]]) -> list[Action]:
-    """What a run decides before it does anything."""
+    """Decisions of a run before it does anything."""
     graph = make_graph(recipes, package_prefix="ha-")
     actions = []
     for name in graph.closure(recipes):

@@ -1,4 +1,4 @@
-"""What the processor worked for: every task tells its times to the kernel as it ends, and the kernel us (taskstats).
+"""The processor's account: every task tells its times to the kernel as it ends, and the kernel us (taskstats).
 
 Times of a clock say little where several builds share the processor; these add up. A task counts for the first of its
 ancestors, itself included, that has a name in _KINDS. What a task did before it became another program counts for the

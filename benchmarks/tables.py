@@ -1,4 +1,4 @@
-"""What the benchmarks share: whole processes timed, the machine named, tables printed and kept with their date."""
+"""Common parts of the benchmarks: whole processes timed, the machine named, tables printed and kept with their date."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _ORDER = (
     "integration",
     "unit",
 )
-"""What processes take first: the miniature that others wait for, meanwhile something long, and so on."""
+"""Files that processes take first: the miniature that others wait for, meanwhile something long, and so on."""
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

@@ -46,7 +46,7 @@ class BuildTask:
     """Packages of the archive that the key names, with their versions."""
     stack_debs: tuple[Path, ...]
     results: Results
-    """What it is to give."""
+    """Names and architectures of the binary packages that it is to give."""
     forbidden: tuple[str, ...]
     """Patterns of package names of the distribution that must not be in the chroot."""
     parallel: int

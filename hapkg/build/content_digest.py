@@ -105,7 +105,7 @@ def _read_control(deb: Path) -> tuple[Mapping[str, str], dict[str, list[str]]]:
 
 
 def _read_files(deb: Path) -> dict[str, list[str]]:
-    """What tells the files of a package: facts and digest by path."""
+    """Facts and digest of each file of a package, by path."""
     found = {_make_path(member): _describe(member, content) for member, content in read_members(deb, "data")}
     return {path: facts for path, facts in found.items() if not _CHANGELOG.search(path)}
 

@@ -49,7 +49,7 @@ _BUILD_SYSTEMS = {
     "GNUmakefile": "make",
     "Makefile": "make",
 }
-"""What builds a source that has one of these files at its top; the first one decides."""
+"""The build style of a source that has one of these files at its top; the first one decides."""
 
 
 def draft(project: Project, name: str, origin: str, state: State) -> Path:

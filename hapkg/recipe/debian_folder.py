@@ -21,7 +21,7 @@ from hapkg.recipe.style import COMMON, STYLE_FILE
 
 _LICENSES = "licenses"
 _BYTE_CODE = "__pycache__"
-"""What Python leaves beside modules that tests import."""
+"""Folders that Python leaves beside modules that tests import."""
 _EXECUTABLE_MARK = b"#!"
 
 

@@ -9,7 +9,7 @@ _BODY = re.compile(r"^(?:---(?: .*)?|diff .*|Index: .*|=== .*)$", re.MULTILINE)
 _FIELD = re.compile(r"(?P<name>[A-Za-z][A-Za-z-]*):(?P<value>.*)")
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,}")
 _MARK = re.compile(r"^(?:\[[^]]*\]\s*)+")
-"""What git format-patch puts before a subject: [PATCH 1/2]."""
+"""The mark that git format-patch puts before a subject: [PATCH 1/2]."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ _WORDS = {
     "too_short": "must not be empty",
     "tuple_type": "must be a list",
 }
-"""What pydantic says in Python's words, in TOML's."""
+"""TOML's words for those of Python's that pydantic uses."""
 
 
 class Settings(Table):

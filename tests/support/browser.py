@@ -73,7 +73,7 @@ class Browser:
             pass
 
     def ask(self, expression: str) -> Any:
-        """What an expression gives in the page: it looks from outside, the page's own scripts stay off."""
+        """The value of an expression in the page: it looks from outside, the page's own scripts stay off."""
         found = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")

@@ -41,7 +41,7 @@ class Done:
 
     @property
     def outcomes(self) -> dict[str, dict[str, Any]]:
-        """What --json said, by source."""
+        """Outcomes that --json printed, by source."""
         return {outcome["source"]: outcome for outcome in json.loads(self.stdout)}
 
     @property
@@ -173,7 +173,7 @@ class Hapkg:
         return str(made["name"])
 
     def on(self, project: Path) -> Hapkg:
-        """The same cache with another project."""
+        """A program with this cache and another project."""
         return replace(self, project=project)
 
     def folder(self, outcome: Mapping[str, Any]) -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 
 CHECKOUT = Path(__file__).parents[2]
 SLEEP = "sleep 7391"
-"""What a build that does not end runs: no other process of the machine is called so."""
+"""The command of a build that does not end: no other process of the machine is called so."""
 DATE = "2024-05-06T07:08:09Z"
 
 # A shared library and its pkg-config file; the greeting is a switch of configure.
@@ -216,7 +216,7 @@ class Miniature:
         (folder / "change.patch").write_text(f"Description: a change\nAuthor: Miniature\n\n{text}")
 
     def add_debian_file(self, name: str, path: str, text: str) -> None:
-        """Let a recipe bring a file of debian/ itself."""
+        """Add a file of debian/ to a recipe."""
         file = self.root / "recipes" / name / "debian" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -287,7 +287,7 @@ def _write_keys(table: Mapping[str, Any]) -> list[str]:
 
 
 def _make_tarball(top: str, files: Mapping[str, str]) -> bytes:
-    """The same bytes for the same files."""
+    """A tarball whose bytes depend on the files alone."""
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path, text in sorted(files.items()):

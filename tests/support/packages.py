@@ -116,7 +116,7 @@ def make_source(folder: Path, name: str, version: str, *, content: str = "", key
 
 
 def make_upload(folder: Path, version: str, *, suite: Suite = BOOKWORM, content: str = "", key: str = "") -> Upload:
-    """What a build of ha-logic brings: library, debug symbols, metapackage, source, and files for other readers."""
+    """The upload of a build of ha-logic: library, debug symbols, metapackage, source, and files for other readers."""
     folder.mkdir(parents=True, exist_ok=True)
     debs = (
         make_deb(folder, "libha-logic1", version, architecture=OWN, content=content, Source=LOGIC),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def make_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """Let the first process that asks for a folder make it, while the others wait; the folder.
+    """Make a folder in the first process that asks for it, while the others wait; the folder.
 
     It is made under another name, so that one whose maker was killed is made anew.
     """

@@ -13,5 +13,5 @@ hypothesis.settings.load_profile("unit")
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails on purpose is tried again at once."""
+    """Set the wait between attempts to zero: failures on purpose are tried again at once."""
     monkeypatch.setattr(fetch, "_PAUSES", (0.0,) * fetch.ATTEMPTS)

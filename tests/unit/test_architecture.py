@@ -182,6 +182,17 @@ def test_docstrings_can_be_read_alone(room: str) -> None:
     assert unclear == [], "an imperative or a noun, please"
 
 
+@pytest.mark.parametrize("folder", ["hapkg", "recipes", "tests", "benchmarks"])
+def test_no_docstring_of_the_repository_needs_its_surroundings(folder: str) -> None:
+    unclear = [
+        f"{file.relative_to(CHECKOUT)}:{number}"
+        for file in sorted((CHECKOUT / folder).rglob("*.py"))
+        for number, line in enumerate(file.read_text("utf-8").splitlines(), 1)
+        if re.match(r'\s*r?"""(What|The same|Let)\b', line)
+    ]
+    assert unclear == [], "an imperative or a noun, please"
+
+
 def test_no_two_classes_share_a_name() -> None:
     places: dict[str, list[str]] = {}
     for module, file in MODULES.items():

@@ -18,7 +18,7 @@ CONTROL = "Package: ha-one\nVersion: 1\nArchitecture: all\nMaintainer: A <a@exam
 
 
 def make_tree(folder: Path) -> Path:
-    """What a package is built from."""
+    """The tree that a package is built from."""
     tree = folder / "tree"
     (tree / "DEBIAN").mkdir(parents=True)
     (tree / "DEBIAN/control").write_text(CONTROL)

@@ -148,7 +148,7 @@ RECORDS: dict[str, Record] = {
 
 
 def retype(content: Any, other: Any) -> Any:
-    """The same keys with values of another type."""
+    """A record with its keys, and values of another type."""
     return dict.fromkeys(content, other)
 
 

@@ -1,4 +1,4 @@
-"""What a build gives."""
+"""The files of a build: packages, symbols, source, changes and buildinfo."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def make_release(file: Path, files: Mapping[str, str]) -> None:
 
 
 def read_below(folder: Path, *names: str) -> dict[str, list[str]]:
-    """What packages have below the prefix."""
+    """Paths of packages below the prefix."""
     content = {name: read_content(next(folder.glob(f"{name}_*.deb"))) for name in names}
     return {
         name: sorted(path.removeprefix("/opt/ha/") for path in files if path.startswith("/opt/ha/"))

@@ -1,4 +1,4 @@
-"""What a build sees of the machine, and what it may do there."""
+"""A build's view of the machine, and its rights there."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ perl -MIO::Socket::INET -e '
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What the probe saw while it was compiled."""
+    """The probe's report, written while it was compiled."""
 
     values: Mapping[str, str]
     log: str

@@ -42,7 +42,7 @@ class Node:
         return self.session.run(["sh", "-ec", script], user="root", network=True, check=check)
 
     def install_stack(self) -> str:
-        """What the instructions of publish say; returns what the stack's program says then."""
+        """Follow the instructions that publish prints; the output of the stack's program afterwards."""
         update = self.run("apt-get update").output
         assert not [line for line in update.splitlines() if line.startswith(("W:", "E:"))], update
         self.run("apt-get install ha-stack")

@@ -129,7 +129,7 @@ def find_deb(hapkg: Hapkg, built: Done, source: str, package: str) -> Path:
 
 
 def run_installed(deb: Path, root: Path, program: str) -> str:
-    """What a program of a package says where the package's files lie below the prefix."""
+    """The output of a package's program where the package's files lie below the prefix."""
     subprocess.run(["dpkg-deb", "-x", deb, root], check=True)
     argv = ["unshare", "--mount", "sh", "-ec", f'mount --bind "$0/opt" /opt; exec /opt/ha/bin/{program}', str(root)]
     return subprocess.run(argv, check=True, capture_output=True, text=True, cwd="/").stdout

@@ -1,4 +1,4 @@
-"""What lasts: a full disk at any step, and what is on the disk before the rename that publishes it."""
+"""Durability: a full disk at any step, and files that are on the disk before the rename that publishes them."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_all_is_on_the_disk_before_the_rename_that_publishes_it(
 ) -> None:
     issue(builds(1))
     synced: dict[int, str] = {}
-    """What a file held, or when a folder was waited for, by inode."""
+    """Content of files, and times at which folders were waited for, by inode."""
     waiting: dict[Path, Path] = {}
     """Folders with a new name that may be lost, and that name."""
     fsync, rename = os.fsync, Path.replace

@@ -1,4 +1,4 @@
-"""What the repository has been: snapshots, rollback, promotion, verification; apt is the judge of what is there now."""
+"""The repository's history: snapshots, rollback, promotion, verification; apt is the judge of what is there now."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ STANZAS = (
     ("SHA256: ", "SHA256: x"),
     ("SHA256: ", "Sha257: "),
 )
-"""What is replaced in the unsigned repository's index, by what."""
+"""Texts of the unsigned repository's index and their replacements."""
 
 
 @pytest.mark.parametrize(("old", "new"), STANZAS)
@@ -312,7 +312,7 @@ OTHERS: dict[str, Callable[[Path], object]] = {
     "is writable for everybody": lambda folder: folder.chmod(0o777),
     "is writable for its group": lambda folder: folder.chmod(0o2775),
 }
-"""What is said of a folder, and what makes it so."""
+"""Complaints about a folder, and the act that causes each."""
 
 
 @pytest.mark.parametrize("said", OTHERS)

@@ -1,4 +1,4 @@
-"""What other programs make of the repository: mirrors take it whole, from the keyring it brings."""
+"""Other readers of the repository: mirrors take it whole, from the keyring it brings."""
 
 from __future__ import annotations
 

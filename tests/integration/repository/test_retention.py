@@ -1,4 +1,4 @@
-"""What prune keeps and removes; apt judges what is left."""
+"""Retention: files that prune keeps and removes; apt judges what is left."""
 
 from __future__ import annotations
 

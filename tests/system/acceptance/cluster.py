@@ -41,7 +41,7 @@ class Machine:
         return done
 
     def tell(self, script: str) -> str:
-        """What a shell script prints, whether it succeeds or not."""
+        """The output of a shell script, whether it succeeds or not."""
         return self.run(script, check=False).stdout
 
     def find(self, program: str) -> str:

@@ -52,7 +52,7 @@ class Cluster:
         self.wait_until(lambda: locate(self.one, "follower") != "", "follower")
 
     def describe(self) -> str:
-        """What there is to look at when something does not happen."""
+        """Logs and states to look at when something does not happen."""
         seen = [node.tell("crm_mon -1 --inactive --failcounts --operations; crm configure show") for node in self.nodes]
         log = [node.tell("grep -vE ' (info|debug)' /opt/ha/var/log/pacemaker/pacemaker.log") for node in self.nodes]
         return "\n".join((*seen, *(text[-6000:] for text in log)))

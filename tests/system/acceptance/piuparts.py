@@ -24,7 +24,7 @@ owns, so that dpkg takes it away with the last file in it."""
 
 
 def forbid_services(node: Node) -> None:
-    """Let no package of Debian's start a daemon on this machine."""
+    """Keep packages of Debian's from starting daemons on this machine."""
     policy = node.root / "usr/sbin/policy-rc.d"
     policy.write_text("#!/bin/sh\nexit 101\n")
     policy.chmod(0o755)

@@ -10,7 +10,7 @@ from pathlib import Path
 from hapkg.deb import read_deb_control
 
 ORIGIN = "hapkg"
-"""What the node's pin for the stack's packages asks for (/etc/apt/preferences.d/ha-stack)."""
+"""The release that the node's pin for the stack's packages asks for (/etc/apt/preferences.d/ha-stack)."""
 
 
 def repack(debs: Iterable[Path], folder: Path, suffix: str) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""What asks a node from outside a login shell: ssh, cron, pcs, an exporter, a member of haclient."""
+"""Questions to a node from outside a login shell: ssh, cron, pcs, an exporter, a member of haclient."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def reached(cluster: Cluster) -> Iterator[Machine]:
 
 @pytest.fixture(scope="module")
 def linked(reached: Machine) -> Iterator[Machine]:
-    """The same node with ha-stack-links."""
+    """The node with ha-stack-links."""
     disk = Node(root=reached.root)
     disk.run("apt-get install -y ha-stack-links")
     yield reached

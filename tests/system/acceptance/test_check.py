@@ -15,13 +15,13 @@ KILL = "kill -9 $(pidof {0}); while pidof {0}; do sleep 0.1; done"
 
 
 def look(machine: Machine) -> list[dict[str, Any]]:
-    """What ha-stack check finds."""
+    """Findings of ha-stack check."""
     findings: list[dict[str, Any]] = json.loads(machine.tell("ha-stack check --json"))
     return findings
 
 
 def find(machine: Machine, check: str, words: str) -> list[dict[str, Any]]:
-    """What one check finds wrong that says these words."""
+    """The finding of one check that has these words."""
     return [f for f in look(machine) if f["check"] == check and f["level"] != "ok" and words in f["found"]]
 
 

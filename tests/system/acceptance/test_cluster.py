@@ -1,4 +1,4 @@
-"""What a cluster of two nodes does through what happens to clusters."""
+"""A cluster of two nodes through cut cables, killed processes and restarts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies on a node right after `apt install ha-stack`, before it is part of any cluster."""
+"""A node right after `apt install ha-stack`, before it is part of any cluster."""
 
 from __future__ import annotations
 

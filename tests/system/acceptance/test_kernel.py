@@ -35,7 +35,7 @@ def build(project: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_modinfo(module: Path) -> dict[str, str]:
-    """What modinfo prints of a module."""
+    """The output of modinfo about a module."""
     argv = ["objcopy", "-O", "binary", "--only-section=.modinfo", str(module), "/dev/stdout"]
     text = subprocess.run(argv, capture_output=True, check=True).stdout.decode()
     return dict(line.split("=", 1) for line in text.split("\0") if "=" in line)

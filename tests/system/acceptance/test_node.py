@@ -31,7 +31,7 @@ def list_findings(machine: Machine) -> list[dict[str, Any]]:
 
 
 def check(machine: Machine) -> list[dict[str, Any]]:
-    """What ha-stack check finds that is not as it should be, warnings of every such machine aside."""
+    """Findings of ha-stack check that are not as they should be, warnings of every such machine aside."""
     findings = list_findings(machine)
     # There is no time server and no power switch here, and other tests have installed packages under running daemons.
     expected = {"clock", "daemons", "fencing", "site"}

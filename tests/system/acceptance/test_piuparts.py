@@ -1,4 +1,4 @@
-"""What the packages leave behind, looked for by Debian's own tool. `make piuparts` asks it about every package."""
+"""Leftovers of packages, found by Debian's own tool. `make piuparts` asks it about every package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the package of a site does on a node: the how-to's cluster, as the programs of the stack read it."""
+"""The package of a site on a node: the how-to's cluster, as the programs of the stack read it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLE = (CHECKOUT / "docs/site.example.toml").read_text()
 OTHER = EXAMPLE.replace("start-at-boot = false", "start-at-boot = true") + (
     '\n[logging]\nfacility = "local3"\nfile = "/var/log/ring.log"\n'
 )
-"""The same cluster with the other choice at boot, and a log of its own."""
+"""That cluster with the other choice at boot, and a log of its own."""
 SCRIPTS = "/opt/ha/lib/drbd"
 VOLUMES = {
     f"volume {number}": {

@@ -1,4 +1,4 @@
-"""What the installed stack must show."""
+"""Properties of the installed stack."""
 
 from __future__ import annotations
 

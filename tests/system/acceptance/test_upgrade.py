@@ -56,7 +56,7 @@ BY_HAND = {
 }
 """,
 }
-"""What an administrator without a site's package writes beside corosync.conf."""
+"""The file that an administrator without a site's package writes beside corosync.conf."""
 UPDATE = "apt-get update -o Dir::Etc::sourcelist=/dev/null -o APT::Get::List-Cleanup=0"
 """The machines' network reaches no archive; their repositories are folders."""
 
@@ -73,7 +73,7 @@ def list_later(machine: Machine) -> set[str]:
 
 
 def list_acts(cluster: Cluster) -> set[tuple[str, ...]]:
-    """What the cluster did to its resources on every node: operation, its number and when it last changed something."""
+    """Operations of the cluster on every node: name, number and the time of the last change."""
     cib = ET.fromstring(cluster.one.run("cibadmin --query").stdout)
     facts = ("operation_key", "on_node", "call-id", "rc-code", "last-rc-change")
     return {tuple(act.get(fact, "") for fact in facts) for act in cib.iter("lrm_rsc_op")}

@@ -1,4 +1,4 @@
-"""What the stack is made of: newer code than the suite's own, and upstream's own tests at every build."""
+"""The stack's parts: newer code than the suite's own, and upstream's own tests at every build."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Count:
 
 
 def count_tests(log: str) -> Count:
-    """What a build's log says about upstream's tests, whatever ran them."""
+    """Lines of a build's log about upstream's tests, whatever ran them."""
     passed = sum(int(number) for pattern in PASSED for number in pattern.findall(log))
     passed += sum(len(pattern.findall(log)) for pattern in ONE_PASSED)
     return Count(passed, sum(int(number) for pattern in FAILED for number in pattern.findall(log)))

@@ -18,7 +18,7 @@ _COUNTS = pytest.StashKey[list["Count"]]()
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """What one suite says of itself."""
+    """One suite's own account of its results."""
 
     suite: str
     passed: int

@@ -18,7 +18,7 @@ ENVIRONMENT = (
 
 
 def run(node: Node, script: str) -> tuple[str, float]:
-    """What a suite prints, and how long it takes."""
+    """The output of a suite, and the time it takes."""
     started = time.monotonic()
     # A network of its own: a cluster that a suite starts must meet no other one.
     done = node.run(f"{ENVIRONMENT}{script} 2>&1", check=False, address="192.168.77.1")

@@ -1,4 +1,4 @@
-"""What a package is to those that use it: what changes its digest, and what does not."""
+"""The content digest of a package: changes that its users see, and those that they do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run decides before it does anything, with the real recipes and a base chroot that is none."""
+"""Decisions of a run before it does anything, with the real recipes and a base chroot that is none."""
 
 from __future__ import annotations
 

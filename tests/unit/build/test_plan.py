@@ -1,4 +1,4 @@
-"""What is built, under which key and version, and why."""
+"""The plan: sources to build, their keys and versions, and the reasons."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ GOLDEN_KEY = "e5a95d3687be1711f87c69f1aa84ce8d340d18895ea505390ba980d19f13964e"
 
 
 def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """What differs, in words."""
+    """The differences, in words."""
     return explain_changes(find_changes(old, new))
 
 

@@ -52,7 +52,7 @@ def build(
 
 
 def check(folder: Path, recipe: Recipe = RECIPE, stack_debs: Sequence[Path] = ()) -> tuple[str, ...]:
-    """What is wrong with the packages that were built."""
+    """Violations in the packages that were built."""
     try:
         check_packages(recipe, folder / "made", PREFIX, stack_debs, system=SYSTEM)
     except BuildError as error:

@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
-    """What a build leaves in its scratch folder."""
+    """The files that a build leaves in its scratch folder."""
     folder = tmp_path / "made"
     folder.mkdir()
     (folder / "ha-one_1_amd64.deb").write_bytes(b"deb")

@@ -1,4 +1,4 @@
-"""What the archive must give to a build. What apt answers is tested with a real base, in tests/integration/chroot."""
+"""Packages of the archive that a build needs; apt's answers are tested with a real base in tests/integration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `hapkg show` tells of a recipe, to a person and to a script."""
+"""`hapkg show` of a recipe, for a person and for a script."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What the program says."""
+    """The program's output."""
     app(list(arguments), standalone_mode=False)
     return capsys.readouterr().out
 

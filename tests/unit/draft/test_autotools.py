@@ -114,7 +114,7 @@ def test_what_is_installed(project: Project, makefile: str, runtime: list[str], 
 
 
 def test_dependencies_of_plain_makefiles(tmp_path: Path) -> None:
-    """What they ask pkg-config for and link to. Of pacemaker's whole folder the name before the hyphen tells."""
+    """Modules of pkg-config and libraries that they ask for. Of pacemaker's folder the name before the hyphen tells."""
     project = make_project(
         tmp_path / "project", "libqb", "kronosnet", "corosync", "cluster-glue", "resource-agents", "pacemaker"
     )

@@ -1,4 +1,4 @@
-"""What a proof makes of what it sees: acknowledged writes, states of DRBD, records, the report."""
+"""A proof's judgement of what it sees: acknowledged writes, states of DRBD, records, the report."""
 
 from __future__ import annotations
 

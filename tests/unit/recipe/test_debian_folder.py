@@ -49,7 +49,7 @@ DOCUMENTED = {
     "CLUSTER_USER": "hacluster",
     "CLUSTER_GROUP": "haclient",
 }
-"""What docs/prefix.md says that exports.sh sets, with what it sets where Debian's flags are not to be had."""
+"""Variables of exports.sh by docs/prefix.md, with their values where Debian's flags are not to be had."""
 WHOLE: dict[str, Any] = {
     **AUTOTOOLS,
     "section": "libs",
@@ -371,7 +371,7 @@ def test_configure_gets_its_switches_as_the_recipe_says(tmp_path: Path) -> None:
 
 
 def find_shape(folder: DebianFolder) -> dict[str, list[str]]:
-    """What must not depend on the values: the lines of each file, fields by name, recipe lines of make by their tab."""
+    """The structure, which no value changes: lines of each file, fields by name, recipe lines of make by their tab."""
     shape: dict[str, list[str]] = {}
     for path, content in folder.files.items():
         lines = content.decode().splitlines()
@@ -428,7 +428,7 @@ def test_a_line_is_one_line_for_everybody(text: str) -> None:
 
 
 def forget_compiled() -> None:
-    """What this process has compiled, as another process would not know it."""
+    """Forget the templates that this process has compiled, as another process would not know them."""
     jinja.make_environment.cache_clear()
     rendering.make_debian_environment.cache_clear()
     rendering._compile.cache_clear()

@@ -192,7 +192,7 @@ def make_random(build: Edges, run: Edges) -> Graph:
 
 
 def reach(start: set[int], *tables: Edges) -> set[int]:
-    """What can be reached, found by walking until nothing new is found."""
+    """All nodes that can be reached, found by walking until nothing new is found."""
     found = set(start)
     while True:
         more = found | {other for node in found for table in tables for other in table[node]}

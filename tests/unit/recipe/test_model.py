@@ -1,4 +1,4 @@
-"""What a recipe may say, and how hapkg refuses what it must not."""
+"""Keys and values of a recipe, and the refusal of those that it must not have."""
 
 from __future__ import annotations
 

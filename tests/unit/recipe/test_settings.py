@@ -1,4 +1,4 @@
-"""What pyproject.toml decides, and where state lives."""
+"""Settings in pyproject.toml, and the place of the state folder."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ LOOK = "a tarball that changed upstream needs a look before its sha256 is change
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the server says to one request."""
+    """The server's answer to one request."""
 
     status: int = 200
     body: bytes = CONTENT

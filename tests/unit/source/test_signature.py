@@ -244,7 +244,7 @@ def make_tagged(parent: Path, repository: Path, policy: str) -> Recipe:
 
 
 def refuses(recipe: Recipe, cache: Path) -> HapkgError:
-    """What a fetch that must not find its mirror up to date says."""
+    """The error of a fetch that must not find its mirror up to date."""
     shutil.rmtree(cache, ignore_errors=True)
     with pytest.raises(IntegrityError) as raised:
         fetch(recipe, State(cache), None)

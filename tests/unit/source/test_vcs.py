@@ -84,7 +84,7 @@ def git(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hg(tmp_path: Path) -> Path:
-    """The same in Mercurial."""
+    """The repository of `git`, in Mercurial."""
     repository = tmp_path / "hg"
     run("hg", "init", str(repository))
     for number, tag in (("1", "v1.0"), ("2", None)):
@@ -327,7 +327,7 @@ def test_a_commit_of_no_branch_is_asked_for_by_its_id(tmp_path: Path, git: Path)
 
 
 def test_names_of_refs_do_not_get_into_an_archive(tmp_path: Path, git: Path) -> None:
-    """The same commit gives the same bytes whatever is tagged later."""
+    """A commit gives the same bytes whatever is tagged later."""
     (git / ".gitattributes").write_text("version export-subst\n")
     commit_file(git, "$Format:%d %H$\n", "version")
     run("git", "-C", str(git), "add", ".gitattributes")

@@ -115,7 +115,7 @@ def _read_cib() -> str:
 
 
 def compare(before: str, after: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What a configuration adds to another, and what it changes in it: names of objects."""
+    """Objects that a configuration adds to another, and those that it changes in it, by name."""
     old, new = _list_objects(before), _list_objects(after)
     added = tuple(sorted(name for name in new if name not in old))
     return added, tuple(sorted(name for name, text in old.items() if name in new and new[name] != text))

@@ -155,7 +155,7 @@ def _check_files(site: Site) -> Iterator[Finding]:
 
 
 def judge_helper(parameter: Path) -> Iterator[Finding]:
-    """What a loaded DRBD module calls when a peer is lost, from its parameter; nothing where it is not loaded.
+    """The program that a loaded DRBD module calls when a peer is lost, from its parameter; nothing without a module.
 
     A module that was loaded before ha-drbd-utils came, or from an initrd without its modprobe.d file, calls another.
     """
@@ -303,7 +303,7 @@ def _check_packages() -> Iterator[Finding]:
 
 
 def make_report(site: Site, versions: Mapping[str, str]) -> str:
-    """What the other nodes compare with their own: version and configuration, short."""
+    """Version and configuration, short, which the other nodes compare with their own."""
     files = [Path(path) for path, _ in site.files] or [CONFIGURATION]
     content = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files if file.is_file())
     return f"{versions.get('ha-stack', 'none')} {hashlib.sha256(content).hexdigest()[:12]}"

@@ -1,4 +1,4 @@
-"""What the cluster is in, as pacemaker tells it, and what may be done to it then."""
+"""The state of the cluster, as pacemaker tells it, and the acts that it permits."""
 
 from __future__ import annotations
 
@@ -152,13 +152,16 @@ def find_losses(before: Iterable[Resource], after: Iterable[Resource]) -> tuple[
 
 
 def select_services(resources: Iterable[Resource], staying: int) -> tuple[Resource, ...]:
-    """What must go on running on the nodes that stay. A fencing device that none of them may run is the one that
-    switches off the only node left, which never does that to itself."""
+    """Resources that must go on running on the nodes that stay.
+
+    A fencing device that none of them may run is the one that switches off the only node left, which never does that
+    to itself.
+    """
     return tuple(resource for resource in resources if not (resource.fences and staying == 1))
 
 
 def foresee_losses(node: str, staying: int) -> tuple[str, ...]:
-    """What pacemaker itself says would not run any more, were this node in standby. Changes nothing."""
+    """Resources that pacemaker says would not run any more, were this node in standby. Changes nothing."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "cib.xml"
         file.write_text(need(run("cibadmin", "--query"), "the cluster's configuration cannot be read"), "utf-8")
@@ -207,7 +210,7 @@ def find_objections(
 
 
 def find_name() -> str:
-    """What the cluster calls this node."""
+    """The name by which the cluster knows this node."""
     return need(run("crm_node", "--name"), "pacemaker does not tell the name of this node").strip()
 
 
@@ -219,7 +222,7 @@ def publish(attribute: str, value: str) -> None:
 
 
 def read_published(attribute: str) -> dict[str, str]:
-    """What each node told last."""
+    """The last word of each node."""
     done = run("attrd_updater", "--name", attribute, "--query", "--all", "--output-as=xml")
     if done.status:  # nobody has told anything yet
         return {}

@@ -1,4 +1,4 @@
-"""What a look at a node gives."""
+"""The result of a look at a node."""
 
 from __future__ import annotations
 

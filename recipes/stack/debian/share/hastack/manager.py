@@ -42,7 +42,7 @@ def check_daemons() -> Iterator[Finding]:
 
 
 def check_memory_of_hands(state: State) -> Iterator[Finding]:
-    """What was set for a while and is easily forgotten: maintenance, unmanaged resources, bans and preferences."""
+    """Settings made for a while and easily forgotten: maintenance, unmanaged resources, bans and preferences."""
     if not state.controller:
         text = "none: nodes join for some seconds after a start"
         yield Finding("controller", WARN, text, "wait a minute; then see /opt/ha/var/log/pacemaker/pacemaker.log")

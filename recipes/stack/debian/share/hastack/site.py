@@ -1,4 +1,4 @@
-"""What cluster this node belongs to: from ha-stack-site, or read out of a corosync.conf that was made by hand."""
+"""The cluster that this node belongs to: from ha-stack-site, or read out of a corosync.conf that was made by hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Site:
-    """What the cluster is meant to be."""
+    """The cluster as it is meant to be."""
 
     cluster: str
     nodes: tuple[Node, ...]
@@ -135,7 +135,7 @@ def _read_number(text: str, otherwise: int) -> int:
 
 
 def read_crm() -> str:
-    """What pacemaker is to run. Raises Problem without ha-stack-site."""
+    """The configuration that pacemaker is to run. Raises Problem without ha-stack-site."""
     if not FACTS.is_file() or not CRM.is_file():
         raise Problem(
             "there is nothing to load: ha-stack-site is not installed", "apt install ha-stack-site", UNCONFIGURED

@@ -23,7 +23,7 @@ FAILED, USAGE, REFUSED, UNCONFIGURED = 1, 2, 3, 6
 
 
 class Problem(Exception):  # noqa: N818 - it is told to a person, who has a problem
-    """What stops a command: one sentence, what to do about it, and how the command ends."""
+    """A reason to stop a command: one sentence, what to do about it, and how the command ends."""
 
     def __init__(self, brief: str, hint: str = "", code: int = FAILED) -> None:
         super().__init__(brief)
@@ -36,7 +36,7 @@ class Done:
 
     status: int
     output: str
-    """What it printed; what it complained of, too."""
+    """The output and the complaints of a command."""
 
 
 def run(*argv: str, stdin: str = "", timeout: float = PATIENCE, extra: dict[str, str] | None = None) -> Done:

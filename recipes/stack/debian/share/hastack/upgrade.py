@@ -184,7 +184,7 @@ def _check_objections() -> cluster.Member | None:
 
 
 def _plan(version: str) -> list[str]:
-    """What apt would do, a line a package."""
+    """Actions that apt would take, a line a package."""
     done = need(run("apt-get", "--simulate", *_apt_arguments(version), timeout=_SLOW), "apt has no way to do it")
     return [line for line in done.splitlines() if line.startswith(("Inst ", "Remv "))]
 
@@ -201,7 +201,7 @@ def _apt_arguments(version: str) -> list[str]:
 
 
 def find_pins(stanza: str) -> list[str]:
-    """What a package asks for in one version alone, as apt's arguments."""
+    """Dependencies of a package on one version alone, as apt's arguments."""
     relations = ", ".join(re.findall(r"(?m)^(?:Pre-)?Depends: (.*)$", stanza))
     return sorted({f"{name}={version}" for name, version in re.findall(r"([a-z0-9.+-]+) \(= ([^)]+)\)", relations)})
 
