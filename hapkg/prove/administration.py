@@ -55,7 +55,7 @@ def add_volume(scene: Scene) -> None:
     mount = scene.site.gfs2[0].mount
     number = max(volume.number for volume in resource.volumes) + 1
     minor = max(volume.minor for r in scene.site.drbd for volume in r.volumes) + 1
-    group = resource.volumes[0].disk.split("/")[2]
+    group = resource.volumes[0].disks[0].split("/")[2]
     disk = f"/dev/{group}/lvdrbd{number}"
     start_writers(scene, f"{mount}/volume", 600)
     scene.run(scene.one, "crm configure property maintenance-mode=true", seconds=180)

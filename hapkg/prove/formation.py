@@ -40,7 +40,7 @@ def boot(scene: Scene) -> None:
         list(pool.map(lambda guest: guest.boot(_MOST_BOOT_SECONDS), scene.guests))
     scene.slowness = max(1.0, min(4.0, scene.elapsed / _USUAL_BOOT_SECONDS))
     hosts = "".join(f"{node.addresses[0]} {node.name}\n" for node in scene.site.nodes)
-    disks = [volume.disk.split("/") for resource in scene.site.drbd for volume in resource.volumes]
+    disks = [volume.disks[0].split("/") for resource in scene.site.drbd for volume in resource.volumes]
     groups = sorted({parts[2] for parts in disks})
     script = f"cat >> /etc/hosts <<'END'\n{hosts}END\npvcreate -q /dev/vdb && vgcreate -q {groups[0]} /dev/vdb\n"
     for (*_, name), size in zip(disks, LV_MEGABYTES, strict=False):

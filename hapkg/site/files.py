@@ -12,10 +12,12 @@ from hapkg.recipe.rendering import make_debian_environment, render
 from hapkg.recipe.settings import Settings
 from hapkg.site.model import DLM_PORT, Site
 from hapkg.site.tables import Logging
+from hapkg.site.words import quote_crm, write_crm, write_drbd
 
 _FILTERS: Mapping[str, Callable[[Any], Any]] = {
-    "crm_value": lambda value: str(value).lower() if isinstance(value, bool) else value,
-    "drbd_value": lambda value: ("yes" if value else "no") if isinstance(value, bool) else value,
+    "crm_quoted": quote_crm,
+    "crm_value": write_crm,
+    "drbd_value": write_drbd,
     "drbd_address": lambda address: f"ipv6 [{address}]" if ":" in address else address,
 }
 

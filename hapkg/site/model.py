@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -12,7 +13,10 @@ from pydantic import Field, model_validator
 from hapkg.errors import SiteError, did_you_mean
 from hapkg.locations import read_toml
 from hapkg.recipe.settings import parse_table
-from hapkg.site.tables import ClusterTable, Crm, Dlm, Drbd, Fencing, Gfs2, Logging, Node, Quorum, SiteTable, Volume
+from hapkg.site.drbd import Drbd, Volume
+from hapkg.site.extra import Command, find_first_line, read_commands
+from hapkg.site.fencing import Fencing
+from hapkg.site.tables import FIRST_LINE, ClusterTable, Crm, Dlm, Gfs2, Logging, Node, Quorum, SiteTable
 
 DLM_PORT = 21064
 
@@ -53,7 +57,17 @@ class Site(SiteTable):
     @property
     def fenced(self) -> bool:
         """True where lost nodes are switched off."""
-        return bool(self.fencing.devices)
+        return bool(self.fencing.devices or self.devices_by_hand)
+
+    @cached_property
+    def commands(self) -> tuple[Command, ...]:
+        """What [crm] extra brings."""
+        return tuple(read_commands(self.crm.extra))
+
+    @property
+    def devices_by_hand(self) -> tuple[str, ...]:
+        """Fencing devices of [crm] extra."""
+        return tuple(command.name for command in self.commands if command.fences)
 
     @property
     def links(self) -> int:
@@ -84,10 +98,21 @@ class Site(SiteTable):
         found = []
         if self.fencing.opt_out is not None:
             found.append(f"no fencing: a lost node is never switched off, data may be lost ({self.fencing.opt_out})")
+        if self.devices_by_hand:
+            devices = ", ".join(self.devices_by_hand)
+            found.append(f"{devices} of extra: which nodes they switch off is not checked; [[fencing.devices]] are")
+        if self.two_node and (mend := self.fencing.find_race([node.name for node in self.nodes], self.crm.properties)):
+            found.append(f"two nodes that lose sight of each other may switch each other off at once: {mend}")
         if not self.cluster.encrypted:
             found.append("no crypto: whoever reaches the ring's network can join and command the cluster")
         if self.two_node is False and len(self.nodes) == 2:
             found.append("two-node = false: when one of two nodes is lost, the other stops its resources")
+        found += [
+            f"resource {resource.name}: with module 9 its volumes are resynced together, and a snapshot that fails for "
+            "one stops the resync of all: snapshots are better with a resource for each volume"
+            for resource in self.drbd
+            if resource.snapshots and resource.module == "9" and len(resource.volumes) > 1
+        ]
         if self.dlm and "enable_quorum_lockspace" in self.dlm.options:
             found.append("enable_quorum_lockspace is set: its default is right for clusters with working quorum")
         return tuple(found)
@@ -126,20 +151,34 @@ class Site(SiteTable):
         volumes = [(resource, volume) for resource in self.drbd for volume in resource.volumes]
         _refuse_doubles("volume", (f"{resource.name}/{volume.number}" for resource, volume in volumes))
         _refuse_doubles("minor", (volume.minor for _, volume in volumes))
-        _refuse_doubles("disk", (disk for _, volume in volumes for disk in volume.disks))
-        ports = [self.cluster.port, *(resource.port for resource in self.drbd), *([DLM_PORT] if self.uses_dlm else [])]
-        _refuse_doubles("port", ports)
+        _refuse_doubles(
+            "TCP port", (*(resource.port for resource in self.drbd), *([DLM_PORT] if self.uses_dlm else []))
+        )
         for resource in self.drbd:
             self._check_names(f"DRBD resource {resource.name}", resource.nodes)
-            if len(self.find_members(resource)) != 2:
-                raise ValueError(
-                    f"DRBD resource {resource.name} joins {len(self.find_members(resource))} nodes: name two in nodes"
-                )
+            self._check_members(resource)
             if resource.link >= self.links:
                 raise ValueError(f"DRBD resource {resource.name}: there is no link {resource.link}, they count from 0")
             if resource.dual_primary and resource.protocol != "C":
                 raise ValueError(f"DRBD resource {resource.name}: dual-primary needs protocol C")
+        for node in self.nodes:
+            here = [volume for resource, volume in volumes if node in self.find_members(resource)]
+            _refuse_doubles("disk", (disk for volume in here for disk in volume.list_disks(node.name)))
         return self
+
+    def _check_members(self, resource: Drbd) -> None:
+        where, members = f"DRBD resource {resource.name}", self.find_members(resource)
+        names = tuple(node.name for node in members)
+        if len(members) < 2:
+            raise ValueError(f"{where} joins {len(members)} nodes: name two in nodes")
+        if len(members) > 2 and resource.module != "9":
+            raise ValueError(
+                f'{where} joins {len(members)} nodes: name two in nodes, or say module = "9", which joins more'
+            )
+        if len(members) > 2 and resource.dual_primary:
+            raise ValueError(f"{where}: dual-primary is for two nodes, and it joins {len(members)}")
+        for volume in resource.volumes:
+            volume.check_nodes(f"volume {resource.name}/{volume.number}", names)
 
     @model_validator(mode="after")
     def _mounts_what_it_has(self) -> Self:
@@ -187,20 +226,48 @@ class Site(SiteTable):
         _refuse_doubles("fencing device", (device.name for device in devices))
         for device in devices:
             self._check_names(f"fencing device {device.name}", device.nodes)
-        if devices and self.fencing.opt_out is not None:
-            raise ValueError("fencing has devices and opt-out: remove one of them")
+        self._check_names("fencing.levels", self.fencing.levels)
+        self.fencing.check_levels()
+        if self.fenced and self.fencing.opt_out is not None:
+            names = ", ".join((*(device.name for device in devices), *self.devices_by_hand))
+            raise ValueError(f"fencing has devices and opt-out: remove one of them ({names})")
         covered = {name for device in devices for name in device.nodes}
         missing = [node.name for node in self.nodes if node.name not in covered]
-        if devices and missing:
+        if devices and missing and not self.devices_by_hand:
             raise ValueError(f"no fencing device can switch off {', '.join(missing)}: name one that can")
         reasons = [f"resource {resource.name} is dual-primary" for resource in self.drbd if resource.dual_primary]
         reasons += ["DLM recovers only after a lost node was switched off"] if self.uses_dlm else []
-        if reasons and not devices and self.fencing.opt_out is None:
+        reasons += ["a lost node that is alive goes on writing"] if len(self.nodes) > 1 else []
+        if reasons and not self.fenced and self.fencing.opt_out is None:
             raise ValueError(
                 f"fencing is missing, and {reasons[0]}: add [[fencing.devices]], or say in [fencing] opt-out why this "
                 "site risks its data"
             )
         return self
+
+    @model_validator(mode="after")
+    def _names_each_thing_once(self) -> Self:
+        seen: dict[str, str] = {}
+        for name, what in self._list_ids():
+            if name in seen:
+                raise ValueError(f"{what} would be called {name} in pacemaker, as {seen[name]} is: choose another name")
+            seen[name] = what
+        return self
+
+    def _list_ids(self) -> Iterator[tuple[str, str]]:
+        """What gets a name in pacemaker, where names of all kinds are one set, and where it comes from."""
+        if self.uses_dlm:
+            yield from ((name, "the lock manager") for name in ("dlm", "dlm_clone"))
+        for resource in self.drbd:
+            yield from ((f"{start}_{resource.name}", f"DRBD resource {resource.name}") for start in ("drbd", "ms_drbd"))
+        for filesystem in self.gfs2:
+            names = (f"fs_{filesystem.name}", f"fs_{filesystem.name}_clone")
+            yield from ((name, f"file system {filesystem.name}") for name in names)
+        for device in self.fencing.devices:
+            yield device.name, f"fencing device {device.name}"
+        for command in self.commands:
+            if command.name and command.words[0].lower() not in ("tag", "acl_target"):
+                yield command.name, f"{command.words[0]} {command.name} of extra"
 
     def _check_names(self, where: str, names: Iterable[str]) -> None:
         known = [node.name for node in self.nodes]
@@ -212,7 +279,9 @@ class Site(SiteTable):
 
 def read_site(file: Path) -> Site:
     """The site that a file describes. Raises SiteError naming file, key and remedy."""
-    return parse_table(Site, read_toml(file, SiteError), where=str(file), error=SiteError)
+    table = read_toml(file, SiteError)
+    context = {FIRST_LINE: find_first_line(file.read_text("utf-8"))}
+    return parse_table(Site, table, where=str(file), error=SiteError, context=context)
 
 
 def _refuse_doubles(what: str, values: Iterable[object]) -> None:

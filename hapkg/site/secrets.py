@@ -22,10 +22,14 @@ def is_secret(name: str, value: object = "") -> bool:
 
 
 def refuse_secrets(table: Mapping[str, object], *, agent: str = "") -> None:
-    """Raise ValueError for the first setting of a table that is a secret. agent is the fencing agent it is for."""
+    """Raise ValueError for the first setting of a table that is a secret. agent is the fencing agent it is for.
+
+    With passwd_method = "file" the passwd of an agent of cluster-glue is the path of a file.
+    """
     for name, value in table.items():
-        if is_secret(name, value) and not (name == "key" and agent in _RESERVATION_AGENTS):
-            raise ValueError(_explain(name))
+        is_path = name == "passwd" and agent.startswith("external/") and table.get("passwd_method") == "file"
+        if is_secret(name, value) and not (name == "key" and agent in _RESERVATION_AGENTS) and not is_path:
+            raise ValueError(_explain(name, agent))
 
 
 def refuse_secret_words(lines: str) -> None:
@@ -46,7 +50,11 @@ def _find_line(lines: str, place: int) -> str:
     return ""
 
 
-def _explain(name: str) -> str:
+def _explain(name: str, agent: str = "") -> str:
+    if agent.startswith("external/"):
+        file = "/opt/ha/etc/ha-stack/secret"
+        way = f'name a file on the node that root alone reads: passwd_method = "file", passwd = "{file}"'
+        return f"{name} is a secret, and packages are read by everybody: {way}"
     script = f"{re.sub(r'passwd$', 'password', name)}_script"
     way = (
         f'name a script on the node that prints it, readable by root alone: {script} = "/opt/ha/etc/ha-stack/secret"'

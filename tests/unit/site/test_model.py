@@ -79,7 +79,10 @@ def render(site: Site) -> dict[str, str]:
         ("fencing.devices.0.parameters.secret_key", "s3cret", "secret_key is a secret"),
         ("drbd.0.net.shared-secret", "s3cret", "shared-secret is a secret"),
         ("crm", {"extra": "primitive st stonith:fence_ipmilan params passwd=s3cret\n"}, "passwd is a secret"),
-        ("fencing.devices.0.parameters.username", "a b", "must be one word"),
+        ("fencing.devices.0.parameters.username", "a\nb", "must be one line: it has a control character"),
+        ("fencing.devices.0.parameters.username", "Büro", "crm would load ü as &#252;"),
+        ("fencing.devices.0.parameters.username", [1], "must be a string, a whole number, true or false"),
+        ("fencing.devices.0.parameters.username", "", "is empty: leave the key out"),
         ("fencing.devices.0.nodes", ["fiesta-ha3"], "there is no node fiesta-ha3"),
         ("fencing.devices.1", None, "no fencing device can switch off fiesta-ha2"),
         ("fencing.opt-out", "brave", "fencing has devices and opt-out"),
@@ -87,7 +90,6 @@ def render(site: Site) -> dict[str, str]:
         ("drbd.0.protocol", "A", "dual-primary needs protocol C"),
         ("drbd.0.link", 1, "there is no link 1"),
         ("drbd.0.nodes", ["fiesta-ha1"], "joins 1 nodes"),
-        ("drbd.0.port", 5405, "port 5405 stands there twice"),
         ("drbd.0.port", 21064, "port 21064 stands there twice"),
         ("drbd.0.volumes.1.minor", 0, "minor 0 stands there twice"),
         ("drbd.0.volumes.1.number", 0, "volume ha0/0 stands there twice"),
@@ -168,7 +170,7 @@ def test_a_module_of_series_9_has_its_fencing_in_net(tmp_path: Path) -> None:
 
 def three_nodes(table: dict[str, Any]) -> None:
     table["nodes"].append({"name": "fiesta-ha3", "id": 3, "addresses": ["192.168.132.13"]})
-    table["fencing"]["devices"][1]["nodes"] = ["fiesta-ha2", "fiesta-ha3"]
+    table["fencing"]["devices"].append({"name": "fence_ha3", "agent": "fence_ipmilan", "nodes": ["fiesta-ha3"]})
     table["drbd"][0]["nodes"] = ["fiesta-ha1", "fiesta-ha3"]
     table["gfs2"][0]["journals"] = 3
 
@@ -249,7 +251,8 @@ def test_a_disk_of_meta_data_belongs_to_drbd_alone(tmp_path: Path) -> None:
 
 
 def test_a_cluster_without_disks_needs_little(tmp_path: Path) -> None:
-    site = read(tmp_path, {key: EXAMPLE[key] for key in ("cluster", "nodes")})
+    parts = {key: EXAMPLE[key] for key in ("cluster", "nodes")}
+    site = read(tmp_path, {**parts, "fencing": {"devices": EXAMPLE["fencing"]["devices"]}})
     assert describe_site(site)["modules"] == []
     assert set(render(site)) == {
         f"{ETC}/{n}" for n in ("corosync/corosync.conf", "ha-stack/cluster.crm", "ha-stack/site.json")
