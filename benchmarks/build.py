@@ -39,8 +39,9 @@ from hapkg.chroot.schroot import Chroot, Session
 from hapkg.control import SourceName, Suite
 from hapkg.errors import ProcessError
 from hapkg.locations import find_state
+from hapkg.recipe.collection import read_recipes
 from hapkg.recipe.graph import Graph, make_graph
-from hapkg.recipe.model import Recipe, read_recipes
+from hapkg.recipe.model import Recipe
 from hapkg.recipe.settings import find_project
 
 CHECKOUT = Path(__file__).parents[1]

@@ -21,9 +21,10 @@ from hapkg.build.plan import Action, decide, make_inputs, make_key
 from hapkg.build.priority import measure_paths
 from hapkg.build.store import Artifact
 from hapkg.control import BinaryName, SourceName, Suite
+from hapkg.recipe.collection import read_recipes
 from hapkg.recipe.debian_folder import DebianFolder
 from hapkg.recipe.graph import make_graph
-from hapkg.recipe.model import Recipe, read_recipes
+from hapkg.recipe.model import Recipe
 from hapkg.recipe.settings import find_project
 
 SUITE = Suite("bookworm")

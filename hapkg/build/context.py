@@ -14,8 +14,9 @@ from hapkg.build.store import Store
 from hapkg.control import SourceName, Suite
 from hapkg.errors import RecipeError
 from hapkg.host import count_cores, read_architecture
-from hapkg.recipe.graph import Graph, make_graph
-from hapkg.recipe.model import Recipe, read_recipes
+from hapkg.recipe.collection import read_collection
+from hapkg.recipe.graph import Graph, find_blocked, make_graph
+from hapkg.recipe.model import Recipe
 from hapkg.recipe.settings import Project
 from hapkg.repository.snapshots import read_held
 from hapkg.source.lockfile import Lock, read_lock
@@ -50,6 +51,10 @@ class BuildContext:
     """Sources the suite is locked to; None where it is not locked."""
     snapshots: Mapping[SourceName, Tarball] = field(default_factory=dict)
     """Tarballs of sources built from a commit of upstream's repository; recipes has their recipe for that commit."""
+    wrong: Mapping[SourceName, RecipeError] = field(default_factory=dict)
+    """Faults of recipes that cannot be read. They are not among recipes."""
+    blocked: Mapping[SourceName, str] = field(default_factory=dict)
+    """Why a source is not among recipes: it needs one of those."""
 
     @functools.cached_property
     def mirror(self) -> Mirror | None:
@@ -62,22 +67,26 @@ def open_context(
 ) -> BuildContext:
     """Read recipes, graph and published versions for a suite and a mirror, as the command line names them.
 
-    extra are generated recipes, such as a site's. Raises RecipeError when a recipe of the project has the name of one.
+    extra are generated recipes, such as a site's. Recipes that cannot be read are left out, with all that need them.
+    Raises RecipeError when a recipe of the project has the name of a generated one.
     """
-    chosen = project.pick_suite(suite)
-    recipes = add_packages(read_recipes(project), project.settings, chosen, store.state, read_architecture())
+    chosen, prefix = project.pick_suite(suite), project.settings.package_prefix
+    found = read_collection(project)
+    recipes = add_packages(found.recipes, project.settings, chosen, store.state, read_architecture())
     for recipe in extra:
         if recipe.name in recipes:
             raise RecipeError(
                 f"recipe {recipe.name} has the name of a package that hapkg makes", hint="rename the recipe"
             )
         recipes[recipe.name] = recipe
+    blocked = find_blocked(recipes, package_prefix=prefix) if found.wrong else {}
+    recipes = {name: recipe for name, recipe in recipes.items() if name not in blocked}
     published = read_held(project.repository, chosen)
     return BuildContext(
         project=project,
         store=store,
         recipes=recipes,
-        graph=make_graph(recipes, package_prefix=project.settings.package_prefix),
+        graph=make_graph(recipes, package_prefix=prefix),
         suite=chosen,
         archive=mirror,
         published={
@@ -86,6 +95,8 @@ def open_context(
         },
         parallel=count_cores(),
         lock=read_lock(project.root, chosen),
+        wrong=found.wrong,
+        blocked=blocked,
     )
 
 

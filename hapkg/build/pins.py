@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hapkg import disk
@@ -23,6 +23,14 @@ def check_pins(context: BuildContext, recipe: Recipe) -> None:
         check_recipe(context.lock, recipe)
 
 
+def find_unlocked(context: BuildContext, names: Iterable[SourceName]) -> list[SourceName]:
+    """Those of the sources that the suite's lock does not have, where the suite is locked; see check_pins."""
+    if context.lock is None:
+        return []
+    fetched = [name for name in names if not context.recipes[name].native and name not in context.snapshots]
+    return [name for name in fetched if name not in context.lock.sources]
+
+
 def make_lock(context: BuildContext, names: Sequence[SourceName]) -> Path:
     """Fetch and unpack the named sources and write their digests into the suite's lock; other entries stay.
 
@@ -30,7 +38,8 @@ def make_lock(context: BuildContext, names: Sequence[SourceName]) -> Path:
     """
     context.store.reclaim()
     old = context.lock.sources if context.lock else {}
-    entries = {name: entry for name, entry in old.items() if name in context.recipes}
+    known = {*context.recipes, *context.wrong, *context.blocked}
+    entries = {name: entry for name, entry in old.items() if name in known}
     for name in names:
         recipe = context.recipes[name]
         if recipe.native:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hapkg.build.store import Artifact
 from hapkg.control import BinaryName, SourceName, Suite, parse_relation_names
+from hapkg.errors import RecipeError
 from hapkg.version import RELEASES, Version
 
 if TYPE_CHECKING:  # whoever only tells a step needs neither
@@ -36,6 +37,8 @@ class Action(StrEnum):
     REUSE = "reuse"
     MAYBE = "maybe"
     """It waits for others, and is reused when what it uses of them comes out the same."""
+    LEAVE_OUT = "left out"
+    """Its recipe is wrong, or that of a source it needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,8 @@ class Step:
     """Inputs that differ from the last build's."""
     inputs: Mapping[str, Any] | None = None
     """The values that the key was computed from."""
+    error: RecipeError | None = None
+    """The fault of its recipe, where that is why it is left out."""
 
     @property
     def identity(self) -> tuple[str, str, Mapping[str, Any]]:
@@ -189,6 +194,13 @@ def decide(
         changes=changes,
         inputs=inputs,
     )
+
+
+def leave_out(source: SourceName, cause: RecipeError | str) -> Step:
+    """The step of a source whose recipe is wrong, or that needs such a source: cause says which."""
+    error = cause if isinstance(cause, RecipeError) else None
+    reason = error.brief if error else str(cause)
+    return Step(source=source, action=Action.LEAVE_OUT, reason=reason, version=None, key=None, error=error)
 
 
 def defer(

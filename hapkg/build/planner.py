@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hapkg.build.context import BuildContext
-from hapkg.build.plan import PLACEHOLDER, Action, Step, decide, defer, find_visible, make_inputs
+from hapkg.build.plan import PLACEHOLDER, Action, Step, decide, defer, find_visible, leave_out, make_inputs
 from hapkg.build.store import Artifact
 from hapkg.chroot.resolver import choose_relations, load_answer, read_relations, resolve
 from hapkg.chroot.schroot import Chroot, find_chroot
 from hapkg.control import BinaryName, SourceName, Suite
-from hapkg.errors import BuildError
+from hapkg.errors import BuildError, RecipeError
 from hapkg.host import read_architecture
 from hapkg.recipe.debian_folder import DebianFolder, render_debian
 from hapkg.recipe.model import Recipe
@@ -48,18 +48,26 @@ class Planner:
         """Steps for the targets and all they need, in build order.
 
         A source that waits for others has a step without version and key. With offline, apt is not asked: sources
-        whose build dependencies were not resolved before stay MAYBE.
+        whose build dependencies were not resolved before stay MAYBE. One whose debian/ cannot be rendered is left out,
+        with those that need it.
         """
         finished: dict[SourceName, Artifact] = {}
-        steps: list[Step] = []
+        steps: dict[SourceName, Step] = {}
         for name in self.context.graph.closure(targets):
+            needs = self.context.graph.needs[name]
+            if left_out := next((need for need in needs if steps[need].action is Action.LEAVE_OUT), None):
+                steps[name] = leave_out(name, f"needs {left_out}, which is left out")
+                continue
             recipe = self.context.recipes[name]
-            waiting = [need for need in self.context.graph.needs[name] if need not in finished]
-            step = self._defer(recipe, waiting) if waiting else self._try(recipe, finished, offline=offline)
+            waiting = [need for need in needs if need not in finished]
+            try:
+                step = self._defer(recipe, waiting) if waiting else self._try(recipe, finished, offline=offline)
+            except RecipeError as error:
+                step = leave_out(name, error)
             if step.artifact is not None:
                 finished[name] = step.artifact
-            steps.append(step)
-        return tuple(steps)
+            steps[name] = step
+        return tuple(steps.values())
 
     def decide(self, recipe: Recipe, finished: Mapping[SourceName, Artifact]) -> Step:
         """The final step of a source; finished has the builds of all it needs.
@@ -108,10 +116,11 @@ class Planner:
         """The step of a source that waits. One that pins versions is built whenever one of its sources is."""
         own = self._builds.get(recipe.name, ())
         known: dict[str, object] | None = None
+        debian = render(self.context, recipe, PLACEHOLDER, PLACEHOLDER, {})
         if self.base is not None and own and not any(package.stack for package in recipe.packages):
             known = make_inputs(
                 recipe,
-                render(self.context, recipe, PLACEHOLDER, PLACEHOLDER, {}),
+                debian,
                 suite=self.context.suite,
                 architecture=read_architecture(),
                 chroot_digest=self.base.digest,
@@ -123,10 +132,20 @@ class Planner:
         return defer(recipe, waiting, own[-1] if own else None, known)
 
 
-def make_plan(context: BuildContext, targets: Sequence[SourceName], *, offline: bool = False) -> tuple[Step, ...]:
-    """The plan for the targets and all they need, with the base chroot and the builds that there are."""
+def make_plan(
+    context: BuildContext, targets: Sequence[SourceName] | None = None, *, offline: bool = False
+) -> tuple[Step, ...]:
+    """The plan for the targets and all they need, with the base chroot and the builds that there are.
+
+    Without targets it is that of all recipes, and tells those that cannot be read at its end.
+    """
     base = find_chroot(context.store.state, context.suite)
-    return Planner(context, base, context.store.list_builds()).plan(targets, offline=offline)
+    planner = Planner(context, base, context.store.list_builds())
+    if targets is not None:
+        return planner.plan(targets, offline=offline)
+    causes: dict[SourceName, RecipeError | str] = {**context.wrong, **context.blocked}
+    unread = [leave_out(name, causes[name]) for name in sorted(causes)]
+    return (*planner.plan(list(context.recipes), offline=offline), *unread)
 
 
 def group_builds(builds: Iterable[Artifact], suite: Suite) -> Mapping[SourceName, Sequence[Artifact]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
@@ -12,9 +12,10 @@ from typing import Annotated
 import typer
 
 from hapkg.build.context import BuildContext, open_context, take_snapshots
-from hapkg.build.events import Outcome
+from hapkg.build.events import Ending, Outcome
 from hapkg.build.kernel_packages import check_kernels, needs_chroot
-from hapkg.build.pins import make_lock
+from hapkg.build.pins import find_unlocked, make_lock
+from hapkg.build.plan import Action, Step
 from hapkg.build.planner import make_plan
 from hapkg.build.run import RunOptions, run_plan
 from hapkg.build.timings import Recorder
@@ -34,8 +35,9 @@ from hapkg.cli.options import (
     SuiteOption,
     TestsOption,
 )
-from hapkg.cli.select import open_suite, pick, read_site_recipes
-from hapkg.errors import UsageError
+from hapkg.cli.select import note_left_out, open_suite, pick, read_site_recipes
+from hapkg.control import SourceName
+from hapkg.errors import HapkgError, UsageError
 from hapkg.host import count_cores, read_architecture
 from hapkg.recipe.model import Recipe
 
@@ -129,7 +131,7 @@ def plan(
 ) -> None:
     """Show what build-all would do, and why. Builds nothing."""
     build_context = open_suite(context, suite, site)
-    steps = make_plan(build_context, pick(build_context, names))
+    steps = make_plan(build_context, pick(build_context, names) if names else None)
     if as_json:
         output.print_json([output.describe_step(step) for step in steps])
     elif why:
@@ -139,6 +141,7 @@ def plan(
             ("source", "action", "version", "reason"),
             [(s.source, s.action, s.version or "?", s.reason) for s in steps],
         )
+    _end([step.error for step in steps])
 
 
 @app.command()
@@ -147,6 +150,7 @@ def lock(
 ) -> None:
     """Write down exactly what a suite is built from; from then on build-all refuses anything else."""
     build_context = open_context(context.obj.project, context.obj.store, suite, mirror)
+    note_left_out(build_context)
     with context.obj.store.lock():
         output.say(f"wrote {make_lock(build_context, pick(build_context, names))}")
 
@@ -158,11 +162,16 @@ def _build(context: Context, options: BuildOptions, as_json: bool) -> None:
         output.print_json([output.describe_outcome(outcome) for outcome in outcomes])
     else:
         output.print_outcomes(outcomes)
-    failed = [outcome.error for outcome in outcomes if outcome.error is not None]
-    for error in failed:
+    _end([outcome.error for outcome in outcomes])
+
+
+def _end(errors: Sequence[HapkgError | None]) -> None:
+    """Show all errors, and exit with the code of the first."""
+    found = [error for error in errors if error is not None]
+    for error in found:
         output.print_error(error)
-    if failed:
-        raise typer.Exit(failed[0].exit_code)
+    if found:
+        raise typer.Exit(found[0].exit_code)
 
 
 def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
@@ -180,17 +189,43 @@ def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
                 output.say(f"site: {warning}")
         if options.origin:
             build_context = take_snapshots(build_context, targets, options.origin, options.ref)
-        steps = make_plan(build_context, targets, offline=True)
+        steps = make_plan(build_context, targets if options.names else None, offline=True)
+        left_out = [step for step in steps if step.action is Action.LEAVE_OUT]
+        steps = tuple(step for step in steps if step not in left_out)
+        kept = {step.source for step in steps}
+        _note(build_context, left_out, kept)
         display = stack.enter_context(output.ProgressDisplay(steps))
         run_options = RunOptions(jobs=options.jobs or count_cores(), keep_going=options.keep_going, retry=options.retry)
         recorder = Recorder(time.monotonic(), build_context.suite, run_options.jobs, build_context.graph.needs)
         stack.callback(recorder.save, store.state)
-        for event in run_plan(build_context, targets, steps, run_options):
+        events = run_plan(build_context, [name for name in targets if name in kept], steps, run_options)
+        for event in events if kept else ():
             display.notify(event)
             recorder.notify(event)
             if isinstance(event, Outcome):
                 outcomes.append(event)
-    return outcomes
+    return [*outcomes, *(_describe_left_out(step) for step in left_out)]
+
+
+def _note(build_context: BuildContext, left_out: Sequence[Step], kept: Iterable[SourceName]) -> None:
+    """Say before a run which sources are left out, and which are not locked though the suite is."""
+    for step in left_out:
+        output.say(f"note: {step.source} is left out: {step.reason}")
+    for name in find_unlocked(build_context, sorted(kept)):
+        output.say(f"note: {name} is not locked for {build_context.suite}: hapkg lock {name} does it")
+
+
+def _describe_left_out(step: Step) -> Outcome:
+    """The outcome of a source that was left out: the recipe's failure, or none of its own."""
+    return Outcome(
+        source=step.source,
+        ending=Ending.FAILED if step.error else Ending.SKIPPED,
+        version=None,
+        reason=step.reason,
+        seconds=0,
+        error=step.error,
+        fault="recipe" if step.error else None,
+    )
 
 
 def _open(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> BuildContext:

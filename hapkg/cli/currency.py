@@ -25,7 +25,8 @@ from hapkg.currency.sarif import make_sarif
 from hapkg.currency.tracker import ADDRESS, TrackerData, read_tracker
 from hapkg.errors import FetchError, UsageError
 from hapkg.host import read_architecture
-from hapkg.recipe.model import RECIPE_FILE, Recipe, find_recipe, read_recipes
+from hapkg.recipe.collection import find_recipe, read_recipes
+from hapkg.recipe.model import RECIPE_FILE, Recipe
 from hapkg.recipe.settings import Project
 
 app = typer.Typer()

@@ -8,7 +8,7 @@ import typer
 
 from hapkg.cli import output
 from hapkg.cli.options import JsonOption, SuiteOption
-from hapkg.cli.select import find, newest_builds, open_suite
+from hapkg.cli.select import find, newest_builds, note_left_out, open_suite
 from hapkg.errors import UsageError
 
 app = typer.Typer()
@@ -18,6 +18,7 @@ app = typer.Typer()
 def list_recipes(context: typer.Context, suite: SuiteOption = None, as_json: JsonOption = False) -> None:
     """List the recipes in build order, with the newest finished build of each."""
     build_context = open_suite(context, suite)
+    note_left_out(build_context)
     newest = newest_builds(build_context)
     rows: list[dict[str, Any]] = []
     for name in build_context.graph.order:
@@ -50,6 +51,7 @@ def show_recipe(
 ) -> None:
     """Show one recipe: origins, patches, what it needs, what it builds, its last build."""
     build_context = open_suite(context, suite)
+    note_left_out(build_context)
     chosen = find(build_context, name)
     facts = output.describe_recipe(
         chosen, build_context.graph.needs[chosen.name], newest_builds(build_context).get(chosen.name)
@@ -69,6 +71,7 @@ def logs(
 ) -> None:
     """Print the log of the last build of a recipe, failed or finished."""
     build_context = open_suite(context, suite)
+    note_left_out(build_context)
     chosen = find(build_context, name)
     failed = build_context.store.failure_log(build_context.suite, chosen.name)
     finished = newest_builds(build_context).get(chosen.name)

@@ -10,14 +10,17 @@ import typer
 
 from hapkg import disk
 from hapkg.build import cleanup
-from hapkg.build.store import Store
+from hapkg.build.context import open_context
+from hapkg.build.pins import make_lock
 from hapkg.build.timings import pick_record
 from hapkg.cli import output
 from hapkg.cli.doctor import diagnose
 from hapkg.cli.options import JsonOption, NamesArgument, SuiteOption
 from hapkg.cli.select import find, open_suite
 from hapkg.cli.timeline import draw
+from hapkg.control import SourceName
 from hapkg.draft.draft import draft
+from hapkg.errors import HapkgError
 
 app = typer.Typer()
 
@@ -46,10 +49,20 @@ def new(
     name: Annotated[str, typer.Argument(help="Folder of the recipe, the package's name without its prefix.")],
     origin: Annotated[str, typer.Option("--from", help="Tarball, its address, or the address of a repository.")],
 ) -> None:
-    """Draft the recipe of an upstream source."""
-    store: Store = context.obj.store
+    """Draft the recipe of an upstream source, and lock it for each suite that has a lock."""
+    project, store = context.obj.project, context.obj.store
     with store.lock():
-        output.say(f"wrote {draft(context.obj.project, name, origin, store.state)}")
+        file = draft(project, name, origin, store.state)
+        output.say(f"wrote {file}")
+        source = SourceName(project.settings.package_prefix + file.parent.name)
+        for suite in project.settings.suites:
+            build_context = open_context(project, store, suite, None)
+            if build_context.lock is None:
+                continue
+            try:
+                output.say(f"wrote {make_lock(build_context, [source])}")
+            except HapkgError as error:
+                output.say(f"note: {source} is not locked for {suite}: {error.brief}; hapkg lock {source} tries again")
 
 
 @app.command()

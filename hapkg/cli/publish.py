@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hapkg.build.context import BuildContext
+from hapkg.build.plan import Action
 from hapkg.build.planner import make_plan
 from hapkg.build.store import Store
 from hapkg.cli import output
@@ -84,9 +85,14 @@ def publish(
 def collect_uploads(context: BuildContext) -> tuple[Upload, ...]:
     """The finished builds of the recipes as they stand now, verified, as uploads for a repository.
 
-    Raises RepositoryError when one is not built: a part of a stack would not install.
+    Sources whose recipe is wrong, and those that need them, are left out, and named: the repository keeps what it has
+    of them. Raises RepositoryError when another one is not built: a part of a stack would not install.
     """
-    steps = make_plan(context, list(context.recipes))
+    steps = make_plan(context)
+    for step in steps:
+        if step.action is Action.LEAVE_OUT:
+            output.say(f"note: {step.source} is left out: {step.reason}")
+    steps = tuple(step for step in steps if step.action is not Action.LEAVE_OUT)
     missing = [f"{step.source}: {step.reason}" for step in steps if step.artifact is None]
     if missing:
         raise RepositoryError(
@@ -113,5 +119,6 @@ def _note_promise(build_context: BuildContext) -> None:
 def _note_site(build_context: BuildContext) -> None:
     """Say what is easily missed: a site that was built, and is not published because nobody named its file."""
     name = build_context.project.settings.site_package
-    if name not in build_context.recipes and name in newest_builds(build_context):
+    known = {*build_context.recipes, *build_context.blocked}
+    if name not in known and name in newest_builds(build_context):
         output.say(f"note: {name} was built for {build_context.suite} and is not published: name its file with --site")

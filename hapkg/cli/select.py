@@ -9,8 +9,11 @@ import typer
 
 from hapkg.build.context import BuildContext, open_context
 from hapkg.build.store import Artifact
+from hapkg.cli import output
 from hapkg.control import SourceName
-from hapkg.recipe.model import Recipe, find_recipe
+from hapkg.errors import RecipeError
+from hapkg.recipe.collection import find_recipe
+from hapkg.recipe.model import Recipe
 from hapkg.recipe.settings import Project
 
 
@@ -37,13 +40,31 @@ def read_site_recipes(project: Project, named: Path | None) -> tuple[Recipe, ...
     return (make_site_recipe(project, read_site(file)),)
 
 
+def note_left_out(build_context: BuildContext) -> None:
+    """Say which recipes cannot be read, and what is left out for it."""
+    for name, error in build_context.wrong.items():
+        output.say(f"note: {name} is left out: {error.brief}")
+    for name, reason in build_context.blocked.items():
+        output.say(f"note: {name} is left out: it {reason}")
+
+
 def pick(build_context: BuildContext, names: Sequence[str] | None) -> list[SourceName]:
-    """The named recipes, or all of them."""
+    """The named recipes, or all of them that can be read."""
     return [find(build_context, name).name for name in names] if names else list(build_context.recipes)
 
 
 def find(build_context: BuildContext, name: str) -> Recipe:
-    """The recipe that a person means."""
+    """The recipe that a person means. Raises its RecipeError when it is wrong, or when a source is that it needs."""
+    source = SourceName(name)
+    for full in (source, SourceName(build_context.project.settings.package_prefix + source)):
+        if full in build_context.wrong:
+            raise build_context.wrong[full]
+        if full in build_context.blocked:
+            raise RecipeError(
+                f"{full} cannot be planned: it {build_context.blocked[full]}",
+                details=[error.brief for error in build_context.wrong.values()],
+                hint="mend the recipes that cannot be read",
+            )
     return find_recipe(dict(build_context.recipes), name, build_context.project.settings.package_prefix)
 
 

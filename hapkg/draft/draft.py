@@ -31,7 +31,8 @@ from hapkg.draft.recipe_text import Entry, TomlTable, format_tables
 from hapkg.draft.upstream_release import NOWHERE, UpstreamRelease, take
 from hapkg.errors import MachineError, SourceError, UsageError
 from hapkg.locations import State
-from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe, read_recipes
+from hapkg.recipe.collection import read_collection
+from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe
 from hapkg.recipe.settings import Project
 from hapkg.recipe.style import Style, read_styles
 
@@ -70,7 +71,7 @@ def draft(project: Project, name: str, origin: str, state: State) -> Path:
     source, target = project.settings.package_prefix + plain, project.recipes / plain
     if os.path.lexists(target):
         raise UsageError(f"{target} exists already", hint="edit its recipe.toml, or remove the folder first")
-    recipes = read_recipes(project) if any(project.recipes.glob(f"*/{RECIPE_FILE}")) else {}
+    recipes = read_collection(project).recipes if any(project.recipes.glob(f"*/{RECIPE_FILE}")) else {}
     for recipe in recipes.values():
         if taken := {source, f"{source}-dev"} & {package.package for package in recipe.packages}:
             raise UsageError(f"{recipe.source} builds {min(taken)} already", hint="choose another name")

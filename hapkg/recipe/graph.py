@@ -80,6 +80,26 @@ def make_graph(recipes: Mapping[SourceName, Recipe], *, package_prefix: str) -> 
     return Graph(order=order, needs=ordered, providers=providers)
 
 
+def find_blocked(recipes: Mapping[SourceName, Recipe], *, package_prefix: str) -> dict[SourceName, str]:
+    """Sources that need a package of the stack which none of the recipes builds, or such a source; why, in words."""
+    blocked: dict[SourceName, str] = {}
+    while True:
+        left = {name: recipe for name, recipe in recipes.items() if name not in blocked}
+        built = {package.name for recipe in left.values() for package in recipe.packages}
+        found = {name: _find_unbuilt(recipe, built, package_prefix) for name, recipe in left.items()}
+        more = {name: f"needs {package}, which no other recipe builds" for name, package in found.items() if package}
+        if not more:
+            return blocked
+        blocked |= more
+
+
+def _find_unbuilt(recipe: Recipe, built: set[BinaryName], package_prefix: str) -> BinaryName | None:
+    """The first package of the stack that a recipe needs and nobody builds."""
+    relations = parse_relation_names(", ".join(word for package in recipe.packages for word in package.depends))
+    needed = [*recipe.needs, *(name for alternatives in relations for name in alternatives)]
+    return next((name for name in needed if name.startswith(package_prefix) and name not in built), None)
+
+
 def _find_providers(recipes: Mapping[SourceName, Recipe]) -> dict[BinaryName, SourceName]:
     providers: dict[BinaryName, SourceName] = {}
     for source, recipe in recipes.items():

@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from hapkg.control import BinaryName, SourceName, is_relation, parse_relation_names
-from hapkg.errors import RecipeError, UsageError, did_you_mean
+from hapkg.errors import RecipeError
 from hapkg.locations import read_toml
 from hapkg.recipe.dep3 import PatchHeader, read_header
-from hapkg.recipe.settings import Line, Project, Table, check_line, parse_table
-from hapkg.recipe.style import KERNEL_MODULE, META, Style, pick_style, read_styles
+from hapkg.recipe.settings import Line, Table, check_line, parse_table
+from hapkg.recipe.style import KERNEL_MODULE, META, Style, pick_style
 from hapkg.recipe.upstream import (
     Advisory,
     DebianOrigin,
@@ -324,33 +324,6 @@ def read_recipe(folder: Path, *, package_prefix: str, styles: Mapping[str, Style
             hint=f"name the source {package_prefix}{folder.name}, or rename the folder",
         )
     return recipe
-
-
-def read_recipes(project: Project) -> dict[SourceName, Recipe]:
-    """All recipes of a project by source name, in alphabetical order."""
-    if not project.recipes.is_dir():
-        raise RecipeError(f"{project.recipes} does not exist", hint="recipes live in recipes/NAME/recipe.toml")
-    styles = read_styles(project.templates)
-    found = (
-        read_recipe(file.parent, package_prefix=project.settings.package_prefix, styles=styles)
-        for file in sorted(project.recipes.glob(f"*/{RECIPE_FILE}"))
-    )
-    recipes = {recipe.name: recipe for recipe in found}
-    if not recipes:
-        raise RecipeError(f"{project.recipes} holds no recipe", hint="recipes live in recipes/NAME/recipe.toml")
-    return recipes
-
-
-def find_recipe(recipes: dict[SourceName, Recipe], word: str, package_prefix: str) -> Recipe:
-    """The recipe a person means: its source name, its folder, or one of its binary packages."""
-    for recipe in recipes.values():
-        names = {recipe.source, recipe.source.removeprefix(package_prefix), *(p.package for p in recipe.packages)}
-        if word in names:
-            return recipe
-    known = [
-        name for recipe in recipes.values() for name in (recipe.source, recipe.source.removeprefix(package_prefix))
-    ]
-    raise UsageError(f"there is no recipe {word}", hint=did_you_mean(word, known) or "hapkg list shows them")
 
 
 def _read_series(folder: Path) -> tuple[OwnPatch, ...]:

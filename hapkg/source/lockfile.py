@@ -126,8 +126,13 @@ def make_entry(recipe: Recipe, tarball: Tarball, tree: Path) -> LockedSource:
 
 
 def check_entry(lock: Lock, source: SourceName, found: LockedSource) -> None:
-    """Compare what a build is about to use with the lock. Raises IntegrityError that names every difference."""
-    locked = _find_entry(lock, source)
+    """Compare what a build is about to use with the lock, where that has the source.
+
+    Raises IntegrityError that names every difference.
+    """
+    if source not in lock.sources:
+        return
+    locked = lock.sources[source]
     # A repository's tarball is made here, and another zlib packs it differently: its tree is what counts.
     keys = ["version", "tree", "signer", "patches"] if found.vcs else list(COMPARED)
     differing = [
@@ -139,11 +144,13 @@ def check_entry(lock: Lock, source: SourceName, found: LockedSource) -> None:
 
 
 def check_recipe(lock: Lock, recipe: Recipe) -> None:
-    """Compare what a recipe asks for with the lock, without looking at its source. Raises IntegrityError.
+    """Compare what a recipe asks for with the lock, where that has its source. Raises IntegrityError.
 
     The tree is not compared: only who unpacks it knows what it is.
     """
-    locked = _find_entry(lock, recipe.name)
+    if recipe.name not in lock.sources:
+        return
+    locked = lock.sources[recipe.name]
     patches = {patch.name: patch.sha256 for patch in recipe.remote_patches}
     pinned = sorted(origin.sha256 for origin in recipe.origins if isinstance(origin, PinnedFile))
     differing = [
@@ -154,14 +161,6 @@ def check_recipe(lock: Lock, recipe: Recipe) -> None:
     if pinned and locked.sha256 not in pinned and not locked.vcs:
         differing.append(f"sha256: locked {locked.sha256}, the recipe pins {', '.join(pinned)}")
     _refuse(lock, recipe.name, differing)
-
-
-def _find_entry(lock: Lock, source: SourceName) -> LockedSource:
-    if source in lock.sources:
-        return lock.sources[source]
-    raise IntegrityError(
-        f"{source} is not in {lock.file}", hint=f"look at what it builds from, then run: hapkg lock {source}"
-    )
 
 
 def _refuse(lock: Lock, source: SourceName, differing: Sequence[str]) -> None:

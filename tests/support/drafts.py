@@ -19,8 +19,9 @@ import pytest
 from hapkg.draft.draft import draft
 from hapkg.errors import HapkgError
 from hapkg.locations import State
+from hapkg.recipe.collection import read_recipes
 from hapkg.recipe.graph import make_graph
-from hapkg.recipe.model import Recipe, read_recipe, read_recipes
+from hapkg.recipe.model import Recipe, read_recipe
 from hapkg.recipe.settings import Project
 from tests.support.samples import CHECKOUT, EPOCH, SETTINGS, STYLES, TEMPLATES
 

@@ -41,6 +41,8 @@ def broken(hapkg: Hapkg, tmp_path_factory: pytest.TempPathFactory) -> Done:
         packages=[make_package("good", ["lib/pkgconfig"])],
     )
     project.add("two", PROGRAM, version="2.3", build_depends=["pkgconf"], packages=[make_package("two", ["bin/two"])])
+    project.add("unread", make_plain_source())
+    (project.root / "recipes/unread/recipe.toml").write_text("source = \n")
     done = hapkg.on(project.root).run("build-all", "--keep-going", "--no-lintian", "--json")
     assert "Traceback" not in done.stderr
     assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
@@ -75,6 +77,7 @@ def test_keep_going_builds_what_does_not_need_a_failed_source(broken: Done) -> N
         "ha-stack": "skipped",
         "ha-switch": "failed",
         "ha-two": "failed",
+        "ha-unread": "failed",
         "ha-user": "skipped",
     }
     reasons = {source: broken.outcomes[source]["reason"] for source in ("ha-user", "ha-stack")}
@@ -245,13 +248,12 @@ def test_a_source_that_is_not_what_the_lock_says_is_refused(hapkg: Hapkg, projec
     assert done.complaint.hint == "if the change is meant, run: hapkg lock ha-locked"
     lock.write_text(right)
     assert program.succeed("build", "locked", "--no-lintian", "--json").endings == {"ha-locked": "built"}
-    for wrong, brief in (
-        (right.replace('version = "1.0"', 'version = "0.9"'), f"ha-locked is not what {lock} says"),
-        (right.splitlines()[0] + "\n", f"ha-locked is not in {lock}"),
-    ):
-        lock.write_text(wrong)
-        for arguments in (("build", "locked"), ("build-all",)):
-            done = program.run(*arguments, "--no-lintian")
-            assert (done.status, done.complaint.brief) == (7, brief)
+    lock.write_text(right.replace('version = "1.0"', 'version = "0.9"'))
+    for arguments in (("build", "locked"), ("build-all",)):
+        done = program.run(*arguments, "--no-lintian")
+        assert (done.status, done.complaint.brief) == (7, f"ha-locked is not what {lock} says")
+    lock.write_text(right.splitlines()[0] + "\n")
+    done = program.succeed("build", "locked", "--no-lintian", "--json")
+    assert "ha-locked is not locked" in done.stderr
     lock.write_text(right)
     assert program.succeed("build", "locked", "--no-lintian", "--json").endings == {"ha-locked": "reused"}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import ssl
 import subprocess
 import threading
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -98,6 +100,17 @@ def test_a_tarball_by_https(hapkg: Hapkg, upstream: Upstream) -> None:
     assert origin.type == "tarball"
     assert origin.url == f"{upstream.address}/{tarball.name}"
     assert "one" in hapkg.succeed("list").stdout
+
+
+def test_a_draft_is_locked_where_the_suite_is(hapkg: Hapkg, upstream: Upstream) -> None:
+    lock = hapkg.project / "locks/bookworm.toml"
+    lock.parent.mkdir()
+    lock.write_text("")
+    tarball = make_tarball(upstream.folder, MESON, suffix="xz")
+    done = hapkg.succeed("new", "one", "--from", f"{upstream.address}/{tarball.name}")
+    assert done.stderr == f"wrote {hapkg.project / 'recipes/one/recipe.toml'}\nwrote {lock}\n"
+    entry = tomllib.loads(lock.read_text())["ha-one"]
+    assert entry["sha256"] == hashlib.sha256(tarball.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("form", ["{}", "git+{}"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.recipe.model import read_recipes
+from hapkg.recipe.collection import read_recipes
 from hapkg.recipe.settings import find_project
 from tests.system.acceptance.conftest import CHECKOUT, SUITE, Node, Stack
 

@@ -14,7 +14,8 @@ from hapkg.control import SourceName, Suite
 from hapkg.currency.audit import Assessment, Verdict, audit, count_open
 from hapkg.currency.tracker import Hole, SuiteState, TrackerData, parse_tracker
 from hapkg.errors import RecipeError
-from hapkg.recipe.model import Recipe, read_recipes
+from hapkg.recipe.collection import read_recipes
+from hapkg.recipe.model import Recipe
 from hapkg.recipe.settings import find_project
 from tests.support.samples import AUTOTOOLS, CHECKOUT, PATCH, make_recipe, make_recipe_from
 

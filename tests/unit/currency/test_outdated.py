@@ -18,7 +18,7 @@ from hapkg.currency.outdated import Standing, compare_all, find_missing_modules
 from hapkg.currency.promises import Promise
 from hapkg.errors import RecipeError
 from hapkg.locations import State
-from hapkg.recipe.model import read_recipes
+from hapkg.recipe.collection import read_recipes
 from hapkg.recipe.settings import find_project
 from tests.support.samples import AUTOTOOLS, CHECKOUT, DIGEST, make_recipe_from
 

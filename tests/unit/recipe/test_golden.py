@@ -17,9 +17,10 @@ from debian.deb822 import Deb822, PkgRelation
 
 from hapkg.build.plan import PLACEHOLDER, choose_version, make_inputs, make_key
 from hapkg.control import BinaryName, SourceName, Suite
+from hapkg.recipe.collection import read_recipes
 from hapkg.recipe.debian_folder import DebianFolder, render_debian
 from hapkg.recipe.graph import make_graph
-from hapkg.recipe.model import Recipe, read_recipes
+from hapkg.recipe.model import Recipe
 from hapkg.recipe.settings import find_project
 from hapkg.site.model import read_site
 from hapkg.site.package import make_site_recipe

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hapkg.control import BinaryName, SourceName
 from hapkg.errors import GraphError
-from hapkg.recipe.graph import Graph, make_graph
+from hapkg.recipe.graph import Graph, find_blocked, make_graph
 from hapkg.recipe.model import Recipe
 from tests.support.samples import AUTOTOOLS, META, PACKAGE, change, make_node, make_nodes, make_recipe_from
 
@@ -46,6 +46,21 @@ def split(name: str, build: Sequence[str] = (), **run: Sequence[str]) -> Recipe:
         for key, relations in run.items()
     ]
     return make_recipe_from({**AUTOTOOLS, "source": name, "build-depends": list(build), "packages": packages})
+
+
+def test_what_needs_a_package_that_nobody_builds_is_blocked_with_all_that_needs_it() -> None:
+    nodes = make_nodes(
+        make_node("ha-a"),
+        make_node("ha-b", build=["ha-gone-dev", "zlib1g-dev"]),
+        split("ha-c", ["ha-a"], own=["ha-b (= 1)"]),
+        make_node("ha-d", build=["ha-c"]),
+    )
+    assert find_blocked(nodes, package_prefix="ha-") == {
+        "ha-b": "needs ha-gone-dev, which no other recipe builds",
+        "ha-c": "needs ha-b, which no other recipe builds",
+        "ha-d": "needs ha-c, which no other recipe builds",
+    }
+    assert find_blocked({name: nodes[name] for name in nodes if name == "ha-a"}, package_prefix="ha-") == {}
 
 
 def test_an_edge_is_a_build_dependency_that_another_recipe_builds() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from hapkg.control import BinaryName, SourceName
 from hapkg.errors import RecipeError, UsageError
-from hapkg.recipe.model import find_recipe, read_recipe, read_recipes
+from hapkg.recipe.collection import find_recipe, read_recipes
+from hapkg.recipe.model import read_recipe
 from hapkg.recipe.settings import Project
 from hapkg.recipe.upstream import DebianOrigin, TarballOrigin
 from tests.support.samples import (
