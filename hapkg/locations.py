@@ -11,7 +11,9 @@ from typing import Any
 from hapkg.errors import ConfigError, HapkgError
 
 SITE_FILE = "site.toml"
-"""The site file that is used when none is named; there need be none."""
+"""The site file of a checkout with one cluster; there need be none."""
+SITES = "sites"
+"""The folder of a checkout with several, a site file for each."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,10 @@ UrlOption = Annotated[
     str | None, typer.Option(help="Where nodes will reach the repository [default: as before, else file:].")
 ]
 SiteOption = Annotated[
-    Path | None, typer.Option("--site", help="Site file [default: the checkout's site.toml, if any].", metavar="FILE")
+    Path | None,
+    typer.Option(
+        "--site", help="Site file, or a name in sites [default: site.toml and sites/*.toml, if any].", metavar="FILE"
+    ),
 ]
 WaitOption = Annotated[float, typer.Option(help="Seconds to wait while another one publishes.", min=0)]
 

@@ -12,6 +12,7 @@ from hapkg.build.plan import Action
 from hapkg.build.planner import make_plan
 from hapkg.build.store import Store
 from hapkg.cli import output
+from hapkg.cli.identity import check_identities
 from hapkg.cli.options import (
     JsonOption,
     KeyOption,
@@ -50,6 +51,10 @@ def publish(
     url: UrlOption = None,
     shared: SharedOption = False,
     site: SiteOption = None,
+    replace_site: Annotated[
+        bool,
+        typer.Option("--replace-site", help="Let a site take the place of another cluster's in the repository."),
+    ] = False,
     wait: WaitOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -71,6 +76,8 @@ def publish(
     memory = find_own_memory(project, repo, choice)
     with memory.keep() as states, open_repository(location, store.state, change=True, timeout=wait) as root:
         check_url(root, location, url)
+        if not replace_site:
+            check_identities(root, build_contexts, pocket or "")
         publication = publish_with_keyring(
             make_target(project, root, choice, url, wait, shared=shared, memory=memory),
             uploads,
@@ -118,7 +125,10 @@ def _note_promise(build_context: BuildContext) -> None:
 
 def _note_site(build_context: BuildContext) -> None:
     """Say what is easily missed: a site that was built, and is not published because nobody named its file."""
-    name = build_context.project.settings.site_package
+    common = build_context.project.settings.site_package
     known = {*build_context.recipes, *build_context.blocked}
-    if name not in known and name in newest_builds(build_context):
-        output.say(f"note: {name} was built for {build_context.suite} and is not published: name its file with --site")
+    for name in newest_builds(build_context):
+        if name.startswith(f"{common}-") and name not in known:
+            output.say(
+                f"note: {name} was built for {build_context.suite} and is not published: name its file with --site"
+            )

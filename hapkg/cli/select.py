@@ -11,7 +11,8 @@ from hapkg.build.context import BuildContext, open_context
 from hapkg.build.store import Artifact
 from hapkg.cli import output
 from hapkg.control import SourceName
-from hapkg.errors import RecipeError
+from hapkg.errors import RecipeError, SiteError
+from hapkg.locations import SITES
 from hapkg.recipe.collection import find_recipe
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.settings import Project
@@ -23,21 +24,37 @@ def open_suite(context: typer.Context, suite: str | None, site: Path | None = No
     return open_context(project, context.obj.store, suite, None, read_site_recipes(project, site))
 
 
-def find_site(project: Project, named: Path | None) -> Path | None:
-    """The site file: the named one, or site.toml of the checkout, if there is one."""
-    default = project.site_file
-    return named or (default if default.exists() else None)
+def find_sites(project: Project, named: Path | None) -> tuple[Path, ...]:
+    """The site files: the named one, also by its name in the folder sites, or all of the checkout."""
+    if named is None:
+        return project.site_files
+    by_name = project.root / SITES / f"{named}.toml"
+    return (by_name if not named.exists() and named.name == str(named) and by_name.exists() else named,)
 
 
 def read_site_recipes(project: Project, named: Path | None) -> tuple[Recipe, ...]:
-    """The recipe of the site's package, or nothing where there is no site file. Raises SiteError."""
-    file = find_site(project, named)
-    if file is None:
+    """The recipes of the sites' packages, nothing where there is no site file.
+
+    Raises SiteError when a file breaks a rule, or when two are of one cluster.
+    """
+    files = find_sites(project, named)
+    if not files:
         return ()
     from hapkg.site.model import read_site  # noqa: PLC0415 - most projects have none, and its tables take time
     from hapkg.site.package import make_site_recipe  # noqa: PLC0415
 
-    return (make_site_recipe(project, read_site(file)),)
+    recipes: dict[SourceName, Recipe] = {}
+    sources: dict[SourceName, Path] = {}
+    for file in files:
+        # The common name leads to the cluster of a checkout that has one; to which of several, nobody could tell.
+        recipe = make_site_recipe(project, read_site(file), common=file.parent != project.root / SITES)
+        if recipe.name in recipes:
+            raise SiteError(
+                f"{file}: its package is {recipe.name}, as that of {sources[recipe.name]}",
+                hint="each cluster has a name of its own: cluster.name",
+            )
+        recipes[recipe.name], sources[recipe.name] = recipe, file
+    return tuple(recipes.values())
 
 
 def note_left_out(build_context: BuildContext) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,19 +11,22 @@ import typer
 from hapkg.build.context import open_context
 from hapkg.cli import output
 from hapkg.cli.options import JsonOption, SuiteOption
-from hapkg.cli.select import find_site
-from hapkg.errors import SiteError, UsageError
+from hapkg.cli.select import find_sites
+from hapkg.errors import MachineError, SiteError, UsageError
+from hapkg.locations import SITES
 from hapkg.recipe.settings import Project
 from hapkg.site.check import Finding, check_site
 from hapkg.site.files import render_site
 from hapkg.site.model import Site, read_site
-from hapkg.site.package import make_site_recipe
 
 app = typer.Typer(
     no_args_is_help=True, help="Check the file that says what cluster a site wants, and show its results."
 )
 
-FileArgument = Annotated[Path | None, typer.Argument(help="Site file [default: site.toml].", metavar="[FILE]")]
+FileArgument = Annotated[
+    Path | None,
+    typer.Argument(help="Site file, or a name in sites [default: site.toml and sites/*.toml].", metavar="[FILE]"),
+]
 
 
 @app.command("check")
@@ -33,28 +37,41 @@ def site_check(
     quick: Annotated[bool, typer.Option("--quick", help="The file alone; do not ask the stack's programs.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a site file against its own rules and against corosync, drbdadm, crm and crm_verify."""
-    path, site = _read(context, file)
-    project: Project = context.obj.project
-    findings = [Finding(check=f"{path.name} agrees with itself", ok=True)]
-    if not quick:
-        with context.obj.store.lock():
-            build_context = open_context(project, context.obj.store, suite, None, (make_site_recipe(project, site),))
-            findings += check_site(build_context, site, lambda phase: output.say(f"site: {phase}"))
+    """Check site files against their own rules and against corosync, drbdadm, crm and crm_verify."""
+    told, refusals = [], []
+    for path, site in _read(context, file):
+        findings = [Finding(check=f"{path.name} agrees with itself", ok=True)]
+        if not quick:
+            with context.obj.store.lock():
+                build_context = open_context(context.obj.project, context.obj.store, suite, None)
+                findings += check_site(build_context, site, lambda phase: output.say(f"site: {phase}"))
+        warnings = [*site.warnings, *(line for finding in findings for line in finding.warnings)]
+        told.append({"file": str(path), "warnings": warnings, "checks": [_describe(finding) for finding in findings]})
+        refused = [finding for finding in findings if not finding.ok]
+        if not as_json:
+            output.print_table(("", "check"), [("ok" if f.ok else "FAILED", f.check) for f in findings])
+            for warning in warnings:
+                output.say(f"warning: {warning}")
+        if refused:
+            refusals.append(_refuse(path, refused))
     if as_json:
-        checks = [{"check": f.check, "ok": f.ok, "output": list(f.output)} for f in findings]
-        output.print_json({"file": str(path), "warnings": list(site.warnings), "checks": checks})
-    else:
-        output.print_table(("", "check"), [("ok" if f.ok else "FAILED", f.check) for f in findings])
-        for warning in site.warnings:
-            output.say(f"warning: {warning}")
-    refused = [finding for finding in findings if not finding.ok]
-    if refused:
-        raise SiteError(
-            f"{path}: refused by {', '.join(finding.check for finding in refused)}",
-            details=[line for finding in refused for line in (f"{finding.check}:", *finding.output)],
-            hint="docs/site.md tells which key each line comes from; hapkg site show prints the files",
-        )
+        output.print_json(told[0] if len(told) == 1 else told)
+    for refusal in refusals[:-1]:
+        output.print_error(refusal)
+    if refusals:
+        raise refusals[-1]
+
+
+def _describe(finding: Finding) -> dict[str, object]:
+    return {"check": finding.check, "ok": finding.ok, "output": list(finding.output)}
+
+
+def _refuse(path: Path, refused: Sequence[Finding]) -> SiteError:
+    return SiteError(
+        f"{path}: refused by {', '.join(finding.check for finding in refused)}",
+        details=[line for finding in refused for line in (f"{finding.check}:", *finding.output)],
+        hint="docs/site.md tells which key each line comes from; hapkg site show prints the files",
+    )
 
 
 @app.command("show")
@@ -64,25 +81,34 @@ def site_show(
     to: Annotated[Path | None, typer.Option("--to", help="Write the files below this folder.", metavar="DIR")] = None,
 ) -> None:
     """Print the files that the nodes get, the same for each of them."""
-    _, site = _read(context, file)
+    sites = _read(context, file)
+    if len(sites) > 1:
+        names = ", ".join(str(path) for path, _ in sites)
+        raise UsageError(f"there are {len(sites)} site files", hint=f"name one: {names}")
+    ((_, site),) = sites
     project: Project = context.obj.project
     for path, content in render_site(site, project.settings, project.templates).items():
         if to is None:
             typer.echo(f"==> {path} <==\n{content.decode()}")
             continue
         target = to / path[1:]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        except OSError as error:
+            raise MachineError(
+                f"{target} cannot be written: {error.strerror}", hint="choose a folder of your own: --to DIR"
+            ) from error
         output.say(f"wrote {target}")
     for warning in site.warnings:
         output.say(f"warning: {warning}")
 
 
-def _read(context: typer.Context, file: Path | None) -> tuple[Path, Site]:
-    path = find_site(context.obj.project, file)
-    if path is None:
+def _read(context: typer.Context, named: Path | None) -> list[tuple[Path, Site]]:
+    files = find_sites(context.obj.project, named)
+    if not files:
         raise UsageError(
-            f"there is no {context.obj.project.site_file.name} in the checkout",
+            f"there is no {context.obj.project.site_file.name} in the checkout, and none in {SITES}",
             hint="name the file; docs/site.example.toml is one",
         )
-    return path, read_site(path)
+    return [(file, read_site(file)) for file in files]

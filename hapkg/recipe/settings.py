@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from hapkg.control import SourceName, Suite, is_line
 from hapkg.errors import ConfigError, HapkgError, UsageError, did_you_mean
-from hapkg.locations import SITE_FILE, find_settings
+from hapkg.locations import SITE_FILE, SITES, find_settings
 from hapkg.version import RELEASES
 
 
@@ -105,7 +105,7 @@ class Settings(Table):
 
     @property
     def site_package(self) -> SourceName:
-        """Name of the package that a site file becomes: ha-stack-site."""
+        """How the packages of sites are called together: ha-stack-site. Each has its cluster's name behind that."""
         return SourceName(f"{self.package_prefix}stack-site")
 
     @model_validator(mode="after")
@@ -134,8 +134,14 @@ class Project:
 
     @property
     def site_file(self) -> Path:
-        """The site file that is used when none is named; there need be none."""
+        """The site file of a checkout with one cluster; there need be none."""
         return self.root / SITE_FILE
+
+    @property
+    def site_files(self) -> tuple[Path, ...]:
+        """Site files that are used when none is named: site.toml, and those of the folder sites."""
+        own = [self.site_file] if self.site_file.exists() else []
+        return (*own, *sorted((self.root / SITES).glob("*.toml")))
 
     @property
     def repository(self) -> Path:

@@ -37,6 +37,8 @@ class Finding:
     ok: bool
     output: tuple[str, ...] = ()
     """Its last lines, when it refuses."""
+    warnings: tuple[str, ...] = ()
+    """Things that it could not look at."""
 
 
 def check_site(context: BuildContext, site: Site, report: Callable[[str], None]) -> Iterator[Finding]:
@@ -93,8 +95,7 @@ def _offer_packages(session: Session, debs: Sequence[Path], log: IO[bytes]) -> N
 
 def _find_packages(context: BuildContext) -> tuple[Path, ...]:
     """Packages of the stack as its recipes stand now; none when a part of it is not built."""
-    own = context.project.settings.site_package
-    steps = make_plan(context, [name for name in context.recipes if name != own])
+    steps = make_plan(context, list(context.recipes))
     artifacts = [step.artifact for step in steps]
     if any(artifact is None for artifact in artifacts):
         return ()

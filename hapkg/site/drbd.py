@@ -33,7 +33,7 @@ class Volume(SiteTable):
     minor: Annotated[int, Field(ge=0, le=1_048_575)]
     """/dev/drbdMINOR."""
     disk: Paths
-    """The same on each node, or by node."""
+    """One for all nodes, or a table by node."""
     meta_disk: MetaDisks = "internal"
 
     @property

@@ -38,7 +38,7 @@ class Command:
 
     @property
     def name(self) -> str:
-        """What it makes or changes; "" where that has no name."""
+        """Name of the object that it makes or changes; "" where that has none."""
         named = self.words[0].lower() in _NAMED and len(self.words) > 1
         return self.words[1].removesuffix(":") if named else ""
 

@@ -43,7 +43,7 @@ class FencingDevice(SiteTable):
     delay: Duration | None = None
     """Before it acts: of two nodes that lose sight of each other, the one that it switches off lives."""
     delays: dict[Name, Duration] = Field(default_factory=dict)
-    """The same by node, for a device of several."""
+    """Delays by node, for a device of several."""
     delay_max: Duration | None = None
     """A random part of the delay, at most."""
     priority: Annotated[int, Field(ge=0)] | None = None
@@ -126,7 +126,7 @@ class FencingDevice(SiteTable):
 
     @property
     def all_parameters(self) -> dict[str, object]:
-        """What the device is told, in the order in which it is written."""
+        """Parameters in the order in which they are written."""
         own: dict[str, object] = {"pcmk_host_list": " ".join(self.nodes)}
         if self.plugs:
             own["pcmk_host_map"] = self.host_map
@@ -155,7 +155,7 @@ class FencingDevice(SiteTable):
         return wanted
 
     def find_delay(self, node: str) -> tuple[str, bool]:
-        """What delays the end of a node: the fixed part as it is written, and whether a random part is added."""
+        """Tell what delays the end of a node: the fixed part as it is written, and whether a random part is added."""
         written = str(self.parameters.get("pcmk_delay_base", ""))
         fixed = dict(read_host_map(written)).get(node, "" if ":" in written else written)
         fixed = str(self.delays.get(node, "" if self.delay is None else self.delay)) or fixed
@@ -199,7 +199,7 @@ class Fencing(SiteTable):
                         raise ValueError(f"fencing.levels of {node}: device {name} cannot switch it off: see its nodes")
 
     def find_race(self, nodes: Sequence[str], properties: Mapping[str, object]) -> str:
-        """What to write where two nodes can switch each other off at once; "" where they cannot."""
+        """Find what to write where two nodes can switch each other off at once; "" where they cannot."""
         if "priority-fencing-delay" in properties or not self.devices:
             return ""
         delays = {node: list(self._find_delays(node)) for node in nodes}
@@ -231,6 +231,6 @@ def _part(pair: str) -> tuple[str, str, str]:
 
 
 def _write_plug(plug: object) -> str:
-    """What the device calls a node, as it stands in a pcmk_host_map: signs that part it are escaped."""
+    """A plug as it stands in a pcmk_host_map: signs that part it are escaped."""
     parts = plug if isinstance(plug, tuple) else (plug,)
     return ",".join(re.sub(r"[\\; \t:=]", r"\\\g<0>", str(part)) for part in parts)

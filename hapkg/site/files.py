@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,20 @@ _FILTERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
+def name_package(settings: Settings, cluster: str) -> str:
+    """The package of a cluster: ha-stack-site-NAME, in the letters that names of packages have."""
+    return f"{settings.site_package}-{re.sub('_', '-', cluster.lower()).rstrip('-')}"
+
+
 def render_site(site: Site, settings: Settings, templates: Path) -> dict[str, bytes]:
     """The files of a site on each of its nodes, by absolute path: the same bytes for all of them.
 
     Raises RecipeError when a template is wrong.
     """
+    package = name_package(settings, site.cluster.name)
     etc, environment = f"{settings.prefix}/etc", make_debian_environment(templates)
     environment.filters.update(_FILTERS)
-    base = {"site": site, "prefix": settings.prefix, "package": settings.site_package}
+    base = {"site": site, "prefix": settings.prefix, "package": package}
     wanted: dict[str, tuple[str, dict[str, Any]]] = {
         f"{etc}/corosync/corosync.conf": ("corosync.conf", {}),
         f"{etc}/ha-stack/cluster.crm": ("cluster.crm", {}),
@@ -49,7 +56,7 @@ def render_site(site: Site, settings: Settings, templates: Path) -> dict[str, by
         for path, (name, more) in sorted(wanted.items())
     }
     digests = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
-    facts = json.dumps({**describe_site(site), "files": digests}, indent=2)
+    facts = json.dumps({**describe_site(site), "package": package, "files": digests}, indent=2)
     return {**files, f"{etc}/ha-stack/site.json": f"{facts}\n".encode()}
 
 

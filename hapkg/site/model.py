@@ -61,7 +61,7 @@ class Site(SiteTable):
 
     @cached_property
     def commands(self) -> tuple[Command, ...]:
-        """What [crm] extra brings."""
+        """Commands of [crm] extra."""
         return tuple(read_commands(self.crm.extra))
 
     @property
@@ -255,7 +255,7 @@ class Site(SiteTable):
         return self
 
     def _list_ids(self) -> Iterator[tuple[str, str]]:
-        """What gets a name in pacemaker, where names of all kinds are one set, and where it comes from."""
+        """Names in pacemaker, where those of all kinds are one set, and where each comes from."""
         if self.uses_dlm:
             yield from ((name, "the lock manager") for name in ("dlm", "dlm_clone"))
         for resource in self.drbd:

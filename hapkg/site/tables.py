@@ -23,7 +23,7 @@ from hapkg.site.words import (
 )
 
 FIRST_LINE = "first line of extra"
-"""What tells the tables where the text of extra begins in the file."""
+"""Key of the context that tells the tables where the text of extra begins in the file."""
 MOST_LINKS = 8
 """Links that kronosnet has for one node."""
 _DLM_OPTIONS = (

@@ -1,4 +1,4 @@
-"""What the values of a site file may be: names, addresses, paths, and texts that programs read as they were written."""
+"""Kinds of values in a site file: names, addresses, paths, and texts that programs read as they were written."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ Word = Annotated[str, AfterValidator(_word), WithJsonSchema({"type": "string"})]
 CrmValue = Annotated[str | int | bool, BeforeValidator(_check_crm)]
 """A value in pacemaker's configuration, quoted for crm where it needs it."""
 Plug = Annotated[str | int | tuple[str | int, ...], BeforeValidator(_check_plug)]
-"""What a fencing device calls a node; several outlets as a list."""
+"""Name of a node in a fencing device; several outlets as a list."""
 DlmValue = Annotated[str | int, BeforeValidator(_check_dlm)]
 DrbdValue = Annotated[str | int | bool, BeforeValidator(_check_line)]
 """A value in DRBD's configuration, quoted where it needs it."""
@@ -195,7 +195,7 @@ def quote_crm(value: object) -> str:
 
 
 def escape_crm(value: object) -> str:
-    """What stands between double quotes for crm to read this value."""
+    """Text between double quotes by which crm reads this value."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return text.replace("\\", r"\\").replace('"', r"\"")
 

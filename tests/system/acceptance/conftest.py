@@ -23,11 +23,12 @@ import pytest
 
 from hapkg.apt import find_mirror, read_apt_options
 from hapkg.control import Suite
-from tests.system.acceptance.formation import Cluster, form_cluster
+from tests.system.acceptance.formation import NAMES, Cluster, form_cluster
 
 CHECKOUT = Path(__file__).parents[3]
 HAPKG = Path(sys.executable).with_name("hapkg")
 SITE = Path(__file__).with_name("site.toml")
+SITE_PACKAGE = "ha-stack-site-fiestaha"
 SUITE = os.environ.get("HAPKG_SUITE", "bookworm")
 
 
@@ -112,8 +113,8 @@ def build_site(text: str, folder: Path) -> Path:
     site = folder / "site.toml"
     site.write_text(text)
     outcomes = json.loads(_hapkg("build-all", "--suite", SUITE, "--site", str(site), "--json"))
-    (outcome,) = [outcome for outcome in outcomes if outcome["source"] == "ha-stack-site"]
-    (deb,) = Path(outcome["log"]).parent.glob("ha-stack-site_*.deb")
+    (outcome,) = [outcome for outcome in outcomes if outcome["source"].startswith("ha-stack-site-")]
+    (deb,) = Path(outcome["log"]).parent.glob("ha-stack-site-*.deb")
     return deb
 
 
@@ -158,10 +159,10 @@ def cluster(bare_node: Path, stack: Stack) -> Iterator[Cluster]:
     with contextlib.ExitStack() as scope:
         # By file:, so that what a test publishes later reaches a machine whose network has nobody else in it.
         nodes = [scope.enter_context(make_node(bare_node, stack, None)) for _ in range(3)]
-        wanted = ("ha-stack ha-stack-site", "ha-stack ha-stack-site", "ha-stack")
+        wanted = (f"ha-stack {SITE_PACKAGE}", f"ha-stack {SITE_PACKAGE}", "ha-stack")
         script = "apt-get update && apt-get install -y rsyslog iproute2 faketime "
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda pair: pair[0].run(script + pair[1]), zip(nodes, wanted, strict=True)))
+            list(pool.map(lambda node, name, more: node.run(script + more, hostname=name), nodes, NAMES, wanted))
         yield scope.enter_context(form_cluster([node.root for node in nodes]))
 
 

@@ -6,7 +6,7 @@ import functools
 import re
 import subprocess
 
-from tests.system.acceptance.conftest import find_version
+from tests.system.acceptance.conftest import SITE_PACKAGE, find_version
 from tests.system.acceptance.formation import FOLDER, Cluster, is_at, locate, start
 
 
@@ -98,14 +98,14 @@ def test_a_node_in_its_cluster_is_not_removed(cluster: Cluster) -> None:
     assert done.returncode != 0
     assert "stop the cluster on this node first" in done.stdout
     assert cluster.is_whole()
-    packages = "ha-stack ha-stack-site"  # the site's goes before the one that it needs
+    packages = f"ha-stack {SITE_PACKAGE}"  # the site's goes before the one that it needs
     assert cluster.two.run(f"dpkg-query -W -f '${{db:Status-Status}} ' {packages}").stdout == "installed installed "
 
 
 def test_a_container_in_its_cluster_is_not_its_hosts_affair(cluster: Cluster) -> None:
     """The scripts of the node, run where the node is a container: its corosync is seen, and belongs to another root."""
     scripts = cluster.one.root / "var/lib/dpkg/info"
-    for script, argument in (("ha-stack.prerm", "remove"), ("ha-stack-site.prerm", "remove")):
+    for script, argument in (("ha-stack.prerm", "remove"), (f"{SITE_PACKAGE}.prerm", "remove")):
         (look, _) = (scripts / script).read_text().split("\nfi\n", 1)
         assert f"{FOLDER.removesuffix('/etc/corosync')}/sbin/corosync" in look
         argv = ["sh", "-c", f"{look}\nfi", script, argument]

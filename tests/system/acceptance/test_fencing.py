@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.acceptance.conftest import SITE, Stack, build_site
+from tests.system.acceptance.conftest import SITE, SITE_PACKAGE, Stack, build_site
 from tests.system.acceptance.formation import Cluster, is_at, locate, start
 
 DEVICES = ("fence_ha1", "fence_ha2")
@@ -63,7 +63,7 @@ def fenced(cluster: Cluster, stack: Stack, tmp_path_factory: pytest.TempPathFact
     text = re.sub(r"(?ms)^\[fencing\]\n.*?\n\n", f"{SITE_OF_DEVICES}\n", SITE.read_text())
     package = build_site(text, tmp_path_factory.mktemp("fenced"))
     cluster.wait_until_served()
-    before = cluster.one.run("dpkg-query -W -f '${Version}' ha-stack-site").stdout
+    before = cluster.one.run("dpkg-query -W -f '${Version}' " + SITE_PACKAGE).stdout
     for machine in cluster.nodes:
         agent = machine.root / "opt/ha/sbin/fence_standin"
         agent.write_text(AGENT)
@@ -77,7 +77,7 @@ def fenced(cluster: Cluster, stack: Stack, tmp_path_factory: pytest.TempPathFact
         cluster.wait_until(functools.partial(is_at, cluster.one, device, ""), "end of the device")
         cluster.one.run(f"crm --force configure delete {device}")
     for machine in cluster.nodes:
-        deb = next(Path(machine.root / "srv/apt/pool").rglob(f"ha-stack-site_{before}_all.deb"))
+        deb = next(Path(machine.root / "srv/apt/pool").rglob(f"{SITE_PACKAGE}_{before}_all.deb"))
         machine.run(f"apt-get install -y --allow-downgrades --reinstall /{deb.relative_to(machine.root)}")
         (machine.root / "opt/ha/sbin/fence_standin").unlink()
     cluster.wait_until_served()

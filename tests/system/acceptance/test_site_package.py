@@ -74,7 +74,7 @@ def member(node: Node, stack: Stack, packages: dict[str, Path]) -> Iterator[Node
 def put_site(node: Node, package: Path) -> None:
     """Install the package of a site over another one."""
     shutil.copy(package, node.root / "root/site.deb")
-    node.run("apt-get install -y --allow-downgrades --reinstall /root/site.deb")
+    node.run("apt-get install -y --allow-downgrades --reinstall /root/site.deb", hostname="fiesta-ha1")
 
 
 def parse_drbd(text: str) -> dict[str, Any]:
@@ -130,7 +130,8 @@ def test_the_site_says_what_starts_at_boot_and_starts_nothing_now(member: Node, 
             """apt-get install -y --allow-downgrades --reinstall /root/site.deb >/dev/null 2>&1
             readlink /proc/[0-9]*/exe | grep ^/opt/ha || true
             systemctl --root=/ is-enabled corosync pacemaker || true
-            ls /etc/rc2.d | grep -E 'corosync|pacemaker' | cut -c1"""
+            ls /etc/rc2.d | grep -E 'corosync|pacemaker' | cut -c1""",
+            hostname="fiesta-ha1",
         ).stdout
         assert told.split() == [state, state, links, links]
 

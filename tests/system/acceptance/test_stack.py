@@ -9,7 +9,7 @@ from pathlib import Path
 
 from debian.deb822 import Deb822
 
-from tests.system.acceptance.conftest import CHECKOUT, Node, Stack, make_node
+from tests.system.acceptance.conftest import CHECKOUT, SITE_PACKAGE, Node, Stack, make_node
 
 PREFIX = "/opt/ha"
 PRIVATE_LIBRARY = re.compile(
@@ -26,9 +26,9 @@ DISTRIBUTION = re.compile(
 def test_every_recipe_is_built(stack: Stack) -> None:
     recipes = {f"ha-{file.parent.name}" for file in (CHECKOUT / "recipes").glob("*/recipe.toml")}
     finished = {outcome["source"] for outcome in stack.outcomes if outcome["outcome"] in ("built", "reused")}
-    (module,) = finished - {*recipes, "ha-stack-site"}  # of the suite's own kernel
+    (module,) = finished - {*recipes, SITE_PACKAGE}  # of the suite's own kernel
     assert module.startswith("ha-drbd-modules-")
-    assert finished >= {*recipes, "ha-stack-site"}
+    assert finished >= {*recipes, SITE_PACKAGE}
 
 
 def test_lintian_finds_no_error(stack: Stack) -> None:

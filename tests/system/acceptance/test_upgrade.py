@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.machine import wait_until
 from tests.system.acceptance.cluster import Machine
+from tests.system.acceptance.conftest import SITE_PACKAGE
 from tests.system.acceptance.formation import FOLDER, Cluster, start
 from tests.system.acceptance.repack import repack
 
@@ -109,7 +110,7 @@ def versions(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
         machine.run(UPDATE)
     yield installed["ha-stack"], later["ha-stack"]
     for machine in cluster.nodes:  # no version of ha-stack pins the site's package
-        machine.run(f"apt-get install -y --allow-downgrades ha-stack-site={installed['ha-stack-site']}")
+        machine.run(f"apt-get install -y --allow-downgrades {SITE_PACKAGE}={installed[SITE_PACKAGE]}")
     for machine in (*cluster.nodes, cluster.stranger):
         shutil.rmtree(machine.root / "srv/later")
         (machine.root / "etc/apt/sources.list.d/later.list").unlink()
@@ -121,7 +122,7 @@ def test_a_later_version_of_everything_moves_nothing(cluster: Cluster, versions:
     assert len(str(before[0]).splitlines()) >= 7
     for machine in cluster.nodes:
         installed = list_installed(machine)
-        machine.run("apt-get install -y ha-stack ha-stack-site")
+        machine.run(f"apt-get install -y ha-stack {SITE_PACKAGE}")
         assert list_installed(machine) == {name: version + SUFFIX for name, version in installed.items()}
         hold_still(cluster, before)
     assert re.search("corosync, pacemakerd.* run from before an upgrade", cluster.two.tell("ha-stack check"))
@@ -133,7 +134,7 @@ def test_the_earlier_version_of_everything_moves_nothing(cluster: Cluster, versi
     earlier = f"ha-stack={versions[0]}"
     pins = f"$(apt-cache show {earlier} | grep -o 'ha-[a-z0-9-]* (= [^)]*' | sed 's/ (= /=/')"  # docs/repository.md
     cluster.one.run(f"apt-get install -y --allow-downgrades {earlier} {pins}")
-    assert list_later(cluster.one) == {"ha-stack-site"}
+    assert list_later(cluster.one) == {SITE_PACKAGE}
     hold_still(cluster, before)
 
 
@@ -141,7 +142,7 @@ def test_a_node_goes_back_with_all_its_packages(cluster: Cluster, versions: tupl
     files = cluster.two.run(SITE_FILES).stdout
     cluster.two.run(f"ha-stack upgrade-node --to {versions[0]}")
     cluster.wait_until_served()
-    assert list_later(cluster.two) == {"ha-stack-site"}
+    assert list_later(cluster.two) == {SITE_PACKAGE}
     assert cluster.two.run(SITE_FILES).stdout == files
     assert not re.search("before an upgrade", cluster.two.tell("ha-stack check"))
 

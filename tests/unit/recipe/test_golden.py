@@ -31,12 +31,12 @@ BOOKWORM = Suite("bookworm")
 KEYS = {
     "ha-libqb": "396a985d8fd7aee13731ca30a0e9239beb0ec821b73989989429791b4a9d3395",
     "ha-pacemaker": "62f383266468a5891e92b3bcfc3630b95c3110456a13ed5446162da95d616d75",
-    "ha-stack": "3827010360c4b12213c2291f1198080a2b87582744add2d9f95d52adf964103b",
+    "ha-stack": "d1b42e371d6cbfde5e6fb0161f867f89bf1e42244b55ae1b23f107ab7665d326",
 }
 """Keys of three real recipes. Another one here means that everybody builds this source again."""
 NAMES = sorted(f"ha-{file.parent.name}" for file in (CHECKOUT / "recipes").glob("*/recipe.toml"))
 PROJECT = find_project(CHECKOUT)
-SITE = "ha-stack-site"
+SITE = "ha-stack-site-fiestaha"
 SMALL: dict[str, dict[str, Any]] = {
     "ha-one": {
         "style": "meson",
@@ -87,7 +87,7 @@ def render_example() -> DebianFolder:
     """The debian/ folder of the example's site."""
     recipe = make_example()
     return render_debian(
-        recipe, PROJECT.settings, PROJECT.templates, suite=BOOKWORM, version="1+ha12.1", key="0" * 64, versions={}
+        recipe, PROJECT.settings, PROJECT.templates, suite=BOOKWORM, version="2+ha12.1", key="0" * 64, versions={}
     )
 
 

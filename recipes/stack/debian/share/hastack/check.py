@@ -139,7 +139,7 @@ def _check_files(site: Site) -> Iterator[Finding]:
         return
     # confask: dpkg looks at a changed file although the package's own is the one of before.
     options = " ".join(f"-o Dpkg::Options::=--force-conf{word}" for word in ("ask", "miss", "new"))
-    remedy = f"apt install --reinstall {options} ha-stack-site"
+    remedy = f"apt install --reinstall {options} {site.package}"
     wrong = []
     for path, digest in site.files:
         try:
@@ -151,7 +151,7 @@ def _check_files(site: Site) -> Iterator[Finding]:
             wrong.append(Finding("configuration", FAIL, f"{path} was changed", remedy))
     yield from wrong
     if not wrong:
-        yield Finding("configuration", OK, f"{len(site.files)} files as ha-stack-site brought them")
+        yield Finding("configuration", OK, f"{len(site.files)} files as {site.package} brought them")
 
 
 def judge_helper(parameter: Path) -> Iterator[Finding]:

@@ -16,6 +16,8 @@ AUTHKEY = ETC / "corosync/authkey"
 FACTS = ETC / "ha-stack/site.json"
 CRM = ETC / "ha-stack/cluster.crm"
 FORMAT = 1
+COMMON = "ha-stack-site"
+"""How the packages of sites are called together, and how they all were before they had their clusters' names."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,13 @@ class Site:
     warnings: tuple[str, ...] = ()
     files: tuple[tuple[str, str], ...] = ()
     """Path and sha256 of what the package brought."""
-    packaged: bool = False
+    package: str = ""
+    """Package that brought its files; "" where they were made by hand."""
+
+    @property
+    def packaged(self) -> bool:
+        """True where a package brought its files."""
+        return bool(self.package)
 
     def find_own(self) -> Node | None:
         """The member that this machine is, by its name; as corosync does, also by what is before the first dot."""
@@ -92,7 +100,7 @@ def parse_facts(facts: dict[str, Any]) -> Site:
         crypto=facts["crypto"],
         fencing=facts["fencing"],
         files=tuple(sorted(facts["files"].items())),
-        packaged=True,
+        package=facts.get("package", COMMON),
         **{name: tuple(facts.get(name, ())) for name in lists},
     )
 

@@ -195,7 +195,7 @@ def _apt_arguments(version: str) -> list[str]:
     if version:
         # apt takes the newest of what is not named itself, and then finds that the pins do not fit.
         names = [f"ha-stack={version}", *find_pins(run("apt-cache", "show", f"ha-stack={version}").output)]
-    names += ["ha-stack-site"] if "ha-stack-site" in list_versions() else []
+    names += [name for name in list_versions() if name.startswith("ha-stack-site")]
     keep = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
     return ["install", "-q", "-y", "--allow-downgrades", "--no-remove", *keep, *names]
 
