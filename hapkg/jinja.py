@@ -35,8 +35,10 @@ class _CompiledTemplates(jinja2.FileSystemBytecodeCache):
 
 
 @cache
-def make_environment(templates: Path, compiled: Path | None = None, *, markup: bool = False) -> jinja2.Environment:
-    """The environment that renders a folder's templates; compiled is a folder for compiled ones.
+def make_environment(
+    templates: tuple[Path, ...], compiled: Path | None = None, *, markup: bool = False
+) -> jinja2.Environment:
+    """The environment that renders templates of these folders, the first first; compiled is a folder for compiled ones.
 
     With markup every value is escaped. An undefined name is an error.
     """
@@ -53,5 +55,5 @@ def make_environment(templates: Path, compiled: Path | None = None, *, markup: b
 def render_page(values: Mapping[str, Any], name: str) -> str:
     """A page for people from hapkg's own template of that name."""
     # Compiled where Python keeps its own.
-    environment = make_environment(DATA, DATA / "__pycache__", markup=True)
+    environment = make_environment((DATA,), DATA / "__pycache__", markup=True)
     return environment.get_template(name).render(values).removesuffix("\n")

@@ -186,7 +186,7 @@ def print_publication(publication: Publication, *, as_json: bool) -> None:
         print(f"/usr/lib/apt/apt-helper download-file {address} /etc/apt/sources.list.d/{file.name}")  # noqa: T201
     else:
         print(f"install -m 644 {file} /etc/apt/sources.list.d/")  # noqa: T201
-    print("apt update && apt install ha-stack")  # noqa: T201
+    print(f"apt update && apt install {publication.install}" if publication.install else "apt update")  # noqa: T201
 
 
 def print_json(value: object) -> None:

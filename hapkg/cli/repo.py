@@ -359,7 +359,11 @@ def make_identity(project: Project) -> Identity:
     """Identity of the publisher, by the project's settings."""
     settings = project.settings
     return Identity(
-        origin=settings.origin, label=settings.label, maintainer=settings.maintainer, valid_days=settings.valid_days
+        origin=settings.origin,
+        label=settings.label,
+        maintainer=settings.maintainer,
+        name=settings.stack_package,
+        valid_days=settings.valid_days,
     )
 
 

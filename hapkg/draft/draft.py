@@ -206,7 +206,7 @@ def _describe_origin(release: UpstreamRelease) -> list[Entry]:
 
 
 def _describe_copyright(project: Project, plain: str, facts: _Facts) -> list[Entry]:
-    files, known = facts.release.files, project.templates / "common" / "licenses"
+    files, known = facts.release.files, project.templates
     licenses, license_remark = find_licenses(files, plain, known, facts.meson.license)
     nobody = f"{facts.release.date.year} the authors of {facts.identity.name}"
     holders, holders_remark = find_holders(files, nobody)

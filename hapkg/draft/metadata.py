@@ -7,13 +7,13 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from hapkg.control import is_line
 from hapkg.draft.autotools import find_fields, read_calls, substitute
 from hapkg.draft.meson import Meson
 from hapkg.draft.upstream_release import NOWHERE, SOURCES, UpstreamRelease, read_tag
 from hapkg.errors import SourceError
+from hapkg.recipe.settings import Templates, find_template
 from hapkg.version import is_upstream_version
 
 _LEGAL = re.compile(r"(COPYING|LICEN[CS]E)[^/]*", re.IGNORECASE)
@@ -151,7 +151,7 @@ def describe(files: Mapping[str, str], identity: UpstreamIdentity, meson: Meson)
     return next(iter(good), ""), textwrap.shorten(paragraph, 600, placeholder=" …") or plain
 
 
-def find_licenses(files: Mapping[str, str], plain: str, known: Path, stated: str) -> tuple[str, str]:
+def find_licenses(files: Mapping[str, str], plain: str, templates: Templates, stated: str) -> tuple[str, str]:
     """Debian's names of the licences, joined, and a remark when one of them has no text in debian-templates/.
 
     stated is what the project calls its licence, where the sources are silent.
@@ -170,7 +170,11 @@ def find_licenses(files: Mapping[str, str], plain: str, known: Path, stated: str
             f"not known: read the sources, then write {folder}/{plain}-license or put another name",
         )
     licenses = " and ".join(names)
-    missing = [name for name in re.split(r" and | or ", licenses) if not (known / name).is_file()]
+    missing = [
+        name
+        for name in re.split(r" and | or ", licenses)
+        if not find_template(templates, f"common/licenses/{name}").is_file()
+    ]
     return licenses, f"to be written: debian-templates/common/licenses/{', '.join(missing)}" if missing else ""
 
 

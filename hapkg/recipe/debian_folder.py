@@ -1,10 +1,10 @@
 """Recipe and settings become the text of debian/. Nothing is written to disk but compiled templates, where there is a
 place for them: compiling takes longer than rendering.
 
-Templates are looked up in the recipe's own debian/ folder, then in its style's folder, then in common/; the first one
-wins, so a recipe overrides exactly the file it must. `NAME.j2` is rendered, other files are taken as they are. A
-template called `package.X` is rendered once per binary package as `PACKAGE.X`. A file that renders to nothing is left
-out.
+Templates are looked up in the recipe's own debian/ folder, then in its style's folder, then in common/, each of the
+project before those that hapkg brings. The first one wins, so a recipe overrides exactly the file it must. `NAME.j2` is
+rendered, other files are taken as they are. A template called `package.X` is rendered once per binary package as
+`PACKAGE.X`. A file that renders to nothing is left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from hapkg.control import BinaryName, Suite
 from hapkg.recipe.model import Recipe
-from hapkg.recipe.settings import Settings
+from hapkg.recipe.settings import Settings, Templates
 from hapkg.recipe.style import COMMON, STYLE_FILE
 
 _LICENSES = "licenses"
@@ -43,7 +43,7 @@ class DebianFolder:
 def render_debian(
     recipe: Recipe,
     settings: Settings,
-    templates: Path,
+    templates: Templates,
     *,
     suite: Suite,
     version: str,
@@ -66,6 +66,7 @@ def render_debian(
         "cluster_group": settings.cluster_group,
         "maintainer": settings.maintainer,
         "origin": settings.origin,
+        "refuse_beside": settings.refuse_beside,
         "suite": suite,
         "version": version,
         "key": key,
@@ -88,13 +89,14 @@ def _list_licenses(recipe: Recipe) -> list[str]:
 
 
 def _render_templates(
-    recipe: Recipe, templates: Path, compiled: Path | None, values: Mapping[str, Any]
+    recipe: Recipe, templates: Templates, compiled: Path | None, values: Mapping[str, Any]
 ) -> dict[str, bytes]:
     """Files of debian/ by path: templates rendered, other files as they are."""
     from hapkg.recipe.rendering import make_debian_environment, render  # noqa: PLC0415 - jinja2 takes time, and few commands render
 
     environment = make_debian_environment(templates, compiled)
-    sources = _find_templates(recipe.folder / "debian", templates / recipe.style.name, templates / COMMON)
+    kinds = [folder / kind for kind in (recipe.style.name, COMMON) for folder in templates]
+    sources = _find_templates(recipe.folder / "debian", *kinds)
     files: dict[str, bytes] = {}
     for path, source in sorted(sources.items()):
         if source.suffix != ".j2":

@@ -14,12 +14,13 @@ import jinja2
 from hapkg.control import fold_description
 from hapkg.errors import RecipeError
 from hapkg.jinja import make_environment
+from hapkg.recipe.settings import Templates
 
 _PLAIN_DOLLAR = re.compile(r"\$(?![A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})")
 
 
 @functools.cache
-def make_debian_environment(templates: Path, compiled: Path | None = None) -> jinja2.Environment:
+def make_debian_environment(templates: Templates, compiled: Path | None = None) -> jinja2.Environment:
     """The environment of templates of debian/, with their filters; compiled is a folder for compiled ones."""
     environment = make_environment(templates, compiled)
     environment.filters["fold_description"] = fold_description

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+import hapkg
 from hapkg.control import SourceName, Suite, is_line
 from hapkg.errors import ConfigError, HapkgError, UsageError, did_you_mean
 from hapkg.locations import SITE_FILE, SITES, find_settings
@@ -34,6 +35,9 @@ Line = Annotated[str, AfterValidator(check_line)]
 """Text that stands on one line of a file that hapkg writes, and cannot start another."""
 
 
+TEMPLATES = "debian-templates"
+Templates = tuple[Path, ...]
+"""Folders of templates, each with a folder for every build style: the first that has a file wins."""
 DEFAULT_KERNEL = "default"
 
 
@@ -49,6 +53,7 @@ def _is_folder(value: str) -> str:
     return value
 
 
+Program = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9][A-Za-z0-9._+-]*)+$")]
 Kernel = Annotated[str, AfterValidator(_is_kernel)]
 
 
@@ -81,6 +86,15 @@ _WORDS = {
 """TOML's words for those of Python's that pydantic uses."""
 
 
+class RefuseBeside(Table):
+    """The table [tool.hapkg.refuse-beside]: no package of the project is installed while one of these programs runs."""
+
+    reference: ClassVar[str] = "docs/configuration.md"
+    programs: Annotated[tuple[Program, ...], Field(strict=False, min_length=1)]
+    packages: Annotated[tuple[Line, ...], Field(strict=False, min_length=1)]
+    """Packages of the distribution that have them: the message says how to remove these."""
+
+
 class Settings(Table):
     """The [tool.hapkg] table."""
 
@@ -102,6 +116,12 @@ class Settings(Table):
 
     ccache: bool = False
     """Builds reach their compilers through ccache."""
+    refuse_beside: RefuseBeside | None = None
+
+    @property
+    def stack_package(self) -> str:
+        """Name of the package that stands for all of the project, and of the repository's .sources files: ha-stack."""
+        return f"{self.package_prefix}stack"
 
     @property
     def site_package(self) -> SourceName:
@@ -128,9 +148,9 @@ class Project:
         return self.root / "recipes"
 
     @property
-    def templates(self) -> Path:
-        """Templates of debian/, a folder for each build style."""
-        return self.root / "debian-templates"
+    def templates(self) -> Templates:
+        """Folders of templates of debian/: the project's own, then those that hapkg brings."""
+        return tuple(dict.fromkeys((self.root / TEMPLATES, find_shipped_templates())))
 
     @property
     def site_file(self) -> Path:
@@ -159,6 +179,19 @@ class Project:
                 or f"configured in pyproject.toml, [tool.hapkg] suites: {known}",
             )
         return Suite(chosen)
+
+
+def find_shipped_templates() -> Path:
+    """The templates that came with hapkg: inside its package where it is installed, beside it in its checkout."""
+    package = Path(hapkg.__file__).parent
+    installed = package / TEMPLATES.replace("-", "_")
+    return installed if installed.is_dir() else package.parent / TEMPLATES
+
+
+def find_template(templates: Templates, path: str) -> Path:
+    """The file at a path below the templates: of the first folder that has it, else as it would be in the first."""
+    files = [folder / path for folder in templates]
+    return next((file for file in files if file.is_file()), files[0])
 
 
 def find_project(start: Path) -> Project:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from hapkg.errors import RecipeError
 from hapkg.locations import read_toml
-from hapkg.recipe.settings import Line, Table, parse_table
+from hapkg.recipe.settings import Line, Table, Templates, find_template, parse_table
 
 STYLE_FILE = "style.toml"
 COMMON = "common"
@@ -43,18 +42,18 @@ class Style(Table):
         return self.name
 
 
-def read_styles(templates: Path) -> dict[str, Style]:
+def read_styles(templates: Templates) -> dict[str, Style]:
     """All styles by name, in alphabetical order. Raises RecipeError for a wrong style.toml."""
-    folders = (file.parent for file in sorted(templates.glob("*/rules.j2")))
-    return {folder.name: _read_style(folder) for folder in folders if folder.name != COMMON}
+    names = {file.parent.name for folder in templates for file in folder.glob("*/rules.j2")}
+    return {name: _read_style(templates, name) for name in sorted(names - {COMMON})}
 
 
-def _read_style(folder: Path) -> Style:
-    file = folder / STYLE_FILE
+def _read_style(templates: Templates, name: str) -> Style:
+    file = find_template(templates, f"{name}/{STYLE_FILE}")
     table = read_toml(file, RecipeError) if file.exists() else {}
     if "name" in table:
         raise RecipeError(f"{file}: unknown key name", hint="a style is called as its folder")
-    return parse_table(Style, {**table, "name": folder.name}, where=str(file), error=RecipeError)
+    return parse_table(Style, {**table, "name": name}, where=str(file), error=RecipeError)
 
 
 def pick_style(styles: Mapping[str, Style], name: str) -> Style:

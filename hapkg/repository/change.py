@@ -69,3 +69,5 @@ class Publication:
     """The .sources files, the one to recommend first."""
     url: str = ""
     """URL of the repository for its users; "" in its folder alone."""
+    install: str = ""
+    """Packages that a node may install from the suite that is recommended first, for apt."""

@@ -32,6 +32,10 @@ class PublishedSource:
     key: str
 
 
+_RECOMMENDED = 3
+"""Packages that are named where none stands for all."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PoolFile:
     """One published file: its path below the repository and its SHA256 in hexadecimal digits."""
@@ -99,6 +103,17 @@ class Pool:
     def paths(self) -> frozenset[str]:
         """The pool paths of all files."""
         return frozenset(file.path for file in self.files.values())
+
+
+def recommend(pool: Pool, name: str) -> str:
+    """Packages of a suite to name to who wants to install something: the one called so, else some that are no symbols.
+
+    Nothing where the suite has no binary package but keyrings.
+    """
+    if name in pool.binaries:
+        return name
+    plain = [other for other in sorted(pool.binaries) if not other.endswith(("-dbgsym", "-dev", "-archive-keyring"))]
+    return " ".join(plain[:_RECOMMENDED])
 
 
 def find_suites(root: Path) -> tuple[Suite, ...]:

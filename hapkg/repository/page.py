@@ -16,7 +16,7 @@ from hapkg.deb import DebContent, read_deb_content
 from hapkg.disk import Batch
 from hapkg.errors import MachineError
 from hapkg.records import read_record
-from hapkg.repository.indexes import IndexedPackage, find_suites, read_pool
+from hapkg.repository.indexes import IndexedPackage, find_suites, read_pool, recommend
 from hapkg.repository.page_graph import draw
 from hapkg.repository.remote.location import PAGE
 from hapkg.repository.sources_file import Identity, name_sources
@@ -59,6 +59,8 @@ class SuiteSection:
     """An SVG."""
     stanza: str
     """Its .sources file."""
+    install: str
+    """Packages to name to who wants to install something."""
     file: str
 
     @property
@@ -122,7 +124,8 @@ class ContentCache:
 
 
 def _make_section(root: Path, identity: Identity, suite: Suite, contents: ContentCache) -> SuiteSection:
-    packages = read_pool(root, suite).packages
+    pool = read_pool(root, suite)
+    packages = pool.packages
     sources = {package.source: package for package in packages if package.architecture == "source"}
     order = cmp_to_key(compare_versions)
     binaries = sorted((p for p in packages if p.architecture != "source"), key=lambda p: (p.name, p.architecture))
@@ -141,6 +144,7 @@ def _make_section(root: Path, identity: Identity, suite: Suite, contents: Conten
         symbols=tuple(entry for entry in entries if _is_symbols(entry.name)),
         picture=draw(_find_needs(shown)) if len(shown) <= _DETAILED else "",
         stanza=file.read_text("utf-8") if file.is_file() else "",
+        install=recommend(pool, identity.name),
         file=quote(file.name),
     )
 

@@ -19,7 +19,7 @@ from hapkg.errors import MachineError, RepositoryError
 from hapkg.repository import snapshots
 from hapkg.repository.change import Publication, PublishTarget, RepositoryChange
 from hapkg.repository.ftparchive import Reading
-from hapkg.repository.indexes import find_suites, name_by_hash, read_digests, read_pool, read_release
+from hapkg.repository.indexes import find_suites, name_by_hash, read_digests, read_pool, read_release, recommend
 from hapkg.repository.keys.signing import SigningKey, export_key, find_key, strip_armor
 from hapkg.repository.page import write_page
 from hapkg.repository.paths import check_path
@@ -117,6 +117,7 @@ class Transaction:
             _put_in_place(root, releases, incoming.new, operation=change.operation, keys=key.fingerprints)
         sources = self._write_front(states, key, armored, url)
         _remove(root, change)
+        first = next(iter((*releases, *states)), None)
         return Publication(
             added=tuple(incoming.new),
             present=incoming.present,
@@ -126,6 +127,7 @@ class Transaction:
             keyring=root / f"{identity.keyring}.gpg",
             sources=sources,
             url=url,
+            install=recommend(read_pool(root, first), identity.name) if first else "",
         )
 
     def _write_front(self, suites: Iterable[Suite], key: SigningKey, armored: bytes, url: str) -> tuple[Path, ...]:

@@ -6,11 +6,10 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from hapkg.recipe.rendering import make_debian_environment, render
-from hapkg.recipe.settings import Settings
+from hapkg.recipe.settings import Settings, Templates, find_template
 from hapkg.site.model import DLM_PORT, Site
 from hapkg.site.tables import Logging
 from hapkg.site.words import quote_crm, write_crm, write_drbd
@@ -28,7 +27,7 @@ def name_package(settings: Settings, cluster: str) -> str:
     return f"{settings.site_package}-{re.sub('_', '-', cluster.lower()).rstrip('-')}"
 
 
-def render_site(site: Site, settings: Settings, templates: Path) -> dict[str, bytes]:
+def render_site(site: Site, settings: Settings, templates: Templates) -> dict[str, bytes]:
     """The files of a site on each of its nodes, by absolute path: the same bytes for all of them.
 
     Raises RecipeError when a template is wrong.
@@ -52,7 +51,7 @@ def render_site(site: Site, settings: Settings, templates: Path) -> dict[str, by
     if site.logging.file != default.file:
         wanted["/etc/logrotate.d/ha-stack-site"] = ("logrotate", {})
     files = {
-        path: render(environment, templates / "site-files" / f"{name}.j2", {**base, **more}).rstrip() + b"\n"
+        path: render(environment, find_template(templates, f"site-files/{name}.j2"), {**base, **more}).rstrip() + b"\n"
         for path, (name, more) in sorted(wanted.items())
     }
     digests = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}

@@ -80,7 +80,7 @@ def make_site_recipe(project: Project, site: Site, *, common: bool = True) -> Re
         homepage="https://www.clusterlabs.org",
         copyright=(CopyrightFiles.model_construct(copyright=("2026 hapkg maintainers",), license="GPL-3+"),),
         packages=(package, bringing) if common else (package,),
-        folder=project.templates / SITE,
+        folder=project.templates[0] / SITE,
         values={"site": site, "site_files": sorted(files), "main": name},
         files={f"root{path}": content for path, content in files.items()},
     )

@@ -23,7 +23,7 @@ from hapkg.recipe.collection import read_recipes
 from hapkg.recipe.graph import make_graph
 from hapkg.recipe.model import Recipe, read_recipe
 from hapkg.recipe.settings import Project
-from tests.support.samples import CHECKOUT, EPOCH, SETTINGS, STYLES, TEMPLATES
+from tests.support.samples import CHECKOUT, EPOCH, SETTINGS, STYLES
 
 GPL_NOTICE = """\
 /*
@@ -104,7 +104,6 @@ def make_project(root: Path, *names: str) -> Project:
     for name in names:
         shutil.copytree(CHECKOUT / "recipes" / name, root / "recipes" / name)
     root.mkdir(parents=True, exist_ok=True)
-    (root / "debian-templates").symlink_to(TEMPLATES)
     return Project(root=root, settings=SETTINGS)
 
 

@@ -17,7 +17,7 @@ from hapkg.recipe.style import read_styles
 
 CHECKOUT = Path(__file__).parents[2]
 TEMPLATES = CHECKOUT / "debian-templates"
-STYLES = read_styles(TEMPLATES)
+STYLES = read_styles((TEMPLATES,))
 MAINTAINER = "Test Person <test@example.org>"
 SETTINGS = Settings(maintainer=MAINTAINER)
 DATE = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)

@@ -25,7 +25,7 @@ def test_a_release_that_fails_its_tests_is_not_taken_and_one_that_passes_is(hapk
     done = run("bump", "bumped", "1.2", "--build")
     assert done.status == 0, done.stderr
     assert "ha-bumped: 1.0 -> 1.2 (v1.2, 2024-05-06)" in done.stdout
-    new = read_recipe(recipe.parent, package_prefix="ha-", styles=read_styles(project.root / "debian-templates"))
+    new = read_recipe(recipe.parent, package_prefix="ha-", styles=read_styles((project.root / "debian-templates",)))
     assert (new.version, new.pins) == ("1.2", (new.origins[0].pin(None),))
     assert run("build-all", "--json").endings == {"ha-bumped": "reused"}, "what was tried is what is built"
     assert [*Path(hapkg.cache / "sources").glob(".bump-*")] == []

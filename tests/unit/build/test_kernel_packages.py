@@ -82,7 +82,7 @@ def make_settings(*kernels: str) -> Settings:
 def render(style: str) -> dict[str, str]:
     recipe = make_recipe_from(MODULE)
     chosen = recipe if style == KERNEL_MODULE else make_package(recipe, "6.1.0-38-amd64", "ha-")
-    rendered = render_debian(chosen, SETTINGS, TEMPLATES, suite=BOOKWORM, version="1.2+ha12.1", key="k", versions={})
+    rendered = render_debian(chosen, SETTINGS, (TEMPLATES,), suite=BOOKWORM, version="1.2+ha12.1", key="k", versions={})
     return {path: content.decode() for path, content in rendered.files.items()}
 
 

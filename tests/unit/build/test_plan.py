@@ -105,7 +105,7 @@ def inputs_of(checkout: Path, stack: Mapping[str, str] | None = None) -> dict[st
     debian = render_debian(
         recipe,
         SETTINGS,
-        checkout / "debian-templates",
+        (checkout / "debian-templates",),
         suite=BOOKWORM,
         version=PLACEHOLDER,
         key=PLACEHOLDER,
@@ -357,7 +357,7 @@ def test_versions_of_the_stack_are_no_input_of_a_recipe_that_pins_none(checkout:
         render_debian(
             recipe,
             SETTINGS,
-            checkout / "debian-templates",
+            (checkout / "debian-templates",),
             suite=BOOKWORM,
             version=PLACEHOLDER,
             key=PLACEHOLDER,

@@ -130,7 +130,7 @@ def test_the_recipes_of_this_project_tell_whose_every_patch_is(
 def test_the_changelog_names_what_our_own_patches_fix(project: Path) -> None:
     recipe = read_recipe(project / "recipes/one", package_prefix="ha-", styles=STYLES)
     debian = render_debian(
-        recipe, SETTINGS, TEMPLATES, suite=Suite("bookworm"), version="1.2-1+ha12.1", key="0" * 64, versions={}
+        recipe, SETTINGS, (TEMPLATES,), suite=Suite("bookworm"), version="1.2-1+ha12.1", key="0" * 64, versions={}
     )
     lines = debian.files["changelog"].decode().splitlines()
     assert [line for line in lines if "Patch:" in line] == [

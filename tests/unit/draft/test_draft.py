@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hapkg.draft.draft import draft
-from hapkg.errors import MachineError, RecipeError, SourceError, UsageError
+from hapkg.errors import MachineError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import read_recipe
 from hapkg.recipe.settings import Project
@@ -31,7 +30,7 @@ from tests.support.drafts import (
     refuse,
     serve,
 )
-from tests.support.samples import AUTOTOOLS, EPOCH, STYLES, TEMPLATES, change, write_recipe
+from tests.support.samples import AUTOTOOLS, EPOCH, STYLES, change, write_recipe
 
 
 @pytest.mark.parametrize("suffix", ["gz", "xz", "bz2"])
@@ -130,10 +129,8 @@ def test_styles_that_are_folders_alone(
 
 
 def test_a_style_of_the_project_s_own_is_drafted(project: Project, tmp_path: Path) -> None:
-    project.templates.unlink()
-    shutil.copytree(TEMPLATES, project.templates)
-    folder = project.templates / "cargo"
-    folder.mkdir()
+    folder = project.templates[0] / "cargo"
+    folder.mkdir(parents=True)
     (folder / "rules.j2").write_text('{% extends "common/rules.j2" %}\n')
     (folder / "style.toml").write_text('build-depends = ["cargo"]\n')
     text = draft_text(project, make_tarball(tmp_path, {"Cargo.toml": ""}))
@@ -173,10 +170,9 @@ def test_a_package_that_another_recipe_builds_is_refused(project: Project, tmp_p
     refuse(project, str(make_tarball(tmp_path, SOURCE)), UsageError, "^ha-one builds ha-two-dev already$", "two")
 
 
-def test_another_recipe_that_is_broken_is_told(project: Project, tmp_path: Path) -> None:
+def test_another_recipe_that_is_wrong_is_no_hindrance(project: Project, tmp_path: Path) -> None:
     write_recipe(project.recipes, change(AUTOTOOLS, "version", "-"))
-    with pytest.raises(RecipeError, match=r"recipes/one/recipe.toml: version: '-' is not an upstream version"):
-        draft(project, "two", str(make_tarball(tmp_path, SOURCE)), State(tmp_path / "cache"))
+    assert draft(project, "two", str(make_tarball(tmp_path, SOURCE)), State(tmp_path / "cache")).is_file()
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def render(
 ) -> DebianFolder:
     known = {BinaryName(name): text for name, text in (versions or {}).items()}
     return render_debian(
-        recipe, site, templates, suite=BOOKWORM, version=version, key="0" * 64, versions=known, compiled=compiled
+        recipe, site, (templates,), suite=BOOKWORM, version=version, key="0" * 64, versions=known, compiled=compiled
     )
 
 
@@ -244,7 +244,6 @@ def test_what_renders_to_nothing_is_left_out() -> None:
         "copyright",
         "exports.sh",
         "ha-one.lintian-overrides",
-        "ha-one.preinst",
         "rules",
         "source/format",
         "source/lintian-overrides",

@@ -143,7 +143,8 @@ def render_any(name: str) -> DebianFolder:
 def find_plain(recipe: Recipe) -> dict[str, Path]:
     """The source of each file that is taken as it is: no template, and no template of a nearer folder in its place."""
     plain: dict[str, Path] = {}
-    for folder in (PROJECT.templates / "common", PROJECT.templates / str(recipe.style), recipe.folder / "debian"):
+    (templates,) = PROJECT.templates
+    for folder in (templates / "common", templates / str(recipe.style), recipe.folder / "debian"):
         for file in folder.rglob("*"):
             path = str(file.relative_to(folder))
             if path.endswith(".j2"):

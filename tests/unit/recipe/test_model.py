@@ -24,7 +24,6 @@ from tests.support.samples import (
     PATCH,
     SETTINGS,
     STYLES,
-    TEMPLATES,
     change,
     make_node,
     make_nodes,
@@ -406,7 +405,6 @@ def test_a_series_that_is_no_text_cannot_be_read(tmp_path: Path) -> None:
 
 def test_recipes_are_read_in_alphabetical_order(tmp_path: Path) -> None:
     project = Project(root=tmp_path, settings=SETTINGS)
-    project.templates.symlink_to(TEMPLATES)
     for name in ("ha-two", "ha-one"):
         write_recipe(tmp_path / "recipes", {**AUTOTOOLS, "source": name, "packages": [{**PACKAGE, "package": name}]})
     assert list(read_recipes(project)) == ["ha-one", "ha-two"]

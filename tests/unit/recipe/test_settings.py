@@ -8,7 +8,7 @@ import pytest
 
 from hapkg.errors import ConfigError, UsageError
 from hapkg.locations import find_keys, find_state
-from hapkg.recipe.settings import Project, Settings, find_project
+from hapkg.recipe.settings import Project, Settings, find_project, find_template
 from tests.support.samples import CHECKOUT, MAINTAINER, SETTINGS, format_toml
 
 LINE = "must be one line of printable text, without blanks at its ends"
@@ -46,7 +46,21 @@ def test_settings_have_defaults() -> None:
         "label": "Linux HA stack",
         "valid-days": 0,
         "ccache": False,
+        "refuse-beside": None,
     }
+
+
+def test_a_file_of_the_project_goes_before_hapkg_s_own(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    templates = find_project(tmp_path).templates
+    shipped = CHECKOUT / "debian-templates/common/control.j2"
+    assert find_template(templates, "common/control.j2") == shipped
+    own = tmp_path / "debian-templates/common/control.j2"
+    own.parent.mkdir(parents=True)
+    own.write_text("")
+    assert find_template(templates, "common/control.j2") == own
+    assert find_template(templates, "common/none.j2") == tmp_path / "debian-templates/common/none.j2"
+    assert find_project(CHECKOUT).templates == (CHECKOUT / "debian-templates",)
 
 
 def test_the_nearest_project_upwards_is_found(tmp_path: Path) -> None:
@@ -58,7 +72,7 @@ def test_the_nearest_project_upwards_is_found(tmp_path: Path) -> None:
     assert (project.root, project.settings.origin) == (tmp_path, "outer")
     assert (project.recipes, project.templates, project.repository) == (
         tmp_path / "recipes",
-        tmp_path / "debian-templates",
+        (tmp_path / "debian-templates", CHECKOUT / "debian-templates"),
         tmp_path / "apt",
     )
 

@@ -26,20 +26,20 @@ def make_styles(templates: Path, **files: str) -> Path:
 def test_a_folder_with_rules_is_a_style(tmp_path: Path) -> None:
     templates = make_styles(tmp_path, scons='build-depends = ["scons"]', waf="", common="")
     (templates / "parts").mkdir()
-    styles = read_styles(templates)
+    styles = read_styles((templates,))
     assert list(styles) == ["scons", "waf"]
     assert (styles["scons"].build_depends, styles["waf"].build_depends) == (("scons",), ())
     assert not styles["waf"].native
 
 
 def test_a_recipe_may_name_a_style_of_its_project(tmp_path: Path) -> None:
-    styles = read_styles(make_styles(tmp_path / "templates", scons=""))
+    styles = read_styles((make_styles(tmp_path / "templates", scons=""),))
     folder = write_recipe(tmp_path, {**AUTOTOOLS, "style": "scons"})
     assert str(read_recipe(folder, package_prefix="ha-", styles=styles).style) == "scons"
 
 
 def test_an_unknown_style_is_told_those_there_are(tmp_path: Path) -> None:
-    styles = read_styles(make_styles(tmp_path / "templates", scons="", waf="", own='generated = "hapkg makes it"'))
+    styles = read_styles((make_styles(tmp_path / "templates", scons="", waf="", own='generated = "hapkg makes it"'),))
     folder = write_recipe(tmp_path, AUTOTOOLS)
     with pytest.raises(RecipeError) as caught:
         read_recipe(folder, package_prefix="ha-", styles=styles)
@@ -52,7 +52,7 @@ def test_an_unknown_style_is_told_those_there_are(tmp_path: Path) -> None:
 def test_without_templates_there_is_no_style(tmp_path: Path) -> None:
     folder = write_recipe(tmp_path, AUTOTOOLS)
     with pytest.raises(RecipeError, match="there are: none; a folder of debian-templates/"):
-        read_recipe(folder, package_prefix="ha-", styles=read_styles(tmp_path / "missing"))
+        read_recipe(folder, package_prefix="ha-", styles=read_styles((tmp_path / "missing",)))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_generated_style_is_no_recipe_s(tmp_path: Path, name: str, told: str) 
 )
 def test_a_wrong_style_file_is_named(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(RecipeError, match=told) as caught:
-        read_styles(make_styles(tmp_path, scons=text))
+        read_styles((make_styles(tmp_path, scons=text),))
     assert str(tmp_path / "scons") in caught.value.brief
 
 

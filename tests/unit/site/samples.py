@@ -46,5 +46,5 @@ def read_text(folder: Path, text: str) -> Site:
 
 def render_text(folder: Path, text: str) -> dict[str, str]:
     """The files of the site that a text describes, by path below /opt/ha/etc; others by their whole path."""
-    files = render_site(read_text(folder, text), SETTINGS, TEMPLATES)
+    files = render_site(read_text(folder, text), SETTINGS, (TEMPLATES,))
     return {path.removeprefix(f"{ETC}/"): content.decode() for path, content in files.items()}

@@ -51,7 +51,7 @@ def change(path: str, value: object) -> dict[str, Any]:
 
 
 def render(site: Site) -> dict[str, str]:
-    return {path: text.decode() for path, text in render_site(site, SETTINGS, TEMPLATES).items()}
+    return {path: text.decode() for path, text in render_site(site, SETTINGS, (TEMPLATES,)).items()}
 
 
 @pytest.mark.parametrize(
