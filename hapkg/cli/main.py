@@ -46,6 +46,7 @@ COMMANDS = {
         "Bring a recipe to a newer version: origins, patches, locks; all or nothing.",
     ),
     "audit": ("currency", "Compare the recipes with Debian's security tracker: which known holes are open."),
+    "init": ("maintenance", "Begin a project of one's own: settings, a first recipe, continuous integration."),
     "new": ("maintenance", "Draft the recipe of an upstream source, and lock it for each suite that has a lock."),
     "doctor": ("maintenance", "Check this host: what is missing, and the command that mends it."),
     "clean": ("maintenance", "Remove old builds, failed ones and scratch; with names, every build of those recipes."),

@@ -1,7 +1,8 @@
-"""hapkg new, times, doctor, clean: what is done once in a while."""
+"""hapkg init, new, times, doctor, clean: what is done once in a while."""
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -14,12 +15,13 @@ from hapkg.build.context import open_context
 from hapkg.build.pins import make_lock
 from hapkg.build.timings import pick_record
 from hapkg.cli import output
-from hapkg.cli.doctor import diagnose
+from hapkg.cli.doctor import PROGRAMS, diagnose
 from hapkg.cli.options import JsonOption, NamesArgument, SuiteOption
 from hapkg.cli.select import find, open_suite
 from hapkg.cli.timeline import draw
 from hapkg.control import SourceName
 from hapkg.draft.draft import draft
+from hapkg.draft.skeleton import make_project
 from hapkg.errors import HapkgError
 
 app = typer.Typer()
@@ -41,6 +43,26 @@ def times(
         output.print_json(asdict(record))
     else:
         output.print_times(record)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of the project; its name is that of the packages.")],
+    suite: SuiteOption = None,
+    prefix: Annotated[str | None, typer.Option(help="Where packages are installed [default: /opt/NAME].")] = None,
+    package_prefix: Annotated[
+        str | None, typer.Option(help="How names of packages begin [default: NAME-].", metavar="PREFIX")
+    ] = None,
+    maintainer: Annotated[
+        str | None, typer.Option(help='"NAME <ADDRESS>" [default: DEBFULLNAME and DEBEMAIL, else git\'s user].')
+    ] = None,
+) -> None:
+    """Begin a project of one's own: settings, a first recipe, continuous integration."""
+    table = {"suite": suite, "prefix": prefix, "package-prefix": package_prefix, "maintainer": maintainer}
+    programs = sorted({*PROGRAMS.values(), "ca-certificates", "git", "pipx"})
+    for file in make_project(folder, table, programs):
+        output.say(f"wrote {file}")
+    output.print_lines([f"cd {shlex.quote(str(folder))} && hapkg doctor && hapkg build-all && hapkg publish"])
 
 
 @app.command()
