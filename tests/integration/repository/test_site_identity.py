@@ -89,8 +89,6 @@ def test_clusters_of_the_folder_sites_share_a_repository(tmp_path: Path, root: P
     many = Project(root=tmp_path / "many", settings=project.settings)
     for name in ("alpha", "beta"):
         write_site(tmp_path / f"many/sites/{name}.toml", name)
-    # Templates are the checkout's.
-    (tmp_path / "many/debian-templates").symlink_to(project.templates)
     recipes = read_site_recipes(many, None)
     assert [str(recipe.name) for recipe in recipes] == ["ha-stack-site-alpha", "ha-stack-site-beta"]
     assert all(len(recipe.packages) == 1 for recipe in recipes), "the common name would be whose?"
