@@ -17,6 +17,7 @@ from hapkg.host import count_cores, read_architecture
 from hapkg.recipe.collection import read_collection
 from hapkg.recipe.graph import Graph, find_blocked, make_graph
 from hapkg.recipe.model import Recipe
+from hapkg.recipe.selection import check_selection, select
 from hapkg.recipe.settings import Project
 from hapkg.repository.snapshots import read_held
 from hapkg.source.lockfile import Lock, read_lock
@@ -57,6 +58,11 @@ class BuildContext:
     """Why a source is not among recipes: it needs one of those."""
 
     @functools.cached_property
+    def selected(self) -> tuple[SourceName, ...]:
+        """The sources that are built without being named."""
+        return select(self.recipes, self.project.settings, self.suite)
+
+    @functools.cached_property
     def mirror(self) -> Mirror | None:
         """The archive to use: the named one or the host's, found when it is first needed."""
         return find_mirror(self.archive)
@@ -72,6 +78,7 @@ def open_context(
     """
     chosen, prefix = project.pick_suite(suite), project.settings.package_prefix
     found = read_collection(project)
+    check_selection(found.recipes.values(), project.settings, found.wrong)
     recipes = add_packages(found.recipes, project.settings, chosen, store.state, read_architecture())
     for recipe in extra:
         if recipe.name in recipes:

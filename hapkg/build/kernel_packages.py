@@ -1,8 +1,8 @@
 """Kernel modules: a package for each kernel that the configuration names. docs/kernel-modules.md tells how it is used.
 
-A recipe of style kernel-module gives the source that module-assistant builds from. For every kernel it gets a companion
-here, a recipe of style kernel-package whose build calls module-assistant. A companion is a source like any other from
-then on: planned, keyed, built in a clean chroot, kept and published by the same code.
+A recipe of style kernel-module or external-module gives the source that module-assistant builds from. For every kernel
+it gets a companion here, a recipe of style kernel-package whose build calls module-assistant. A companion is a source
+like any other from then on: planned, keyed, built in a clean chroot, kept and published by the same code.
 
 Which kernels a suite has is read from the index of its base chroot, which is also the one that builds install from.
 """
@@ -18,9 +18,10 @@ from hapkg.chroot.schroot import Chroot, find_chroot
 from hapkg.control import SourceName, Suite
 from hapkg.errors import ConfigError, did_you_mean
 from hapkg.locations import State
-from hapkg.recipe.model import Module, Package, Recipe
+from hapkg.recipe.model import Package, Recipe
+from hapkg.recipe.selection import find_kernels
 from hapkg.recipe.settings import DEFAULT_KERNEL, Settings
-from hapkg.recipe.style import KERNEL_MODULE, KERNEL_PACKAGE, Style
+from hapkg.recipe.style import EXTERNAL_MODULE, KERNEL_PACKAGE, Style
 
 HEADERS = "linux-headers-"
 _SOURCE = "linux-source"
@@ -73,57 +74,64 @@ def add_packages(
 
     Without a base chroot the default kernel is not known yet, and has none.
     """
-    modules = [recipe for recipe in recipes.values() if recipe.style.name == KERNEL_MODULE]
-    named = settings.kernels.get(suite, ()) if modules else ()
-    kernels = [kernel for kernel in named if kernel != DEFAULT_KERNEL]
-    base = find_chroot(state, suite) if DEFAULT_KERNEL in named else None
-    if base is not None:
-        default = read_kernels(base, architecture).default
-        kernels = list(dict.fromkeys((*kernels, default or DEFAULT_KERNEL)))
-    made = [make_package(recipe, kernel, settings.package_prefix) for recipe in modules for kernel in kernels]
-    return {**recipes, **{recipe.name: recipe for recipe in made}}
+    named = {name: find_kernels(recipe, settings, suite) for name, recipe in recipes.items() if recipe.module}
+    base = find_chroot(state, suite) if any(DEFAULT_KERNEL in words for words in named.values()) else None
+    default = (read_kernels(base, architecture).default or DEFAULT_KERNEL) if base else None
+    made: dict[SourceName, Recipe] = {}
+    for name, words in named.items():
+        kernels = [word for word in words if word != DEFAULT_KERNEL]
+        kernels += [default] if default and DEFAULT_KERNEL in words else []
+        for kernel in kernels:
+            package = make_package(recipes[name], kernel)
+            made[package.name] = package
+    return {**recipes, **made}
 
 
-def make_package(recipe: Recipe, kernel: str, package_prefix: str) -> Recipe:
+def make_package(recipe: Recipe, kernel: str) -> Recipe:
     """The companion of a kernel module's recipe for one kernel."""
     if recipe.module is None:
-        raise AssertionError("a recipe of style kernel-module has its module")
-    name = name_package(recipe.module, kernel, package_prefix)
+        raise AssertionError("the recipe of a kernel module has its module")
+    name = name_package(recipe, kernel)
     package = Package.model_construct(
         package=name,
         synopsis=f"{recipe.module.synopsis} for Linux {kernel}",
         description=recipe.module.description,
-        outside_prefix=(f"lib/modules/{kernel}/updates/{recipe.module.name}.ko",),
+        outside_prefix=tuple(f"lib/modules/{kernel}/updates/{object_}.ko" for object_ in recipe.module.objects),
     )
     update = {
         "source": name,
         "style": Style(name=KERNEL_PACKAGE, native=True),
-        "values": {"kernel": kernel},
+        "values": {"kernel": kernel, "module_style": recipe.style.name},
         "build_depends": ("module-assistant", f"{HEADERS}{kernel}", recipe.packages[0].package),
         "lintian_overrides": (),
         "packages": (package,),
+        # Its source is the module's package, whatever that was made of.
+        **{"upstream": None, "signature": None, "origins": (), "remote_patches": (), "patches": (), "advisories": ()},
+        "optional": None,
+        "folder": recipe.folder / KERNEL_PACKAGE,  # there is none: what the recipe's debian/ says is for its own build
     }
     return recipe.model_copy(update=update)
 
 
-def name_package(module: Module, kernel: str, package_prefix: str) -> SourceName:
-    """The name of a module's package for one kernel, and of its source."""
-    return SourceName(f"{package_prefix}{module.name}-modules-{kernel}")
+def name_package(recipe: Recipe, kernel: str) -> SourceName:
+    """The name of a module's package for one kernel, and of its source: ha-drbd-modules-KERNEL of ha-drbd-module."""
+    return SourceName(f"{recipe.source}s-{kernel}")
 
 
 def check_kernels(recipes: Iterable[Recipe], suite: Suite, state: State, architecture: str) -> None:
     """Refuse companions that cannot be built. Raises ConfigError naming kernel, key and what there is instead."""
-    wanted = sorted({recipe.values["kernel"] for recipe in recipes if recipe.style.name == KERNEL_PACKAGE})
+    values = [recipe.values for recipe in recipes if recipe.style.name == KERNEL_PACKAGE]
+    wanted = sorted({(value["kernel"], value["module_style"] == EXTERNAL_MODULE) for value in values})
     base = find_chroot(state, suite) if wanted else None
     if base is not None:
         kernels = read_kernels(base, architecture)
-        for kernel in wanted:
-            check_kernel(kernel, kernels, suite)
+        for kernel, any_series in wanted:
+            check_kernel(kernel, kernels, suite, any_series=any_series)
 
 
-def check_kernel(kernel: str, kernels: Kernels, suite: Suite) -> None:
-    """Refuse a kernel without headers, or of another series than the source of the modules."""
-    usable = [name for name in kernels.available if _is_of(name, kernels.series)]
+def check_kernel(kernel: str, kernels: Kernels, suite: Suite, *, any_series: bool = False) -> None:
+    """Refuse a kernel without headers, or of another series than the source of the kernel's own modules."""
+    usable = [name for name in kernels.available if any_series or _is_of(name, kernels.series)]
     if kernel in usable:
         return
     key = f"pyproject.toml, [tool.hapkg.kernels] {suite}"

@@ -137,7 +137,7 @@ def make_plan(
 ) -> tuple[Step, ...]:
     """The plan for the targets and all they need, with the base chroot and the builds that there are.
 
-    Without targets it is that of all recipes, and tells those that cannot be read at its end.
+    Without targets it is that of all recipes that are built without being named, and tells those that cannot be read at its end.
     """
     base = find_chroot(context.store.state, context.suite)
     planner = Planner(context, base, context.store.list_builds())
@@ -145,7 +145,7 @@ def make_plan(
         return planner.plan(targets, offline=offline)
     causes: dict[SourceName, RecipeError | str] = {**context.wrong, **context.blocked}
     unread = [leave_out(name, causes[name]) for name in sorted(causes)]
-    return (*planner.plan(list(context.recipes), offline=offline), *unread)
+    return (*planner.plan(context.selected, offline=offline), *unread)
 
 
 def group_builds(builds: Iterable[Artifact], suite: Suite) -> Mapping[SourceName, Sequence[Artifact]]:

@@ -18,6 +18,7 @@ from hapkg.cli import output
 from hapkg.cli.options import MirrorOption, SuiteOption
 from hapkg.cli.select import find, newest_builds
 from hapkg.currency.bump import LOG_LINES, Bump, check_clean, commit, make_context, prepare, settle
+from hapkg.currency.debian_archive import DebianIndexes, read_indexes
 from hapkg.currency.patch_review import Fate
 from hapkg.currency.release_review import Change, compare_sets, list_sonames
 from hapkg.currency.security_fix import prepare_fix
@@ -62,9 +63,11 @@ def bump(
             raise FetchError("no Debian archive is configured on this host", hint="name one with --mirror")
         if name is not None:
             recipe, project = find(build_context, name), build_context.project
-            ready = _prepare(build_context, archive, recipe, version)
             if security:
                 ready = prepare_fix(project, recipe, security, fixes or (), mirror=archive, state=store.state)
+            else:
+                indexes = _read_indexes(build_context, archive, [recipe])
+                ready = prepare(project, recipe, version, indexes=indexes, mirror=archive, state=store.state)
             _bump(build_context, recipe, ready, with_build=with_build, with_commit=with_commit)
         else:
             _bump_all(build_context, archive, with_build=with_build, with_commit=with_commit)
@@ -74,12 +77,12 @@ def _bump_all(build_context: BuildContext, archive: Mirror, *, with_build: bool,
     """Take each recipe's newest version, in build order. A failure ends its own recipe alone; the first one's code
     is the exit code."""
     failures: list[HapkgError] = []
-    for source in build_context.graph.order:
-        recipe = build_context.recipes[source]
-        if recipe.upstream is None:
-            continue
+    tracked = [build_context.recipes[source] for source in build_context.graph.order]
+    tracked = [recipe for recipe in tracked if recipe.upstream]
+    indexes, state = _read_indexes(build_context, archive, tracked), build_context.store.state
+    for recipe in tracked:
         try:
-            ready = _prepare(build_context, archive, recipe, None)
+            ready = prepare(build_context.project, recipe, None, indexes=indexes, mirror=archive, state=state)
             done = _bump(build_context, recipe, ready, with_build=with_build, with_commit=with_commit)
             build_context = make_context(build_context, done)
         except Interrupted:
@@ -93,17 +96,10 @@ def _bump_all(build_context: BuildContext, archive: Mirror, *, with_build: bool,
         raise typer.Exit(failures[0].exit_code)
 
 
-def _prepare(
-    build_context: BuildContext, archive: Mirror, recipe: Recipe, version: str | None
-) -> AbstractContextManager[Bump]:
-    return prepare(
-        build_context.project,
-        recipe,
-        version,
-        suite=build_context.suite,
-        mirror=archive,
-        state=build_context.store.state,
-    )
+def _read_indexes(build_context: BuildContext, archive: Mirror, recipes: Sequence[Recipe]) -> DebianIndexes:
+    """Debian's versions of these recipes, asked now."""
+    packages = [recipe.debian_source for recipe in recipes]
+    return read_indexes(build_context.store.state, archive, build_context.suite, packages)
 
 
 def _bump(

@@ -27,6 +27,7 @@ from hapkg.errors import FetchError, UsageError
 from hapkg.host import read_architecture
 from hapkg.recipe.collection import find_recipe, read_recipes
 from hapkg.recipe.model import RECIPE_FILE, Recipe
+from hapkg.recipe.selection import find_kernels
 from hapkg.recipe.settings import Project
 
 app = typer.Typer()
@@ -114,12 +115,13 @@ def outdated(
 def _find_missing_modules(context: typer.Context, recipes: Sequence[Recipe], indexes: DebianIndexes) -> list[str]:
     """Packages of modules that the suite's kernel of today lacks, where the project makes such packages."""
     project: Project = context.obj.project
-    if not any(recipe.module for recipe in recipes) or not project.settings.kernels.get(indexes.suite):
+    modules = [recipe for recipe in recipes if find_kernels(recipe, project.settings, indexes.suite)]
+    if not modules:
         return []
     build_context = open_suite(context, indexes.suite)
     there = {*newest_builds(build_context), *build_context.published}
     kernel = indexes.find_kernel(read_architecture())
-    return find_missing_modules(recipes, kernel, there, project.settings.package_prefix)
+    return find_missing_modules(modules, kernel, there)
 
 
 def _print_standings(standings: Sequence[Standing], suite: str, missing: Sequence[str], unasked: Sequence[str]) -> None:

@@ -206,6 +206,7 @@ def describe_recipe(chosen: Recipe, needs: Sequence[SourceName], last: Artifact 
         "origins": [origin.describe() for origin in chosen.origins],
         "signature": _describe_signature(chosen),
         "patches": [*map(_describe_remote, chosen.remote_patches), *map(_describe_own, chosen.patches)],
+        **({"optional": chosen.optional} if chosen.optional else {}),
         "advisories": [f"{advisory.id}: {advisory.status}, {advisory.why}" for advisory in chosen.advisories],
         "held": chosen.upstream.hold if chosen.upstream else None,
         "build-depends": list(chosen.build_depends),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
@@ -26,7 +27,7 @@ from hapkg.cli.options import (
 )
 from hapkg.cli.repo import check_url, find_location, find_own_memory, make_choice, make_target
 from hapkg.cli.select import newest_builds, open_suite
-from hapkg.control import TARBALLS, Suite
+from hapkg.control import TARBALLS, SourceName, Suite
 from hapkg.currency.promises import tell_not_newer
 from hapkg.errors import RepositoryError, UsageError
 from hapkg.recipe.settings import Project
@@ -68,10 +69,10 @@ def publish(
     if not suites:
         raise UsageError("nothing is built yet", hint="run: hapkg build-all")
     build_contexts = [open_suite(context, name, site) for name in suites]
-    uploads = [upload for build_context in build_contexts for upload in collect_uploads(build_context)]
-    for build_context in build_contexts:
+    collected = [collect_uploads(build_context) for build_context in build_contexts]
+    for build_context, uploads in zip(build_contexts, collected, strict=True):
         _note_site(build_context)
-        _note_promise(build_context)
+        _note_promise(build_context, {upload.source for upload in uploads})
     location, choice = find_location(project, repo), make_choice(key, unsigned)
     memory = find_own_memory(project, repo, choice)
     with memory.keep() as states, open_repository(location, store.state, change=True, timeout=wait) as root:
@@ -80,7 +81,7 @@ def publish(
             check_identities(root, build_contexts, pocket or "")
         publication = publish_with_keyring(
             make_target(project, root, choice, url, wait, shared=shared, memory=memory),
-            uploads,
+            [upload for uploads in collected for upload in uploads],
             [Suite(name) for name in suites],
             package=f"{project.settings.package_prefix}archive-keyring",
             pocket=pocket or "",
@@ -93,7 +94,8 @@ def collect_uploads(context: BuildContext) -> tuple[Upload, ...]:
     """The finished builds of the recipes as they stand now, verified, as uploads for a repository.
 
     Sources whose recipe is wrong, and those that need them, are left out, and named: the repository keeps what it has
-    of them. Raises RepositoryError when another one is not built: a part of a stack would not install.
+    of them. An optional source that the project does not name is taken where it was built. Raises RepositoryError when
+    another one is not built: a part of a stack would not install.
     """
     steps = make_plan(context)
     for step in steps:
@@ -107,6 +109,8 @@ def collect_uploads(context: BuildContext) -> tuple[Upload, ...]:
             details=missing,
             hint=f"run: hapkg build-all --suite {context.suite}",
         )
+    others = [name for name in context.recipes if name not in {step.source for step in steps}]
+    steps += tuple(step for step in make_plan(context, others) if step.source in others)
     artifacts = [step.artifact for step in steps if step.artifact is not None]
     for artifact in artifacts:
         context.store.verify(artifact)
@@ -116,9 +120,10 @@ def collect_uploads(context: BuildContext) -> tuple[Upload, ...]:
     )
 
 
-def _note_promise(build_context: BuildContext) -> None:
-    """Say which sources are not newer than the suite's own, as far as that was asked."""
-    versions = [(recipe.name, recipe.version) for recipe in build_context.recipes.values() if recipe.upstream]
+def _note_promise(build_context: BuildContext, published: Collection[SourceName]) -> None:
+    """Say which of the published sources are not newer than the suite's own, as far as that was asked."""
+    recipes = [recipe for recipe in build_context.recipes.values() if recipe.upstream and recipe.name in published]
+    versions = [(recipe.name, recipe.version) for recipe in recipes]
     if told := tell_not_newer(build_context.store.state, build_context.suite, versions):
         output.say(f"note: {told}")
 

@@ -66,8 +66,8 @@ def note_left_out(build_context: BuildContext) -> None:
 
 
 def pick(build_context: BuildContext, names: Sequence[str] | None) -> list[SourceName]:
-    """The named recipes, or all of them that can be read."""
-    return [find(build_context, name).name for name in names] if names else list(build_context.recipes)
+    """The named recipes, or all that are built without being named and can be read."""
+    return [find(build_context, name).name for name in names] if names else list(build_context.selected)
 
 
 def find(build_context: BuildContext, name: str) -> Recipe:

@@ -19,7 +19,7 @@ from hapkg.apt import Mirror
 from hapkg.build.context import BuildContext
 from hapkg.control import SourceName, Suite
 from hapkg.currency.bump_target import NewOrigins, Target, choose_target, find_origins
-from hapkg.currency.debian_archive import read_indexes
+from hapkg.currency.debian_archive import DebianIndexes
 from hapkg.currency.outdated import ask_remotes
 from hapkg.currency.patch_review import Fate, PatchReview, review_patches
 from hapkg.currency.recipe_edit import RecipeText
@@ -61,16 +61,15 @@ class Bump:
 
 @contextmanager
 def prepare(
-    project: Project, recipe: Recipe, version: str | None, *, suite: Suite, mirror: Mirror, state: State
+    project: Project, recipe: Recipe, version: str | None, *, indexes: DebianIndexes, mirror: Mirror, state: State
 ) -> Iterator[Bump]:
-    """Make a recipe's next release ready. The caller holds the store's lock.
+    """Make a recipe's next release ready; indexes are Debian's versions as of now. The caller holds the store's lock.
 
     Raises UsageError where there is nothing to take, FetchError where it cannot be had, SourceError where a patch does
     not apply, and whatever reading the new recipe and its source raise. The recipe stays as it is.
     """
     if recipe.upstream is None:
         raise UsageError(f"{recipe.source} has no upstream", hint="its recipe is the whole source")
-    indexes = read_indexes(state, mirror, suite, [recipe.debian_source])
     target = choose_target(recipe, version, indexes, ask_remotes(recipe, state))
     with Workplace(project, recipe, state) as place:
         origins = find_origins(recipe, target, indexes, place.scratch)

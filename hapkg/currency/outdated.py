@@ -120,11 +120,9 @@ def compare(recipe: Recipe, indexes: DebianIndexes, answers: RemoteAnswers) -> S
     )
 
 
-def find_missing_modules(
-    recipes: Iterable[Recipe], kernel: str, there: Collection[SourceName], package_prefix: str
-) -> list[str]:
+def find_missing_modules(recipes: Iterable[Recipe], kernel: str, there: Collection[SourceName]) -> list[str]:
     """Packages of the recipes' modules for a kernel that are not among those that are there; none for no kernel."""
-    wanted = (name_package(recipe.module, kernel, package_prefix) for recipe in recipes if recipe.module and kernel)
+    wanted = (name_package(recipe, kernel) for recipe in recipes if recipe.module and kernel)
     return [name for name in wanted if name not in there]
 
 

@@ -133,3 +133,41 @@ def purge(scene: Scene) -> None:
         if not re.match(rf"/opt/ha/(var|etc/corosync/authkey|etc/drbd\.d|sbin/fence_prove)|{ETC}/.*\.dpkg-", file)
     ]
     scene.check("what is left is what the cluster wrote", not strange, "\n".join(files))
+
+
+def share_volume_group(scene: Scene) -> None:
+    """LVM on a DRBD volume that both nodes see: Debian's lvmlockd takes its locks from the stack's DLM."""
+    resource = scene.site.drbd[0]
+    spare = max(resource.volumes, key=lambda volume: volume.number)
+    device, group = f"/dev/drbd{spare.minor}", "vgshared"
+    # Named at each call: what LVM does with the disks below DRBD stays as it was.
+    lvm = "lvm {} --config 'global/use_lvmlockd=1'".format
+    scene.run_on_both("systemctl start lvmlockd && lvmlockctl --info", seconds=90)
+    create = lvm(f"vgcreate --shared --lock-type dlm {group} {device}")
+    scene.run(scene.one, f"{create} && {lvm(f'lvcreate -q -y -W n -an -L 8M -n data {group}')}", seconds=180)
+    scene.run(scene.two, lvm(f"vgchange --lockstart {group}"), seconds=180)
+    listed = scene.run(scene.two, "dlm_tool ls", check=False)
+    spaces = [f"lvm_{group}", "lvm_global"]
+    whole = all(re.search(rf"name +{name}\n(?:(?!name ).*\n)*?members +1 2", listed) for name in spaces)
+    scene.check("both nodes are in lvmlockd's lockspaces of the stack's DLM", whole, listed)
+
+    volume = f"{group}/data"
+    scene.run(scene.one, lvm(f"lvchange -aey {volume}"))
+    scene.run(scene.one, f"echo shared by locks | dd of=/dev/{volume} bs=512 conv=sync,fsync")
+    refused = scene.ask(scene.two, lvm(f"lvchange -aey {volume}"))
+    told = "LV locked by other host" in refused.output
+    scene.check("a volume in use on one node is refused on the other", refused.status != 0 and told, refused.output)
+    scene.run(scene.one, lvm(f"lvchange -an {volume}"))
+    scene.run(scene.two, lvm(f"lvchange -aey {volume}"))
+    read = scene.run(scene.two, f"head -c 15 /dev/{volume}")
+    scene.check("released, it is had there, with what was written", read == "shared by locks", read)
+    scene.run(scene.two, lvm(f"lvchange -an {volume}"))
+    both = scene.run_on_both(lvm(f"lvchange -asy {volume}") + f" && lvs --noheadings -o lv_active {volume}")
+    scene.check("shared, both have it", all("active" in told for told in both), "\n".join(both))
+
+    scene.run_on_both(lvm(f"lvchange -an {volume}"))
+    scene.run(scene.two, lvm(f"vgchange --lockstop {group}"))
+    scene.run(scene.one, lvm(f"vgremove -q -y {group}") + " && " + lvm(f"pvremove -q -y {device}"))
+    scene.run_on_both("lvmlockctl --stop-lockspaces --force 1; systemctl stop lvmlockd", check=False)
+    listed = "".join(scene.run_on_both("dlm_tool ls", check=False))
+    scene.check("nothing of it is left in the DLM", "lvm_" not in listed, listed)

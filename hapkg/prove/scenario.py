@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hapkg.prove.administration import add_volume, purge, try_by_hand, upgrade
+from hapkg.prove.administration import add_volume, purge, share_volume_group, try_by_hand, upgrade
 from hapkg.prove.faults import (
     come_back,
     fill_disk,
@@ -28,6 +28,7 @@ STEPS = (
     ProofStep(name="by-hand", title="dlm_controld and the mounts by hand", act=try_by_hand, short=False),
     ProofStep(name="bootstrap", title="ha-stack bootstrap: pacemaker runs the stack", act=hand_over),
     ProofStep(name="share", title="Both nodes use the file system", act=share),
+    ProofStep(name="lvm", title="A shared volume group under lvmlockd", act=share_volume_group, short=False),
     ProofStep(name="volume", title="A volume is added under maintenance-mode", act=add_volume, short=False),
     ProofStep(name="power", title="One node loses power", act=lose_power),
     ProofStep(name="return", title="The node returns", act=come_back),

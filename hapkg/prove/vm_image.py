@@ -37,6 +37,7 @@ _PACKAGES = (
     "kmod",
     "linux-image-amd64",
     "lvm2",
+    "lvm2-lockd",
     "netbase",
     "procps",
     "python3",

@@ -16,7 +16,7 @@ from hapkg.errors import RecipeError
 from hapkg.locations import read_toml
 from hapkg.recipe.dep3 import PatchHeader, read_header
 from hapkg.recipe.settings import Line, Table, check_line, parse_table
-from hapkg.recipe.style import KERNEL_MODULE, META, Style, pick_style
+from hapkg.recipe.style import EXTERNAL_MODULE, KERNEL_MODULE, META, Style, pick_style
 from hapkg.recipe.upstream import (
     Advisory,
     DebianOrigin,
@@ -129,14 +129,21 @@ class OwnPatch:
 
 
 class Module(Table):
-    """A module of the kernel's own source (style kernel-module)."""
+    """A module of the kernel's own source (style kernel-module), or of upstream's (style external-module)."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     """Of the .ko file."""
+    parts: Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")], ...], Field(strict=False)] = ()
+    """Further .ko files that are built and installed with it, without the suffix."""
     tree: Annotated[str, Field(pattern=r"^[a-z0-9_-]+(/[a-z0-9_-]+)*$")]
-    """Its folder in the kernel's source."""
+    """Its folder in that source."""
     synopsis: Annotated[str, Field(max_length=40), AfterValidator(check_line)]
     description: Annotated[str, AfterValidator(_prose)]
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """All .ko files, without the suffix."""
+        return (self.name, *self.parts)
 
 
 class Package(Table):
@@ -188,6 +195,8 @@ class Recipe(Table):
     advisories: Annotated[tuple[Advisory, ...], Field(strict=False)] = ()
     """Holes that a person decided about."""
     build_depends: Relations = ()
+    optional: Line | None = None
+    """Reason why it is built with the others only where the project names it."""
     shadows: Annotated[tuple[Line, ...], Field(strict=False)] = ()
     """Patterns of the distribution's package names that this source stands in for: never in a build chroot."""
     configure: Lines = ()
@@ -259,10 +268,12 @@ class Recipe(Table):
 
     @model_validator(mode="after")
     def _describes_its_module(self) -> Self:
-        if (self.style.name == KERNEL_MODULE) != (self.module is not None):
-            raise ValueError("style kernel-module and the table [module] go together")
-        if self.module and len(self.packages) != 1:
-            raise ValueError("style kernel-module gives one package, the source for module-assistant")
+        if (self.style.name in (KERNEL_MODULE, EXTERNAL_MODULE)) != (self.module is not None):
+            raise ValueError("style kernel-module or external-module and the table [module] go together")
+        if self.module and [package.package for package in self.packages] != [f"{self.source}-source"]:
+            raise ValueError(f"style {self.style} gives one package, {self.source}-source for module-assistant")
+        if self.module and not self.source.endswith("-module"):
+            raise ValueError(f"source {self.source} of style {self.style} must be named …-module")
         return self
 
     @model_validator(mode="after")

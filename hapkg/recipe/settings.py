@@ -42,8 +42,13 @@ DEFAULT_KERNEL = "default"
 
 
 def _is_kernel(value: str) -> str:
-    if value != DEFAULT_KERNEL and not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+[a-z0-9.+-]*", value):
-        raise ValueError(f"{value!r} must be a kernel as uname -r names it, 6.1.0-38-amd64, or {DEFAULT_KERNEL!r}")
+    module, equals, kernel = value.rpartition("=")
+    known = kernel == DEFAULT_KERNEL or re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+[a-z0-9.+-]*", kernel)
+    if not known or (equals and not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", module)):
+        raise ValueError(
+            f"{value!r} must be a kernel as uname -r names it, 6.1.0-38-amd64, or {DEFAULT_KERNEL!r}; "
+            f"MODULE={DEFAULT_KERNEL} is for the recipe of one module alone"
+        )
     return value
 
 
@@ -107,7 +112,13 @@ class Settings(Table):
     cluster_group: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] = "haclient"
     maintainer: Annotated[str, Field(pattern=r"^[^<>]+ <[^<>@\s]+@[^<>@\s]+>$"), AfterValidator(check_line)]
     kernels: dict[KnownSuite, Annotated[tuple[Kernel, ...], Field(strict=False)]] = {}
-    """By suite, the kernels that module packages are built for; DEFAULT_KERNEL is the one that the suite installs."""
+    """By suite, the kernels that module packages are built for; DEFAULT_KERNEL is the one that the suite installs.
+
+    MODULE=KERNEL is for one recipe, by its name without the prefix or with it; a kernel alone is for all that are not
+    optional.
+    """
+    optional: Annotated[tuple[Line, ...], Field(strict=False)] = ()
+    """Optional recipes that are built with the others, by their names without the prefix or with it."""
     repository: Annotated[Line, AfterValidator(_is_folder)] = "apt"
     origin: Line = "hapkg"
     label: Line = "Linux HA stack"

@@ -42,6 +42,12 @@ def _pattern(value: str) -> str:
     return value
 
 
+def _inner_path(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*", value):
+        raise ValueError(f"{value!r} is not a path of a folder inside the tree")
+    return value
+
+
 PackageName = Annotated[str, AfterValidator(_package_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 DebianVersion = Annotated[str, Field(pattern=r"^([0-9]+:)?[0-9][A-Za-z0-9.+~-]*$")]
@@ -60,6 +66,8 @@ class Upstream(Table):
     tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$")]
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     """Of hg where there is one, else of git."""
+    submodules: Annotated[dict[Annotated[str, AfterValidator(_inner_path)], GitAddress], Field(default_factory=dict)]
+    """Repositories of git's submodules by their paths; the commits are those that the tree itself names."""
     ignore: Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Field(strict=False)] = ()
     """Regular expressions: versions that one of them finds are no news."""
     hold: Line | None = None
@@ -99,6 +107,8 @@ class Upstream(Table):
     def _names_a_repository(self) -> Self:
         if not self.address:
             raise ValueError("needs git or hg, the address of upstream's repository")
+        if self.submodules and not self.git:
+            raise ValueError("submodules are of git: name its address")
         if self.hg and self.hg.startswith("http:") and not self.commit:
             raise ValueError("hg by http needs commit, or anybody between could deliver what he likes; or use https")
         return self

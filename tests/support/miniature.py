@@ -282,8 +282,12 @@ def add_stack(project: Miniature) -> None:
 
 
 def _write_keys(table: Mapping[str, Any]) -> list[str]:
-    # JSON's strings, lists and booleans are TOML's
-    return [f"{key.replace('_', '-')} = {json.dumps(value)}" for key, value in table.items()]
+    return [f"{key.replace('_', '-')} = {_write_value(value)}" for key, value in table.items()]
+
+
+def _write_value(value: Any) -> str:
+    """A value in TOML: JSON's strings, lists and booleans are its own."""
+    return f"{{ {', '.join(_write_keys(value))} }}" if isinstance(value, dict) else json.dumps(value)
 
 
 def _make_tarball(top: str, files: Mapping[str, str]) -> bytes:

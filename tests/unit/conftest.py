@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import hypothesis
 import pytest
 
+from hapkg import apt
 from hapkg.source import fetch
+from tests.support.upstream import Place, World
 
 hypothesis.settings.register_profile("unit", deadline=None, database=None, print_blob=True)
 hypothesis.settings.load_profile("unit")
@@ -15,3 +19,19 @@ hypothesis.settings.load_profile("unit")
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the wait between attempts to zero: failures on purpose are tried again at once."""
     monkeypatch.setattr(fetch, "_PAUSES", (0.0,) * fetch.ATTEMPTS)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """An upstream and a Debian archive, asked once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("world")
+        patch.setattr(apt, "KEYRING", folder / "none")
+        return World(folder)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World) -> Place:
+    """A project whose recipe is one release behind."""
+    monkeypatch.setattr(apt, "KEYRING", tmp_path / "none")
+    return Place(tmp_path, world)

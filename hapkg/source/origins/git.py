@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, ClassVar
 
 from hapkg import process
-from hapkg.errors import FetchError, ProcessError, SourceError
+from hapkg.errors import FetchError, ProcessError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe
 from hapkg.source.origins.repository import Commit, Vcs, is_commit
@@ -94,13 +96,13 @@ class Git(Vcs):
         return check_tag(recipe, mirror, tag, commit)
 
     def check_whole(self, recipe: Recipe, mirror: Path, commit: str) -> None:
-        """Refuse submodules."""
-        listing = self._ask(mirror, "ls-tree", "-r", commit)
-        modules = [line.split("\t", 1)[1] for line in listing.splitlines() if line.startswith("160000 ")]
-        if modules:
+        """Refuse submodules whose repository the recipe does not name."""
+        known = recipe.upstream.submodules if recipe.upstream else {}
+        unknown = [path for path in self._find_submodules(mirror, commit) if path not in known]
+        if unknown:
             raise SourceError(
-                f"{recipe.source}: the tree has submodules, which git archive leaves empty: {', '.join(modules)}",
-                hint="use upstream's release tarball, or a recipe of its own for each submodule",
+                f"{recipe.source}: the tree has submodules, which git archive leaves empty: {', '.join(unknown)}",
+                hint="name their repositories in recipe.toml, [upstream] submodules, or use upstream's release tarball",
             )
 
     def write_tar(self, mirror: Path, commit: str, prefix: str, out: IO[bytes]) -> None:
@@ -110,6 +112,32 @@ class Git(Vcs):
         attributes.write_text(_ATTRIBUTES)
         archive = ["-c", "tar.umask=0022", "archive", "--format=tar", f"--prefix={prefix}", commit]
         process.run(["git", "-C", str(mirror), *GIT_OPTIONS, *archive], stdout=out, environment=GIT_ALONE)
+
+    def write_parts(self, recipe: Recipe, commit: Commit, prefix: str, tar: Path, state: State) -> None:
+        """Append each submodule at the commit that the tree names, from where the recipe says."""
+        for path, wanted in self._find_submodules(commit.mirror, commit.id).items():
+            url = recipe.upstream.submodules[path] if recipe.upstream else ""
+            try:
+                part = self.find_commit(url, wanted, state, tag=False)
+            except UsageError as error:
+                raise SourceError(
+                    f"{recipe.source}: {url} does not have {wanted}, the commit of submodule {path}",
+                    hint="check recipe.toml, [upstream] submodules",
+                ) from error
+            if inner := self._find_submodules(part.mirror, part.id):
+                raise SourceError(
+                    f"{recipe.source}: submodule {path} has submodules: {', '.join(inner)}",
+                    hint="use upstream's release tarball",
+                )
+            with tempfile.NamedTemporaryFile(dir=tar.parent) as scratch:
+                self.write_tar(part.mirror, part.id, f"{prefix}{path}/", scratch)
+                _append(Path(scratch.name), tar)
+
+    def _find_submodules(self, mirror: Path, commit: str) -> dict[str, str]:
+        """The commits of a tree's submodules, by path."""
+        entries = [entry for entry in self._ask(mirror, "ls-tree", "-r", "-z", commit).split("\0") if entry]
+        found = (entry.split("\t", 1) for entry in entries if entry.startswith("160000 "))
+        return {path: head.split()[2] for head, path in found}
 
     def _ask(self, mirror: Path, *arguments: str) -> str:
         return process.run(["git", "-C", str(mirror), *GIT_OPTIONS, *arguments], environment=GIT_ALONE).output
@@ -125,6 +153,14 @@ class Git(Vcs):
         argv = ["git", "-C", str(mirror), *GIT_OPTIONS, "fetch", "--quiet", "--no-tags", "--", url, commit]
         done = process.run(argv, check=False, environment=_REMOTE)
         return self._resolve(mirror, commit) if done.status == 0 else None
+
+
+def _append(part: Path, tar: Path) -> None:
+    """Put the members of one tar archive behind those of another."""
+    with tarfile.open(part, "r:") as source, tarfile.open(tar, "a:") as target:
+        for member in source:
+            member.pax_headers = {}  # git writes the commit into a header that tarfile would repeat for every member
+            target.addfile(member, source.extractfile(member) if member.isreg() else None)
 
 
 @dataclass(frozen=True, kw_only=True)

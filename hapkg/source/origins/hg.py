@@ -8,8 +8,9 @@ from typing import IO, ClassVar
 
 from hapkg import process
 from hapkg.errors import SourceError
+from hapkg.locations import State
 from hapkg.recipe.model import Recipe
-from hapkg.source.origins.repository import Vcs
+from hapkg.source.origins.repository import Commit, Vcs
 
 _REMOTE = {"HGPLAIN": "1", "HGRCSKIPREPO": "1"}
 """No .hg/hgrc is read, whose hooks would run: neither the mirror's nor that of a repository on this disk."""
@@ -67,6 +68,9 @@ class Hg(Vcs):
                 f"{recipe.source}: the tree has subrepositories, which hg archive leaves out: {', '.join(names)}",
                 hint="use upstream's release tarball, or a recipe of its own for each subrepository",
             )
+
+    def write_parts(self, recipe: Recipe, commit: Commit, prefix: str, tar: Path, state: State) -> None:
+        """Nothing: subrepositories are refused."""
 
     def write_tar(self, mirror: Path, commit: str, prefix: str, out: IO[bytes]) -> None:
         """Write what `hg archive` gives, without its note about the commit, which changes with the next tag."""

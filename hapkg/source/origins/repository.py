@@ -90,6 +90,13 @@ class Vcs(ABC):
     def write_tar(self, mirror: Path, commit: str, prefix: str, out: IO[bytes]) -> None:
         """Write a commit's tree below prefix as a tar archive, the same bytes whenever it is asked."""
 
+    @abstractmethod
+    def write_parts(self, recipe: Recipe, commit: Commit, prefix: str, tar: Path, state: State) -> None:
+        """Append to a tar archive what belongs to the commit's tree and lies in other repositories.
+
+        Raises FetchError or SourceError when it cannot be had.
+        """
+
     def check_tag(self, recipe: Recipe, mirror: Path, tag: str, commit: str) -> str:
         """Signer of a tag of this commit, or "" where the recipe promises no signed tag. Raises IntegrityError."""
         return ""
@@ -136,7 +143,7 @@ class Vcs(ABC):
     def archive(self, recipe: Recipe, commit: Commit, state: State) -> Path:
         """The commit's tree as a .tar.gz with one top folder; the same bytes whenever it is made.
 
-        Raises SourceError for a tree that is not whole.
+        Raises SourceError for a tree that is not whole, FetchError when a part of it cannot be had.
         """
         top = f"{recipe.source}-{recipe.version}"
         target = state.sources / self.kind / "archives" / f"{top}-{commit.id}.tar.gz"
@@ -148,6 +155,7 @@ class Vcs(ABC):
             plain, packed = Path(scratch) / "tar", Path(scratch) / "tar.gz"
             with plain.open("wb") as out:
                 self.write_tar(commit.mirror, commit.id, f"{top}/", out)
+            self.write_parts(recipe, commit, f"{top}/", plain, state)
             with plain.open("rb") as tar, packed.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as zipped:
                 shutil.copyfileobj(tar, zipped)
             disk.settle(packed)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -83,11 +85,18 @@ class Test(unittest.TestCase):
 """,
 }
 
+# A module of the kernel that upstream keeps in a tree of its own: nothing is compiled until module-assistant has it.
+MODULE = {"src/shim.c": "int shim;\n", "src/Kbuild": "obj-m := shim.o\n", "Makefile": "all:\n\tfalse\n"}
+
 
 @pytest.fixture(scope="module")
 def built(place: Path, hapkg: Hapkg) -> Done:
-    """Both sources after their builds."""
+    """The sources after their builds, and an optional one whose tarball is nowhere."""
     project = Miniature.create(place / "styles", suite=SUITE)
+    with (project.root / "pyproject.toml").open("a") as file:
+        file.write('optional = ["shim-module"]\n')
+    project.add("rare", {"README": "rare\n"}, optional="few want it")
+    (project.root / "upstream/rare-1.0.tar.gz").unlink()
     project.add(
         "hail",
         CMAKE,
@@ -120,6 +129,20 @@ def built(place: Path, hapkg: Hapkg) -> Done:
             )
         ],
     )
+    project.add(
+        "shim-module",
+        MODULE,
+        style="external-module",
+        optional="it takes another's place",
+        tests=False,
+        tests_off_reason="there are none",
+        module={"name": "shim", "tree": "src", "synopsis": "shim", "description": "A shim."},
+        packages=[
+            make_package(
+                "shim-module-source", [], architecture="all", **{"outside-prefix": ["usr/src/ha-shim-module.tar.gz"]}
+            )
+        ],
+    )
     return hapkg.on(project.root).succeed("build-all", "--json")
 
 
@@ -135,8 +158,8 @@ def run_installed(deb: Path, root: Path, program: str) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True, cwd="/").stdout
 
 
-def test_both_are_built_and_tested(built: Done) -> None:
-    assert built.endings == {"ha-hail": "built", "ha-salute": "built"}
+def test_all_are_built_and_tested(built: Done) -> None:
+    assert built.endings == {"ha-hail": "built", "ha-salute": "built", "ha-shim-module": "built"}
     assert "100% tests passed" in Path(built.outcomes["ha-hail"]["log"]).read_text()
     assert "Ran 1 test" in Path(built.outcomes["ha-salute"]["log"]).read_text()
 
@@ -160,3 +183,21 @@ def test_a_pyproject_source_runs_from_the_prefix(hapkg: Hapkg, built: Done, tmp_
     assert "/opt/ha/lib/python3/dist-packages/salute-1.4.dist-info/METADATA" in files
     assert not [path for path in files if path.endswith(".pyc")]
     assert run_installed(deb, tmp_path / "root", "salute") == "saluted\n"
+
+
+def test_an_external_module_is_a_tree_for_module_assistant(hapkg: Hapkg, built: Done) -> None:
+    deb = find_deb(hapkg, built, "ha-shim-module", "ha-shim-module-source")
+    tarball = read_content(deb)["/usr/src/ha-shim-module.tar.gz"]
+    with tarfile.open(fileobj=io.BytesIO(tarball)) as archive:
+        names = {member.name.removeprefix("modules/ha-shim-module/") for member in archive if member.isfile()}
+    packaging = {f"debian/{name}" for name in ("changelog", "control", "control.modules.in", "copyright", "rules")}
+    assert names == {*MODULE, *packaging, "debian/source/format"}
+
+
+def test_an_optional_source_that_nobody_names_is_not_missed(hapkg: Hapkg, built: Done, place: Path) -> None:
+    own = hapkg.on(place / "styles")
+    assert "ha-rare" not in own.succeed("plan").stdout
+    own.succeed("publish", "--unsigned")
+    assert not list((place / "styles/apt/pool").rglob("ha-rare*"))
+    assert list((place / "styles/apt/pool").rglob("ha-shim-module-source_*.deb"))
+    assert own.run("build", "rare").status == 6

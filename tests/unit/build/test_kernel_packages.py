@@ -73,6 +73,18 @@ MODULE: dict[str, Any] = {
     "packages": [{**PACKAGE, "package": "ha-one-module-source", "architecture": "all"}],
 }
 
+EXTERNAL: dict[str, Any] = {
+    **AUTOTOOLS,
+    "source": "ha-two-module",
+    "style": "external-module",
+    "tests": False,
+    "tests-off-reason": "there are none",
+    "module": {**MODULE["module"], "name": "two", "parts": ["two_transport"], "tree": "drivers/two"},
+    "packages": [
+        {**PACKAGE, "package": "ha-two-module-source", "architecture": "all", "outside-prefix": ["usr/src/x"]}
+    ],
+}
+
 
 def make_settings(*kernels: str) -> Settings:
     table = {"maintainer": MAINTAINER, "kernels": {"bookworm": list(kernels)}}
@@ -81,7 +93,7 @@ def make_settings(*kernels: str) -> Settings:
 
 def render(style: str) -> dict[str, str]:
     recipe = make_recipe_from(MODULE)
-    chosen = recipe if style == KERNEL_MODULE else make_package(recipe, "6.1.0-38-amd64", "ha-")
+    chosen = recipe if style == KERNEL_MODULE else make_package(recipe, "6.1.0-38-amd64")
     rendered = render_debian(chosen, SETTINGS, (TEMPLATES,), suite=BOOKWORM, version="1.2+ha12.1", key="k", versions={})
     return {path: content.decode() for path, content in rendered.files.items()}
 
@@ -168,7 +180,36 @@ def test_a_kernel_of_another_series_is_refused() -> None:
     check_kernel("6.1.0-38-rt-amd64", KERNELS, BOOKWORM)
 
 
-@pytest.mark.parametrize("word", ["latest", "6.1", "6.1.0 38", "6.1.0-38-AMD64", "6.1.0-1/../x", ""])
+def test_a_module_of_upstream_takes_the_headers_of_any_series(base: list[Path], tmp_path: Path) -> None:
+    recipes = make_nodes(make_recipe_from(EXTERNAL))
+    made = add_packages(recipes, make_settings("6.12.43+deb12-amd64"), BOOKWORM, State(tmp_path), "amd64")
+    check_kernels(made.values(), BOOKWORM, State(tmp_path), "amd64")
+    (new,) = (made[name] for name in made if name not in recipes)
+    folder = "lib/modules/6.12.43+deb12-amd64/updates"
+    assert new.packages[0].outside_prefix == (f"{folder}/two.ko", f"{folder}/two_transport.ko")
+    # Its source is the package of the module's source; upstream has nothing more to say.
+    assert (new.native, new.upstream, new.origins, new.series, new.pins) == (True, None, (), (), ())
+    lost = make_package(made[SourceName("ha-two-module")], "6.1.0-99-amd64")
+    with pytest.raises(ConfigError, match=r"has no linux-headers-6\.1\.0-99-amd64"):
+        check_kernels([lost], BOOKWORM, State(tmp_path), "amd64")
+
+
+def test_a_module_is_built_for_the_kernels_that_are_named_for_it(tmp_path: Path) -> None:
+    recipes = make_nodes(make_recipe_from(MODULE), make_recipe_from({**EXTERNAL, "optional": "takes another's place"}))
+
+    def make(*words: str) -> list[str]:
+        made = add_packages(recipes, make_settings(*words), BOOKWORM, State(tmp_path), "amd64")
+        return [name for name in made if name not in recipes]
+
+    assert make("6.1.0-9-amd64") == ["ha-one-modules-6.1.0-9-amd64"]
+    assert make("two-module=6.1.0-9-amd64") == ["ha-two-modules-6.1.0-9-amd64"]
+    both = make("6.1.0-9-amd64", "ha-two-module=6.1.0-9-amd64", "two-module=6.1.0-9-amd64")
+    assert both == ["ha-one-modules-6.1.0-9-amd64", "ha-two-modules-6.1.0-9-amd64"]
+
+
+@pytest.mark.parametrize(
+    "word", ["latest", "6.1", "6.1.0 38", "6.1.0-38-AMD64", "6.1.0-1/../x", "", "=default", "two=", "Two=default"]
+)
 def test_a_word_that_is_no_kernel_is_refused(word: str) -> None:
     with pytest.raises(ConfigError, match=r"kernels\.bookworm\[1\]: .* must be a kernel as uname -r names it"):
         make_settings(word)
@@ -177,8 +218,14 @@ def test_a_word_that_is_no_kernel_is_refused(word: str) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (change(MODULE, "module"), r"style kernel-module and the table \[module\] go together"),
-        ({**META, "module": MODULE["module"]}, r"style kernel-module and the table \[module\] go together"),
+        (change(MODULE, "module"), r"style kernel-module or external-module and the table \[module\] go together"),
+        ({**META, "module": MODULE["module"]}, r"external-module and the table \[module\] go together"),
+        (change(MODULE, "source", "ha-two"), "gives one package, ha-two-source for module-assistant"),
+        (
+            {**MODULE, "source": "ha-two", "packages": [{**PACKAGE, "package": "ha-two-source"}]},
+            "source ha-two of style kernel-module must be named …-module",
+        ),
+        (change(MODULE, "module.parts", ["../one"]), r"module\.parts"),
         (change(MODULE, "style", "kernel-package"), "hapkg makes kernel-packages by itself"),
         (change(MODULE, "packages", [PACKAGE, {**PACKAGE, "package": "ha-two"}]), "gives one package"),
         (change(MODULE, "module.tree", "/drivers"), r"module\.tree"),
@@ -214,6 +261,19 @@ def test_a_kernels_package_is_made_by_module_assistant() -> None:
     assert "--kvers-list 6.1.0-38-amd64 \\\n\t    build ha-one-module-source\n" in files["rules"]
 
 
+def test_upstreams_module_is_compiled_in_its_own_tree() -> None:
+    recipe = make_recipe_from(EXTERNAL)
+    rendered = render_debian(recipe, SETTINGS, TEMPLATES, suite=BOOKWORM, version="1.2-1", key="k", versions={})
+    files = {path: content.decode() for path, content in rendered.files.items()}
+    assert "ha-two-module-source.install" not in files  # debian/rules puts the tarball where it belongs
+    assert "3.0 (quilt)" in files["source/format"]
+    assert "linux-source" not in files["rules"]
+    rules = files["modules/rules"]
+    assert "kbuild = $(MAKE) $(MAKE_OPT) -C $(KSRC) M=$(CURDIR)/drivers/two " in rules
+    assert "series" not in rules
+    assert "install -m 644 $(built)/two_transport.ko $(target)/lib/modules/$(KVERS)/updates\n" in rules
+
+
 def test_the_kernel_is_part_of_no_recipe_file() -> None:
-    made = make_package(make_recipe_from(MODULE), "6.1.0-38-amd64", "ha-")
+    made = make_package(make_recipe_from(MODULE), "6.1.0-38-amd64")
     assert "kernel" not in json.loads(made.model_dump_json(by_alias=True))

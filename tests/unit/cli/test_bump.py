@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from hapkg import apt
 from hapkg.cli.main import app
 from hapkg.errors import UsageError
 from tests.support.samples import MAINTAINER, META, write_recipe
-from tests.unit.currency.test_bump import Place, git
+from tests.support.upstream import Place, git
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setattr(apt, "KEYRING", tmp_path / "none")
-    return Place(tmp_path)
 
 
 @pytest.fixture

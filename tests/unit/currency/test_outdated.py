@@ -169,11 +169,12 @@ def test_what_was_not_asked_is_not_called_gone(tmp_path: Path) -> None:
 
 
 def test_a_kernel_without_its_module_is_named() -> None:
-    recipes = read_recipes(find_project(CHECKOUT)).values()
+    recipes = read_recipes(find_project(CHECKOUT))
+    chosen = [recipes[SourceName(f"ha-{name}")] for name in ("libqb", "drbd-module")]
     name = SourceName("ha-drbd-modules-6.1.0-57-amd64")
-    assert find_missing_modules(recipes, "6.1.0-57-amd64", [SourceName("ha-libqb")], "ha-") == [name]
-    assert find_missing_modules(recipes, "6.1.0-57-amd64", [name], "ha-") == []
-    assert find_missing_modules(recipes, "", [], "ha-") == [], "nobody knows which"
+    assert find_missing_modules(chosen, "6.1.0-57-amd64", [SourceName("ha-libqb")]) == [name]
+    assert find_missing_modules(chosen, "6.1.0-57-amd64", [name]) == []
+    assert find_missing_modules(chosen, "", []) == [], "nobody knows which"
 
 
 def test_an_address_that_has_nothing_any_more_is_gone(tmp_path: Path) -> None:

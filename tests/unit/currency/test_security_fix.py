@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from hapkg import apt
 from hapkg.currency.bump import settle
 from hapkg.currency.security_fix import prepare_fix
 from hapkg.errors import HapkgError, SourceError, UsageError
 from hapkg.recipe.model import Recipe, read_recipe
 from tests.support.samples import STYLES
-from tests.unit.currency.test_bump import OLD, PATCHES, Place, git
+from tests.support.upstream import OLD, PATCHES, Place, git
 
 ID = "CVE-2026-0009"
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setattr(apt, "KEYRING", tmp_path / "none")
-    return Place(tmp_path)
 
 
 def fix(place: Place, **files: str) -> str:

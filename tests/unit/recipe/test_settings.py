@@ -41,6 +41,7 @@ def test_settings_have_defaults() -> None:
         "cluster-group": "haclient",
         "maintainer": MAINTAINER,
         "kernels": {},
+        "optional": (),
         "repository": "apt",
         "origin": "hapkg",
         "label": "Linux HA stack",

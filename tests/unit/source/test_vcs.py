@@ -194,6 +194,99 @@ def test_submodules_are_refused(tmp_path: Path, git: Path) -> None:
         check_out(make_recipe(tmp_path, git=git), "git", "main", tmp_path / "cache")
 
 
+def add_submodule(repository: Path, module: Path) -> str:
+    """Give a repository a submodule, and commit that; the commit."""
+    allow = ["-c", "protocol.file.allow=always"]
+    run("git", "-C", str(repository), *WHO, *allow, "submodule", "add", "-q", str(module), "deep/inner")
+    run("git", "-C", str(repository), *WHO, "commit", "-qam", "submodule", **WHEN)
+    return run("git", "-C", str(repository), "rev-parse", "HEAD")
+
+
+def name_submodule(recipe: Recipe, url: str) -> Recipe:
+    """The recipe with an address for the submodule."""
+    assert recipe.upstream is not None
+    named = recipe.upstream.model_copy(update={"submodules": {"deep/inner": url}})
+    return recipe.model_copy(update={"upstream": named})
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    """A repository that others have as a submodule."""
+    repository = tmp_path / "module"
+    run("git", *WHO, "init", "-q", str(repository))
+    (repository / "header.h").write_text("first\n")
+    (repository / "link").symlink_to("header.h")
+    run("git", "-C", str(repository), "add", ".")
+    run("git", "-C", str(repository), *WHO, "commit", "-qm", "first", **WHEN)
+    return repository
+
+
+def test_a_submodule_that_the_recipe_names_is_had_at_the_commit_of_the_tree(
+    tmp_path: Path, git: Path, module: Path
+) -> None:
+    pinned = add_submodule(git, module)
+    (module / "header.h").write_text("second\n")
+    run("git", "-C", str(module), *WHO, "commit", "-qam", "second")
+    recipe = name_submodule(make_recipe(tmp_path, git=git), module.as_uri())
+    found = check_out(recipe, "git", "main", tmp_path / "cache").tarball
+    with tarfile.open(found.path) as archive:
+        top = found_top(archive)
+        assert {member.name.removeprefix(f"{top}/") for member in archive if not member.isdir()} == {
+            ".gitmodules",
+            "deep/inner/header.h",
+            "deep/inner/link",
+            "file",
+        }
+        header = archive.extractfile(f"{top}/deep/inner/header.h")
+        assert header is not None
+        assert header.read() == b"first\n"
+        assert archive.getmember(f"{top}/deep/inner/link").linkname == "header.h"
+    again = check_out(recipe, "git", "main", tmp_path / "again").tarball
+    assert again.sha256 == found.sha256
+    assert pinned in found.origin
+    with found.path.open("rb") as raw:  # whose commit it is, git still says
+        told = subprocess.run(["sh", "-c", "zcat | git get-tar-commit-id"], stdin=raw, capture_output=True, check=True)
+    assert told.stdout.decode().strip() == pinned
+
+
+def found_top(archive: tarfile.TarFile) -> str:
+    """The one folder that everything is in."""
+    (top,) = {member.name.split("/")[0] for member in archive}
+    return top
+
+
+def test_a_submodule_elsewhere_is_refused(tmp_path: Path, git: Path, module: Path) -> None:
+    add_submodule(git, module)
+    recipe = make_recipe(tmp_path, git=git)
+    with pytest.raises(SourceError, match=r"git does not have [0-9a-f]{40}, the commit of submodule deep/inner"):
+        check_out(name_submodule(recipe, git.as_uri()), "git", "main", tmp_path / "cache")
+    with pytest.raises(FetchError, match=r"nowhere cannot be reached"):
+        check_out(name_submodule(recipe, f"file://{tmp_path}/nowhere"), "git", "main", tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.tar.gz"))
+    add_submodule(module, git)
+    run("git", "-C", str(git / "deep/inner"), "pull", "-q", str(module))
+    run("git", "-C", str(git), *WHO, "commit", "-qam", "newer submodule")
+    with pytest.raises(SourceError, match=r"submodule deep/inner has submodules: deep/inner"):
+        check_out(name_submodule(recipe, module.as_uri()), "git", "main", tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('{ "../inner" = "https://one.example.org/inner" }', "is not a path of a folder inside the tree"),
+        ('{ "/inner" = "https://one.example.org/inner" }', "is not a path of a folder inside the tree"),
+        ('{ "inner" = "ssh://one.example.org/inner" }', r"upstream\.submodules\.inner"),
+        ('{ "inner" = "--upload-pack=touch" }', r"upstream\.submodules\.inner"),
+    ],
+)
+def test_what_is_no_submodule_is_refused(tmp_path: Path, git: Path, table: str, message: str) -> None:
+    make_recipe(tmp_path, git=git)
+    file = tmp_path / "one/recipe.toml"
+    file.write_text(file.read_text().replace('tag = "v1.0"', f'tag = "v1.0"\nsubmodules = {table}'))
+    with pytest.raises(RecipeError, match=message):
+        read_recipe(tmp_path / "one", package_prefix="ha-", styles=STYLES)
+
+
 def test_subrepositories_are_refused(tmp_path: Path, hg: Path) -> None:
     run("hg", "init", str(hg / "inner"))
     (hg / "inner/file").write_text("inner")
