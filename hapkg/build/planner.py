@@ -137,7 +137,7 @@ def make_plan(
 ) -> tuple[Step, ...]:
     """The plan for the targets and all they need, with the base chroot and the builds that there are.
 
-    Without targets it is that of all recipes that are built without being named, and tells those that cannot be read at its end.
+    Without targets it is that of all that are built without being named; those that cannot be read are told at its end.
     """
     base = find_chroot(context.store.state, context.suite)
     planner = Planner(context, base, context.store.list_builds())

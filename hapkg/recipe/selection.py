@@ -30,7 +30,7 @@ def find_kernels(recipe: Recipe, settings: Settings, suite: Suite) -> tuple[str,
 def check_selection(
     recipes: Iterable[Recipe], settings: Settings, unread: Collection[SourceName] = frozenset()
 ) -> None:
-    """Refuse names that no recipe has; unread are recipes that may be anything. Raises ConfigError with file and key."""
+    """Refuse names that no recipe has; unread ones may be anything. Raises ConfigError with file and key."""
     every = list(recipes)
     optional = [recipe for recipe in every if recipe.optional]
     _check("optional", settings.optional, optional, settings, "optional recipe", unread)
