@@ -19,6 +19,7 @@ from hapkg.recipe.graph import Graph, find_blocked, make_graph
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.selection import check_selection, select
 from hapkg.recipe.settings import Project
+from hapkg.recipe.upstream_version import is_between
 from hapkg.repository.snapshots import read_held
 from hapkg.source.lockfile import Lock, read_lock
 from hapkg.version import make_snapshot
@@ -113,19 +114,33 @@ def take_snapshots(context: BuildContext, names: Sequence[SourceName], kind: str
     ref is a tag, branch or commit; None for the recipe's tag. The caller holds the store's lock. Raises FetchError.
     """
     from hapkg.source.fetch import fetch_commit  # noqa: PLC0415
-    from hapkg.source.vcs import find_commit  # noqa: PLC0415
+    from hapkg.source.vcs import find_commit, find_release  # noqa: PLC0415
 
     recipes = dict(context.recipes)
     tarballs: dict[SourceName, Tarball] = {}
     for name in names:
         commit = find_commit(recipes[name], kind, ref, context.store.state)
-        recipes[name] = make_snapshot_recipe(recipes[name], commit, ref)
+        recipes[name] = make_snapshot_recipe(recipes[name], commit, ref, find_release(recipes[name], commit))
         tarballs[name] = fetch_commit(recipes[name], commit, context.store.state)
     return replace(context, recipes=recipes, snapshots=tarballs)
 
 
-def make_snapshot_recipe(recipe: Recipe, commit: Commit, ref: str | None) -> Recipe:
-    """The recipe of a commit: a snapshot version, the commit's date, the commit itself as its upstream."""
+def make_snapshot_recipe(recipe: Recipe, commit: Commit, ref: str | None, release: str | None = None) -> Recipe:
+    """The recipe of a commit: a snapshot version, the commit's date, the commit itself as its upstream.
+
+    release is the newest one that the commit comes after. Patches that upstream had by then are left out.
+    """
     upstream = recipe.upstream and recipe.upstream.narrow(commit.kind, tag=ref or recipe.upstream.tag, commit=commit.id)
-    version = make_snapshot(recipe.version, f"{commit.date:%Y%m%d%H%M%S}", commit.id)
-    return recipe.model_copy(update={"version": version, "date": commit.date, "upstream": upstream, "origins": ()})
+    changes = {
+        "version": make_snapshot(recipe.version, f"{commit.date:%Y%m%d%H%M%S}", commit.id),
+        "date": commit.date,
+        "upstream": upstream,
+        "origins": (),
+    }
+    if release is not None:
+        changes |= {
+            "tree_version": release,
+            "remote_patches": tuple(p for p in recipe.remote_patches if is_between(release, None, p.until)),
+            "patches": tuple(p for p in recipe.patches if is_between(release, None, p.until)),
+        }
+    return recipe.model_copy(update=changes)

@@ -226,7 +226,7 @@ def _describe_signature(recipe: Recipe) -> str | None:
 
 def _describe_remote(patch: RemotePatch) -> dict[str, Any]:
 
-    return {"name": patch.name, "origin": patch.describe(), "fixes": list(patch.fixes)}
+    return {"name": patch.name, "origin": patch.describe(), "fixes": list(patch.fixes), "until": patch.until}
 
 
 def _describe_own(patch: OwnPatch) -> dict[str, Any]:
@@ -238,6 +238,7 @@ def _describe_own(patch: OwnPatch) -> dict[str, Any]:
         "origin": header.origin,
         "forwarded": header.forwarded,
         "fixes": list(header.fixes),
+        "until": patch.until,
     }
 
 

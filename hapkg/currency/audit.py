@@ -13,9 +13,9 @@ from enum import StrEnum
 
 from hapkg.control import SourceName, Suite, compare_versions
 from hapkg.currency.tracker import Hole, SuiteState, TrackerData
-from hapkg.currency.upstream_version import compare_upstream, upstream_of
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import AdvisoryStatus
+from hapkg.recipe.upstream_version import compare_upstream, upstream_of
 
 _UNSTABLE = Suite("sid")
 _NEVER = "0"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe
 from hapkg.recipe.settings import Project
 from hapkg.recipe.style import read_styles
 from hapkg.recipe.upstream import SignaturePolicy
+from hapkg.recipe.upstream_version import is_between
 from hapkg.source.fetch import fetch, fetch_patch
 from hapkg.source.lockfile import LockedSource, format_lock, lock_file, make_entry, read_lock
 from hapkg.source.origins.repository import Commit
@@ -101,11 +102,25 @@ class Workplace:
         prefix, templates = self._project.settings.package_prefix, self._project.templates
         return read_recipe(self.folder, package_prefix=prefix, styles=read_styles(templates))
 
-    def read_patches(self, mirror: Mirror) -> list[tuple[str, bytes, bool]]:
-        """The recipe's patches in their order: name, content, and True for its own."""
-        recipe, own = self._recipe, self.folder / "patches"
+    def read_patches(self, recipe: Recipe, mirror: Mirror) -> list[tuple[str, bytes, bool]]:
+        """The patches of the recipe as it stands now, in their order: name, content, and True for its own."""
+        own = self.folder / "patches"
         remote = ((one.name, fetch_patch(recipe, one, self._state, mirror), False) for one in recipe.remote_patches)
         return [*remote, *((one.name, (own / one.name).read_bytes(), True) for one in recipe.patches)]
+
+    def drop_patches(self, recipe: Recipe, names: Collection[str]) -> None:
+        """Take patches out of the recipe as it stands now; comments in series stay."""
+        self.text.drop_remote_patches(
+            [place for place, patch in enumerate(recipe.remote_patches) if patch.name in names]
+        )
+        folder = self.folder / "patches"
+        own = [patch.name for patch in recipe.patches if patch.name in names]
+        for name in own:
+            (folder / name).unlink()
+        if own:
+            lines = (folder / "series").read_text("utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if line.split("#")[0].strip() not in own]
+            disk.replace(folder / "series", "".join(kept).encode())
 
     def add_patch(self, name: str, content: bytes) -> None:
         """Put a patch at the end of the series."""
@@ -139,6 +154,7 @@ class _Preparation:
         self._text.drop_homes(self._target.left)
         self._text.set_origins(origins.changes, origins.dropped)
         self._take_signature(origins)
+        ended = self._drop_ended()
         draft = self._place.read()
         tarball = fetch(draft, self._state, self._mirror)
         tree = unpack_source(draft, tarball.path, self._place.scratch / "new/tree")
@@ -149,7 +165,7 @@ class _Preparation:
         files = compare_sets(list_files(old_tree), list_files(tree)) if old_tree else Change(new=(), gone=())
         taken = list_switches(tree)
         switches = compare_sets(list_switches(old_tree), taken) if old_tree else Change(new=(), gone=())
-        reviews = self._review(draft, tree)
+        reviews = (*ended, *self._review(draft, tree))
         new = self._place.read()
         return Bump(
             old=self._old,
@@ -159,7 +175,7 @@ class _Preparation:
             log=tuple(read_log(*commits, LOG_LINES + 1)) if commits else (),
             files=files,
             switches=switches,
-            lost_switches=tuple(word for word in new.configure if word.partition("=")[0] in switches.gone),
+            lost_switches=tuple(word for word in new.switches if word.partition("=")[0] in switches.gone),
             notes=tuple(self._notes),
         )
 
@@ -208,7 +224,7 @@ class _Preparation:
 
     def _review(self, draft: Recipe, tree: Path) -> tuple[PatchReview, ...]:
         """Try every patch on the new tree, and bring the copy to the result. Raises SourceError where one fails."""
-        reviews = review_patches(tree, self._place.read_patches(self._mirror))
+        reviews = review_patches(tree, self._place.read_patches(draft, self._mirror))
         failed = [review for review in reviews if review.fate is Fate.FAILED]
         if failed:
             words = [line for review in failed for line in (review.name, *(f"  {told}" for told in review.details))]
@@ -217,25 +233,18 @@ class _Preparation:
                 details=words,
                 hint="carry them over by hand, or remove those that the new version needs no more; nothing was changed",
             )
-        dropped = {review.name for review in reviews if review.fate is Fate.DROPPED}
-        self._text.drop_remote_patches(
-            [place for place, patch in enumerate(draft.remote_patches) if patch.name in dropped]
-        )
-        self._write_own({review.name: review for review in reviews[len(draft.remote_patches) :]}, dropped)
+        for review in reviews[len(draft.remote_patches) :]:
+            disk.replace(self._folder / "patches" / review.name, review.content)
+        self._place.drop_patches(draft, {review.name for review in reviews if review.fate is Fate.DROPPED})
         return reviews
 
-    def _write_own(self, reviews: Mapping[str, PatchReview], dropped: set[str]) -> None:
-        """Bring patches/ of the copy to what the reviews say; comments in series stay."""
-        folder = self._folder / "patches"
-        for name, review in reviews.items():
-            if name in dropped:
-                (folder / name).unlink()
-            else:
-                disk.replace(folder / name, review.content)
-        if dropped & reviews.keys():
-            lines = (folder / "series").read_text("utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.split("#")[0].strip() not in dropped]
-            disk.replace(folder / "series", "".join(kept).encode())
+    def _drop_ended(self) -> tuple[PatchReview, ...]:
+        """Take out the patches that the new version has by the recipe's own word."""
+        version = self._target.version
+        every = (*self._old.remote_patches, *self._old.patches)
+        ended = [patch.name for patch in every if not is_between(version, None, patch.until)]
+        self._place.drop_patches(self._old, ended)
+        return tuple(PatchReview(name=name, fate=Fate.DROPPED, content=b"") for name in ended)
 
 
 def make_context(context: BuildContext, bump: Bump) -> BuildContext:

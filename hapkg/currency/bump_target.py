@@ -8,11 +8,11 @@ from pathlib import Path
 
 from hapkg.currency.debian_archive import DebianIndexes
 from hapkg.currency.outdated import RemoteAnswers, compare
-from hapkg.currency.upstream_tags import find_pattern, find_versions
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, UsageError
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import DebianOrigin, Origin, TarballOrigin
+from hapkg.recipe.upstream_tags import find_pattern, find_versions
 from hapkg.source.origins.tarball import download
 
 

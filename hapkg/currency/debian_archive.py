@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from hapkg import process
 from hapkg.apt import Mirror
 from hapkg.control import Suite, compare_versions, split_stanzas
-from hapkg.currency.upstream_version import compare_upstream, upstream_of
 from hapkg.disk import work_on_all
 from hapkg.errors import ProcessError
 from hapkg.host import read_architecture
 from hapkg.locations import State
+from hapkg.recipe.upstream_version import compare_upstream, upstream_of
 from hapkg.source.origins.debian import update_index
 from hapkg.version import RELEASES
 

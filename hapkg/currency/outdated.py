@@ -13,13 +13,13 @@ from hapkg.build.kernel_packages import name_package
 from hapkg.control import SourceName
 from hapkg.currency.debian_archive import LATER, DebianIndexes, DebianRelease
 from hapkg.currency.promises import Promise
-from hapkg.currency.upstream_tags import find_versions, is_candidate_for
-from hapkg.currency.upstream_version import compare_upstream, upstream_of
 from hapkg.disk import work_on_all
 from hapkg.errors import FetchError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import DebianOrigin, DebianPatch, PinnedFile, RepositoryOrigin, TarballOrigin, UrlPatch
+from hapkg.recipe.upstream_tags import find_versions, is_candidate_for
+from hapkg.recipe.upstream_version import compare_upstream, upstream_of
 from hapkg.source.origins.tarball import is_there
 from hapkg.source.vcs import ask_tags
 

@@ -52,7 +52,7 @@ def prepare_fix(
         title = change.subject + (f" ({', '.join(fixes)})" if fixes else "")
         origin = f"upstream, {recipe.upstream.git if recipe.upstream else ''} {found.id}"
         header = f"Description: {title}\nAuthor: {change.author}\nOrigin: {origin}\n\n"
-        reviews = review_patches(tree, [*place.read_patches(mirror), (name, (header + body).encode(), True)])
+        reviews = review_patches(tree, [*place.read_patches(recipe, mirror), (name, (header + body).encode(), True)])
         _check(recipe, reviews[-1], reviews[:-1])
         place.add_patch(name, reviews[-1].content)
         place.text.set_revision(recipe.revision + 1)

@@ -34,7 +34,7 @@ from hapkg.locations import State
 from hapkg.recipe.collection import read_collection
 from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe
 from hapkg.recipe.settings import Project
-from hapkg.recipe.style import Style, read_styles
+from hapkg.recipe.style import EXTERNAL_MODULE, Style, read_styles
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 _BUILD_SYSTEMS = {
@@ -257,7 +257,7 @@ def _find_style(project: Project, release: UpstreamRelease) -> Style:
     """The style for the files at the top. Raises SourceError when there is none."""
     found = {file: style for file, style in _BUILD_SYSTEMS.items() if file in release.files}
     styles = read_styles(project.templates)
-    known = [name for name, style in styles.items() if not style.native]
+    known = [name for name, style in styles.items() if not style.native and name != EXTERNAL_MODULE]
     first = next(iter(found.values()), "")
     if first in known:
         return styles[first]

@@ -27,11 +27,14 @@ from hapkg.recipe.upstream import (
     Signature,
     SignaturePolicy,
     Upstream,
+    UpstreamVersion,
     check_address,
 )
-from hapkg.version import is_upstream_version
+from hapkg.recipe.upstream_version import is_between
 
 RECIPE_FILE = "recipe.toml"
+_SERIES_LINE = re.compile(r"(?P<name>[^#]*)(?:#\s*until\s+(?P<until>[0-9][A-Za-z0-9.+~]*)\s*\Z)?")
+"""NAME, and a comment that may tell since which version upstream has it: # until 1.35"""
 _PATCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+~-]*\Z")
 
 
@@ -53,12 +56,6 @@ def _prefix_path(value: str) -> str:
         raise ValueError(
             f"{value!r} must be a path or pattern below the prefix: no leading slash, '..', blank, $ or {{}}"
         )
-    return value
-
-
-def _upstream_version(value: str) -> str:
-    if not is_upstream_version(value):
-        raise ValueError(f"{value!r} is not an upstream version: start with a digit; no epoch, hyphen or '+ha'")
     return value
 
 
@@ -121,11 +118,27 @@ class OwnPatch:
 
     name: str
     header: PatchHeader
+    until: str | None = None
+    """The version in which upstream has it."""
 
     @property
     def fixes(self) -> tuple[str, ...]:
         """CVE ids, as a fetched patch has them."""
         return self.header.fixes
+
+
+class VersionedSwitches(Table):
+    """Switches of configure that not every version of upstream knows."""
+
+    since: UpstreamVersion | None = None
+    until: UpstreamVersion | None = None
+    switches: Annotated[tuple[Line, ...], Field(strict=False, min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_a_version(self) -> Self:
+        if self.since is None and self.until is None:
+            raise ValueError("since or until says which versions they are for; others belong into configure")
+        return self
 
 
 class Module(Table):
@@ -180,7 +193,7 @@ class Recipe(Table):
     """One source package: where its code comes from, how it builds, which binary packages it gives."""
 
     source: PackageName
-    version: Annotated[str, AfterValidator(_upstream_version)]
+    version: UpstreamVersion
     revision: Annotated[int, Field(ge=1)] = 1
     style: Annotated[Style, BeforeValidator(_style)]
     date: Annotated[datetime, AfterValidator(_moment)]
@@ -201,6 +214,8 @@ class Recipe(Table):
     """Patterns of the distribution's package names that this source stands in for: never in a build chroot."""
     configure: Lines = ()
     """Switches for configure, after the ones every source gets."""
+    configure_by_version: Annotated[tuple[VersionedSwitches, ...], Field(strict=False)] = ()
+    """Those that some versions of upstream alone know."""
     make: Lines = ()
     """Variables on make's command line."""
     tests: bool = True
@@ -220,6 +235,8 @@ class Recipe(Table):
     folder: Path = Field(exclude=True)
     patches: Annotated[tuple[OwnPatch, ...], Field(strict=False, exclude=True)] = ()
     """Those of patches/series, in order."""
+    tree_version: str | None = Field(default=None, exclude=True)
+    """Of a snapshot: the newest release that upstream's tree comes after. Its version is that of the recipe."""
     values: Mapping[str, Any] = Field(default={}, exclude=True)
     """Further values for the templates of a generated recipe: the kernel of a kernel-package, the site of a site."""
     files: Mapping[str, bytes] = Field(default={}, exclude=True)
@@ -241,6 +258,19 @@ class Recipe(Table):
     def native(self) -> bool:
         """True where there is no tarball of upstream: debian/ is the whole source."""
         return self.style.native
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """Switches for configure that upstream's tree knows; those of configure keep their places."""
+        version, wanted = self.tree_version or self.version, dict.fromkeys(self.configure)
+        for table in self.configure_by_version:
+            known = is_between(version, table.since, table.until)
+            for switch in table.switches:
+                if known:
+                    wanted.setdefault(switch)
+                else:
+                    wanted.pop(switch, None)
+        return tuple(wanted)
 
     @property
     def needs(self) -> tuple[BinaryName, ...]:
@@ -300,6 +330,9 @@ class Recipe(Table):
         _distinct(tuple(advisory.id for advisory in self.advisories))
         if "series" in _distinct(self.series):
             raise ValueError("a patch cannot be named series, which is the list of them")
+        for patch in (*self.remote_patches, *self.patches):
+            if not is_between(self.version, None, patch.until):
+                raise ValueError(f"patch {patch.name} is in upstream since {patch.until}: remove it")
         if native and (self.origins or self.upstream or self.series or self.signature):
             raise ValueError(f"a {self.style} recipe has no upstream: remove upstream, signature, origins and patches")
         if not native and not (self.origins and self.upstream):
@@ -319,7 +352,7 @@ def read_recipe(folder: Path, *, package_prefix: str, styles: Mapping[str, Style
     """The recipe in one folder; styles are those that it may name. Raises RecipeError naming file, key and remedy."""
     file = folder / RECIPE_FILE
     table = read_toml(file, RecipeError)
-    for hidden in ("folder", "patches", "values", "files"):
+    for hidden in ("folder", "patches", "tree-version", "values", "files"):
         if hidden in table:
             raise RecipeError(f"{file}: unknown key {hidden}", hint="patches are listed in patches/series")
     table["folder"] = folder
@@ -343,12 +376,13 @@ def _read_series(folder: Path) -> tuple[OwnPatch, ...]:
     if not series.exists():
         return ()
     try:
-        lines = [line.split("#")[0].strip() for line in series.read_text("utf-8").split("\n")]
+        lines = [_SERIES_LINE.match(line) for line in series.read_text("utf-8").split("\n")]
     except (OSError, UnicodeDecodeError) as cause:
         raise RecipeError(f"{series} cannot be read: {cause}", hint="it is a text file with one name a line") from cause
-    names = tuple(name for name in lines if name)
+    ends = [(line["name"].strip(), line["until"]) for line in lines if line and line["name"].strip()]
+    names = [name for name, _ in ends]
     found: list[OwnPatch] = []
-    for name in names:
+    for name, until in ends:
         if not _PATCH_NAME.match(name):
             raise RecipeError(
                 f"{series}: {name!r} must be a file name in the same folder",
@@ -364,5 +398,5 @@ def _read_series(folder: Path) -> tuple[OwnPatch, ...]:
             raise RecipeError(
                 f"{patch}: no DEP-3 header", hint="start the patch with Description: and Author: (or Origin:) lines"
             )
-        found.append(OwnPatch(name=name, header=header))
+        found.append(OwnPatch(name=name, header=header, until=until))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""What is built without being named: every recipe that is not optional, and the optional ones that the project names.
+"""Selection of what is built without being named: every recipe that is not optional, and those that the project names.
 
 A recipe is optional when a bare `hapkg build-all` should not depend on it: its source cannot be had everywhere, or it
 stands in for something that most users want as it is.

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from hapkg.control import is_package_name
 from hapkg.recipe.settings import Line, Table
+from hapkg.version import is_upstream_version
 
 
 def _package_name(value: str) -> str:
@@ -31,6 +32,12 @@ def check_address(value: str) -> str:
         sound = False
     if not sound:
         raise ValueError(f"{value!r} is not a complete address")
+    return value
+
+
+def _upstream_version(value: str) -> str:
+    if not is_upstream_version(value):
+        raise ValueError(f"{value!r} is not an upstream version: start with a digit; no epoch, hyphen or '+ha'")
     return value
 
 
@@ -55,6 +62,7 @@ Url = Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$"), AfterValidator(
 GitAddress = Annotated[str, Field(pattern=r"^(https|file)://[!-~]+$"), AfterValidator(check_address)]
 HgAddress = Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$"), AfterValidator(check_address)]
 """Mercurial's older homes speak no https: there the commit alone decides what may be delivered."""
+UpstreamVersion = Annotated[str, AfterValidator(_upstream_version)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._~-]*$")]
 
 
@@ -231,6 +239,8 @@ class DebianPatch(PinnedFile):
     version: DebianVersion
     file: Annotated[str, Field(pattern=r"^debian/patches/[A-Za-z0-9][A-Za-z0-9+._~-]*$")]
     fixes: Fixes = ()
+    until: UpstreamVersion | None = None
+    """The version in which upstream has it."""
 
     @property
     def name(self) -> str:
@@ -249,6 +259,8 @@ class UrlPatch(PinnedFile):
     name: FileName
     url: Url
     fixes: Fixes = ()
+    until: UpstreamVersion | None = None
+    """The version in which upstream has it."""
 
     def describe(self) -> str:
         """The origin in words."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cmp_to_key
 from pathlib import Path
 
 from hapkg.errors import IntegrityError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe
+from hapkg.recipe.upstream_tags import find_versions
+from hapkg.recipe.upstream_version import compare_upstream
 from hapkg.source.origins.git import Git
 from hapkg.source.origins.hg import Hg
 from hapkg.source.origins.repository import Commit, Vcs, is_commit
@@ -42,6 +45,15 @@ def find_commit(recipe: Recipe, kind: str, ref: str | None, state: State) -> Com
             hint="upstream moved the tag: look at both commits before changing recipe.toml, [upstream] commit",
         )
     return replace(commit, signer=vcs.check_tag(recipe, commit.mirror, wanted, commit.id))
+
+
+def find_release(recipe: Recipe, commit: Commit) -> str:
+    """The newest release, by the tags that are made as the recipe's, that a commit is or comes after.
+
+    The recipe's own version where there is none: a tree whose history holds no tag.
+    """
+    versions = find_versions(recipe, KINDS[commit.kind].list_tags_before(commit.mirror, commit.id))
+    return max(versions, key=cmp_to_key(compare_upstream), default=recipe.version)
 
 
 def list_tags(kind: str, url: str, state: State) -> list[tuple[str, str]]:

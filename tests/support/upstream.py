@@ -46,14 +46,14 @@ def make_patch(what: str, before: str, after: str, *, file: str = "words") -> st
 
 GIVEN = "Description: given (CVE-2026-0009)\nAuthor: one\n\n--- /dev/null\n+++ b/given\n@@ -0,0 +1 @@\n+hello\n"
 PATCHES = {
-    "series": "# in this order\nmoved.patch\ngiven.patch # until 1.10\n",
+    "series": "# in this order\nmoved.patch\ngiven.patch # from a mailing list\n",
     "moved.patch": make_patch("moved", "two", "zwei"),
     "given.patch": GIVEN,
 }
 
 
 def git(repository: Path, *words: str) -> str:
-    """What git says, by a committer and at a time that are always the same."""
+    """Output of git, for a committer and a time that are always the same."""
     environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "GIT_COMMITTER_DATE": "2025-02-03T04:05:06Z"}
     argv = ["git", "-C", str(repository), *WHO, *words]
     return subprocess.run(argv, check=True, capture_output=True, text=True, env=environment).stdout.strip()

@@ -74,6 +74,12 @@ class Git(Vcs):
         listing = self._ask(mirror, "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/tags")
         return [(tag, node) for tag, _, node in (line.rpartition(" ") for line in listing.splitlines())]
 
+    def list_tags_before(self, mirror: Path, commit: str) -> list[str]:
+        """Tags by `git for-each-ref`."""
+        return self._ask(
+            mirror, "for-each-ref", "--format=%(refname:lstrip=2)", f"--merged={commit}", "refs/tags"
+        ).splitlines()
+
     def read_log(self, mirror: Path, old: str, new: str, most: int) -> list[str]:
         """Commits by `git log`."""
         wanted = ["log", "--no-merges", "--no-color", "--format=%h %s", f"--max-count={most}", new, f"^{old}", "--"]

@@ -52,6 +52,11 @@ class Hg(Vcs):
         listing = self._ask(mirror, "tags", "--template", "{tag} {node}\n")
         return [(tag, node) for tag, _, node in (line.rpartition(" ") for line in listing.splitlines())]
 
+    def list_tags_before(self, mirror: Path, commit: str) -> list[str]:
+        """Tags by `hg log`."""
+        wanted = ["log", "--rev", f"ancestors({commit}) and tag()", "--template", "{join(tags, '\\n')}\\n"]
+        return self._ask(mirror, *wanted).splitlines()
+
     def read_log(self, mirror: Path, old: str, new: str, most: int) -> list[str]:
         """Commits by `hg log`."""
         wanted = ["--rev", f"reverse(only({new}, {old}) and not merge())", "--limit", str(most)]

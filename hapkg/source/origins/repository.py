@@ -72,6 +72,10 @@ class Vcs(ABC):
     def list_tags(self, mirror: Path) -> list[tuple[str, str]]:
         """Every tag with the id of what it names."""
 
+    @abstractmethod
+    def list_tags_before(self, mirror: Path, commit: str) -> list[str]:
+        """Every tag of a commit or of one that it comes after."""
+
     def ask_tags(self, url: str, state: State) -> dict[str, str]:
         """The commit of every tag that the repository has now. Raises FetchError."""
         mirror = self.refresh(url, state)

@@ -15,7 +15,7 @@ from hapkg.errors import FetchError, HapkgError, MachineError, ProcessError, Sou
 from hapkg.recipe.model import Recipe, read_recipe
 from hapkg.source.lockfile import read_lock
 from tests.support.samples import STYLES
-from tests.support.upstream import GIVEN, NAME, SUITE, Place, git, make_patch
+from tests.support.upstream import GIVEN, NAME, PATCHES, SUITE, Place, git, make_patch
 
 
 def test_everything_that_names_the_release_changes_and_nothing_else(place: Place) -> None:
@@ -70,6 +70,19 @@ def test_a_patch_that_does_not_apply_changes_nothing(place: Place) -> None:
 def test_a_tarball_of_another_commit_changes_nothing(place: Place) -> None:
     git(place.repository, "tag", "-f", "v1.10", "v1.2")
     assert "commit" in f"{place.refuse(place.write(), HapkgError).brief}"
+
+
+def test_a_patch_that_ends_by_the_recipes_own_word_goes_untried(place: Place) -> None:
+    series = "moved.patch # until 1.10\nlost.patch # until 1.9\n"
+    patches = {"series": series, "moved.patch": PATCHES["moved.patch"], "lost.patch": make_patch("lost", "b", "B")}
+    old = place.write(patches=patches)
+    seen = place.bump(old)
+    assert {review.name: review.fate for review in seen.patches} == {
+        "moved.patch": Fate.DROPPED,
+        "lost.patch": Fate.DROPPED,
+    }
+    assert read_recipe(old.folder, package_prefix="ha-", styles=STYLES).series == ()
+    assert {file.name for file in (old.folder / "patches").iterdir()} == {"series"}
 
 
 def test_what_is_held_wants_its_version_named(place: Place) -> None:

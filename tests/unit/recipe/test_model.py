@@ -441,3 +441,31 @@ def test_an_unknown_recipe_gets_a_guess() -> None:
     with pytest.raises(UsageError) as caught:
         find_recipe(recipes, "qqq", "ha-")
     assert caught.value.hint == "hapkg list shows them"
+
+
+def test_a_series_says_until_when_a_patch_is_needed(tmp_path: Path) -> None:
+    files = {"series": "a.patch # until 1.35\nb.patch # until it rains\nc.patch#until 2.0~rc1 \n"}
+    recipe = make_recipe(tmp_path, AUTOTOOLS, {**files, **{f"{name}.patch": PATCH for name in "abc"}})
+    assert [(patch.name, patch.until) for patch in recipe.patches] == [
+        ("a.patch", "1.35"),
+        ("b.patch", None),
+        ("c.patch", "2.0~rc1"),
+    ]
+
+
+def test_a_patch_that_upstream_has_is_refused(tmp_path: Path) -> None:
+    old = refuse(tmp_path, AUTOTOOLS, {"series": "x.patch # until 1.2\n", "x.patch": PATCH})
+    assert old.brief.endswith("patch x.patch is in upstream since 1.2: remove it")
+    (tmp_path / "one/patches/series").unlink()
+    remote = refuse(tmp_path, change(AUTOTOOLS, "remote-patches", [URL_PATCH | {"until": "1.1"}]))
+    assert f"patch {URL_PATCH['name']} is in upstream since 1.1: remove it" in remote.brief
+
+
+def test_switches_follow_the_version_of_the_tree(tmp_path: Path) -> None:
+    spans = [{"until": "1.35", "switches": ["--disable-old"]}, {"since": "1.35", "switches": ["--disable-new"]}]
+    table = {**AUTOTOOLS, "configure": ["--a", "--disable-old", "--b"], "configure-by-version": spans}
+    recipe = make_recipe(tmp_path, table)
+    assert recipe.switches == ("--a", "--disable-old", "--b"), "where they stand in configure, they stay"
+    assert recipe.model_copy(update={"tree_version": "1.35"}).switches == ("--a", "--b", "--disable-new")
+    wrong = refuse(tmp_path, change(table, "configure-by-version", [{"switches": ["--a"]}]))
+    assert "since or until says which versions they are for" in wrong.brief

@@ -1,4 +1,4 @@
-"""What is built without being named."""
+"""Optional recipes, and who selects them."""
 
 from __future__ import annotations
 

@@ -13,9 +13,10 @@ import pytest
 from hapkg.build.context import make_snapshot_recipe
 from hapkg.errors import FetchError, IntegrityError, RecipeError, SourceError, UsageError
 from hapkg.locations import State
-from hapkg.recipe.model import Recipe, read_recipe
+from hapkg.recipe.dep3 import PatchHeader
+from hapkg.recipe.model import OwnPatch, Recipe, read_recipe
 from hapkg.source.fetch import Tarball, fetch, fetch_commit
-from hapkg.source.vcs import find_commit
+from hapkg.source.vcs import find_commit, find_release
 from tests.support.samples import STYLES
 
 RECIPE = """
@@ -45,6 +46,7 @@ synopsis = "one"
 description = "One."
 files = ["bin"]
 """
+HEADER = PatchHeader(description="a", author="b", origin="", forwarded="", fixes=())
 WHEN = {"GIT_COMMITTER_DATE": "2024-05-06T07:08:09Z", "GIT_AUTHOR_DATE": "2024-05-06T07:08:09Z"}
 WHO = ["-c", "user.name=one", "-c", "user.email=one@example.org", "-c", "init.defaultBranch=main"]
 
@@ -490,3 +492,25 @@ def test_a_ref_of_mercurial_is_a_name_and_no_expression(tmp_path: Path, hg: Path
     for ref in ("all()", "0", "v1.0 or tip", "'", "tag('re:.*')"):
         with pytest.raises(UsageError, match="has no commit, tag or branch"):
             find_commit(recipe, "hg", ref, State(tmp_path / "cache"))
+
+
+def test_the_release_before_a_commit_decides_about_patches(tmp_path: Path, git: Path, hg: Path) -> None:
+    recipe = make_recipe(tmp_path, git=git, hg=hg)
+    patches = [OwnPatch(name=f"{until}.patch", header=HEADER, until=until) for until in (None, "1.1", "1.2")]
+    recipe = recipe.model_copy(update={"patches": tuple(patches)})
+    cache = State(tmp_path / "cache")
+    commit = find_commit(recipe, "git", "main", cache)
+    assert find_release(recipe, commit) == "1.0"
+    run("git", "-C", str(git), *WHO, "tag", "v1.1")
+    run("git", "-C", str(git), *WHO, "tag", "v1.10-rc1")  # a candidate, and the recipe is none
+    run("hg", "-R", str(hg), "tag", "v1.1", "-u", "one")
+    for kind, ref in (("git", "main"), ("git", "v1.1"), ("hg", "default")):
+        commit = find_commit(recipe, kind, ref, cache)
+        assert find_release(recipe, commit) == "1.1"
+        made = make_snapshot_recipe(recipe, commit, ref, find_release(recipe, commit))
+        assert (made.tree_version, made.series) == ("1.1", ("None.patch", "1.2.patch"))
+    old = find_commit(recipe, "git", "v1.0", cache)
+    assert make_snapshot_recipe(recipe, old, None, find_release(recipe, old)).series == recipe.series
+    run("git", "-C", str(git), *WHO, "checkout", "-q", "--orphan", "bare")
+    run("git", "-C", str(git), *WHO, "commit", "-qm", "without tags")
+    assert find_release(recipe, find_commit(recipe, "git", "bare", cache)) == "1.0", "the recipe's own"

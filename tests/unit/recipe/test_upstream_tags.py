@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hapkg.currency.upstream_tags import find_pattern, find_versions
+from hapkg.recipe.upstream_tags import find_pattern, find_versions
 from tests.support.samples import AUTOTOOLS, make_recipe_from
 
 
