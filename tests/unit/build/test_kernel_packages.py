@@ -263,7 +263,7 @@ def test_a_kernels_package_is_made_by_module_assistant() -> None:
 
 def test_upstreams_module_is_compiled_in_its_own_tree() -> None:
     recipe = make_recipe_from(EXTERNAL)
-    rendered = render_debian(recipe, SETTINGS, TEMPLATES, suite=BOOKWORM, version="1.2-1", key="k", versions={})
+    rendered = render_debian(recipe, SETTINGS, (TEMPLATES,), suite=BOOKWORM, version="1.2-1", key="k", versions={})
     files = {path: content.decode() for path, content in rendered.files.items()}
     assert "ha-two-module-source.install" not in files  # debian/rules puts the tarball where it belongs
     assert "3.0 (quilt)" in files["source/format"]
