@@ -52,9 +52,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     table = {
         **AUTOTOOLS,
         "tests-left-out": ["slow: it takes an hour"],
-        "remote-patches": [{**fetched, "fixes": ["CVE-2024-0009"]}],
+        "remote-patches": [{**fetched, "fixes": ["CVE-2024-0009"], "until": "2.0"}],
     }
-    patches: dict[str, str | bytes] = {"series": "own.patch\nmail.patch\n", "own.patch": DEP3, "mail.patch": FOLDED}
+    patches: dict[str, str | bytes] = {
+        "series": "own.patch # until 1.10\nmail.patch\n",
+        "own.patch": DEP3,
+        "mail.patch": FOLDED,
+    }
     write_recipe(tmp_path / "recipes", table, patches)
     (tmp_path / "pyproject.toml").write_text('[tool.hapkg]\nmaintainer = "Test Person <test@example.org>"\n')
     (tmp_path / "debian-templates").symlink_to(TEMPLATES)
@@ -74,9 +78,9 @@ def test_every_patch_is_listed_with_what_its_header_says(capsys: pytest.CaptureF
     lines = run(capsys, "show", "one").splitlines()
     start = lines.index("patches:")
     assert lines[start + 1 : start + 4] == [
-        "  far.patch: origin https://example.org/far; fixes CVE-2024-0009",
+        "  far.patch: origin https://example.org/far; fixes CVE-2024-0009; until 2.0",
         "  own.patch: description Say hello; origin upstream, https://example.org/commit/5f; forwarded not-needed; "
-        "fixes CVE-2024-12345",
+        "fixes CVE-2024-12345; until 1.10",
         "  mail.patch: description greet: do not read past the end; author Somebody <somebody@example.org>; "
         "fixes CVE-2024-0002, CVE-2024-0001",
     ]
@@ -87,7 +91,7 @@ def test_every_patch_is_listed_with_what_its_header_says(capsys: pytest.CaptureF
 def test_a_script_reads_the_same_patches(capsys: pytest.CaptureFixture[str]) -> None:
     facts: dict[str, Any] = json.loads(run(capsys, "show", "one", "--json"))
     assert facts["patches"] == [
-        {"name": "far.patch", "origin": "https://example.org/far", "fixes": ["CVE-2024-0009"]},
+        {"name": "far.patch", "origin": "https://example.org/far", "fixes": ["CVE-2024-0009"], "until": "2.0"},
         {
             "name": "own.patch",
             "description": "Say hello",
@@ -95,6 +99,7 @@ def test_a_script_reads_the_same_patches(capsys: pytest.CaptureFixture[str]) -> 
             "origin": "upstream, https://example.org/commit/5f",
             "forwarded": "not-needed",
             "fixes": ["CVE-2024-12345"],
+            "until": "1.10",
         },
         {
             "name": "mail.patch",
@@ -103,6 +108,7 @@ def test_a_script_reads_the_same_patches(capsys: pytest.CaptureFixture[str]) -> 
             "origin": "",
             "forwarded": "",
             "fixes": ["CVE-2024-0002", "CVE-2024-0001"],
+            "until": None,
         },
     ]
     assert facts["tests left out"] == ["slow: it takes an hour"]
