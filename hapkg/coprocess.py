@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -12,12 +14,17 @@ from typing import IO, Any, NoReturn
 from hapkg.errors import ProcessError
 from hapkg.process import Result, check_stop, hold
 
+_LONGEST = 1 << 16
+"""Bytes of one line of an answer."""
+
 
 class Conversation:
     """A running program that is asked and answers, a line at a time."""
 
     def __init__(self, process: Any, asked: IO[bytes], answers: IO[bytes], errors: IO[bytes]) -> None:
         self._process, self._asked, self._answers, self._errors = process, asked, answers, errors
+        self._waiting = b""
+        """Bytes that were read and not heard yet."""
 
     def tell(self, line: str) -> None:
         """Write one line. Raises ProcessError when the program has ended."""
@@ -27,17 +34,27 @@ class Conversation:
         except OSError:
             self._fail()
 
-    def hear(self) -> str:
-        """The next line that the program writes. Raises ProcessError when it has ended."""
+    def hear(self, seconds: float | None = None) -> str:
+        """The next line that the program writes.
+
+        Raises ProcessError when it has ended, says nothing for so many seconds, or does not come to a line's end.
+        """
         check_stop()
-        line = self._answers.readline()
-        if not line.endswith(b"\n"):
-            self._fail()
+        deadline = None if seconds is None else time.monotonic() + seconds
+        line = b""
+        while not line.endswith(b"\n"):
+            if not self._waiting and not select.select([self._answers], [], [], _left(deadline))[0]:
+                raise ProcessError(f"no answer within {seconds:.0f} seconds")
+            self._waiting = self._waiting or os.read(self._answers.fileno(), _LONGEST)
+            if not self._waiting or len(line) > _LONGEST:
+                self._fail()
+            head, end, self._waiting = self._waiting.partition(b"\n")
+            line += head + end
         return line.decode("utf-8", "replace").rstrip("\n")
 
     def finish(self) -> Result:
         """Wait for its end and return what it wrote. Raises Interrupted when hapkg is being stopped."""
-        said = self._answers.read()
+        said = self._waiting + self._answers.read()
         status = self._process.wait()
         check_stop()
         self._errors.seek(0)
@@ -57,7 +74,10 @@ class Conversation:
 def converse(
     argv: Sequence[str], *, environment: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Iterator[Conversation]:
-    """Run one process for as long as the caller talks to it; then its input ends, and it has a time to end as well."""
+    """Run one process for as long as the caller talks to it; then its input ends, and it has a time to end as well.
+
+    It is ended at once where the caller fails or is stopped.
+    """
     with contextlib.ExitStack() as stack:
         errors = stack.enter_context(tempfile.TemporaryFile())
         (their_input, our_output), (our_input, their_output) = os.pipe(), os.pipe()
@@ -69,6 +89,10 @@ def converse(
             process = stack.enter_context(held)
         stack.callback(_close, asked)  # before it is waited for
         yield Conversation(process, asked, answers, errors)
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def _close(stream: IO[bytes]) -> None:

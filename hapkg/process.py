@@ -207,7 +207,10 @@ def hold(
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """One process for as long as the caller needs it; then it has a time to end by itself."""
+    """One process for as long as the caller needs it; then it has a time to end by itself.
+
+    It has none where the caller fails or is stopped: nobody waits for a program that may say nothing for ever.
+    """
     check_stop()
     program = find_program(argv[0])
     if program is None:
@@ -215,11 +218,16 @@ def hold(
     process = _ask(program, argv, stdin, stdout, stderr, environment, cwd)
     with _running_lock:
         _running[process.pid] = process
+    grace = GRACE_SECONDS
     try:
         yield process
+    except BaseException:
+        _signal_group(process, signal.SIGTERM)
+        grace = STOP_SECONDS
+        raise
     finally:
         with contextlib.suppress(Exception):
-            process.wait(timeout=GRACE_SECONDS)
+            process.wait(timeout=grace)
         if process.poll() is None:
             _signal_group(process, signal.SIGKILL)
             with contextlib.suppress(Exception):

@@ -222,7 +222,7 @@ def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
         dpkg-source --no-check --extract {shlex.quote(task.package.dsc.name)} {shlex.quote(tree)}
         cd {shlex.quote(tree)}
         export DEB_BUILD_OPTIONS='{options}'
-        {make_exports(task.chroot, task.packages) if task.ccache else ""}
+        {make_exports(task.chroot, task.packages, task.state) if task.ccache else ""}
         dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary --no-pre-clean"""
     kept = lend_cache(session, task.state, task.chroot.suite, task.source, log)
     with kept if task.ccache else contextlib.nullcontext():

@@ -19,8 +19,22 @@ BUILD_UID = 2952
 """Fixed, so that a number that leaks into a package is the same everywhere."""
 BUILD_FOLDER = "/build"
 ARCHIVES = "/srv/hapkg/archives"
-ENTER = "/usr/libexec/hapkg-enter"
-"""The program that runs a command in a session: data/hapkg-enter."""
+DEFAULT_HOST = "hapkg"
+"""The name of the machine that a session sees."""
+ENTER = "/hapkg/enter"
+"""The program that runs a command in a session: data/hapkg-enter.c."""
+_ENTER_FOLDER = "/usr/libexec/hapkg"
+"""Where it lies in the base. Sessions see this folder of the base at /hapkg as well, and cannot change that."""
+_ENTER_SOURCE = f"{_ENTER_FOLDER}/hapkg-enter.c"
+_DEFINES = f"""-DBUILD_UID={BUILD_UID} '-DBUILD_USER="{BUILD_USER}"' '-DDEFAULT_HOST="{DEFAULT_HOST}"'"""
+_COMPILE = f"gcc -static -O2 -Wall -Werror {_DEFINES} -o {_ENTER_FOLDER}/enter {_ENTER_SOURCE}"
+_MOUNTS = f"""/sys /sys none ro,bind 0 0
+devpts /dev/pts devpts newinstance,gid=5,mode=620,ptmxmode=666,nosuid,noexec 0 0
+tmpfs /dev/shm tmpfs mode=1777 0 0
+@ROOT@{_ENTER_FOLDER} {Path(ENTER).parent} none ro,bind 0 0
+@ARCHIVES@ {ARCHIVES} none ro,bind 0 0
+"""
+"""Mounts of every session, as fstab lines."""
 _BASE_FILES = {
     "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAPT::Sandbox::User "root";\n'
     'Acquire::Languages "none";\nAcquire::Retries "3";\nAPT::Get::Assume-Yes "true";\n',
@@ -38,12 +52,17 @@ def read_data(name: str) -> str:
 
 def _read_contents() -> dict[str, str]:
     """The files that hapkg puts into a base chroot."""
-    return {**_BASE_FILES, ENTER: read_data("hapkg-enter")}
+    return {**_BASE_FILES, _ENTER_SOURCE: read_data("hapkg-enter.c")}
+
+
+def describe_mounts(root: Path, archives: Path) -> str:
+    """Mounts of every session over the base root, as fstab lines; archives has the downloaded packages of its suite."""
+    return _MOUNTS.replace("@ROOT@", str(root)).replace("@ARCHIVES@", str(archives))
 
 
 def digest_contents() -> str:
     """One digest of all that hapkg puts into a base, and of how sessions find their layers."""
-    whole = [BUILD_UID, _read_contents(), _ANSWERS, read_data("hapkg-layers.sh")]
+    whole = [_COMPILE, _read_contents(), _MOUNTS, _ANSWERS, read_data("hapkg-layers.sh")]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
@@ -69,10 +88,11 @@ def make_base(root: Path, suite: Suite, mirror: Mirror | None, log: IO[bytes]) -
         hooks=[
             f'chroot "$1" {account}',
             f"chroot \"$1\" sh -c 'echo {_ANSWERS} | debconf-set-selections'",
-            f'mkdir -p "$1"{ARCHIVES} "$1"{BUILD_FOLDER}',
+            f'mkdir -p "$1"{ARCHIVES} "$1"{BUILD_FOLDER} "$1"{Path(ENTER).parent} "$1"{_ENTER_FOLDER}',
         ],
         files=_read_contents(),
     )
+    process.run(process.privileged(["chroot", str(root), "sh", "-c", _COMPILE]), log=log)
     # Not by a hook: mmdebstrap has a policy-rc.d of its own while it works, and removes it at the end.
     with tempfile.NamedTemporaryFile("w", encoding="utf-8") as policy:
         policy.write(_POLICY)

@@ -18,7 +18,7 @@ from typing import IO
 
 from hapkg.chroot.base import BUILD_USER
 from hapkg.chroot.layer import make_layer_key
-from hapkg.chroot.resolver import resolve
+from hapkg.chroot.resolver import find_archives, resolve
 from hapkg.chroot.schroot import Chroot, Session
 from hapkg.errors import BuildError, MachineError, ProcessError
 from hapkg.locations import State
@@ -44,12 +44,12 @@ def find_packages(base: Chroot, packages: Mapping[str, str], state: State, sourc
     return {name: version for name, version in answer.items() if name not in packages}
 
 
-def make_exports(base: Chroot, packages: Mapping[str, str]) -> str:
+def make_exports(base: Chroot, packages: Mapping[str, str], state: State) -> str:
     """Shell commands that make a build of these packages use its cache."""
     values = {
         "CCACHE_DIR": _FOLDER,
         "CCACHE_MAXSIZE": MOST_BYTES,
-        "CCACHE_NAMESPACE": make_layer_key(base, packages),
+        "CCACHE_NAMESPACE": make_layer_key(base, find_archives(base, packages, state)),
     }
     lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
     return "\n".join((*lines, f"export PATH={_COMPILERS}:$PATH", "ccache --zero-stats"))

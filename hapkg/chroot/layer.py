@@ -29,7 +29,8 @@ from typing import IO
 
 from hapkg import disk
 from hapkg.chroot import schroot
-from hapkg.chroot.resolver import resolve
+from hapkg.chroot.archives import Archive, fetch_archives
+from hapkg.chroot.resolver import find_archives, resolve
 from hapkg.chroot.schroot import LAYER_MARK, Chroot, Session, enter
 from hapkg.errors import BuildError, MachineError, ProcessError
 from hapkg.locations import State
@@ -71,9 +72,10 @@ class _LayerNote:
     suite: str = ""
 
 
-def make_layer_key(base: Chroot, packages: Mapping[str, str]) -> str:
-    """The key of these packages over this base."""
-    whole = json.dumps([base.suite, base.digest, base.contents, dict(packages)], sort_keys=True)
+def make_layer_key(base: Chroot, archives: Mapping[str, Archive]) -> str:
+    """The key of these packages over this base: their versions and their bytes."""
+    packages = {name: [archive.version, archive.sha256] for name, archive in archives.items()}
+    whole = json.dumps([base.suite, base.digest, base.contents, packages], sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
@@ -106,13 +108,14 @@ def provide_layer(state: State, base: Chroot, packages: Mapping[str, str], log: 
     """The key of the layer with these packages, which is made when there is none; "" for no packages at all."""
     if not packages:
         return ""
-    key = make_layer_key(base, packages)
+    archives = find_archives(base, packages, state)
+    key = make_layer_key(base, archives)
     with _locks[key]:
         try:
-            layer = find_layer(state, key) or _make(state, base, packages, key, log, nice)
+            layer = find_layer(state, key) or _make(state, base, archives, key, log, nice)
         except ProcessError as error:  # the one below may be damaged
             _forget_damaged(state, error, log)
-            layer = _make(state, base, packages, key, log, nice)
+            layer = _make(state, base, archives, key, log, nice)
         _touch(state, layer)
     return key
 
@@ -192,15 +195,17 @@ def sweep(state: State) -> None:
             disk.remove_tree(left, of_root=True)
 
 
-def _make(state: State, base: Chroot, packages: Mapping[str, str], key: str, log: IO[bytes], nice: int) -> Layer:
+def _make(state: State, base: Chroot, archives: Mapping[str, Archive], key: str, log: IO[bytes], nice: int) -> Layer:
     folder = state.layers
+    packages = {name: archive.version for name, archive in archives.items()}
     schroot.make_folders(state, base.suite)
     put_aside(state, key)
     commons = (_find_common(state, base, number) for number in range(len(_COMMON), 0, -1))
     common = next((common for common in commons if common and common.items() < packages.items()), {})
     below = provide_layer(state, base, common, log, nice=nice)
+    fetch_archives(archives.values(), state.archives / base.suite, log)
     with enter(base, f"layer-{key[:16]}", {"save": key, "layer": below}, nice=nice) as session:
-        session.install(packages, state.archives / base.suite, log=log)
+        session.install([archive.file for archive in archives.values()], log=log)
         # Times and lists that the next session makes itself; what it would find of them is as good as nothing.
         tidy = "rm -f /var/cache/apt/*.bin /var/log/dpkg.log /var/log/apt/*.log /var/log/alternatives.log"
         session.run(["sh", "-c", f"{tidy} && mkdir -p {Path(LAYER_MARK).parent} && touch {LAYER_MARK}"], user="root")
@@ -210,7 +215,7 @@ def _make(state: State, base: Chroot, packages: Mapping[str, str], key: str, log
         raise MachineError(
             f"the layer {key[:12]} of build dependencies vanished while it was made", hint="run: hapkg doctor"
         ) from None
-    note = _LayerNote(base=base.digest, suite=base.suite, packages=dict(packages), bytes=size, below=below)
+    note = _LayerNote(base=base.digest, suite=base.suite, packages=packages, bytes=size, below=below)
     disk.replace(folder / f"{key}.json", json.dumps(vars(note), indent=1, sort_keys=True).encode() + b"\n")
     return Layer(key=key, packages=packages, bytes=size, used=time.time(), below=below)
 

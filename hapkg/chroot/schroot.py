@@ -15,7 +15,6 @@ import os
 import pwd
 import re
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,9 @@ from hapkg.apt import Mirror
 from hapkg.chroot.base import (
     ARCHIVES,
     BUILD_USER,
+    DEFAULT_HOST,
     ENTER,
+    describe_mounts,
     digest_contents,
     digest_index,
     make_base,
@@ -51,8 +52,6 @@ _WITHOUT_INDEX = (
 _CONFIGURATIONS = Path("/etc/schroot/chroot.d")
 _PROFILES = Path("/etc/schroot/hapkg")
 _SESSIONS = Path("/var/lib/schroot/session")
-
-_archives_lock = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +88,18 @@ class Session:
         argv: Sequence[str],
         *,
         user: str = BUILD_USER,
-        network: bool = False,
+        host: str = DEFAULT_HOST,
         log: IO[bytes] | None = None,
         stdin: IO[bytes] | None = None,
         stdout: IO[bytes] | None = None,
         check: bool = True,
     ) -> process.Result:
-        """Run one command inside; without a network unless asked. See command.run for the streams and errors."""
-        inside = [ENTER, str(os.getpid()), "on" if network else "off", user, *argv]
+        """Run one command inside, without a network. See process.run for the streams and errors.
+
+        Root has the rights that dpkg needs, and no others. On a host of another name than the default it may also give
+        itself addresses, in the network namespace of this command alone.
+        """
+        inside = [ENTER, str(os.getpid()), user, host, *argv]
         return process.run(
             ["schroot", "--run-session", "--chroot", self.name, "--user", "root", "--directory", "/", "--", *inside],
             log=log,
@@ -119,26 +122,14 @@ class Session:
             archive.seek(0)
             self.run(["tar", "-x", "--no-same-owner", "-C", folder], user=user, stdin=archive)
 
-    def install(self, packages: Mapping[str, str], archives: Path, *, log: IO[bytes]) -> None:
-        """Install exactly these versions from the archive; archives is what is mounted at ARCHIVES.
+    def install(self, files: Sequence[str], *, log: IO[bytes]) -> None:
+        """Install packages of the archive, all that they need among them: names in the folder mounted at ARCHIVES.
 
-        Files that are there are named to apt one by one, and then it does not look into the archive's index: reading
-        that takes longer than to decide about a hundred packages.
+        Files are named to apt one by one, and then it does not look into the archive's index: reading that takes longer
+        than to decide about a hundred packages.
         """
-        files = _find_archives(archives, packages)
-        if files:
-            settings = [f"--option={setting}" for setting in _WITHOUT_INDEX]
-            try:
-                self.run(["apt-get", *settings, "install", *files], user="root", log=log)
-                return
-            except ProcessError as error:
-                log.write(f"{error.brief}: trying again with the archive's index\n".encode())
-        options = ["-o", f"Dir::Cache::Archives={ARCHIVES}", "-o", "APT::Get::Show-Versions=true"]
-        wanted = [f"{name}={version}" for name, version in packages.items()]
-        with _archives_lock:  # sessions share downloaded packages; apt would refuse a second user of the folder
-            self.run(["apt-get", *options, "--download-only", "install", *wanted], user="root", network=True, log=log)
-        unlocked = ["-o", "Debug::NoLocking=true"]  # everything is there: apt only reads the shared folder
-        self.run(["apt-get", *options, *unlocked, "install", *wanted], user="root", log=log)
+        settings = [f"--option={setting}" for setting in _WITHOUT_INDEX]
+        self.run(["apt-get", *settings, "install", *(f"{ARCHIVES}/{file}" for file in files)], user="root", log=log)
 
     def install_local(self, debs: Sequence[Path], *, log: IO[bytes]) -> None:
         """Install these packages of the stack, whose dependencies are there."""
@@ -152,13 +143,6 @@ class Session:
         output = self.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\n"]).output
         lines = (line.split() for line in output.splitlines() if line.startswith("installed "))
         return {name: version for _, name, version in lines}
-
-
-def _find_archives(archives: Path, packages: Mapping[str, str]) -> list[str]:
-    """The files of these packages as a session sees them; none unless all are there, whole: then apt names them so."""
-    there = {file.name.rpartition("_")[0]: file.name for file in archives.glob("*.deb")}
-    found = [there.get(f"{name}_{version.replace(':', '%3a')}") for name, version in packages.items()]
-    return [f"{ARCHIVES}/{name}" for name in found if name] if all(found) else []
 
 
 @contextlib.contextmanager
@@ -272,8 +256,8 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror | None, *, log: IO[
 
 def make_folders(state: State, suite: Suite) -> None:
     """Make the folders that sessions of a suite mount: downloaded packages, and layers."""
-    (state.archives / suite / "partial").mkdir(parents=True, exist_ok=True)
-    state.layers.mkdir(exist_ok=True)
+    disk.make_folder(state.archives / suite)
+    disk.make_folder(state.layers)
 
 
 def remove_chroot(state: State, suite: Suite) -> None:
@@ -299,7 +283,7 @@ def write_configuration(state: State, suite: Suite) -> None:
     files = {
         _PROFILES / "copyfiles": "/etc/resolv.conf\n",
         _PROFILES / "nssdatabases": "",
-        _PROFILES / f"{name}.fstab": _describe_mounts(state, suite),
+        _PROFILES / f"{name}.fstab": describe_mounts(state.chroots / suite / "root", state.archives / suite),
         _PROFILES / f"{name}.config": read_data("hapkg-layers.sh").replace("@LAYERS@", str(state.layers)),
         _CONFIGURATIONS / name: _describe_chroot(state, suite),
     }
@@ -334,15 +318,6 @@ setup.fstab=hapkg/{name}.fstab
 setup.copyfiles=hapkg/copyfiles
 setup.nssdatabases=hapkg/nssdatabases
 shell=/bin/sh
-"""
-
-
-def _describe_mounts(state: State, suite: Suite) -> str:
-    """Mounts of every session, as fstab lines."""
-    return f"""/sys /sys none ro,bind 0 0
-/dev/pts /dev/pts none rw,bind 0 0
-tmpfs /dev/shm tmpfs mode=1777 0 0
-{state.archives}/{suite} {ARCHIVES} none rw,bind 0 0
 """
 
 

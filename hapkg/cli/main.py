@@ -197,7 +197,10 @@ def _end(status: int) -> NoReturn:
 def _run() -> int:
     """Do what the command line says. The one place where a failure becomes words and an exit code."""
     try:
-        return int(app(standalone_mode=False) or 0)  # what typer.Exit carried comes back as the result
+        status = int(app(standalone_mode=False) or 0)  # what typer.Exit carried comes back as the result
+        if status == Interrupted.exit_code:  # typer's word for KeyboardInterrupt
+            _say_stopped()
+        return status
     except HapkgError as error:
         return _tell(error)
     except (KeyboardInterrupt, typer.Abort):

@@ -6,21 +6,25 @@ only they know: corosync and drbdadm are asked as every node, with its name and 
 
 from __future__ import annotations
 
+import contextlib
 import io
-import shlex
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from hapkg.build.context import BuildContext
+from hapkg.build.plan import find_visible
 from hapkg.build.planner import make_plan
+from hapkg.build.store import Artifact
 from hapkg.chroot import schroot
-from hapkg.chroot.base import ARCHIVES
-from hapkg.chroot.schroot import LOCAL_REPOSITORY, Session
-from hapkg.errors import ProcessError, SiteError
+from hapkg.chroot.base import DEFAULT_HOST
+from hapkg.chroot.layer import enter_layer
+from hapkg.chroot.resolver import choose_relations, resolve
+from hapkg.chroot.schroot import Session
+from hapkg.control import BinaryName
+from hapkg.errors import BuildError, ProcessError, SiteError
 from hapkg.site.files import render_site
 from hapkg.site.model import Site
 from hapkg.site.tables import Node
@@ -47,60 +51,56 @@ def check_site(context: BuildContext, site: Site, report: Callable[[str], None])
     Raises SiteError when the stack is not built for the suite.
     """
     prefix = context.project.settings.prefix
-    base = schroot.find_chroot(context.store.state, context.suite)
-    debs = _find_packages(context)
-    if base is None or not debs:
+    state = context.store.state
+    base = schroot.find_chroot(state, context.suite)
+    builds = _find_builds(context)
+    if base is None or not builds:
         raise SiteError(
             f"the stack, whose programs check a site, is not built for {context.suite}",
             hint=f"run: hapkg build-all --suite {context.suite}; or leave the programs out with --quick",
         )
-    schroot.reclaim(context.store.state)
-    log_path = context.store.state.logs / "site-check.log"
+    schroot.reclaim(state)
+    log_path = state.logs / "site-check.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("wb") as log, schroot.enter(base, "site-check") as session:
+    with log_path.open("wb") as log, contextlib.ExitStack() as stack:
         report("install the stack")
-        stack = f"{context.project.settings.package_prefix}stack"
-        options = ["-o", f"Dir::Cache::Archives={ARCHIVES}"]
         try:
-            _offer_packages(session, debs, log)
-            session.run(["apt-get", *options, "install", stack, "iproute2"], user="root", network=True, log=log)
-        except ProcessError as error:
-            raise SiteError("the stack cannot be installed to check the site", details=(f"log: {log_path}",)) from error
+            debs, relations = _choose_packages(builds, f"{context.project.settings.package_prefix}stack")
+            packages = resolve(base, relations, state, source="the stack")
+            session = stack.enter_context(enter_layer(state, base, packages, "site-check", log))
+            session.install_local(debs, log=log)
+        except (BuildError, ProcessError) as error:
+            details = (*error.details, f"log: {log_path}")
+            raise SiteError("the stack cannot be installed to check the site", details=details) from error
         session.run([f"{prefix}/sbin/corosync-keygen", "-l"], user="root", log=log)
         _put_files(session, render_site(site, context.project.settings, context.project.templates))
         for node in site.nodes:
             report(f"ask as {node.name}")
-            yield _ask(session, f"corosync, as {node.name}", [*_become(node), f"{prefix}/sbin/corosync -t"])
+            yield _ask(session, f"corosync, as {node.name}", [*_become(node), f"{prefix}/sbin/corosync -t"], node)
             for module in sorted({resource.module for resource in site.drbd}):
                 override = f"export DRBD_DRIVER_VERSION_OVERRIDE={'8.4.0' if module == '8.4' else '9.1.0'}"
                 dump = f"{prefix}/sbin/drbdadm --config-file {prefix}/etc/drbd.conf dump all"
-                yield _ask(session, f"drbdadm, as {node.name}", [*_become(node), override, dump])
+                yield _ask(session, f"drbdadm, as {node.name}", [*_become(node), override, dump], node)
         if site.drbd:
             yield _ask(session, "handlers of drbd", [_look_for_handlers(prefix)])
         report("ask crm")
         yield _ask(session, "crm and crm_verify", [_verify_crm(site, prefix)])
 
 
-def _offer_packages(session: Session, debs: Sequence[Path], log: IO[bytes]) -> None:
-    """Offer these packages to apt inside the session."""
-    session.copy_in(debs, LOCAL_REPOSITORY, user="root")
-    script = f"""set -e
-        cd {LOCAL_REPOSITORY}
-        dpkg-scanpackages --multiversion . > Packages
-        echo 'deb [trusted=yes] file:{LOCAL_REPOSITORY} ./' > /etc/apt/sources.list.d/hapkg-stack.list
-        apt-get update -o Dir::Etc::SourceList=sources.list.d/hapkg-stack.list -o Dir::Etc::SourceParts=- \\
-            -o APT::Get::List-Cleanup=false"""
-    session.run(["sh", "-c", script], user="root", log=log)
+def _find_builds(context: BuildContext) -> tuple[Artifact, ...]:
+    """Builds of the stack as its recipes stand now; none when a part of it is not built."""
+    artifacts = [step.artifact for step in make_plan(context, list(context.recipes))]
+    found = tuple(artifact for artifact in artifacts if artifact is not None)
+    return found if len(found) == len(artifacts) else ()
 
 
-def _find_packages(context: BuildContext) -> tuple[Path, ...]:
-    """Packages of the stack as its recipes stand now; none when a part of it is not built."""
-    steps = make_plan(context, list(context.recipes))
-    artifacts = [step.artifact for step in steps]
-    if any(artifact is None for artifact in artifacts):
-        return ()
-    debs = [deb for artifact in artifacts if artifact is not None for deb in artifact.paths(".deb")]
-    return tuple(deb for deb in debs if "-dbgsym_" not in deb.name)
+def _choose_packages(builds: Sequence[Artifact], name: str) -> tuple[list[Path], tuple[str, ...]]:
+    """Files of a package of the stack and of all that it needs, and the relations that the archive is to fulfil."""
+    offered = {BinaryName(package): facts for build in builds for package, facts in build.packages.items()}
+    chosen = find_visible([BinaryName(name)], offered)
+    files = {deb.name.partition("_")[0]: deb for build in builds for deb in build.paths(".deb")}
+    fields = [*(offered[package]["depends"] for package in chosen), "iproute2"]
+    return [files[package] for package in chosen], choose_relations(fields, offered)
 
 
 def _put_files(session: Session, files: Mapping[str, bytes]) -> None:
@@ -114,17 +114,18 @@ def _put_files(session: Session, files: Mapping[str, bytes]) -> None:
         session.run(["tar", "-x", "--no-same-owner", "-C", "/"], user="root", stdin=archive)
 
 
-def _ask(session: Session, check: str, script: list[str]) -> Finding:
-    """Run a script as root in a session. Each has a network and a host name of its own."""
+def _ask(session: Session, check: str, script: list[str], node: Node | None = None) -> Finding:
+    """Run a script as root in a session, under the name of a node if one is given. Each has a network of its own."""
     text = "\n".join(("set -e", "exec 2>&1", *script))
-    done = session.run(["sh", "-c", text], user="root", check=False)
+    host = node.name if node else DEFAULT_HOST
+    done = session.run(["sh", "-c", text], user="root", host=host, check=False)
     lines = list(dict.fromkeys(line for line in done.output.splitlines() if line.strip()))  # crm says things twice
     return Finding(check=check, ok=done.status == 0, output=() if done.status == 0 else tuple(lines[-_SHOWN:]))
 
 
 def _become(node: Node) -> list[str]:
-    """Lines of a script that give it a node's name and addresses."""
-    lines = [f"hostname {shlex.quote(node.name)}"]
+    """Lines of a script that give it a node's addresses."""
+    lines = []
     for number, address in enumerate(node.addresses):
         length = 64 if ":" in address else 24
         lines.append(f"ip link add ring{number} type veth peer name far{number} 2>/dev/null")

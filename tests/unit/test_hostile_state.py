@@ -20,6 +20,7 @@ from hapkg.build import failures
 from hapkg.build.store import Store
 from hapkg.build.timings import pick_record, read_records
 from hapkg.chroot import resolver, schroot
+from hapkg.chroot.archives import Archive
 from hapkg.chroot.base import digest_contents
 from hapkg.chroot.layer import find_layer, list_layers, make_layer_key
 from hapkg.chroot.resolver import load_answer
@@ -73,7 +74,7 @@ RECORDS: dict[str, Record] = {
     ),
     "resolved/KEY.json": Record(
         lambda state: state.resolved / f"{KEY}.json",
-        {"m4": "1.4-1"},
+        {"m4": {"version": "1.4-1", "file": "m4_1.4-1_amd64.deb", "uri": "http://a/b", "bytes": 9, "sha256": DIGEST}},
         lambda state: load_answer(BASE, ("m4",), state),
         grows=True,
     ),
@@ -300,7 +301,8 @@ def test_golden_keys_of_layers_and_answers() -> None:
         index="e" * 64,
         contents="c" * 64,
     )
-    layer = make_layer_key(base, {"m4": "1", "zlib1g-dev": "2"})
-    assert layer == "b5c9638596db352831cb3ff842c319c59304204a8db1089f460e5798eb018228"
+    m4, zlib = (Archive(version=v, file="f.deb", uri="u", bytes=1, sha256=v * 64) for v in ("1", "2"))
+    layer = make_layer_key(base, {"m4": m4, "zlib1g-dev": zlib})
+    assert layer == "050355323da760b0f3401e7565da843f8ea055584a182055ba8fa39a9f03cc76"
     answer = resolver._find_answer(base, ("m4", "debhelper-compat (= 13)"), State(Path("/any")))
     assert answer.stem == "d750a96bfd5f44f300fb96d43305ec5876e3f39432f7e667edbd98f6584ca519"

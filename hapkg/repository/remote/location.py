@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from hapkg.errors import UsageError
 
-_HOST = r"(?:[\w.+-]+@)?(?:[\w.-]+|\[[0-9A-Fa-f:.%]+\])"
+_HOST = r"(?!-)(?:[\w.+-]+@)?(?:[\w.-]+|\[[0-9A-Fa-f:.%]+\])"
 FORMS = "name a folder, USER@HOST:FOLDER, ssh://USER@HOST:PORT/FOLDER or s3://BUCKET/PREFIX"
 WAIT_HINT = "wait until it has ended, or let hapkg wait: --wait SECONDS"
 """The remedy when another one works on a repository."""
@@ -88,11 +88,12 @@ def parse_location(text: str, base: Path) -> Location:
         host, slash, path = rest.partition("/")
         match = re.fullmatch(rf"({_HOST})(?::([0-9]+))?", host)
         if match and path.strip("/"):
-            return HostFolder(host=match[1], path=_clean(f"{slash}{unquote(path)}"), port=int(match[2] or 0) or None)
+            path = _clean(f"{slash}{unquote(path)}")
+            return HostFolder(host=match[1], path=path, port=int(match[2] or 0) or None)
     elif found and scheme == "file":
         return Path(unquote(urlsplit(text).path))
     elif not found and (match := re.fullmatch(rf"({_HOST}):(?!:)(.+)", text)) and "/" not in match[1]:
-        return HostFolder(host=match[1], path=_clean(match[2]))
+        return HostFolder(host=match[1], path=_find_home(match[2]))
     elif not found and text and not re.match(r"[^/]*::", text):
         return base / text
     daemon = scheme == "rsync" or re.match(r"[^/]*::", text)
@@ -104,6 +105,19 @@ def name_mirror(location: Location) -> str:
     """A name for the local copy of a repository elsewhere: to read, and no other's."""
     text = str(location)
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.") + "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _find_home(path: str) -> str:
+    """A folder of a host; ~/ is left out, for paths begin in the home anyway, and no shell there expands it."""
+    if not path.startswith("~"):
+        return _clean(path)
+    folder = path.removeprefix("~/").strip("/")
+    if not folder or folder.startswith("~"):
+        raise UsageError(
+            f"{path!r} is no folder of a host that hapkg can name",
+            hint="name a folder below the home, as in HOST:apt, or a path that begins with /",
+        )
+    return folder
 
 
 def _clean(path: str) -> str:

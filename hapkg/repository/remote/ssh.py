@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import shlex
 import shutil
 import tempfile
@@ -24,29 +25,46 @@ from hapkg.repository.remote.location import JOURNAL, OWN, WAIT_HINT, HostFolder
 
 _AGENT = ("SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "DISPLAY", "XDG_RUNTIME_DIR")
 """Variables by which ssh finds the user's agent."""
+_OPENING_SECONDS = 90
+"""A host that answers at all has done so by then."""
+_SHOWN = 5
+"""Lines of these that an error tells."""
+_MOST_GREETINGS = 1000
+"""Lines that a host may print of its own accord."""
+# Every line of ours begins with the word $4, which nobody else can know: a login shell may greet.
 _CHANGE = """\
+say() { printf '%s %s\\n' "$4" "$5"; }
 umask 022
+for name in flock find dd rsync; do
+    command -v "$name" >/dev/null || { say "$@" "lacks $name"; exit; }
+done
 mkdir -p -- "$1" && cd -- "$1" || exit
 for name in .hapkg .hapkg/staging .hapkg/lock pool dists; do
-    [ ! -L "$name" ] || { echo "link $name"; exit; }
+    [ ! -L "$name" ] || { say "$@" "link $name"; exit; }
 done
 mkdir -p .hapkg/staging || exit
 [ -e .hapkg/lock ] || (set -C; : > .hapkg/lock) 2>/dev/null
 exec 9>>.hapkg/lock || exit
 until flock -n 9; do
-    [ "$3" -gt 0 ] || { echo "busy $(cat .hapkg/lock)"; exit; }
-    set -- "$1" "$2" $(($3 - 1)); sleep 1
+    [ $? -eq 1 ] || exit
+    [ "$3" -gt 0 ] || { say "$@" "busy $(cat .hapkg/lock)"; exit; }
+    set -- "$1" "$2" $(($3 - 1)) "$4"; sleep 1
 done
 printf '%s\\n' "$2" | dd of=.hapkg/lock oflag=nofollow status=none || exit
 find .hapkg/staging -mindepth 1 ! -path .hapkg/staging/journal -delete
-echo ready
+say "$@" ready
 while IFS= read -r command; do
-    eval "$command" && echo done || exit
+    eval "$command" && say "$@" done || exit
 done
 """
 _AT_ONCE = 200
 """Arguments of one command: far fewer than any system takes."""
-_LOOK = '[ -d "$1" ] || { echo absent; exit; }; echo ready; read -r _'
+_LOOK = """\
+command -v rsync >/dev/null || { echo "$4 lacks rsync"; exit; }
+[ -d "$1" ] || { echo "$4 absent"; exit; }
+echo "$4 ready"
+read -r _
+"""
 
 
 class Host:
@@ -61,6 +79,8 @@ class Host:
         self._environment = {name: os.environ[name] for name in _AGENT if name in os.environ}
         self._conversation: Conversation | None = None
         self._shell = ""
+        self._word = ""
+        self._greetings: list[str] = []
         self._absent = False
 
     @contextmanager
@@ -68,10 +88,11 @@ class Host:
         """See Remote."""
         scratch = make_scratch(Path("/tmp"), "hapkg-ssh-")
         socket = scratch / "connection"
-        script = shlex.join(
-            ["sh", "-c", _CHANGE if change else _LOOK, "hapkg", self._location.path, owner, str(math.ceil(timeout))]
-        )
-        alive = ("-o", "ServerAliveInterval=15", "-o", "ControlMaster=yes", "-o", "ControlPersist=no")
+        self._word, self._greetings = secrets.token_hex(8), []
+        words = [self._location.path, owner, str(math.ceil(timeout)), self._word]
+        script = shlex.join(["sh", "-c", _CHANGE if change else _LOOK, "hapkg", *words])
+        options = ("ConnectTimeout=30", "ServerAliveInterval=15", "ControlMaster=yes", "ControlPersist=no")
+        alive = [word for option in options for word in ("-o", option)]
         argv = [*self._ssh, *alive, "-S", str(socket), "--", self._location.host, script]
         self._shell = shlex.join(
             [
@@ -89,21 +110,39 @@ class Host:
         try:
             with converse(argv, environment=self._environment) as self._conversation:
                 with self._translate_errors():
-                    word, _, rest = self._conversation.hear().partition(" ")
-                if word == "busy":
-                    raise BusyError(
-                        f"the repository {self._location} is in use by process {rest or 'unknown'}", hint=WAIT_HINT
-                    )
-                if word == "link":
-                    raise RepositoryError(
-                        f"{rest} of the repository {self._location} is a symbolic link",
-                        hint="hapkg makes none: find out who else can write there, and remove it",
-                    )
+                    word, _, rest = self._hear(timeout + _OPENING_SECONDS).partition(" ")
+                self._check_opening(word, rest)
                 self._absent = word == "absent"
                 yield
         finally:
             self._conversation = None
             shutil.rmtree(scratch, ignore_errors=True)
+
+    def _check_opening(self, word: str, rest: str) -> None:
+        """Raise what the host's first word means, if it is none to go on from."""
+        if word == "busy":
+            raise BusyError(f"the repository {self._location} is in use by process {rest or 'unknown'}", hint=WAIT_HINT)
+        if word == "lacks":
+            raise RepositoryError(
+                f"the host of the repository {self._location} has no program {rest}",
+                hint="install it there: flock is in util-linux, find in findutils, dd in coreutils, rsync in rsync",
+            )
+        if word == "link":
+            raise RepositoryError(
+                f"{rest} of the repository {self._location} is a symbolic link",
+                hint="hapkg makes none: find out who else can write there, and remove it",
+            )
+
+    def _hear(self, seconds: float | None = None) -> str:
+        """The next answer of our script; what the host prints beside it is kept as evidence."""
+        assert self._conversation is not None
+        while len(self._greetings) < _MOST_GREETINGS:
+            said = self._conversation.hear(seconds)
+            word, _, answer = said.partition(" ")
+            if word == self._word:
+                return answer
+            self._greetings.append(said)
+        raise ProcessError("the host does not come to an end with what it prints")
 
     def fetch(self, mirror: Path) -> None:
         """See Remote."""
@@ -160,7 +199,7 @@ class Host:
         with self._translate_errors():
             for start in range(0, len(paths), _AT_ONCE):
                 self._conversation.tell(f"{command} -- {shlex.join(paths[start : start + _AT_ONCE])}")
-                self._conversation.hear()
+                self._hear()
 
     def _rsync(self, *arguments: str) -> None:
         with self._translate_errors():
@@ -171,8 +210,11 @@ class Host:
         try:
             yield
         except ProcessError as error:
+            printed = [
+                f"the shell of {self._location.host} prints: {line}" for line in self._greetings[:_SHOWN] if line
+            ]
             raise RepositoryError(
                 f"the repository {self._location} cannot be reached or written",
-                details=error.details,
+                details=(*(error.details or (error.brief,)), *printed),
                 hint=f"see whether this works: {shlex.join([*self._ssh, self._location.host, 'rsync --version'])}",
             ) from error

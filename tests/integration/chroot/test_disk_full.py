@@ -22,7 +22,7 @@ PLACES = {
         aside=$(mktemp -d)
         mount --bind "$HAPKG_CACHE/chroots" "$aside"
         mount -t tmpfs -o size=3m tmpfs "$HAPKG_CACHE"
-        mkdir -p "$HAPKG_CACHE/chroots" "$HAPKG_CACHE/archives/{SUITE}/partial"
+        mkdir -p "$HAPKG_CACHE/chroots" "$HAPKG_CACHE/archives/{SUITE}"
         mount --bind "$aside" "$HAPKG_CACHE/chroots"
         umount "$aside"
         rmdir "$aside"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import signal
+import subprocess
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -202,22 +203,35 @@ def test_who_asks_for_the_same_layer_at_the_same_time_shares_it(hapkg: Hapkg) ->
     assert provide_layer(State(hapkg.cache), base, packages, io.BytesIO()) == key
 
 
-@pytest.mark.parametrize("harm", ["cut short", "gone"])
-def test_a_downloaded_package_that_is_not_whole_is_fetched_anew(hapkg: Hapkg, harm: str) -> None:
+@pytest.mark.parametrize("harm", ["cut short", "gone", "another package", "other bytes"])
+def test_a_downloaded_package_that_is_not_as_the_index_says_is_fetched_anew(hapkg: Hapkg, harm: str) -> None:
     base = find_chroot(State(hapkg.cache), Suite(SUITE))
     assert base is not None
     packages = resolve(base, ("rolldice",), State(hapkg.cache), source="a test")
     key = provide_layer(State(hapkg.cache), base, packages, io.BytesIO())
     put_aside(State(hapkg.cache), key)
     (archive,) = (hapkg.cache / "archives" / SUITE).glob("rolldice_*.deb")
-    size = archive.stat().st_size
+    whole = archive.read_bytes()
     if harm == "gone":
         archive.unlink()
+    elif harm == "cut short":
+        archive.write_bytes(whole[: len(whole) // 2])
+    elif harm == "another package":
+        add_file(archive, "usr/games/poison")
     else:
-        archive.write_bytes(archive.read_bytes()[: size // 2])
+        archive.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert provide_layer(State(hapkg.cache), base, packages, io.BytesIO()) == key
     assert (hapkg.cache / "layers" / key / "root/usr/games/rolldice").exists()
-    assert archive.stat().st_size == size
+    assert not (hapkg.cache / "layers" / key / "root/usr/games/poison").exists()
+    assert archive.read_bytes() == whole
+
+
+def add_file(deb: Path, path: str) -> None:
+    """Put one more file into a package, which stays one that dpkg takes."""
+    with tempfile.TemporaryDirectory() as tree:
+        subprocess.run(["dpkg-deb", "--raw-extract", str(deb), tree], check=True)
+        Path(tree, path).write_text("poison\n")
+        subprocess.run(["dpkg-deb", "--build", "--root-owner-group", tree, str(deb)], check=True, capture_output=True)
 
 
 def test_two_recipes_with_the_same_dependencies_share_one_layer(hapkg: Hapkg, project: Miniature) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hapkg import process
 from hapkg.chroot.schroot import Session, enter, find_chroot
 from hapkg.control import Suite
 from hapkg.locations import State
@@ -38,8 +39,21 @@ class Node:
     session: Session
 
     def run(self, script: str, *, check: bool = True) -> Result:
-        """Run a shell script as root, with the host's network."""
-        return self.session.run(["sh", "-ec", script], user="root", network=True, check=check)
+        """Run a shell script as root with all rights and the host's network, as a node has and a session has not."""
+        schroot = [
+            "schroot",
+            "--run-session",
+            "--chroot",
+            self.session.name,
+            "--user",
+            "root",
+            "--directory",
+            "/",
+            "--",
+        ]
+        inside = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"]
+        inside += ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"]
+        return process.run([*schroot, *inside, "sh", "-ec", script], check=check)
 
     def install_stack(self) -> str:
         """Follow the instructions that publish prints; the output of the stack's program afterwards."""

@@ -8,6 +8,7 @@ import os
 import random
 import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ from hapkg.repository.remote.s3 import Bucket
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import list_snapshots
 from tests.integration.repository.conftest import find_port, run_server
+from tests.support.machine import Hapkg, wait_until
+from tests.support.miniature import CHECKOUT
 from tests.support.packages import BOOKWORM, IDENTITY, Builds, Client, fork, run, serve, verify_here
 
 KILLS = int(os.environ.get("HAPKG_KILLS", "4"))
@@ -290,6 +293,125 @@ def test_a_host_that_is_not_there_is_said(ssh: str, tmp_path: Path, monkeypatch:
     assert any("refused" in line for line in caught.value.details)
 
 
+GREETS = "case $SSH_ORIGINAL_COMMAND in rsync*) ;; *) echo Welcome; echo ready ;; esac"
+"""A login shell that greets whoever comes, but rsync, which its manual asks for."""
+
+
+def add_host(ssh: str, folder: Path, name: str, shell: str) -> None:
+    """Another name of the host, with a key for which its shell does something first."""
+    config = Path(ssh.rsplit(maxsplit=1)[-1])
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key")
+    command = f'{shell}; exec sh -c \\"$SSH_ORIGINAL_COMMAND\\"'
+    with (config.parent / "authorized").open("a") as authorized:
+        authorized.write(f'command="{command}" {(folder / "key.pub").read_text()}')
+    old = config.read_text()
+    changed = (
+        old.split("\nHost ")[0]
+        .replace("Host elsewhere", f"Host {name}")
+        .replace(f"{config.parent}/user", str(folder / "key"))
+    )
+    config.write_text(f"{old}{changed}\n")
+
+
+def test_a_shell_that_greets_is_no_answer(
+    ssh: str, key: KeyChoice, stacks: Builds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RSYNC_RSH", ssh)
+    add_host(ssh, tmp_path, "greeting", GREETS)
+    place, elsewhere = (HostFolder(host=host, path=str(tmp_path / "far")) for host in ("greeting", "elsewhere"))
+    with open_repository(place, State(tmp_path / "here"), change=True) as root:
+        publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [stacks(1)])
+        with (
+            pytest.raises(BusyError, match="in use by process"),
+            open_repository(place, State(tmp_path / "there"), change=True),
+        ):
+            pass
+    with open_repository(elsewhere, State(tmp_path / "there"), change=False) as root:
+        assert verify_here(root).faults == ()
+
+
+SHELLS = {
+    "exec sh -c 'while :; do echo Welcome; done'": "does not come to an end with what it prints",
+    "exec head -c 200000 /dev/zero": "ended before its work was done",
+    "echo This account is closed; exit 1": "the shell of closed prints: This account is closed",
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_that_does_not_run_commands_is_said(
+    ssh: str, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RSYNC_RSH", ssh)
+    name = f"shell{list(SHELLS).index(shell)}"
+    add_host(ssh, tmp_path, name, shell)
+    place = HostFolder(host=name, path=str(tmp_path / "far"))
+    with (
+        pytest.raises(RepositoryError, match="cannot be reached or written") as caught,
+        open_repository(place, State(tmp_path / "here"), change=True),
+    ):
+        pass
+    assert SHELLS[shell].replace("closed prints", f"{name} prints") in " ".join(caught.value.details)
+
+
+@pytest.mark.parametrize("missing", ["flock", "rsync"])
+def test_a_host_without_a_program_is_not_said_to_be_busy(
+    ssh: str, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RSYNC_RSH", ssh)
+    (tmp_path / "bin").mkdir()
+    for name in {"sh", "flock", "find", "dd", "rsync", "mkdir", "cat"} - {missing}:
+        (tmp_path / "bin" / name).symlink_to(f"/usr/bin/{name}")
+    name = f"lacking-{missing}"
+    add_host(ssh, tmp_path, name, f"PATH={tmp_path}/bin")
+    place = HostFolder(host=name, path=str(tmp_path / "far"))
+    with (
+        pytest.raises(RepositoryError, match=f"has no program {missing}"),
+        open_repository(place, State(tmp_path / "here"), change=True),
+    ):
+        pass
+    assert not (tmp_path / "far").exists()
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a server that accepts connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_a_silent_host_is_not_waited_for_without_end(
+    silent: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RSYNC_RSH", "ssh -o ConnectTimeout=1")
+    place = HostFolder(host="127.0.0.1", path="/srv/apt", port=silent)
+    with (
+        pytest.raises(RepositoryError, match="cannot be reached") as caught,
+        open_repository(place, State(tmp_path), change=True),
+    ):
+        pass
+    assert any("timed out" in line for line in caught.value.details)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_hapkg_ends_at_once_while_a_host_is_silent(silent: int, tmp_path: Path, number: signal.Signals) -> None:
+    program = Hapkg(project=CHECKOUT, cache=tmp_path / "cache", home=tmp_path / "home")
+    running = program.start("repo", "list", "--repo", f"ssh://127.0.0.1:{silent}/srv/apt")
+    try:
+        wait_until(lambda: find_children(running.process.pid, "ssh") != [], "ssh", seconds=60)
+        (ssh,) = find_children(running.process.pid, "ssh")
+        done = running.stop(number)
+    finally:
+        running.end()
+    assert (done.status, done.stderr.splitlines()) == (130, ["stopped"])
+    assert not Path("/proc", ssh).exists()
+
+
+def find_children(pid: int, name: str) -> list[str]:
+    """Children of a process that run a program."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [child for child in children if Path(f"/proc/{child}/comm").read_text() == f"{name}\n"]
+
+
 def test_the_lock_of_a_host_is_the_one_that_hapkg_takes_there(
     ssh: str, root: Path, key: KeyChoice, stacks: Builds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,6 +437,7 @@ def test_the_lock_of_a_host_is_the_one_that_hapkg_takes_there(
         ("/srv/a:b", Path("/srv/a:b")),
         ("file:///srv/a%20b", Path("/srv/a b")),
         ("host:apt", HostFolder(host="host", path="apt")),
+        ("host:~/apt", HostFolder(host="host", path="apt")),
         ("me@host.example.org:/srv/apt/", HostFolder(host="me@host.example.org", path="/srv/apt")),
         ("ssh://me@host:2222/srv/apt", HostFolder(host="me@host", port=2222, path="/srv/apt")),
         ("s3://packages", BucketFolder(bucket="packages", prefix="")),
@@ -330,9 +453,25 @@ def test_places(text: str, place: Location) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "rsync://host/apt", "host::apt", "https://host/apt", "s3://", "s3://A/b", "ssh://host", "s3://aaa/../b"],
+    [
+        "",
+        "rsync://host/apt",
+        "host::apt",
+        "https://host/apt",
+        "s3://",
+        "s3://A/b",
+        "ssh://host",
+        "s3://aaa/../b",
+        "ssh://-Jfoo/srv",
+    ],
 )
 def test_what_is_no_place(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_location(text, Path("/base"))
     assert "s3://BUCKET/PREFIX" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["host:~", "host:~/", "host:~other/apt", "host:~/~x"])
+def test_a_home_that_no_shell_expands_is_no_folder(text: str) -> None:
+    with pytest.raises(UsageError, match="no folder of a host"):
+        parse_location(text, Path("/base"))

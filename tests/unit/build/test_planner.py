@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from hapkg.build.plan import Action, Step, make_key
 from hapkg.build.planner import Planner, Requirements, collect_inputs, find_requirements
 from hapkg.build.store import Artifact, Store
 from hapkg.chroot import resolver
+from hapkg.chroot.archives import Archive
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import SourceName, Suite
 from hapkg.errors import BuildError
@@ -103,9 +103,13 @@ class Bench:
 
     def answer(self, context: BuildContext, relations: tuple[str, ...]) -> None:
         """Put down what apt answers."""
-        file = resolver._find_answer(self.base, relations, context.store.state)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(ANSWER))
+        archives = {
+            name: Archive(
+                version=version, file=f"{name}.deb", uri=f"http://archive.invalid/{name}", bytes=1, sha256="0"
+            )
+            for name, version in ANSWER.items()
+        }
+        resolver._save(self.base, relations, context.store.state, archives)
 
     def build(self, name: SourceName, content: str = "0", *, tests: bool = True) -> Artifact:
         """Build a source as it is now; content is the digest of its package."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hapkg.chroot.archives import Archive
 from hapkg.chroot.layer import find_layer, list_layers, make_layer_key, prune_layers, put_aside
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import Suite
@@ -95,11 +97,20 @@ def test_a_layer_can_be_forgotten_twice(tmp_path: Path) -> None:
 
 
 def test_a_key_is_that_of_base_and_packages_wherever_they_are(tmp_path: Path) -> None:
-    def key(packages: dict[str, str], place: str = "one", digest: str = "d") -> str:
+    def describe(version: str, sha256: str = "0") -> Archive:
+        return Archive(version=version, file="a.deb", uri=f"http://{version}.invalid/", bytes=1, sha256=sha256)
+
+    def key(packages: dict[str, Archive], place: str = "one", digest: str = "d") -> str:
         base = Chroot(suite=Suite("bookworm"), name=place, folder=tmp_path / place, digest=digest, packages=1)
         return make_layer_key(base, packages)
 
-    packages = {"m4": "1", "zlib1g-dev": "2"}
-    assert key(packages) == key(dict(reversed(packages.items())), place="another")
-    others = [key({"m4": "1"}), key({**packages, "m4": "2"}), key(packages, digest="e")]
-    assert len({key(packages), *others}) == 4
+    packages = {"m4": describe("1"), "zlib1g-dev": describe("2")}
+    moved = {name: replace(archive, uri="http://other.invalid/") for name, archive in reversed(packages.items())}
+    assert key(packages) == key(moved, place="another")
+    others = [
+        key({"m4": describe("1")}),
+        key({**packages, "m4": describe("2")}),
+        key({**packages, "m4": describe("1", sha256="1")}),
+        key(packages, digest="e"),
+    ]
+    assert len({key(packages), *others}) == 5
