@@ -51,6 +51,8 @@ class BuildTask:
     """Patterns of package names of the distribution that must not be in the chroot."""
     parallel: int
     """Jobs that make may run at once."""
+    again: str
+    """The command that repeats the build."""
     tests: bool = True
     gauge: Gauge = field(default_factory=Gauge)
     """Follows the memory that the build holds."""
@@ -243,7 +245,7 @@ def _list_libraries(session: Session) -> dict[str, frozenset[str]]:
 def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: ProcessError) -> HapkgError:
     tail = [line for line in log_path.read_text("utf-8", "replace").splitlines() if line.strip()][-TAIL_LINES:]
     text = "\n".join((*tail, *error.details))
-    details = (*tail, f"log: {log_path}", f"again: hapkg build {task.source} --suite {task.chroot.suite}")
+    details = (*tail, f"log: {log_path}", f"again: {task.again}")
     full = any(sign in text for sign in ("No space left on device", "enough free space"))
     if full or shutil.disk_usage(log_path.parent).free < SPARE_BYTES:  # a log on a full disk does not say so
         return MachineError(f"{task.source}: the disk is full", details=details, hint="free some space: hapkg clean")

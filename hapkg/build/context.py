@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from hapkg import disk
 from hapkg.apt import Mirror, find_mirror
 from hapkg.build.kernel_packages import add_packages
 from hapkg.build.plan import KnownVersion
@@ -19,10 +21,8 @@ from hapkg.recipe.graph import Graph, find_blocked, make_graph
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.selection import check_selection, select
 from hapkg.recipe.settings import Project
-from hapkg.recipe.upstream_version import is_between
 from hapkg.repository.snapshots import read_held
 from hapkg.source.lockfile import Lock, read_lock
-from hapkg.version import make_snapshot
 
 if TYPE_CHECKING:  # few commands need them, and they take time
     from hapkg.source.fetch import Tarball
@@ -53,6 +53,10 @@ class BuildContext:
     """Sources the suite is locked to; None where it is not locked."""
     snapshots: Mapping[SourceName, Tarball] = field(default_factory=dict)
     """Tarballs of sources built from a commit of upstream's repository; recipes has their recipe for that commit."""
+    contained: Mapping[SourceName, tuple[str, ...]] = field(default_factory=dict)
+    """Patches that a snapshot goes without, because its commit has them."""
+    requests: Mapping[SourceName, SnapshotRequest] = field(default_factory=dict)
+    """Wishes that the snapshots fulfil."""
     wrong: Mapping[SourceName, RecipeError] = field(default_factory=dict)
     """Faults of recipes that cannot be read. They are not among recipes."""
     blocked: Mapping[SourceName, str] = field(default_factory=dict)
@@ -67,6 +71,11 @@ class BuildContext:
     def mirror(self) -> Mirror | None:
         """The archive to use: the named one or the host's, found when it is first needed."""
         return find_mirror(self.archive)
+
+    def describe_command(self, name: SourceName) -> str:
+        """The command that builds a source again, as it is built here."""
+        words = self.requests[name].words if name in self.requests else ""
+        return f"hapkg build {name} --suite {self.suite}{words}"
 
 
 def open_context(
@@ -108,39 +117,58 @@ def open_context(
     )
 
 
-def take_snapshots(context: BuildContext, names: Sequence[SourceName], kind: str, ref: str | None) -> BuildContext:
-    """A context in which these sources are built from upstream's own repository (kind: git or hg).
+@dataclass(frozen=True, kw_only=True)
+class SnapshotRequest:
+    """A wish for a commit of upstream's own repository."""
 
-    ref is a tag, branch or commit; None for the recipe's tag. The caller holds the store's lock. Raises FetchError.
+    kind: str
+    """git or hg."""
+    ref: str | None
+    """A tag, branch or commit; None for the recipe's tag."""
+
+    @property
+    def words(self) -> str:
+        """The options by which it is asked for."""
+        return f" --origin {self.kind}" + (f" --ref {shlex.quote(self.ref)}" if self.ref else "")
+
+
+def find_commits(
+    context: BuildContext, requests: Mapping[SourceName, SnapshotRequest | None]
+) -> dict[SourceName, Commit]:
+    """The commit of each source of which a snapshot is asked for. The caller holds the store's lock.
+
+    Raises FetchError where a repository cannot be reached, UsageError for a ref that is none.
     """
-    from hapkg.source.fetch import fetch_commit  # noqa: PLC0415
-    from hapkg.source.vcs import find_commit, find_release  # noqa: PLC0415
+    from hapkg.source.vcs import find_commit  # noqa: PLC0415
 
-    recipes = dict(context.recipes)
+    wanted = {name: request for name, request in requests.items() if request is not None}
+    state = context.store.state
+    return {name: find_commit(context.recipes[name], one.kind, one.ref, state) for name, one in wanted.items()}
+
+
+def take_snapshots(context: BuildContext, requests: Mapping[SourceName, SnapshotRequest | None]) -> BuildContext:
+    """A context in which these sources are built from upstream's own repositories, where that is asked for.
+
+    Patches that a commit has are left out of its recipe. The caller holds the store's lock. Raises what find_commits
+    does, and SourceError where patches do not apply.
+    """
+    commits = find_commits(context, requests)
+    if not commits:
+        return context
+    from hapkg.source.fetch import fetch_commit, fetch_patch  # noqa: PLC0415
+    from hapkg.source.snapshot import leave_out_contained, make_snapshot_recipe  # noqa: PLC0415
+    from hapkg.source.vcs import find_release  # noqa: PLC0415
+
+    recipes, state = dict(context.recipes), context.store.state
     tarballs: dict[SourceName, Tarball] = {}
-    for name in names:
-        commit = find_commit(recipes[name], kind, ref, context.store.state)
-        recipes[name] = make_snapshot_recipe(recipes[name], commit, ref, find_release(recipes[name], commit))
-        tarballs[name] = fetch_commit(recipes[name], commit, context.store.state)
-    return replace(context, recipes=recipes, snapshots=tarballs)
-
-
-def make_snapshot_recipe(recipe: Recipe, commit: Commit, ref: str | None, release: str | None = None) -> Recipe:
-    """The recipe of a commit: a snapshot version, the commit's date, the commit itself as its upstream.
-
-    release is the newest one that the commit comes after. Patches that upstream had by then are left out.
-    """
-    upstream = recipe.upstream and recipe.upstream.narrow(commit.kind, tag=ref or recipe.upstream.tag, commit=commit.id)
-    changes = {
-        "version": make_snapshot(recipe.version, f"{commit.date:%Y%m%d%H%M%S}", commit.id),
-        "date": commit.date,
-        "upstream": upstream,
-        "origins": (),
-    }
-    if release is not None:
-        changes |= {
-            "tree_version": release,
-            "remote_patches": tuple(p for p in recipe.remote_patches if is_between(release, None, p.until)),
-            "patches": tuple(p for p in recipe.patches if is_between(release, None, p.until)),
-        }
-    return recipe.model_copy(update=changes)
+    contained: dict[SourceName, tuple[str, ...]] = {}
+    wanted = {name: request for name, request in requests.items() if request is not None}
+    for name, commit in commits.items():
+        recipe = make_snapshot_recipe(recipes[name], commit, wanted[name].ref, find_release(recipes[name], commit))
+        tarballs[name] = fetch_commit(recipe, commit, state)
+        remote = {patch.name: fetch_patch(recipe, patch, state, context.mirror) for patch in recipe.remote_patches}
+        scratch = state.work / f"{name}-patches"
+        disk.remove_tree(scratch)
+        patched = leave_out_contained(recipe, tarballs[name].path, remote, scratch, was=recipes[name].version)
+        recipes[name], contained[name] = patched.recipe, patched.contained
+    return replace(context, recipes=recipes, snapshots=tarballs, contained=contained, requests=wanted)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from hapkg.build.context import BuildContext, open_context, take_snapshots
+from hapkg.build.context import BuildContext, SnapshotRequest, find_commits, open_context, take_snapshots
 from hapkg.build.events import Ending, Outcome
 from hapkg.build.kernel_packages import check_kernels, needs_chroot
 from hapkg.build.pins import find_unlocked, make_lock
@@ -35,7 +35,7 @@ from hapkg.cli.options import (
     SuiteOption,
     TestsOption,
 )
-from hapkg.cli.select import note_left_out, open_suite, pick, read_site_recipes
+from hapkg.cli.select import find, note_left_out, open_suite, pick, read_site_recipes
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError, UsageError
 from hapkg.host import count_cores, read_architecture
@@ -85,7 +85,10 @@ def build_all(
 @app.command()
 def build(
     context: typer.Context,
-    names: Annotated[list[str], typer.Argument(help="Recipes or packages.", metavar="NAME...")],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Recipes or packages; NAME@REF: a snapshot of a tag, branch or commit.", metavar="NAME..."),
+    ],
     suite: SuiteOption = None,
     jobs: JobsOption = None,
     keep_going: KeepGoingOption = False,
@@ -178,7 +181,8 @@ def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
     """Build as the options say. The failure of a source is its outcome; any other error is raised as HapkgError."""
     store, sites = context.store, read_site_recipes(context.project, options.site)
     build_context = _open(context, options, sites)
-    targets = pick(build_context, options.names)
+    requests = _read_requests(build_context, options)
+    targets = list(requests) or pick(build_context, None)
     recipes = [build_context.recipes[name] for name in targets]
     check_kernels(recipes, build_context.suite, store.state, read_architecture())
     outcomes: list[Outcome] = []
@@ -187,8 +191,7 @@ def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
         for recipe in sites:
             for warning in recipe.values["site"].warnings:
                 output.say(f"site: {warning}")
-        if options.origin:
-            build_context = take_snapshots(build_context, targets, options.origin, options.ref)
+        build_context = take_snapshots(build_context, requests)
         steps = make_plan(build_context, targets if options.names else None, offline=True)
         left_out = [step for step in steps if step.action is Action.LEAVE_OUT]
         steps = tuple(step for step in steps if step not in left_out)
@@ -207,10 +210,28 @@ def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
     return [*outcomes, *(_describe_left_out(step) for step in left_out)]
 
 
+def _read_requests(build_context: BuildContext, options: BuildOptions) -> dict[SourceName, SnapshotRequest | None]:
+    """The named sources, and for each whether a snapshot of it is asked for, by NAME@REF or by the options.
+
+    Without --origin, NAME@REF is of the project's home of today.
+    """
+    requests: dict[SourceName, SnapshotRequest | None] = {}
+    for word in options.names:
+        plain, _, own = word.partition("@")
+        recipe = find(build_context, plain)
+        kinds = list(recipe.upstream.repositories) if recipe.upstream else []
+        kind = options.origin or (next(iter(kinds), "git") if own else None)
+        requests[recipe.name] = SnapshotRequest(kind=str(kind), ref=own or options.ref) if kind else None
+    return requests
+
+
 def _note(build_context: BuildContext, left_out: Sequence[Step], kept: Iterable[SourceName]) -> None:
     """Say before a run which sources are left out, and which are not locked though the suite is."""
     for step in left_out:
         output.say(f"note: {step.source} is left out: {step.reason}")
+    for name, patches in build_context.contained.items():
+        for patch in patches:
+            output.say(f"note: {name} is built without {patch}: the commit has it")
     for name in find_unlocked(build_context, sorted(kept)):
         output.say(f"note: {name} is not locked for {build_context.suite}: hapkg lock {name} does it")
 
@@ -233,6 +254,10 @@ def _open(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> B
     project, store = context.project, context.store
     suite = project.pick_suite(options.suite)
     if needs_chroot(project.settings, suite, store.state):
+        if options.origin or any("@" in name for name in options.names):
+            without = open_context(project, store, options.suite, options.mirror, sites)
+            with store.lock():  # a wrong ref is told before half a minute is spent
+                find_commits(without, _read_requests(without, options))
         make_chroot(store, suite, options.mirror)
     return replace(
         open_context(project, store, options.suite, options.mirror, sites),

@@ -19,12 +19,12 @@ from hapkg.cli.options import MirrorOption, SuiteOption
 from hapkg.cli.select import find, newest_builds
 from hapkg.currency.bump import LOG_LINES, Bump, check_clean, commit, make_context, prepare, settle
 from hapkg.currency.debian_archive import DebianIndexes, read_indexes
-from hapkg.currency.patch_review import Fate
 from hapkg.currency.release_review import Change, compare_sets, list_sonames
 from hapkg.currency.security_fix import prepare_fix
 from hapkg.errors import FetchError, HapkgError, Interrupted, UsageError
 from hapkg.host import count_cores
 from hapkg.recipe.model import Recipe
+from hapkg.source.patch_review import Fate
 
 app = typer.Typer()
 _MOST_NAMES = 20

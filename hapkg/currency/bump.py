@@ -21,7 +21,6 @@ from hapkg.control import SourceName, Suite
 from hapkg.currency.bump_target import NewOrigins, Target, choose_target, find_origins
 from hapkg.currency.debian_archive import DebianIndexes
 from hapkg.currency.outdated import ask_remotes
-from hapkg.currency.patch_review import Fate, PatchReview, review_patches
 from hapkg.currency.recipe_edit import RecipeText
 from hapkg.currency.release_review import Change, compare_sets, list_files, list_switches
 from hapkg.errors import FetchError, HapkgError, MachineError, ProcessError, SourceError, UsageError
@@ -35,6 +34,7 @@ from hapkg.source.fetch import fetch, fetch_patch
 from hapkg.source.lockfile import LockedSource, format_lock, lock_file, make_entry, read_lock
 from hapkg.source.origins.repository import Commit
 from hapkg.source.origins.tarball import download
+from hapkg.source.patch_review import Fate, PatchReview, review_patches
 from hapkg.source.unpack import unpack
 from hapkg.source.vcs import find_commit, read_log
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from hapkg.apt import Mirror
 from hapkg.currency.bump import Bump, Workplace, unpack_source
-from hapkg.currency.patch_review import Fate, PatchReview, review_patches
 from hapkg.currency.release_review import Change
 from hapkg.errors import SourceError, UsageError
 from hapkg.locations import State
@@ -18,6 +17,7 @@ from hapkg.recipe.settings import Project
 from hapkg.source.fetch import fetch
 from hapkg.source.lockfile import make_entry
 from hapkg.source.origins.git import read_change
+from hapkg.source.patch_review import Fate, PatchReview, review_patches
 from hapkg.source.vcs import find_commit
 
 _NOTHING = Change(new=(), gone=())

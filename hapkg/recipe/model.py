@@ -235,8 +235,6 @@ class Recipe(Table):
     folder: Path = Field(exclude=True)
     patches: Annotated[tuple[OwnPatch, ...], Field(strict=False, exclude=True)] = ()
     """Those of patches/series, in order."""
-    tree_version: str | None = Field(default=None, exclude=True)
-    """Of a snapshot: the newest release that upstream's tree comes after. Its version is that of the recipe."""
     values: Mapping[str, Any] = Field(default={}, exclude=True)
     """Further values for the templates of a generated recipe: the kernel of a kernel-package, the site of a site."""
     files: Mapping[str, bytes] = Field(default={}, exclude=True)
@@ -262,9 +260,9 @@ class Recipe(Table):
     @property
     def switches(self) -> tuple[str, ...]:
         """Switches for configure that upstream's tree knows; those of configure keep their places."""
-        version, wanted = self.tree_version or self.version, dict.fromkeys(self.configure)
+        wanted = dict.fromkeys(self.configure)
         for table in self.configure_by_version:
-            known = is_between(version, table.since, table.until)
+            known = is_between(self.version, table.since, table.until)
             for switch in table.switches:
                 if known:
                     wanted.setdefault(switch)

@@ -10,7 +10,7 @@ from pathlib import Path
 from hapkg.errors import IntegrityError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe
-from hapkg.recipe.upstream_tags import find_versions
+from hapkg.recipe.upstream_tags import find_pattern
 from hapkg.recipe.upstream_version import compare_upstream
 from hapkg.source.origins.git import Git
 from hapkg.source.origins.hg import Hg
@@ -48,12 +48,15 @@ def find_commit(recipe: Recipe, kind: str, ref: str | None, state: State) -> Com
 
 
 def find_release(recipe: Recipe, commit: Commit) -> str:
-    """The newest release, by the tags that are made as the recipe's, that a commit is or comes after.
+    """The highest release that a commit has in its history, by the tags that are made as the recipe's; candidates too.
 
     The recipe's own version where there is none: a tree whose history holds no tag.
     """
-    versions = find_versions(recipe, KINDS[commit.kind].list_tags_before(commit.mirror, commit.id))
-    return max(versions, key=cmp_to_key(compare_upstream), default=recipe.version)
+    pattern = find_pattern(recipe.upstream.tag, recipe.version) if recipe.upstream else None
+    tags = KINDS[commit.kind].list_tags_before(commit.mirror, commit.id) if pattern else ()
+    found = [version for tag in tags if pattern and (version := pattern.read(tag))]
+    dotted = [version for version in found if "." in version or "." not in recipe.version]  # else numbers are dates
+    return max(dotted, key=cmp_to_key(compare_upstream), default=recipe.version)
 
 
 def list_tags(kind: str, url: str, state: State) -> list[tuple[str, str]]:

@@ -61,9 +61,10 @@ class Repository:
         return done.stdout.strip()
 
 
-def build(hapkg: Hapkg, kind: str, *more: str) -> tuple[str, bytes]:
+def build(hapkg: Hapkg, kind: str, ref: str = "") -> tuple[str, bytes]:
     """The version of a snapshot, and what its one file says."""
-    outcome = hapkg.succeed("build", f"{kind}-one", "--origin", kind, "--json", *more).outcomes[f"ha-{kind}-one"]
+    words = [f"{kind}-one@{ref}"] if ref else [f"{kind}-one", "--origin", kind]
+    outcome = hapkg.succeed("build", *words, "--json").outcomes[f"ha-{kind}-one"]
     (deb,) = hapkg.folder(outcome).glob("*.deb")
     return outcome["version"], read_content(deb)["/opt/ha/share/plain/README"]
 
@@ -85,7 +86,7 @@ def test_a_snapshot_is_the_commit_and_sorts_between_releases(
     own = hapkg.on(project.root)
     first, content = build(own, kind)
     assert (first, content) == (f"1.0+git20240506070809.{released[:7]}-1{MARK}", b"Of the release.\n")
-    second, content = build(own, kind, "--ref", BRANCH[kind])
+    second, content = build(own, kind, ref=BRANCH[kind])
     assert (second, content) == (f"1.0+git20240506080809.{later[:7]}-1{MARK}", b"Of the branch.\n")
     order = [f"1.0-1{MARK}", first, second, f"1.0.1-1{MARK}", f"1.1-1{MARK}"]
     assert [compare_versions(a, b) for a, b in pairwise(order)] == [-1] * 4

@@ -9,11 +9,11 @@ import pytest
 
 from hapkg.control import SourceName
 from hapkg.currency.bump import check_clean, commit, prepare, settle
-from hapkg.currency.patch_review import Fate
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, HapkgError, MachineError, ProcessError, SourceError, UsageError
 from hapkg.recipe.model import Recipe, read_recipe
 from hapkg.source.lockfile import read_lock
+from hapkg.source.patch_review import Fate
 from tests.support.samples import STYLES
 from tests.support.upstream import GIVEN, NAME, PATCHES, SUITE, Place, git, make_patch
 

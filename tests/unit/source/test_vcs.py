@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from hapkg.build.context import make_snapshot_recipe
 from hapkg.errors import FetchError, IntegrityError, RecipeError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.dep3 import PatchHeader
 from hapkg.recipe.model import OwnPatch, Recipe, read_recipe
 from hapkg.source.fetch import Tarball, fetch, fetch_commit
+from hapkg.source.snapshot import make_snapshot_recipe
 from hapkg.source.vcs import find_commit, find_release
 from tests.support.samples import STYLES
 
@@ -105,7 +105,7 @@ class Checkout:
 
 def check_out(recipe: Recipe, kind: str, ref: str | None, cache: Path) -> Checkout:
     commit = find_commit(recipe, kind, ref, State(cache))
-    snapshot = make_snapshot_recipe(recipe, commit, ref)
+    snapshot = make_snapshot_recipe(recipe, commit, ref, find_release(recipe, commit))
     return Checkout(recipe=snapshot, tarball=fetch_commit(snapshot, commit, State(cache)))
 
 
@@ -161,7 +161,7 @@ def test_the_same_node_gives_the_same_bytes_whatever_is_tagged_later(tmp_path: P
     recipe = make_recipe(tmp_path, hg=hg)
     node = run("hg", "-R", str(hg), "log", "-r", "tip", "-T", "{node}")
     first = check_out(recipe, "hg", node, tmp_path / "a")
-    run("hg", "-R", str(hg), "tag", "v1.1", "-r", node, "-u", "one", "-d", "1714979289 0")
+    run("hg", "-R", str(hg), "tag", "nightly", "-r", node, "-u", "one", "-d", "1714979289 0")
     second = check_out(recipe, "hg", node, tmp_path / "b")
     assert first.tarball.path != second.tarball.path
     assert first.tarball.sha256 == second.tarball.sha256
@@ -502,13 +502,14 @@ def test_the_release_before_a_commit_decides_about_patches(tmp_path: Path, git: 
     commit = find_commit(recipe, "git", "main", cache)
     assert find_release(recipe, commit) == "1.0"
     run("git", "-C", str(git), *WHO, "tag", "v1.1")
-    run("git", "-C", str(git), *WHO, "tag", "v1.10-rc1")  # a candidate, and the recipe is none
+    run("git", "-C", str(git), *WHO, "tag", "v1.1-rc1")  # before the release
+    run("git", "-C", str(git), *WHO, "tag", "v20180101")  # a date
     run("hg", "-R", str(hg), "tag", "v1.1", "-u", "one")
     for kind, ref in (("git", "main"), ("git", "v1.1"), ("hg", "default")):
         commit = find_commit(recipe, kind, ref, cache)
         assert find_release(recipe, commit) == "1.1"
         made = make_snapshot_recipe(recipe, commit, ref, find_release(recipe, commit))
-        assert (made.tree_version, made.series) == ("1.1", ("None.patch", "1.2.patch"))
+        assert (made.version.partition("+")[0], made.series) == ("1.1", ("None.patch", "1.2.patch"))
     old = find_commit(recipe, "git", "v1.0", cache)
     assert make_snapshot_recipe(recipe, old, None, find_release(recipe, old)).series == recipe.series
     run("git", "-C", str(git), *WHO, "checkout", "-q", "--orphan", "bare")

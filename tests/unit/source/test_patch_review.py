@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.currency.patch_review import Fate, PatchReview, review_patches
+from hapkg.source.patch_review import Fate, PatchReview, review_patches
 
 HEAD = "Description: two becomes zwei\nAuthor: one <one@example.org>\n\n"
 PATCH = f"""{HEAD}--- a/words
