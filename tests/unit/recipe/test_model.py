@@ -466,6 +466,7 @@ def test_switches_follow_the_version_of_the_tree(tmp_path: Path) -> None:
     table = {**AUTOTOOLS, "configure": ["--a", "--disable-old", "--b"], "configure-by-version": spans}
     recipe = make_recipe(tmp_path, table)
     assert recipe.switches == ("--a", "--disable-old", "--b"), "where they stand in configure, they stay"
-    assert recipe.model_copy(update={"version": "1.35+git20260101000000.abcdef0"}).switches == ("--a", "--b", "--disable-new")
+    later = recipe.model_copy(update={"version": "1.35+git20260101000000.abcdef0"})
+    assert later.switches == ("--a", "--b", "--disable-new")
     wrong = refuse(tmp_path, change(table, "configure-by-version", [{"switches": ["--a"]}]))
     assert "since or until says which versions they are for" in wrong.brief
