@@ -185,11 +185,10 @@ def collect_inputs(
 def render(
     context: BuildContext, recipe: Recipe, version: str, key: str, finished: Mapping[SourceName, Artifact]
 ) -> DebianFolder:
-    """The debian/ folder of a recipe; of the other sources, only those in finished are known to it."""
+    """The debian/ folder of a recipe; of the other sources, only those in finished have a version by now."""
     versions: dict[BinaryName, str] = {
-        package.name: finished[need].version
+        package.name: finished[need].version if need in finished else PLACEHOLDER
         for need in context.graph.needs[recipe.name]
-        if need in finished
         for package in context.recipes[need].packages
     }
     return render_debian(

@@ -74,6 +74,12 @@ def test_a_source_is_guessed_for_every_recipe(context: BuildContext) -> None:
         assert guess(context, name=name).relations
 
 
+def test_a_meta_package_waits_for_what_it_pins(context: BuildContext) -> None:
+    steps = {step.source: step for step in Planner(context, None, ()).plan(list(context.recipes))}
+    stack = steps[SourceName("ha-stack")]
+    assert (stack.action, "ha-pacemaker" in stack.reason) == (Action.BUILD, True)
+
+
 ONE, TWO = SourceName("ha-one"), SourceName("ha-two")
 ANSWER = {"m4": "1.4"}
 
