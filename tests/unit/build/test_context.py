@@ -15,7 +15,8 @@ from hapkg.build.plan import PLACEHOLDER, make_key
 from hapkg.build.planner import collect_inputs, find_requirements, render
 from hapkg.build.store import Artifact, Store
 from hapkg.chroot import resolver
-from hapkg.chroot.resolver import Archive, load_answer
+from hapkg.chroot.archives import Archive
+from hapkg.chroot.resolver import load_answer
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.host import read_architecture
