@@ -46,6 +46,8 @@ COMMANDS = {
         "Bring a recipe to a newer version: origins, patches, locks; all or nothing.",
     ),
     "audit": ("currency", "Compare the recipes with Debian's security tracker: which known holes are open."),
+    "source": ("source", "Unpack a source as a git repository with a commit for each of its patches."),
+    "patch": ("source", "Take the commits of such a repository back as the recipe's patches."),
     "init": ("maintenance", "Begin a project of one's own: settings, a first recipe, continuous integration."),
     "new": ("maintenance", "Draft the recipe of an upstream source, and lock it for each suite that has a lock."),
     "doctor": ("maintenance", "Check this host: what is missing, and the command that mends it."),

@@ -19,7 +19,7 @@ _AS_THEY_ARE = "* -text -ident -filter -working-tree-encoding\n"
 """git's attributes that leave every byte of a tree alone, whatever its own say."""
 _EXTENDED = re.compile(r"(diff --git |index [0-9a-f]+\.\.|new file mode |deleted file mode |old mode |new mode )")
 _BODY = re.compile(r"^(?:---(?: .*)?|diff .*|Index: .*|=== .*)$", re.MULTILINE)
-_WHO = ("-c", "user.name=hapkg", "-c", "user.email=hapkg@hapkg.invalid", "-c", "commit.gpgSign=false")
+WHO = ("-c", "user.name=hapkg", "-c", "user.email=hapkg@hapkg.invalid", "-c", "commit.gpgSign=false")
 
 
 class Fate(StrEnum):
@@ -48,55 +48,68 @@ class PatchedTree:
 
     def __init__(self, tree: Path) -> None:
         self._tree = tree
-        for repository in [*tree.rglob(".git")]:  # of the release: its configuration could name programs
-            disk.remove_tree(repository)
-        self._git("init", "-q", "--template=")
-        attributes = tree / ".git/info/attributes"
-        attributes.parent.mkdir(exist_ok=True)
-        attributes.write_text(_AS_THEY_ARE)
+        start_history(tree)
         self._record()
 
     def review(self, name: str, content: bytes, *, ours: bool) -> PatchReview:
         """Apply one patch, if it can be; only ours may be refreshed."""
         file = self._tree / ".git/hapkg.patch"
         file.write_bytes(content)
-        status, words = self._patch(file, "-F0", "--dry-run")
-        if status != 0 and self._patch(file, "-F0", "-R", "--dry-run")[0] == 0:
+        status, words = apply_patch(self._tree, file, "-F0", "--dry-run")
+        if status != 0 and apply_patch(self._tree, file, "-F0", "-R", "--dry-run")[0] == 0:
             return PatchReview(name=name, fate=Fate.DROPPED, content=content)
         fuzz = "-F0"
         if status != 0:
-            again, more = self._patch(file, "-F2", "--dry-run")
+            again, more = apply_patch(self._tree, file, "-F2", "--dry-run")
             if again != 0 or not ours:
                 return PatchReview(name=name, fate=Fate.FAILED, content=content, details=tuple(words[:_MOST_DETAILS]))
             fuzz, words = "-F2", more
-        self._patch(file, fuzz)
+        apply_patch(self._tree, file, fuzz)
         moved = tuple(line for line in words if "offset" in line or "fuzz" in line)
         fresh = _join(content, self._diff()) if moved and ours else content
         self._record()
         fate = Fate.REFRESHED if fresh != content else Fate.KEPT
         return PatchReview(name=name, fate=fate, content=fresh, details=moved[:_MOST_DETAILS])
 
-    def _patch(self, file: Path, *options: str) -> tuple[int, list[str]]:
-        """Status and words of patch(1). -f: it asks nobody, and takes no patch for a reversed one by itself."""
-        argv = ["patch", "-p1", "-f", "--no-backup-if-mismatch", "-r", "-", *options, "-i", str(file)]
-        done = process.run(argv, cwd=self._tree, check=False)
-        return done.status, done.output.splitlines()
-
     def _diff(self) -> bytes:
-        self._git("add", "--all", "--force", "--intent-to-add")
-        plain = ["diff", "--no-ext-diff", "--no-renames", "--no-color", "--text", "--src-prefix=a/", "--dst-prefix=b/"]
-        file = self._tree / ".git/hapkg.diff"
-        with file.open("wb") as out:
-            process.run(["git", *GIT_OPTIONS, *plain], cwd=self._tree, stdout=out, environment=GIT_ALONE)
-        lines = file.read_bytes().splitlines(keepends=True)
-        return b"".join(line for line in lines if not _EXTENDED.match(line.decode("utf-8", "replace")))
+        run_git(self._tree, "add", "--all", "--force", "--intent-to-add")
+        return write_diff(self._tree)
 
     def _record(self) -> None:
-        self._git("add", "--all", "--force")
-        self._git(*_WHO, "commit", "-q", "--allow-empty", "-m", "tree")
+        run_git(self._tree, "add", "--all", "--force")
+        run_git(self._tree, *WHO, "commit", "-q", "--allow-empty", "-m", "tree")
 
-    def _git(self, *arguments: str) -> None:
-        process.run(["git", *GIT_OPTIONS, *arguments], cwd=self._tree, environment=GIT_ALONE)
+
+def start_history(tree: Path) -> None:
+    """Make a tree a git repository without a commit, whose files git leaves as they are, to the byte."""
+    for repository in [*tree.rglob(".git")]:  # of the release: its configuration could name programs
+        disk.remove_tree(repository)
+    run_git(tree, "init", "-q", "--template=")
+    attributes = tree / ".git/info/attributes"
+    attributes.parent.mkdir(exist_ok=True)
+    attributes.write_text(_AS_THEY_ARE)
+
+
+def apply_patch(tree: Path, file: Path, *options: str) -> tuple[int, list[str]]:
+    """Status and words of patch(1). -f: it asks nobody, and takes no patch for a reversed one by itself."""
+    argv = ["patch", "-p1", "-f", "--no-backup-if-mismatch", "-r", "-", *options, "-i", str(file)]
+    done = process.run(argv, cwd=tree, check=False)
+    return done.status, done.output.splitlines()
+
+
+def write_diff(tree: Path, *commits: str) -> bytes:
+    """The difference between commits, or of the tree to its last one, in the form that patch(1) and DEP-3 know."""
+    plain = ["diff", "--no-ext-diff", "--no-renames", "--no-color", "--text", "--src-prefix=a/", "--dst-prefix=b/"]
+    file = tree / ".git/hapkg.diff"
+    with file.open("wb") as out:
+        process.run(["git", *GIT_OPTIONS, *plain, *commits], cwd=tree, stdout=out, environment=GIT_ALONE)
+    lines = file.read_bytes().splitlines(keepends=True)
+    return b"".join(line for line in lines if not _EXTENDED.match(line.decode("utf-8", "replace")))
+
+
+def run_git(tree: Path, *arguments: str) -> str:
+    """Output of git in a tree, which follows nobody's configuration but the tree's. Raises ProcessError."""
+    return process.run(["git", *GIT_OPTIONS, *arguments], cwd=tree, environment=GIT_ALONE).output
 
 
 def review_patches(tree: Path, patches: Sequence[tuple[str, bytes, bool]]) -> tuple[PatchReview, ...]:
