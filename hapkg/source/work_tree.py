@@ -1,7 +1,7 @@
 """A source's tree for work on its patches: a git repository with a commit for each, and the way back into the recipe.
 
     base            upstream's code, and above it the remote patches, which are pinned and stay as they are
-    base..HEAD      a commit for each patch of the recipe's own; its message is the patch's header
+    base..HEAD      a commit for each patch of the recipe's own; its message has the patch's header below the first line
 
 Commits are edited, reordered, dropped and added with git's own means (rebase --interactive). One that nobody touched
 gives its file back to the byte.
@@ -133,7 +133,9 @@ def _read_patch(recipe: Recipe, tree: Path, note: _Note, commit: str) -> tuple[s
     body = write_diff(tree, f"{commit}^", commit)
     if not body:
         raise SourceError(f"{commit[:12]} changes nothing that a patch can carry", hint="git rebase drops it")
-    if read_header(text) is None:
+    if read_header(text.partition("\n\n")[2]) is not None:
+        text = text.partition("\n\n")[2].strip("\n")
+    elif read_header(text) is None:
         author = run_git(tree, "show", "-s", "--format=%an <%ae>", commit).strip()
         text = _make_header(text, author)
     return name, f"{text}\n\n".encode() + body
@@ -200,7 +202,8 @@ def _apply(recipe: Recipe, tree: Path, name: str, content: bytes) -> str:
     text = content.decode("utf-8", "replace")
     match = _HEADER_END.search(text)
     header = (text[: match.start()] if match else "").strip("\n")
-    _record(tree, f"{header}\n{_NAME}{name}\n")
+    found = read_header(header)
+    _record(tree, f"{name}: {found.description if found else ''}\n\n{header}\n{_NAME}{name}\n")
     return run_git(tree, "rev-parse", "HEAD").strip()
 
 

@@ -88,7 +88,11 @@ def test_there_is_a_commit_for_each_patch(bench: Bench) -> None:
     assert (bench.tree / "greeting").read_text() == "hello\n"
     assert (bench.tree / "words").read_text().startswith("100\n")
     subjects = git(bench.tree, "log", "--reverse", "--format=%s").splitlines()
-    assert [subject.split(":")[0] for subject in subjects] == ["ha-one 1.2", "Description", "From"]
+    assert subjects == [
+        "ha-one 1.2: upstream",
+        "hello.patch: say hello",
+        "count.patch: count from a hundred and say so",
+    ]
     assert git(bench.tree, "status", "--porcelain") == ""
     assert [path.name for path in bench.tree.parent.iterdir()] == ["one"]
 
