@@ -131,12 +131,17 @@ class Session:
         settings = [f"--option={setting}" for setting in _WITHOUT_INDEX]
         self.run(["apt-get", *settings, "install", *(f"{ARCHIVES}/{file}" for file in files)], user="root", log=log)
 
-    def install_local(self, debs: Sequence[Path], *, log: IO[bytes]) -> None:
-        """Install these packages of the stack, whose dependencies are there."""
+    def install_local(self, debs: Sequence[Path], *, log: IO[bytes], ordered: bool = False) -> None:
+        """Install these packages of the stack, whose dependencies are there.
+
+        dpkg takes them in any order; ordered has apt put those first that others need before they are unpacked.
+        """
         if debs:
             self.copy_in(debs, LOCAL_REPOSITORY, user="root")
             names = [f"{LOCAL_REPOSITORY}/{deb.name}" for deb in debs]
-            self.run(["dpkg", "--install", *names], user="root", log=log)
+            settings = [f"--option={setting}" for setting in _WITHOUT_INDEX]
+            argv = ["apt-get", *settings, "install"] if ordered else ["dpkg", "--install"]
+            self.run([*argv, *names], user="root", log=log)
 
     def installed_packages(self) -> dict[str, str]:
         """Names and versions of the packages installed in the session."""

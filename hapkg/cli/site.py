@@ -44,7 +44,9 @@ def site_check(
         if not quick:
             with context.obj.store.lock():
                 build_context = open_context(context.obj.project, context.obj.store, suite, None)
-                findings += check_site(build_context, site, lambda phase: output.say(f"site: {phase}"))
+                findings += check_site(
+                    build_context, site, path.read_text("utf-8"), lambda phase: output.say(f"site: {phase}")
+                )
         warnings = [*site.warnings, *(line for finding in findings for line in finding.warnings)]
         told.append({"file": str(path), "warnings": warnings, "checks": [_describe(finding) for finding in findings]})
         refused = [finding for finding in findings if not finding.ok]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,12 +26,16 @@ from hapkg.chroot.resolver import choose_relations, resolve
 from hapkg.chroot.schroot import Session
 from hapkg.control import BinaryName
 from hapkg.errors import BuildError, ProcessError, SiteError
+from hapkg.site.agents import judge_agents, list_agents, look_for_agents
 from hapkg.site.files import render_site
+from hapkg.site.lines import SiteLines
 from hapkg.site.model import Site
 from hapkg.site.tables import Node
+from hapkg.site.words import is_address
 
 _SHOWN = 15
 """Lines of a program's refusal."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +50,11 @@ class Finding:
     """Things that it could not look at."""
 
 
-def check_site(context: BuildContext, site: Site, report: Callable[[str], None]) -> Iterator[Finding]:
+def check_site(context: BuildContext, site: Site, text: str, report: Callable[[str], None]) -> Iterator[Finding]:
     """Ask the stack's programs about the files of a site. The caller holds the store's lock; report is told each phase.
 
-    Raises SiteError when the stack is not built for the suite.
+    text is the site file's, whose lines refusals are mapped to. Raises SiteError when the stack is not built for the
+    suite.
     """
     prefix = context.project.settings.prefix
     state = context.store.state
@@ -65,26 +71,43 @@ def check_site(context: BuildContext, site: Site, report: Callable[[str], None])
     with log_path.open("wb") as log, contextlib.ExitStack() as stack:
         report("install the stack")
         try:
-            debs, relations = _choose_packages(builds, f"{context.project.settings.package_prefix}stack")
+            names = [f"{context.project.settings.package_prefix}{part}" for part in site.parts]
+            debs, relations = _choose_packages(builds, names)
             packages = resolve(base, relations, state, source="the stack")
             session = stack.enter_context(enter_layer(state, base, packages, "site-check", log))
-            session.install_local(debs, log=log)
+            session.install_local(debs, log=log, ordered=True)
         except (BuildError, ProcessError) as error:
             details = (*error.details, f"log: {log_path}")
             raise SiteError("the stack cannot be installed to check the site", details=details) from error
         session.run([f"{prefix}/sbin/corosync-keygen", "-l"], user="root", log=log)
-        _put_files(session, render_site(site, context.project.settings, context.project.templates))
+        files = render_site(site, context.project.settings, context.project.templates)
+        lines = SiteLines(text, site, {path: content.decode() for path, content in files.items()})
+        named = _invent_addresses(site)
+        hosts = "".join(f"{address} {name}\n" for name, address in named.items())
+        _put_files(session, {**files, "/etc/hosts": f"127.0.0.1 localhost\n{hosts}".encode()})
         for node in site.nodes:
             report(f"ask as {node.name}")
-            yield _ask(session, f"corosync, as {node.name}", [*_become(node), f"{prefix}/sbin/corosync -t"], node)
+            yield _ask(
+                session, f"corosync, as {node.name}", [*_become(node, named), f"{prefix}/sbin/corosync -t"], lines, node
+            )
             for module in sorted({resource.module for resource in site.drbd}):
                 override = f"export DRBD_DRIVER_VERSION_OVERRIDE={'8.4.0' if module == '8.4' else '9.1.0'}"
                 dump = f"{prefix}/sbin/drbdadm --config-file {prefix}/etc/drbd.conf dump all"
-                yield _ask(session, f"drbdadm, as {node.name}", [*_become(node), override, dump], node)
+                yield _ask(session, f"drbdadm, as {node.name}", [*_become(node, named), override, dump], lines, node)
         if site.drbd:
-            yield _ask(session, "handlers of drbd", [_look_for_handlers(prefix)])
+            yield _ask(session, "handlers of drbd", [_look_for_handlers(prefix)], lines)
         report("ask crm")
-        yield _ask(session, "crm and crm_verify", [_verify_crm(site, prefix)])
+        yield _ask(session, "crm and crm_verify", [_verify_crm(site, prefix)], lines)
+        yield _look_at_agents(session, site, prefix, lines)
+
+
+def _look_at_agents(session: Session, site: Site, prefix: str, lines: SiteLines) -> Finding:
+    """Look for each agent that a site names."""
+    agents = list_agents(site)
+    _, told = _run(session, [look_for_agents(site, agents, prefix)], DEFAULT_HOST)
+    judgement = judge_agents(site, agents, told)
+    refusals = tuple(lines.annotate(line) for line in judgement.refusals)
+    return Finding(check="agents", ok=not refusals, output=refusals, warnings=judgement.warnings)
 
 
 def _find_builds(context: BuildContext) -> tuple[Artifact, ...]:
@@ -94,10 +117,10 @@ def _find_builds(context: BuildContext) -> tuple[Artifact, ...]:
     return found if len(found) == len(artifacts) else ()
 
 
-def _choose_packages(builds: Sequence[Artifact], name: str) -> tuple[list[Path], tuple[str, ...]]:
-    """Files of a package of the stack and of all that it needs, and the relations that the archive is to fulfil."""
+def _choose_packages(builds: Sequence[Artifact], names: Sequence[str]) -> tuple[list[Path], tuple[str, ...]]:
+    """Files of packages of the stack and of all that they need, and the relations that the archive is to fulfil."""
     offered = {BinaryName(package): facts for build in builds for package, facts in build.packages.items()}
-    chosen = find_visible([BinaryName(name)], offered)
+    chosen = find_visible([BinaryName(name) for name in names], offered)
     files = {deb.name.partition("_")[0]: deb for build in builds for deb in build.paths(".deb")}
     fields = [*(offered[package]["depends"] for package in chosen), "iproute2"]
     return [files[package] for package in chosen], choose_relations(fields, offered)
@@ -114,19 +137,32 @@ def _put_files(session: Session, files: Mapping[str, bytes]) -> None:
         session.run(["tar", "-x", "--no-same-owner", "-C", "/"], user="root", stdin=archive)
 
 
-def _ask(session: Session, check: str, script: list[str], node: Node | None = None) -> Finding:
+def _ask(session: Session, check: str, script: list[str], lines: SiteLines, node: Node | None = None) -> Finding:
     """Run a script as root in a session, under the name of a node if one is given. Each has a network of its own."""
+    status, told = _run(session, script, node.name if node else DEFAULT_HOST)
+    shown = [] if status == 0 else [lines.annotate(line) for line in told[-_SHOWN:]]
+    return Finding(check=check, ok=status == 0, output=tuple(shown))
+
+
+def _run(session: Session, script: list[str], host: str) -> tuple[int, list[str]]:
+    """Run a script as root: its exit code, and the lines that it prints, without colours, each once."""
     text = "\n".join(("set -e", "exec 2>&1", *script))
-    host = node.name if node else DEFAULT_HOST
     done = session.run(["sh", "-c", text], user="root", host=host, check=False)
-    lines = list(dict.fromkeys(line for line in done.output.splitlines() if line.strip()))  # crm says things twice
-    return Finding(check=check, ok=done.status == 0, output=() if done.status == 0 else tuple(lines[-_SHOWN:]))
+    plain = (_COLOUR.sub("", line) for line in done.output.splitlines())
+    return done.status, list(dict.fromkeys(line for line in plain if line.strip()))  # crm says things twice
 
 
-def _become(node: Node) -> list[str]:
+def _invent_addresses(site: Site) -> dict[str, str]:
+    """Addresses for the names among a site's addresses, which nobody resolves here."""
+    names = [(name, link) for node in site.nodes for link, name in enumerate(node.addresses) if not is_address(name)]
+    return {name: f"198.18.{link}.{number % 250 + 1}" for number, (name, link) in enumerate(names)}
+
+
+def _become(node: Node, named: Mapping[str, str]) -> list[str]:
     """Lines of a script that give it a node's addresses."""
     lines = []
-    for number, address in enumerate(node.addresses):
+    for number, said in enumerate(node.addresses):
+        address = named.get(said, said)
         length = 64 if ":" in address else 24
         lines.append(f"ip link add ring{number} type veth peer name far{number} 2>/dev/null")
         lines.append(f"ip address add {address}/{length} dev ring{number}")
@@ -160,8 +196,10 @@ def _verify_crm(site: Site, prefix: str) -> str:
         sed -i -e 's|<nodes */>|<nodes>{nodes}</nodes>|' -e 's|<status */>|<status>{states}</status>|' \
             -e '1,/<cib /s|<cib |<cib have-quorum="1" |' "$CIB_file"
         file={prefix}/etc/ha-stack/cluster.crm
-        told=$(crm --display plain --force configure load update $file 2>&1 </dev/null) || true
+        # Agents that are not here are another check's.
+        known="-o core.ignore_missing_metadata=yes"
+        told=$(crm --display plain --force $known configure load update $file 2>&1 </dev/null) || true
         echo "$told"
-        case $told in *ERROR*|*rror:*) exit 1 ;; esac
+        case $told in *ERROR*|*rror:*|*"cib-bootstrap-options: unknown attribute"*) exit 1 ;; esac
         crm_verify --verbose --xml-file "$CIB_file"
         grep -q '<primitive' "$CIB_file" || ! grep -q '^primitive' $file"""

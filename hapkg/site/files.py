@@ -10,13 +10,14 @@ from typing import Any
 
 from hapkg.recipe.rendering import make_debian_environment, render
 from hapkg.recipe.settings import Settings, Templates, find_template
-from hapkg.site.model import DLM_PORT, Site
+from hapkg.site.model import DLM_PORT, REMOTE_PORT, Site
 from hapkg.site.tables import Logging
-from hapkg.site.words import quote_crm, write_crm, write_drbd
+from hapkg.site.words import format_duration, quote_crm, write_crm, write_drbd
 
 _FILTERS: Mapping[str, Callable[[Any], Any]] = {
     "crm_quoted": quote_crm,
     "crm_value": write_crm,
+    "duration": format_duration,
     "drbd_value": write_drbd,
     "drbd_address": lambda address: f"ipv6 [{address}]" if ":" in address else address,
 }
@@ -42,6 +43,8 @@ def render_site(site: Site, settings: Settings, templates: Templates) -> dict[st
     }
     if site.uses_dlm:
         wanted[f"{etc}/dlm/dlm.conf"] = ("dlm.conf", {})
+    if site.booth:
+        wanted[f"{etc}/booth/booth.conf"] = ("booth.conf", {})
     for resource in site.drbd:
         members = site.find_members(resource)
         wanted[f"{etc}/drbd.d/{resource.name}.res"] = ("drbd.res", {"resource": resource, "members": members})
@@ -62,18 +65,29 @@ def render_site(site: Site, settings: Settings, templates: Templates) -> dict[st
 def describe_site(site: Site) -> dict[str, Any]:
     """Facts about the site for the node's own command, as plain data."""
     volumes = [volume for resource in site.drbd for volume in resource.volumes]
-    modules = [name for name, wanted in (("dlm", site.uses_dlm), ("gfs2", site.gfs2), ("drbd", site.drbd)) if wanted]
+    kinds = (("dlm", site.uses_dlm), ("gfs2", site.gfs2), ("drbd", site.drbd), ("sctp", site.dlm_by_sctp))
+    modules = [name for name, wanted in kinds if wanted]
     return {
         "format": 1,
         "cluster": site.cluster.name,
         "nodes": [{"name": node.name, "id": node.id, "addresses": list(node.addresses)} for node in site.nodes],
+        "remote": [node.name for node in site.remote],
         "crypto": site.cluster.encrypted,
         "two_node": site.two_node,
         "modules": modules,
-        "udp_ports": [site.cluster.port + link for link in range(site.links)],
-        "tcp_ports": [*(resource.port for resource in site.drbd), *([DLM_PORT] if site.uses_dlm else [])],
+        "udp_ports": [
+            *(site.cluster.find_port(link) for link in range(site.links)),
+            *([site.booth.port] if site.booth else []),
+        ],
+        "tcp_ports": [
+            *(resource.port for resource in site.drbd),
+            *([REMOTE_PORT] if site.remote else []),
+            *([DLM_PORT] if site.uses_dlm and not site.dlm_by_sctp else []),
+        ],
+        "sctp_ports": [DLM_PORT] if site.dlm_by_sctp else [],
         "devices": [disk for volume in volumes for disk in volume.disks] + [f.device for f in site.gfs2 if f.device],
         "drbd": [resource.name for resource in site.drbd],
+        "services": [service.name for service in site.service],
         "mounts": [filesystem.mount for filesystem in site.gfs2],
         "fencing": site.fenced,
         "warnings": list(site.warnings),
@@ -83,10 +97,18 @@ def describe_site(site: Site) -> dict[str, Any]:
 
 def _list_preparations(site: Site) -> Iterator[str]:
     """Commands that make the site's devices, once, before the cluster uses them: they destroy what is on them."""
+    if site.booth:
+        yield "booth-keygen"
+    if site.quorum.device and site.quorum.device.tls != "off":
+        names = " ".join(node.name for node in site.nodes)
+        yield f"corosync-qdevice-net-certutil -Q -n {site.cluster.name} {site.quorum.device.host} {names}"
     for resource in site.drbd:
         yield f"drbdadm create-md {resource.name}"
         yield f"drbdadm up {resource.name}"
         yield f"drbdadm primary --force {resource.name}"
+    for mount in (mount for service in site.service for mount in service.mounts):
+        if mount.volume:
+            yield f"mkfs.{mount.type} {site.find_device(mount)}"
     for filesystem in site.gfs2:
         table = f"{site.cluster.name}:{filesystem.name}"
         journals = filesystem.journals or len(site.nodes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +12,17 @@ from pydantic import Field, model_validator
 from hapkg.errors import SiteError, did_you_mean
 from hapkg.locations import read_toml
 from hapkg.recipe.settings import parse_table
+from hapkg.site.booth import Booth
 from hapkg.site.drbd import Drbd, Volume
 from hapkg.site.extra import Command, find_first_line, read_commands
 from hapkg.site.fencing import Fencing
-from hapkg.site.tables import FIRST_LINE, ClusterTable, Crm, Dlm, Gfs2, Logging, Node, Quorum, SiteTable
+from hapkg.site.quorum import Quorum
+from hapkg.site.service import Mount, Service
+from hapkg.site.tables import FIRST_LINE, ClusterTable, Crm, Dlm, Gfs2, Logging, Node, RemoteNode, SiteTable
+from hapkg.site.words import is_address
 
 DLM_PORT = 21064
+REMOTE_PORT = 3121
 
 
 class Site(SiteTable):
@@ -32,12 +36,18 @@ class Site(SiteTable):
     drbd: Annotated[tuple[Drbd, ...], Field(strict=False)] = ()
     dlm: Dlm | None = None
     gfs2: Annotated[tuple[Gfs2, ...], Field(strict=False)] = ()
+    service: Annotated[tuple[Service, ...], Field(strict=False)] = ()
+    remote: Annotated[tuple[RemoteNode, ...], Field(strict=False)] = ()
+    booth: Booth | None = None
     crm: Crm = Crm()
 
     @property
     def two_node(self) -> bool:
         """True where one node of two goes on alone."""
-        return len(self.nodes) == 2 if self.quorum.two_node is None else self.quorum.two_node
+        if self.quorum.two_node is not None:
+            return self.quorum.two_node
+        options = (self.quorum.device, self.quorum.auto_tie_breaker)
+        return len(self.nodes) == 2 and options == (None, None) and all(node.votes == 1 for node in self.nodes)
 
     @property
     def uses_dlm(self) -> bool:
@@ -47,12 +57,40 @@ class Site(SiteTable):
     @property
     def dlm_options(self) -> dict[str, int | str]:
         """Settings of dlm.conf."""
-        return dict((self.dlm or Dlm()).options)
+        # TCP takes one address of a node: with several links dlm_controld would give the kernel more.
+        own: dict[str, int | str] = {"protocol": "sctp"} if self.links > 1 else {}
+        return {**own, **(self.dlm or Dlm()).options}
+
+    @property
+    def dlm_by_sctp(self) -> bool:
+        """True where lock managers talk over all links, by SCTP."""
+        return self.uses_dlm and str(self.dlm_options.get("protocol", "")).lower() in ("sctp", "1")
 
     @property
     def mounted(self) -> frozenset[str]:
         """Names of the DRBD resources that carry file systems."""
         return frozenset(f.volume.partition("/")[0] for f in self.gfs2 if f.volume)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Packages of the stack that its nodes need, without the project's prefix."""
+        found = ["stack"]
+        if self.quorum.device:
+            found.append("corosync-qdevice")
+        if self.booth or any(command.agent == "ocf:pacemaker:booth-site" for command in self.commands):
+            found.append("booth")
+        return tuple(found)
+
+    @property
+    def mount_points(self) -> tuple[str, ...]:
+        """Folders that file systems are mounted on."""
+        mounts = [mount.mount for service in self.service for mount in service.mounts]
+        return (*(filesystem.mount for filesystem in self.gfs2), *mounts)
+
+    @property
+    def expected_votes(self) -> int:
+        """Votes of all nodes and of the device."""
+        return sum(node.votes for node in self.nodes) + self.quorum.count_device_votes(len(self.nodes))
 
     @property
     def fenced(self) -> bool:
@@ -74,6 +112,12 @@ class Site(SiteTable):
         """How many links join the nodes."""
         return len(self.nodes[0].addresses)
 
+    def _pair_addresses(self, node: Node) -> Iterator[tuple[str, str]]:
+        """Addresses of a node beside the first node's, link by link, where both are addresses and not names."""
+        for one, other in zip(node.addresses, self.nodes[0].addresses, strict=True):
+            if is_address(one) and is_address(other):
+                yield one, other
+
     def find_node(self, name: str) -> Node:
         """A node by its name."""
         return next(node for node in self.nodes if node.name == name)
@@ -87,7 +131,7 @@ class Site(SiteTable):
         holder, _, number = name.partition("/")
         return next(((r, v) for r in self.drbd if r.name == holder for v in r.volumes if v.number == int(number)), None)
 
-    def find_device(self, filesystem: Gfs2) -> str:
+    def find_device(self, filesystem: Gfs2 | Mount) -> str:
         """Device that a file system is made on and mounted from."""
         found = self.find_volume(filesystem.volume) if filesystem.volume else None
         return found[1].device if found else filesystem.device or ""
@@ -105,7 +149,7 @@ class Site(SiteTable):
             found.append(f"two nodes that lose sight of each other may switch each other off at once: {mend}")
         if not self.cluster.encrypted:
             found.append("no crypto: whoever reaches the ring's network can join and command the cluster")
-        if self.two_node is False and len(self.nodes) == 2:
+        if self.quorum.two_node is False and len(self.nodes) == 2 and self.quorum.device is None:
             found.append("two-node = false: when one of two nodes is lost, the other stops its resources")
         found += [
             f"resource {resource.name}: with module 9 its volumes are resynced together, and a snapshot that fails for "
@@ -113,13 +157,20 @@ class Site(SiteTable):
             for resource in self.drbd
             if resource.snapshots and resource.module == "9" and len(resource.volumes) > 1
         ]
+        if names := [address for node in self.nodes for address in node.addresses if not is_address(address)]:
+            found.append(f"{', '.join(names)}: each node resolves names by itself, so keep them in every /etc/hosts")
+        if len(self.nodes) == 2 and self.quorum.auto_tie_breaker:
+            found.append("auto-tie-breaker with two nodes: the one that breaks no tie stops when the other is lost")
+        for node in self.remote:
+            if node.guest and f"remote-node={node.name}" not in self.crm.extra.replace('"', ""):
+                found.append(f"guest {node.name}: no resource of extra has meta remote-node={node.name}")
         if self.dlm and "enable_quorum_lockspace" in self.dlm.options:
             found.append("enable_quorum_lockspace is set: its default is right for clusters with working quorum")
         return tuple(found)
 
     @model_validator(mode="after")
     def _joins_its_nodes(self) -> Self:
-        _refuse_doubles("node name", (node.name for node in self.nodes))
+        _refuse_doubles("node name", (*(node.name for node in self.nodes), *(node.name for node in self.remote)))
         _refuse_doubles("node id", (node.id for node in self.nodes))
         _refuse_doubles("address", (address for node in self.nodes for address in node.addresses))
         for node in self.nodes:
@@ -128,9 +179,13 @@ class Site(SiteTable):
                     f"node {node.name} has {len(node.addresses)} addresses and {self.nodes[0].name} {self.links}: "
                     "every node has one for each link"
                 )
-            families = [ipaddress.ip_address(address).version for address in node.addresses]
-            if families != [ipaddress.ip_address(address).version for address in self.nodes[0].addresses]:
+            if any({":" in one, ":" in other} == {True, False} for one, other in self._pair_addresses(node)):
                 raise ValueError(f"node {node.name} mixes IPv4 and IPv6 on one link with {self.nodes[0].name}")
+        for link in self.cluster.links:
+            if link.number >= self.links:
+                raise ValueError(f"cluster.links: there is no link {link.number}, nodes have {self.links}")
+        _refuse_doubles("options of link", (link.number for link in self.cluster.links))
+        _refuse_doubles("UDP port", (self.cluster.find_port(link) for link in range(self.links)))
         if self.cluster.transport != "knet":
             if self.links > 1:
                 raise ValueError(f"transport {self.cluster.transport} has one link: use knet, or one address a node")
@@ -141,6 +196,11 @@ class Site(SiteTable):
                 )
         if self.cluster.crypto_cipher != "none" and not self.cluster.encrypted:
             raise ValueError("a cipher needs a hash: crypto-hash cannot be none")
+        if self.two_node and self.quorum.wait_for_all is False:
+            raise ValueError(
+                "quorum: wait-for-all = false beside two-node: each of two nodes that start apart would take the "
+                "cluster for its own"
+            )
         if self.two_node and len(self.nodes) != 2:
             raise ValueError(f"two-node is for two nodes, and there are {len(self.nodes)}: leave it out")
         return self
@@ -157,6 +217,10 @@ class Site(SiteTable):
         for resource in self.drbd:
             self._check_names(f"DRBD resource {resource.name}", resource.nodes)
             self._check_members(resource)
+            if resource.link < self.links:
+                names = [node.addresses[resource.link] for node in self.find_members(resource)]
+                if named := next((name for name in names if not is_address(name)), ""):
+                    raise ValueError(f"DRBD resource {resource.name} needs addresses, and {named} is a name")
             if resource.link >= self.links:
                 raise ValueError(f"DRBD resource {resource.name}: there is no link {resource.link}, they count from 0")
             if resource.dual_primary and resource.protocol != "C":
@@ -221,18 +285,51 @@ class Site(SiteTable):
         return self
 
     @model_validator(mode="after")
+    def _serves(self) -> Self:
+        _refuse_doubles("service", (service.name for service in self.service))
+        mounts = [mount for service in self.service for mount in service.mounts]
+        _refuse_doubles("mount point", self.mount_points)
+        filesystems: list[Gfs2 | Mount] = [*self.gfs2, *mounts]
+        _refuse_doubles("device", [self.find_device(filesystem) for filesystem in filesystems])
+        _refuse_doubles("address of a service", (address for service in self.service for address in service.addresses))
+        known = {resource.name: resource for resource in self.drbd}
+        beneath = {disk for resource in self.drbd for volume in resource.volumes for disk in volume.disks}
+        fixed = {address for node in self.nodes for address in node.addresses}
+        for service in self.service:
+            where = f"service {service.name}"
+            self._check_names(where, service.prefer)
+            for address in service.addresses:
+                if address.partition("/")[0] in fixed:
+                    raise ValueError(f"{where}: address {address} is a node's own, and cannot move")
+            for name in service.replicated:
+                if name not in known:
+                    told = did_you_mean(name, known) or f"known: {', '.join(known) or 'none'}"
+                    raise ValueError(f"{where}: there is no DRBD resource {name}; {told}")
+                if known[name].dual_primary:
+                    raise ValueError(f"{where}: resource {name} is dual-primary, and the service writes on one node")
+            for mount in service.mounts:
+                if mount.volume and self.find_volume(mount.volume) is None:
+                    raise ValueError(f"{where}: there is no volume {mount.volume}")
+                if mount.device in beneath:
+                    raise ValueError(f"{where}: {mount.device} would be mounted from under DRBD: say volume")
+                if mount.device and mount.device.startswith("/dev/drbd"):
+                    raise ValueError(f"{where}: say volume = RESOURCE/NUMBER instead of device = {mount.device}")
+        return self
+
+    @model_validator(mode="after")
     def _fences(self) -> Self:
         devices = self.fencing.devices
         _refuse_doubles("fencing device", (device.name for device in devices))
         for device in devices:
-            self._check_names(f"fencing device {device.name}", device.nodes)
-        self._check_names("fencing.levels", self.fencing.levels)
+            self._check_names(f"fencing device {device.name}", device.nodes, remote=True)
+        self._check_names("fencing.levels", self.fencing.levels, remote=True)
         self.fencing.check_levels()
         if self.fenced and self.fencing.opt_out is not None:
             names = ", ".join((*(device.name for device in devices), *self.devices_by_hand))
             raise ValueError(f"fencing has devices and opt-out: remove one of them ({names})")
         covered = {name for device in devices for name in device.nodes}
-        missing = [node.name for node in self.nodes if node.name not in covered]
+        machines = [node.name for node in self.nodes] + [node.name for node in self.remote if not node.guest]
+        missing = [name for name in machines if name not in covered]
         if devices and missing and not self.devices_by_hand:
             raise ValueError(f"no fencing device can switch off {', '.join(missing)}: name one that can")
         reasons = [f"resource {resource.name} is dual-primary" for resource in self.drbd if resource.dual_primary]
@@ -263,14 +360,21 @@ class Site(SiteTable):
         for filesystem in self.gfs2:
             names = (f"fs_{filesystem.name}", f"fs_{filesystem.name}_clone")
             yield from ((name, f"file system {filesystem.name}") for name in names)
+        if self.booth:
+            yield from ((name, "booth") for name in ("booth", "booth_ip", "booth_site"))
+        for node in self.remote:
+            # What pacemaker makes of a guest by itself has its name, too.
+            yield node.name, f"remote node {node.name}"
         for device in self.fencing.devices:
             yield device.name, f"fencing device {device.name}"
+        for service in self.service:
+            yield from ((name, f"service {service.name}") for name in service.ids)
         for command in self.commands:
             if command.name and command.words[0].lower() not in ("tag", "acl_target"):
                 yield command.name, f"{command.words[0]} {command.name} of extra"
 
-    def _check_names(self, where: str, names: Iterable[str]) -> None:
-        known = [node.name for node in self.nodes]
+    def _check_names(self, where: str, names: Iterable[str], *, remote: bool = False) -> None:
+        known = [node.name for node in self.nodes] + [node.name for node in self.remote if remote]
         for name in names:
             if name not in known:
                 raise ValueError(f"{where}: there is no node {name}; {did_you_mean(name, known) or ', '.join(known)}")

@@ -39,7 +39,7 @@ def make_site_recipe(project: Project, site: Site, *, common: bool = True) -> Re
     package = Package.model_construct(
         package=name,
         architecture="all",
-        depends=(f"{settings.package_prefix}stack",),
+        depends=tuple(f"{settings.package_prefix}{part}" for part in site.parts),
         # What had the common name before gives its files away. Packages of two clusters do not conflict: apt would
         # remove the one before the script of the other can refuse. Their files are the same: dpkg keeps them apart.
         provides=(f"{shared} (= ${{binary:Version}})",),
@@ -47,7 +47,7 @@ def make_site_recipe(project: Project, site: Site, *, common: bool = True) -> Re
         replaces=(f"{shared} (<< {_FIRST_NAMED})",),
         outside_prefix=(
             *(path[1:] for path in files if path.startswith("/etc/")),
-            *([f"usr/lib/tmpfiles.d/{name}.conf"] if site.gfs2 else []),
+            *([f"usr/lib/tmpfiles.d/{name}.conf"] if site.mount_points else []),
         ),
         synopsis=f"configuration of the cluster {site.cluster.name}",
         description=_wrap(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hapkg.errors import did_you_mean
 from hapkg.recipe.settings import Table
@@ -16,9 +16,12 @@ from hapkg.site.words import (
     ClusterName,
     CrmValue,
     DlmValue,
+    Duration,
     FileSystemName,
+    HostName,
     NodeName,
     OptionName,
+    Port,
     Word,
 )
 
@@ -61,6 +64,33 @@ class SiteTable(Table):
     reference: ClassVar[str] = "docs/site.md"
 
 
+class RingLink(SiteTable):
+    """Options of one link."""
+
+    number: Annotated[int, Field(ge=0, lt=MOST_LINKS)]
+    port: Port | None = None
+    transport: Literal["udp", "sctp"] = "udp"
+    priority: Annotated[int, Field(ge=0, le=255)] | None = None
+    """With link-mode passive the highest of those that work is used."""
+    ping_interval: Annotated[int, Field(ge=10, le=200_000)] | None = None
+    ping_timeout: Annotated[int, Field(ge=10, le=200_000)] | None = None
+    ping_precision: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    pong_count: Annotated[int, Field(ge=1, le=127)] | None = None
+
+    @property
+    def options(self) -> dict[str, int | str]:
+        """Options by corosync's names."""
+        found = {
+            "knet_transport": self.transport if self.transport != "udp" else None,
+            "knet_link_priority": self.priority,
+            "knet_ping_interval": self.ping_interval,
+            "knet_ping_timeout": self.ping_timeout,
+            "knet_ping_precision": self.ping_precision,
+            "knet_pong_count": self.pong_count,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
 class ClusterTable(SiteTable):
     """Corosync: who talks to whom, and how."""
 
@@ -74,6 +104,22 @@ class ClusterTable(SiteTable):
     """Of the first link; the next ones count on from there."""
     token: Annotated[int, Field(ge=100, le=600_000)] | None = None
     """Milliseconds until a silent node is lost; corosync's own default where it is left out."""
+    token_coefficient: Annotated[int, Field(ge=0, le=60_000)] | None = None
+    """Milliseconds more for each node beyond the second."""
+    token_retransmits_before_loss_const: Annotated[int, Field(ge=1, le=1000)] | None = None
+    join: Annotated[int, Field(ge=10, le=600_000)] | None = None
+    consensus: Annotated[int, Field(ge=100, le=1_200_000)] | None = None
+    """Milliseconds to agree on the members: at least 1.2 times token."""
+    max_messages: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    netmtu: Annotated[int, Field(ge=576, le=65_500)] | None = None
+    ip_version: Literal["ipv4", "ipv6", "ipv4-6", "ipv6-4"] | None = None
+    """How names among the addresses resolve."""
+    compression: Literal["none", "zlib"] = "none"
+    compression_level: Annotated[int, Field(ge=-1, le=9)] | None = None
+    compression_threshold: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    """Bytes below which nothing is compressed."""
+    links: Annotated[tuple[RingLink, ...], Field(strict=False)] = ()
+    """Options of single links."""
     start_at_boot: bool | None = None
     """Start the node's services with it; left out, the node's administrator decides."""
 
@@ -81,6 +127,37 @@ class ClusterTable(SiteTable):
     def encrypted(self) -> bool:
         """True where nodes need the cluster's key."""
         return self.crypto_hash != "none"
+
+    @property
+    def totem_options(self) -> dict[str, int | str]:
+        """Options of totem besides those that every cluster has, by corosync's names."""
+        names = ("token", "token_coefficient", "token_retransmits_before_loss_const", "join", "consensus")
+        found = {name: getattr(self, name) for name in (*names, "max_messages", "netmtu", "ip_version")}
+        if self.compression != "none":
+            found |= {"knet_compression_model": self.compression}
+            found |= {"knet_compression_level": self.compression_level}
+            found |= {"knet_compression_threshold": self.compression_threshold}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def find_link(self, number: int) -> RingLink:
+        """The options of a link."""
+        return next((link for link in self.links if link.number == number), RingLink.model_construct(number=number))
+
+    def find_port(self, number: int) -> int:
+        """The UDP port of a link."""
+        return self.find_link(number).port or self.port + number
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        token = 3000 if self.token is None else self.token
+        if self.consensus is not None and self.consensus < token * 1.2:
+            raise ValueError(f"consensus = {self.consensus} must be at least 1.2 times token: {int(token * 1.2)}")
+        if self.compression == "none" and (self.compression_level, self.compression_threshold) != (None, None):
+            raise ValueError("compression-level and compression-threshold need compression")
+        knet = [key for key, said in (("links", self.links), ("compression", self.compression != "none")) if said]
+        if self.transport != "knet" and knet:
+            raise ValueError(f"{knet[0]} is of transport knet, and transport is {self.transport}")
+        return self
 
 
 class Node(SiteTable):
@@ -91,13 +168,26 @@ class Node(SiteTable):
     id: Annotated[int, Field(ge=1, le=2**31 - 1)]
     addresses: Annotated[tuple[Address, ...], Field(strict=False, min_length=1, max_length=MOST_LINKS)]
     """One for each link, in the same order on every node."""
+    votes: Annotated[int, Field(ge=0, le=255)] = 1
 
 
-class Quorum(SiteTable):
-    """Votes."""
+class RemoteNode(SiteTable):
+    """A machine that runs resources and is no member: pacemaker reaches it by a daemon of its own."""
 
-    two_node: bool | None = None
-    """One node of two goes on alone; left out, true for a cluster of two."""
+    name: NodeName
+    address: HostName | None = None
+    """Where pacemaker reaches it; left out, where its name leads."""
+    guest: bool = False
+    """A virtual machine that a resource of extra starts, by its meta attribute remote-node."""
+    reconnect_interval: Duration = "60s"
+
+    @model_validator(mode="after")
+    def _has_one_way(self) -> Self:
+        if self.guest and self.address:
+            raise ValueError(
+                f"remote node {self.name}: a guest's address is its resource's, meta remote-addr: leave address out"
+            )
+        return self
 
 
 class Logging(SiteTable):

@@ -39,7 +39,9 @@ def _address(value: str) -> str:
             raise ValueError(
                 f"{value!r} is a network: leave out /{value.partition('/')[2]}, links have bare addresses"
             ) from None
-        raise ValueError(f"{value!r} is not an IP address: names resolve differently on every node") from None
+        if _is_name(value):
+            return value
+        raise ValueError(f"{value!r} is not an IP address, and no host name") from None
     reason = next(
         (
             words
@@ -57,6 +59,29 @@ def _address(value: str) -> str:
     if reason:
         raise ValueError(f"{value} {reason}")
     return str(found)
+
+
+def parse_interface(value: object) -> str:
+    """An address with the length of its network's prefix."""
+    if not isinstance(value, str) or "/" not in value:
+        raise ValueError(f"{value!r} must be an address with the length of its network: 192.0.2.100/24")
+    address, _, length = value.partition("/")
+    checked = _address(address)
+    if _is_name(checked) or not length.isdigit() or not 1 <= int(length) <= (128 if ":" in checked else 32):
+        raise ValueError(f"{value!r} must be an address with the length of its network: 192.0.2.100/24")
+    return f"{checked}/{int(length)}"
+
+
+def _is_name(text: str) -> bool:
+    """Tell whether an address is a name: letters, digits, - and dots, not all digits."""
+    labels = text.split(".")
+    plain = all(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", label) for label in labels)
+    return plain and len(text) <= 253 and not labels[-1].isdigit()
+
+
+def is_address(text: str) -> bool:
+    """Tell whether an address of a node is one, not a name of it."""
+    return not _is_name(text)
 
 
 def _absolute(value: str) -> str:
@@ -126,6 +151,8 @@ def _check_dlm(value: object) -> str | int:
 
 def _check_crm(value: object) -> str | int | bool:
     checked = _check_line(value)
+    if isinstance(checked, str) and re.search(r"\\(\"|\Z)", checked):
+        raise ValueError(f"{checked!r}: crm reads no backslash before a quote or at the end")
     if isinstance(checked, str) and not checked.isascii():
         odd = next(letter for letter in checked if not letter.isascii())
         raise ValueError(f"{checked!r}: crm would load {odd} as &#{ord(odd)}; and the agent would get that")
@@ -144,6 +171,7 @@ Name = _make_name(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "letters, digits, _ . -, beginn
 NodeName = _make_name(
     r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", "a host name, as uname -n tells it: letters, digits, - and .", most=64
 )
+HostName = _make_name(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?", "a host name or an address", most=253)
 ClusterName = _make_name(
     r"[A-Za-z0-9][A-Za-z0-9_-]*", "letters, digits, _ -, beginning with a letter or digit", most=32
 )

@@ -38,14 +38,87 @@ def test_what_only_the_programs_know_is_found(tmp_path: Path) -> None:
     table["cluster"]["token"] = 101
     table["drbd"][0]["net"]["sndbuf-size"] = "lots"
     table["crm"] = {"extra": "primitive web ocf:heartbeat:NoSuchAgent"}
+    table["fencing"]["devices"][0]["agent"] = "fence_xvm"
     file = tmp_path / "site.toml"
     file.write_text("".join(f"{key} = {format_toml(value)}\n" for key, value in table.items()))
     code, checks, errors = check(file)
     assert code == 14
     refused = {name for name, ok in checks.items() if not ok}
-    for program, words in (("corosync", "token"), ("drbdadm", "lots"), ("crm", "no such resource agent")):
+    for program, words in (
+        ("corosync", "token"),
+        ("drbdadm", "lots"),
+        ("agents", "web: there is no agent ocf:heartbeat:NoSuchAgent (line "),
+        ("agents", "there is no agent stonith:fence_xvm (line "),
+    ):
         assert any(name.startswith(program) for name in refused)
-        assert words in errors
+        assert words in " ".join(errors.split())
+
+
+BROKEN = """
+[cluster]
+name = "demo"
+[[nodes]]
+name = "n1"
+id = 1
+addresses = ["192.0.2.11"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("[crm]\nproperties = { default-resource-stickiness = 100 }\n", "(line 8 of the site file)"),
+        ("[crm]\nextra = '''\n# first\nprimitve ip IPaddr2\n'''\n", "(line 10 of the site file)"),
+        ("[crm]\nextra = '''\nprimitive ip IPaddr2\n'''\n", "(line 9 of the site file)"),
+    ],
+    ids=["property", "command", "parameter"],
+)
+@pytest.mark.usefixtures("stack")
+def test_a_refusal_of_crm_names_the_line_and_has_no_colours(tmp_path: Path, lines: str, words: str) -> None:
+    file = tmp_path / "site.toml"
+    file.write_text(BROKEN.lstrip() + lines)
+    code, checks, errors = check(file)
+    assert (code, checks["crm and crm_verify"]) == (14, False)
+    assert words in " ".join(errors.split())
+    assert "\x1b" not in errors
+
+
+REAL = [
+    *sorted((CHECKOUT / "docs/sites").glob("*.toml")),
+    *(
+        CHECKOUT / f"tests/unit/site/kinds/{name}.toml"
+        for name in (
+            "04-postgresql-on-vsphere",
+            "07-iscsi-on-drbd",
+            "13-gfs2-on-a-lun",
+            "15-board-then-switch",
+            "16-remote-and-guest",
+            "17-booth",
+            "18-three-peers-of-drbd",
+            "21-rules-and-rights",
+            "22-volumes-of-lvm",
+            "24-four-in-two-halves",
+            "26-of-the-firm",
+        )
+    ),
+]
+
+
+@pytest.mark.usefixtures("stack")
+@pytest.mark.parametrize("file", REAL, ids=lambda file: file.stem)
+def test_clusters_that_people_run_are_right_to_all_programs(file: Path) -> None:
+    argv = [str(HAPKG), "site", "check", str(file), "--suite", SUITE, "--json"]
+    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    foreign = ("systemd:", "ocf:acme:", "lsb:")
+    named = [word for word in foreign if word in file.read_text()]
+    warned = [
+        word
+        for word in named
+        if any(f"{word}" in line and "cannot be checked here" in line for line in told["warnings"])
+    ]
+    assert warned == named
 
 
 @pytest.mark.parametrize(
