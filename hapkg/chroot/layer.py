@@ -22,7 +22,7 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -145,6 +145,53 @@ def enter_layer(
         yield session
 
 
+@contextlib.contextmanager
+def enter_prepared(
+    state: State,
+    base: Chroot,
+    packages: Mapping[str, str],
+    content: Mapping[str, str],
+    prepare: Callable[[Session], None],
+    label: str,
+    log: IO[bytes],
+) -> Iterator[Session]:
+    """A session that also sees what prepare does in one, once: a layer of its own over that of the packages.
+
+    content says what that is: names and digests. A layer that is not as it was made is made anew.
+    """
+    with contextlib.ExitStack() as stack:
+        for attempt in (1, 2):
+            try:
+                below = provide_layer(state, base, packages, log)
+                whole = json.dumps(["prepared", base.digest, base.contents, below, dict(content)], sort_keys=True)
+                key = hashlib.sha256(whole.encode()).hexdigest()
+                with _locks[key]:
+                    _touch(state, find_layer(state, key) or _prepare(state, base, below, content, key, prepare))
+                session = stack.enter_context(enter(base, label, {"layer": key}))
+                break
+            except ProcessError as error:
+                if attempt == 2:
+                    raise
+                _forget_damaged(state, error, log)
+        yield session
+
+
+def _prepare(
+    state: State,
+    base: Chroot,
+    below: str,
+    content: Mapping[str, str],
+    key: str,
+    prepare: Callable[[Session], None],
+) -> Layer:
+    schroot.make_folders(state, base.suite)
+    put_aside(state, key)
+    with enter(base, f"layer-{key[:16]}", {"save": key, "layer": below}) as session:
+        prepare(session)
+        _mark_complete(session)
+    return _note(state, base, key, content, below)
+
+
 def _forget_damaged(state: State, error: ProcessError, log: IO[bytes]) -> None:
     """Put the layer aside that is the cause of a failure; raise the failure when none is."""
     damaged = next((match[1] for line in error.details if (match := _DAMAGED.search(line))), None)
@@ -196,7 +243,6 @@ def sweep(state: State) -> None:
 
 
 def _make(state: State, base: Chroot, archives: Mapping[str, Archive], key: str, log: IO[bytes], nice: int) -> Layer:
-    folder = state.layers
     packages = {name: archive.version for name, archive in archives.items()}
     schroot.make_folders(state, base.suite)
     put_aside(state, key)
@@ -206,9 +252,19 @@ def _make(state: State, base: Chroot, archives: Mapping[str, Archive], key: str,
     fetch_archives(archives.values(), state.archives / base.suite, log)
     with enter(base, f"layer-{key[:16]}", {"save": key, "layer": below}, nice=nice) as session:
         session.install([archive.file for archive in archives.values()], log=log)
-        # Times and lists that the next session makes itself; what it would find of them is as good as nothing.
-        tidy = "rm -f /var/cache/apt/*.bin /var/log/dpkg.log /var/log/apt/*.log /var/log/alternatives.log"
-        session.run(["sh", "-c", f"{tidy} && mkdir -p {Path(LAYER_MARK).parent} && touch {LAYER_MARK}"], user="root")
+        _mark_complete(session)
+    return _note(state, base, key, packages, below)
+
+
+def _mark_complete(session: Session) -> None:
+    """Say that all of a layer is there, without what the next session makes itself: times, lists, logs."""
+    tidy = "rm -f /var/cache/apt/*.bin /var/log/dpkg.log /var/log/apt/*.log /var/log/alternatives.log"
+    session.run(["sh", "-c", f"{tidy} && mkdir -p {Path(LAYER_MARK).parent} && touch {LAYER_MARK}"], user="root")
+
+
+def _note(state: State, base: Chroot, key: str, packages: Mapping[str, str], below: str) -> Layer:
+    """Write down that a layer is finished."""
+    folder = state.layers
     try:
         size = int((folder / key / "size").read_text("utf-8")) * 1024
     except (FileNotFoundError, ValueError):

@@ -1,7 +1,8 @@
 """A site's files before the programs that will read them, as they were built, in a chroot that is thrown away.
 
 What a site file says of itself is checked when it is read. What the programs make of the files that follow from it,
-only they know: corosync and drbdadm are asked as every node, with its name and addresses, and crm once for all.
+only they know: corosync and drbdadm are asked as every node, with its name and addresses, and crm once for all. The
+stack is installed once and kept as a layer.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from hapkg.build.planner import make_plan
 from hapkg.build.store import Artifact
 from hapkg.chroot import schroot
 from hapkg.chroot.base import DEFAULT_HOST
-from hapkg.chroot.layer import enter_layer
+from hapkg.chroot.layer import enter_prepared
 from hapkg.chroot.resolver import choose_relations, resolve
 from hapkg.chroot.schroot import Session
 from hapkg.control import BinaryName
+from hapkg.disk import sha256_file
 from hapkg.errors import BuildError, ProcessError, SiteError
 from hapkg.site.agents import judge_agents, list_agents, look_for_agents
 from hapkg.site.files import render_site
@@ -69,17 +71,22 @@ def check_site(context: BuildContext, site: Site, text: str, report: Callable[[s
     log_path = state.logs / "site-check.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("wb") as log, contextlib.ExitStack() as stack:
-        report("install the stack")
         try:
             names = [f"{context.project.settings.package_prefix}{part}" for part in site.parts]
             debs, relations = _choose_packages(builds, names)
             packages = resolve(base, relations, state, source="the stack")
-            session = stack.enter_context(enter_layer(state, base, packages, "site-check", log))
-            session.install_local(debs, log=log, ordered=True)
+
+            def prepare(session: Session) -> None:
+                report("install the stack, once")
+                session.install_local(debs, log=log, ordered=True)
+                session.run([f"{prefix}/sbin/corosync-keygen", "-l"], user="root", log=log)
+
+            content = {deb.name: sha256_file(deb) for deb in debs}
+            entered = enter_prepared(state, base, packages, content, prepare, "site-check", log)
+            session = stack.enter_context(entered)
         except (BuildError, ProcessError) as error:
             details = (*error.details, f"log: {log_path}")
             raise SiteError("the stack cannot be installed to check the site", details=details) from error
-        session.run([f"{prefix}/sbin/corosync-keygen", "-l"], user="root", log=log)
         files = render_site(site, context.project.settings, context.project.templates)
         lines = SiteLines(text, site, {path: content.decode() for path, content in files.items()})
         named = _invent_addresses(site)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.chroot.layer import list_layers, provide_layer, put_aside, sweep
+from hapkg.chroot.layer import enter_prepared, list_layers, provide_layer, put_aside, sweep
 from hapkg.chroot.resolver import resolve
-from hapkg.chroot.schroot import find_chroot
+from hapkg.chroot.schroot import Session, find_chroot
 from hapkg.control import Suite
 from hapkg.locations import State
 from tests.support.machine import NOTHING, SUITE, Done, Hapkg, find_leftovers, find_processes, wait_until
@@ -201,6 +201,30 @@ def test_who_asks_for_the_same_layer_at_the_same_time_shares_it(hapkg: Hapkg) ->
     assert sorted(bool(text) for text in (said, more)) == [False, True], "one of them made it, the other waited"
     assert [layer.key for layer in list_layers(State(hapkg.cache)) if "cowsay" in layer.packages] == [key]
     assert provide_layer(State(hapkg.cache), base, packages, io.BytesIO()) == key
+
+
+def test_what_was_prepared_once_is_kept_until_it_is_other_or_damaged(hapkg: Hapkg) -> None:
+    state = State(hapkg.cache)
+    base = find_chroot(state, Suite(SUITE))
+    assert base is not None
+    made = []
+
+    def look(version: str) -> str:
+        def prepare(session: Session) -> None:
+            made.append(version)
+            session.run(["sh", "-c", f"echo {version} > /srv/made"], user="root")
+
+        with tempfile.TemporaryFile() as log:
+            content = {"a thing": version}
+            with enter_prepared(state, base, {}, content, prepare, "prepared", log) as session:
+                return session.run(["cat", "/srv/made"]).output
+
+    assert [look("1"), look("1"), look("2")] == ["1\n", "1\n", "2\n"]
+    assert made == ["1", "2"]
+    (kept,) = [layer for layer in list_layers(state) if layer.packages == {"a thing": "2"}]
+    (state.layers / kept.key / "root/srv/made").write_text("3\n")
+    assert look("2") == "2\n"
+    assert made == ["1", "2", "2"]
 
 
 @pytest.mark.parametrize("harm", ["cut short", "gone", "another package", "other bytes"])
