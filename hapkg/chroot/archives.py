@@ -6,13 +6,16 @@ it since it was fetched. Sessions only read the folder.
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from hapkg import disk, process
-from hapkg.errors import FetchError
+from hapkg.errors import FetchError, ProcessError
 
 _HELPER = "/usr/lib/apt/apt-helper"
 _OPTIONS = ("-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3")
@@ -35,11 +38,18 @@ class Archive:
 def fetch_archives(archives: Collection[Archive], folder: Path, log: IO[bytes]) -> None:
     """Have all of these whole in a folder: those that are not are fetched anew.
 
-    Raises ProcessError when apt cannot deliver one, FetchError when what it delivers is another one.
+    Raises ProcessError when apt cannot deliver one or the disk has no room for it, FetchError when what it delivers is
+    another one.
     """
     missing = [archive for archive in archives if not _is_whole(archive, folder)]
     if not missing:
         return
+    wanted_bytes = sum(archive.bytes for archive in missing)
+    if shutil.disk_usage(folder).free < wanted_bytes:  # apt only says that nothing was fetched
+        raise ProcessError(
+            f"{len(missing)} packages of the archive do not fit",
+            details=[f"{folder}: {os.strerror(errno.ENOSPC)}: {wanted_bytes >> 20} MiB are wanted"],
+        )
     scratch = disk.make_scratch(folder, ".new-")
     try:
         wanted = [word for a in missing for word in (a.uri, str(scratch / a.file), f"SHA256:{a.sha256}")]
