@@ -129,6 +129,28 @@ def run(
     return result
 
 
+def attach(argv: Sequence[str]) -> int:
+    """Run one process on hapkg's own streams, a terminal perhaps, to its end; its exit status.
+
+    Ctrl-C is meant for the process: hapkg does not heed it meanwhile. Raises MachineError when the program is missing,
+    Interrupted when hapkg is being stopped.
+    """
+    check_stop()
+    program = find_program(argv[0])
+    if program is None:
+        raise MachineError(f"the program {argv[0]} is not installed", hint="run: hapkg doctor")
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # not ignored: the process would be born deaf to it
+    try:
+        with subprocess.Popen([program, *argv[1:]], env=make_environment()) as process:
+            try:
+                return process.wait()
+            except BaseException:
+                process.terminate()
+                raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Process:
     """A running process that its caller does not wait for: a machine. It dies with hapkg, as every other one does.
 

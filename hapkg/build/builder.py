@@ -62,6 +62,11 @@ class BuildTask:
     """The nice value of all that the build runs."""
 
     @property
+    def tree(self) -> str:
+        """The tree in the session: a fixed path, because some sources write it into what they build."""
+        return f"{BUILD_FOLDER}/{self.source}"
+
+    @property
     def installed(self) -> Mapping[str, str]:
         """All packages of the archive: those of the layer."""
         return {**self.packages, **self.ccache}
@@ -100,6 +105,20 @@ def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str],
         except ProcessError as error:
             raise _describe_failure(task, clock.phase, log_path, error) from error
         return Built(seconds=clock.stop(), libraries=libraries)
+
+
+@contextlib.contextmanager
+def enter_tree(task: BuildTask, log_path: Path) -> Iterator[Session]:
+    """The session of a build before anything is compiled, with the tree unpacked where task.tree says."""
+    with contextlib.ExitStack() as stack:
+        try:
+            with log_path.open("ab", buffering=0) as log:
+                session = stack.enter_context(enter_layer(task.state, task.chroot, task.installed, task.source, log))
+                _install_dependencies(task, session, log)
+                session.run(["sh", "-c", f"set -e\n{_extract(task)}"], log=log)
+        except ProcessError as error:
+            raise _describe_failure(task, "unpack", log_path, error) from error
+        yield session
 
 
 def make_layer(task: BuildTask, log_path: Path) -> None:
@@ -217,18 +236,22 @@ def _install_dependencies(task: BuildTask, session: Session, log: IO[bytes]) -> 
 
 
 def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
-    tree = f"{BUILD_FOLDER}/{task.source}"  # a fixed path: some sources write it into what they build
     options = f"parallel={task.parallel}" + ("" if task.tests else " nocheck")
     script = f"""set -e
-        cd {BUILD_FOLDER}
-        dpkg-source --no-check --extract {shlex.quote(task.package.dsc.name)} {shlex.quote(tree)}
-        cd {shlex.quote(tree)}
+        {_extract(task)}
         export DEB_BUILD_OPTIONS='{options}'
         {make_exports(task.chroot, task.packages, task.state) if task.ccache else ""}
         dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary --no-pre-clean"""
     kept = lend_cache(session, task.state, task.chroot.suite, task.source, log)
     with kept if task.ccache else contextlib.nullcontext():
         session.run(["sh", "-c", script], log=log)
+
+
+def _extract(task: BuildTask) -> str:
+    """Lines of a shell script that unpack the source package, and go into its tree."""
+    return f"""cd {BUILD_FOLDER}
+        dpkg-source --no-check --extract {shlex.quote(task.package.dsc.name)} {shlex.quote(task.tree)}
+        cd {shlex.quote(task.tree)}"""
 
 
 def _list_libraries(session: Session) -> dict[str, frozenset[str]]:

@@ -67,6 +67,8 @@ class Job:
     """Build again what failed before with the same inputs."""
     gauge: Gauge = field(default_factory=Gauge)
     """Memory that its build holds."""
+    own_log: Path | None = None
+    """The log, where it is not to be that of a build."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Duration of each phase so far; timed() adds to it."""
 
@@ -78,7 +80,7 @@ class Job:
     @property
     def log(self) -> Path:
         """The build log, until the build is stored."""
-        return self.context.store.failure_log(self.context.suite, self.recipe.name)
+        return self.own_log or self.context.store.failure_log(self.context.suite, self.recipe.name)
 
     @property
     def work(self) -> Path:

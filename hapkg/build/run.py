@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from hapkg import process
+from hapkg import disk, process
 from hapkg.apt import Mirror
 from hapkg.build import job
+from hapkg.build.builder import enter_tree
 from hapkg.build.context import BuildContext
 from hapkg.build.events import Ending, Outcome, Progress
 from hapkg.build.job import Compiled, Fetched, Job, Prepared
@@ -25,9 +26,9 @@ from hapkg.build.scheduler import Events, Scheduler, Stages, Work
 from hapkg.build.store import Artifact, Store
 from hapkg.build.timings import CREATE, read_records
 from hapkg.chroot import layer, schroot
-from hapkg.chroot.schroot import Chroot
+from hapkg.chroot.schroot import Chroot, Session
 from hapkg.control import SourceName, Suite
-from hapkg.errors import HapkgError, IntegrityError, Interrupted
+from hapkg.errors import HapkgError, IntegrityError, Interrupted, UsageError
 from hapkg.recipe.style import META
 
 
@@ -67,6 +68,37 @@ def run_plan(
     yield from _build(context, targets, plan, base, options)
     layer.prune_layers(context.store.state)
     layer.sweep(context.store.state)
+
+
+@contextlib.contextmanager
+def enter_source(context: BuildContext, name: SourceName) -> Iterator[tuple[Session, str]]:
+    """The session in which a source is built, and the folder in it where its tree lies, patched and not yet compiled.
+
+    The caller holds the store's lock. Raises UsageError where a source that it needs is not built.
+    """
+    context.store.reclaim()
+    schroot.reclaim(context.store.state)
+    base = schroot.find_chroot(context.store.state, context.suite)
+    builds = [build for build in context.store.list_builds() if build.source != name]
+    steps = Planner(context, base, builds).plan(list(context.graph.needs[name]))
+    missing = next((step.source for step in steps if step.artifact is None), None)
+    if base is None or missing:
+        what = f"{name} needs {missing}, which is not built" if missing else f"no base chroot of {context.suite} yet"
+        raise UsageError(what, hint=f"run: hapkg build {missing or name} --suite {context.suite}")
+    schroot.make_folders(context.store.state, context.suite)
+    planner, log = Planner(context, base, builds), context.store.state.work / f"{name}-shell.log"
+    one = Job(planner=planner, recipe=context.recipes[name], base=base, notify=lambda phase: None, own_log=log)
+    finished = {step.source: step.artifact for step in steps if step.artifact is not None}
+    disk.remove_tree(one.work)
+    one.work.mkdir(parents=True)
+    try:
+        package = job.pack_source(one, step := planner.decide(one.recipe, finished), job.fetch_source(one), finished)
+        task = job.make_task(one, step, package, finished, 0)
+        with enter_tree(task, log) as session:
+            yield session, task.tree
+    finally:
+        disk.remove_tree(one.work)
+        log.unlink(missing_ok=True)
 
 
 def create_chroot(store: Store, suite: Suite, mirror: Mirror | None) -> Chroot:

@@ -99,15 +99,22 @@ class Session:
         Root has the rights that dpkg needs, and no others. On a host of another name than the default it may also give
         itself addresses, in the network namespace of this command alone.
         """
-        inside = [ENTER, str(os.getpid()), user, host, *argv]
         return process.run(
-            ["schroot", "--run-session", "--chroot", self.name, "--user", "root", "--directory", "/", "--", *inside],
+            self._make_command(argv, user, host),
             log=log,
             stdin=stdin,
             stdout=stdout,
             check=check,
             nice=self._nice,
         )
+
+    def attach(self, argv: Sequence[str], *, user: str = BUILD_USER) -> int:
+        """Run one command inside on hapkg's own streams; its exit status. See process.attach."""
+        return process.attach(self._make_command(argv, user, DEFAULT_HOST))
+
+    def _make_command(self, argv: Sequence[str], user: str, host: str) -> list[str]:
+        inside = [ENTER, str(os.getpid()), user, host, *argv]
+        return ["schroot", "--run-session", "--chroot", self.name, "--user", "root", "--directory", "/", "--", *inside]
 
     def copy_in(self, files: Sequence[Path], folder: str, *, user: str = BUILD_USER) -> None:
         """Put files of the host into a folder of the chroot, made if missing and owned by the user."""

@@ -46,6 +46,7 @@ COMMANDS = {
         "Bring a recipe to a newer version: origins, patches, locks; all or nothing.",
     ),
     "audit": ("currency", "Compare the recipes with Debian's security tracker: which known holes are open."),
+    "shell": ("source", "Enter the clean chroot of a build: the tree is unpacked and patched, exports.sh is loaded."),
     "source": ("source", "Unpack a source as a git repository with a commit for each of its patches."),
     "patch": ("source", "Take the commits of such a repository back as the recipe's patches."),
     "init": ("maintenance", "Begin a project of one's own: settings, a first recipe, continuous integration."),

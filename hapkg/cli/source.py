@@ -1,13 +1,17 @@
-"""hapkg source, patch: the tree of a source to work on its patches, and back."""
+"""hapkg shell, source, patch: the tree of a source, in its build or to work on its patches."""
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hapkg.build.context import open_context
+from hapkg.build.run import enter_source
+from hapkg.chroot.base import BUILD_USER
 from hapkg.cli import output
 from hapkg.cli.options import MirrorOption, SuiteOption
 from hapkg.cli.select import find
@@ -21,6 +25,30 @@ NameArgument = Annotated[str, typer.Argument(help="Recipe or package.")]
 FolderArgument = Annotated[
     Path | None, typer.Argument(help="Folder of the tree [default: SOURCE-VERSION].", metavar="[DIR]")
 ]
+
+
+@app.command()
+def shell(
+    context: typer.Context,
+    name: NameArgument,
+    command: Annotated[
+        list[str] | None, typer.Argument(help="Command to run [default: a shell].", metavar="[-- COMMAND...]")
+    ] = None,
+    suite: SuiteOption = None,
+    mirror: MirrorOption = None,
+    root: Annotated[bool, typer.Option("--root", help="As root of the session, not as the build user.")] = False,
+) -> None:
+    """Enter the clean chroot of a build: the tree is unpacked and patched, exports.sh is loaded."""
+    build_context = open_context(context.obj.project, context.obj.store, suite, mirror)
+    recipe = find(build_context, name)
+    with context.obj.store.lock(), enter_source(build_context, recipe.name) as (session, tree):
+        lines = [f"cd {shlex.quote(tree)}", ". debian/exports.sh"]
+        if not command:
+            output.say(f"{recipe.source} as it is built for {build_context.suite}; exit ends it, and nothing stays")
+            lines += [f"export TERM={shlex.quote(os.environ.get('TERM', 'dumb'))}"]
+        argv = ["sh", "-c", " && ".join([*lines, 'exec "$@"']), "sh", *(command or ["bash"])]
+        status = session.attach(argv, user="root" if root else BUILD_USER)
+    raise typer.Exit(status if status >= 0 else 128 - status)
 
 
 @app.command()

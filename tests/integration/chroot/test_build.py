@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
+import shlex
 import subprocess
 import tarfile
+from functools import partial
 from pathlib import Path
 
 from hapkg.control import parse_relation_names, read_file_names
 from hapkg.deb import read_deb_control
 from hapkg.version import RELEASES
 from tests.integration.chroot.conftest import Built
-from tests.support.machine import SUITE, Hapkg
+from tests.support.machine import NOTHING, SUITE, Hapkg, find_leftovers, wait_until
 
 MARK = f"+ha{RELEASES[SUITE]}.1"
 ARCHITECTURE = subprocess.run(
@@ -109,6 +112,40 @@ def test_the_log_tells_every_phase_and_command(built: Built) -> None:
     ]
     assert "PASS: one-test" in log
     assert re.search(r"^libtool: compile:  gcc .*-I/opt/ha/include", log, re.MULTILINE)
+
+
+def test_a_shell_is_in_the_tree_of_a_build_with_what_the_build_sees(built: Built) -> None:
+    script = 'pwd; id -un; echo "$PREFIX"; ls debian/rules *.la 2>/dev/null; pkg-config --modversion one; exit 3'
+    done = built.hapkg.run("shell", "two", "--", "sh", "-c", script)
+    assert (done.status, done.stdout.split()) == (3, ["/build/ha-two", "hapkg", "/opt/ha", "debian/rules", "1.2"])
+    done = built.hapkg.succeed("shell", "--root", "two", "--", "sh", "-c", "id -un; touch /etc/mine")
+    assert done.stdout == "root\n"
+    assert built.hapkg.run("shell", "two", "--", "cat", "/etc/mine").status == 1, "nothing of a shell stays"
+    assert find_leftovers(built.hapkg.chroot, built.hapkg.cache) == NOTHING
+
+
+def test_a_person_at_a_terminal_has_a_shell(built: Built, tmp_path: Path) -> None:
+    seen = tmp_path / "typescript"
+
+    def is_seen(text: str) -> bool:
+        return seen.exists() and text in seen.read_text()
+
+    argv = ["script", "-qefc", shlex.join([*built.hapkg.argv, "shell", "two"]), str(seen)]
+    base = {"PATH": os.environ["PATH"], "HOME": str(built.hapkg.home), "HAPKG_CACHE": str(built.hapkg.cache)}
+    process = subprocess.Popen(
+        argv, cwd=built.hapkg.project, env=base, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    assert process.stdin is not None
+    for answer, typed in (
+        ("$ ", "echo in $PWD; sleep 600\n"),
+        ("\nin /build/ha-two", "\x03"),
+        ("^C", "echo still $((1 + 1))\n"),
+        ("\nstill 2", "exit 4\n"),
+    ):
+        wait_until(partial(is_seen, answer), answer, seconds=120)
+        process.stdin.write(typed)
+        process.stdin.flush()
+    assert process.wait(60) == 4, seen.read_text()
 
 
 def test_a_second_build_all_reuses_everything(built: Built) -> None:
