@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from hapkg import disk
 from hapkg.build.context import open_context
 from hapkg.cli import output
 from hapkg.cli.options import JsonOption, SuiteOption
@@ -17,6 +19,7 @@ from hapkg.locations import SITES
 from hapkg.recipe.settings import Project
 from hapkg.site.check import Finding, check_site
 from hapkg.site.files import render_site
+from hapkg.site.importing import find_differences, import_site, write_site
 from hapkg.site.model import Site, read_site
 
 app = typer.Typer(
@@ -104,6 +107,54 @@ def site_show(
         output.say(f"wrote {target}")
     for warning in site.warnings:
         output.say(f"warning: {warning}")
+
+
+@app.command("import")
+def site_import(
+    context: typer.Context,
+    corosync: Annotated[Path, typer.Option("--corosync", help="corosync.conf of a node.", metavar="FILE")],
+    crm: Annotated[
+        Path | None, typer.Option("--crm", help="What `crm configure show` prints there.", metavar="FILE")
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="New site file to write [default: print it].", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Write the site file of a cluster that runs, and name what it has no keys for."""
+    if to is not None and to.exists():
+        raise UsageError(f"{to} exists", hint="import writes a new file: choose another name")
+    conf = _read_text(corosync)
+    found = import_site(conf, _read_text(crm) if crm else "")
+    text = write_site(found.table)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "site.toml"
+        file.write_text(text, "utf-8")
+        project: Project = context.obj.project
+        site = read_site(file)
+        files = render_site(site, project.settings, project.templates)
+    rendered = files[f"{project.settings.prefix}/etc/corosync/corosync.conf"].decode()
+    for note in [*found.notes, *find_differences(conf, rendered)]:
+        output.say(f"note: {note}")
+    for warning in site.warnings:
+        output.say(f"warning: {warning}")
+    if to is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        disk.replace(to, text.encode())
+    except OSError as error:
+        raise MachineError(f"{to} cannot be written: {error.strerror}") from error
+    output.say(f"wrote {to}; next: hapkg site check {to}")
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise SiteError(f"{file} is not UTF-8 text") from error
+    except OSError as error:
+        raise SiteError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _read(context: typer.Context, named: Path | None) -> list[tuple[Path, Site]]:

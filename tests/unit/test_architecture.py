@@ -29,6 +29,7 @@ LIBRARIES = {
         "site.booth",
         "site.drbd",
         "site.fencing",
+        "site.importing",
         "site.model",
         "site.quorum",
         "site.service",

@@ -236,6 +236,16 @@ def test_what_is_added_and_what_is_changed_are_told_apart() -> None:
     assert compare(more, old.replace("stonith-enabled", "p").replace("'true'", "'1'")) == ((), ())
 
 
+def test_attributes_of_nodes_alerts_and_rights_are_compared() -> None:
+    old = "<cib><configuration><nodes><node id='1' uname='n1'/></nodes><alerts/><acls/></configuration></cib>"
+    rack = "<instance_attributes id='i'><nvpair id='r' name='rack' value='a'/></instance_attributes>"
+    new = old.replace("uname='n1'/>", f"uname='n1'>{rack}</node>")
+    new = new.replace("<alerts/>", "<alerts><alert id='mail' path='/x'/></alerts>")
+    new = new.replace("<acls/>", "<acls><acl_role id='reader'/></acls>")
+    assert compare(old, new) == (("mail", "node n1 rack", "reader"), ())
+    assert compare(new, new.replace("value='a'", "value='b'")) == ((), ("node n1 rack",))
+
+
 def test_a_site_of_hapkg_is_what_a_node_reads() -> None:
     facts = {**describe_site(read_site(EXAMPLE)), "files": {"/opt/ha/etc/x": "5f"}}
     found = site.parse_facts(json.loads(json.dumps(facts)))

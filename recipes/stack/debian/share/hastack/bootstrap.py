@@ -14,7 +14,10 @@ from hastack.system import REFUSED, Problem, need, run, say, sync_folder
 
 _SLOW = 1200.0
 """Seconds. crm asks every agent of the configuration for its parameters, which takes a slow machine minutes."""
-_SECTIONS = ("crm_config", "resources", "constraints", "rsc_defaults", "op_defaults", "tags", "fencing-topology")
+_SECTIONS = (
+    *("crm_config", "resources", "constraints", "rsc_defaults", "op_defaults", "tags", "fencing-topology"),
+    *("alerts", "acls"),
+)
 
 
 def make_key() -> None:
@@ -122,7 +125,7 @@ def compare(before: str, after: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _list_objects(cib: str) -> dict[str, str]:
-    """Resources, constraints and properties of a CIB by their names, as text that does not depend on layout."""
+    """Everything that a CIB configures, by name, as text that does not depend on layout."""
     found: dict[str, str] = {}
     configuration = ET.fromstring(cib).find("configuration")
     for section in _SECTIONS:
@@ -134,6 +137,9 @@ def _list_objects(cib: str) -> dict[str, str]:
                 )
             else:
                 found[element.get("id", "?")] = ET.canonicalize(ET.tostring(element, "unicode"), strip_text=True)
+    for node in configuration.iterfind("nodes/node") if configuration is not None else ():
+        for pair in node.iter("nvpair"):
+            found[f"node {node.get('uname')} {pair.get('name')}"] = pair.get("value", "")
     with contextlib.suppress(KeyError):  # pacemaker writes it itself
         del found["crm_config last-lrm-refresh"]
     return found
