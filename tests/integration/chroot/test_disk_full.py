@@ -29,6 +29,7 @@ PLACES = {
     """,
     # the store alone: what was built does not fit
     "store": """
+        mkdir -p "$HAPKG_CACHE/builds"
         mount -t tmpfs -o size=24k tmpfs "$HAPKG_CACHE/builds"
     """,
 }
