@@ -76,7 +76,7 @@ def publish(
     location, choice = find_location(project, repo), make_choice(key, unsigned)
     memory = find_own_memory(project, repo, choice)
     with memory.keep() as states, open_repository(location, store.state, change=True, timeout=wait) as root:
-        check_url(root, location, url)
+        check_url(project, root, location, url)
         if not replace_site:
             check_identities(root, build_contexts, pocket or "")
         publication = publish_with_keyring(

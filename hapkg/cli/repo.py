@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -35,9 +34,9 @@ from hapkg.repository.last_published import Memory, find_memory, read_published
 from hapkg.repository.remote.location import Location, parse_location
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import compare, find_missing, find_snapshot, list_snapshots, read_snapshot
-from hapkg.repository.sources_file import Identity, find_url, is_address
+from hapkg.repository.sources_file import Identity, find_url, is_address, is_folder_address
 from hapkg.repository.trust import open_keyring
-from hapkg.repository.verify import is_unsigned, verify
+from hapkg.repository.verify import is_unsigned, verify_at_rest
 
 app = typer.Typer(no_args_is_help=True, help="Show, compare, roll back, promote and verify what is published.")
 
@@ -179,7 +178,10 @@ def promote(
 ) -> None:
     """Publish what one suite offers in another one too: the same files, at once, without building."""
     with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared, adopt=adopt) as target:
+        is_new = suite not in find_suites(target.root)
         publication = publishing.promote(target, Suite(source), Suite(suite), snapshot)
+    if is_new:
+        output.say(f"{suite} is a new suite")
     output.print_publication(publication, as_json=as_json)
 
 
@@ -265,14 +267,23 @@ def verify_repository(
     """Check signatures with your own keys, every index and every file of the pool, and that snapshots are whole."""
     if keyring is not None and not keyring.is_file():
         raise UsageError(f"{keyring} does not exist", hint="name a copy of the publisher's keyring that you trust")
-    root, choice = find_root(context, repo), make_choice(key, unsigned=False)
+    choice = make_choice(key, unsigned=False)
+    seen: list[tuple[Path, bool, tuple[Suite, ...]]] = []
+
+    @contextmanager
+    def look() -> Iterator[Path]:
+        with open_root(context, repo) as root:
+            seen.append((root, not is_unsigned(root), tuple(find_suites(root))))
+            if keys is None and seen[-1][1]:
+                raise UsageError(
+                    f"{root} is signed, and {choice.folder} holds no key to check that with",
+                    hint="name a copy of the publisher's keyring that you trust: --keyring FILE",
+                )
+            yield root
+
     with open_keyring(choice, keyring) as keys:
-        if keys is None and not is_unsigned(root):
-            raise UsageError(
-                f"{root} is signed, and {choice.folder} holds no key to check that with",
-                hint="name a copy of the publisher's keyring that you trust: --keyring FILE",
-            )
-        report = verify(root, keys, find_own_memory(context.obj.project, repo, choice))
+        report = verify_at_rest(look, keys, find_own_memory(context.obj.project, repo, choice))
+    root, is_signed, suites = seen[-1]
     if as_json:
         output.print_json(asdict(report))
     else:
@@ -282,11 +293,11 @@ def verify_repository(
             output.say(f"unfinished: {line}")
         if report.unfinished:
             output.say("a publish runs, or was killed; apt reads the state before it, and the next publish ends it")
-        if is_unsigned(root):
-            output.say("WARNING: nothing is signed")
-        else:
+        if is_signed:
             output.say(f"signatures of {', '.join(report.keys)}, from {keyring or choice.folder}")
-        output.say(f"checked {report.checked} files of {', '.join(find_suites(root))}")
+        else:
+            output.say("WARNING: nothing is signed")
+        output.say(f"checked {report.checked} files of {', '.join(suites)}")
     if report.faults:
         raise IntegrityError(
             report.faults[0] if len(report.faults) == 1 else f"{len(report.faults)} faults in the repository {root}",
@@ -334,7 +345,7 @@ def make_target(
     adopt: bool = False,
 ) -> PublishTarget:
     """A repository in a folder, as the options and the project's settings have it. Raises UsageError for a bad URL."""
-    if url and not is_address(url) and not re.fullmatch(r"(?:file|copy):/[!-~]*", url):
+    if url and not is_address(url) and not is_folder_address(url):
         raise UsageError(f"--url {url!a} is no address of a repository", hint="say --url https://HOST/FOLDER/")
     return PublishTarget(
         root=root.absolute(),
@@ -377,9 +388,9 @@ def find_root(context: typer.Context, repo: str | None) -> Path:
     return context.with_resource(open_root(context, repo))
 
 
-def check_url(root: Path, location: Location, url: str | None) -> None:
+def check_url(project: Project, root: Path, location: Location, url: str | None) -> None:
     """Raise UsageError when nobody said how nodes reach a repository that is not on this machine."""
-    if not isinstance(location, Path) and not (url or find_url(root)):
+    if not isinstance(location, Path) and not (url or find_url(root, make_identity(project))):
         raise UsageError(f"how nodes reach {location} is not known", hint="say it once: --url https://HOST/FOLDER/")
 
 

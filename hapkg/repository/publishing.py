@@ -13,6 +13,7 @@ Every operation decides on a RepositoryChange in a transaction, and commits it.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ from hapkg.repository.staging import read_ahead
 from hapkg.repository.transaction import check_target, open_transaction, translate_errors
 from hapkg.repository.trust import check_snapshot
 from hapkg.repository.upload import Upload, accept, copy_incoming, name_suite
+
+_SUITE = re.compile(r"[a-z]+(?:-[a-z0-9]+)?")
 
 
 def publish_with_keyring(
@@ -102,8 +105,14 @@ def rollback(target: PublishTarget, suite: Suite, number: int) -> Publication:
 def promote(target: PublishTarget, source: Suite, suite: Suite, number: int | None = None) -> Publication:
     """Add to a suite all that another one, `source`, offers now or in a snapshot; what the suite has stays.
 
-    Raises RepositoryError when the suites are not of the same Debian release: bookworm-testing, bookworm.
+    Raises RepositoryError when the suites are not of the same Debian release (bookworm-testing, bookworm), or when the
+    other one would have a name that `publish` gives to none.
     """
+    if not _SUITE.fullmatch(suite):
+        raise RepositoryError(
+            f"{suite[:100]!a} is no name of a suite",
+            hint="name a release, or a release with a pocket of small letters and digits: bookworm, bookworm-testing",
+        )
     if source == suite or source.partition("-")[0] != suite.partition("-")[0]:
         raise RepositoryError(
             f"{source} cannot be promoted to {suite}",

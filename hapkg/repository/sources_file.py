@@ -17,6 +17,9 @@ _ADDRESS = re.compile(
     r"(?:/[A-Za-z0-9._~%!$&'()*+,;=:@-]*)*"
 )
 _LONGEST = 1024
+_MOST_BYTES = 1 << 20
+ADDRESS = ".hapkg/address"
+"""The file that remembers the URL of a repository."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,25 +62,41 @@ def make_sources(uri: str, suite: Suite, armored_key: str) -> str:
     )
 
 
-def find_url(root: Path) -> str:
-    """URL of the repository for nodes, by its .sources files; "" when it is reached in its folder alone.
+def find_url(root: Path, identity: Identity) -> str:
+    """URL of the repository for nodes, as it was given last; "" when it is reached in its folder alone.
 
-    Raises RepositoryError when one names no address: somebody else has written it.
+    A repository of an older hapkg has it only in the .sources files of its suites: of those, one that points at a
+    folder is as good as none. Raises RepositoryError when what is read is no address: somebody else has written it.
     """
-    for file in sorted(root.glob("*.sources")):
-        if file.is_symlink() or not file.is_file():
+    noted = _read(root / ADDRESS)
+    suites = sorted(folder.name for folder in (root / "dists").glob("*") if folder.is_dir())
+    files = [root / f"{identity.name}.sources", *(root / name_sources(identity, Suite(suite)) for suite in suites)]
+    lines = {file: re.search(r"^URIs:(.+)$", _read(file), re.MULTILINE) for file in files}
+    found = {root / ADDRESS: noted.strip()} if noted else {}
+    found |= {file: line[1].strip() for file, line in lines.items() if line}
+    for file, address in found.items():
+        if not address or (file.suffix == ".sources" and address.startswith("file:")):
             continue
-        found = re.search(r"^URIs:(.+)$", file.read_text("utf-8", "replace"), re.MULTILINE)
-        address = found[1].strip() if found else ""
-        if not address or address.startswith("file:"):
-            continue
-        if not is_address(address):
+        if not is_address(address) and not (noted and is_folder_address(address)):
             raise RepositoryError(
                 f"{file} gives {address[:200]!a} as the repository's address",
                 hint="say where nodes reach it: --url https://HOST/FOLDER/",
             )
         return address
     return ""
+
+
+def _read(file: Path) -> str:
+    """Text of a file of a repository, but not through a link; "" when there is none."""
+    if file.is_symlink() or not file.is_file():
+        return ""
+    with file.open("rb") as opened:
+        return opened.read(_MOST_BYTES).decode("utf-8", "replace")
+
+
+def is_folder_address(text: str) -> bool:
+    """Tell whether a text is the address of a folder that nodes have: a stick, a disc, a mount."""
+    return re.fullmatch(r"(?:file|copy):/[!-~]*", text) is not None and len(text) <= _LONGEST
 
 
 def is_address(text: str) -> bool:

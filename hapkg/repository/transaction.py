@@ -24,7 +24,7 @@ from hapkg.repository.keys.signing import SigningKey, export_key, find_key, stri
 from hapkg.repository.page import write_page
 from hapkg.repository.paths import check_path
 from hapkg.repository.remote.location import JOURNAL, LOCK, STAGING, WAIT_HINT
-from hapkg.repository.sources_file import find_url, make_sources, write_sources
+from hapkg.repository.sources_file import ADDRESS, find_url, make_sources, write_sources
 from hapkg.repository.staging import sign_all, stage, stage_incoming
 from hapkg.repository.trust import check_key_may_be_made, check_state, check_writers
 
@@ -107,7 +107,7 @@ class Transaction:
         published = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
         states = dict(sorted({**published, **change.states}.items()))
         key = key or find_key(self._target.choice, owner=identity.key_owner)
-        url = self._target.url or find_url(root)
+        url = self._target.url or find_url(root, identity)
         reading = finish_reading() if finish_reading else None
         stage_incoming(root, incoming)
         releases = stage(root, states, change, identity, key, reading)
@@ -140,6 +140,8 @@ class Transaction:
                 keyring = root / f"{identity.keyring}.gpg"
                 batch.replace({keyring: strip_armor(armored), keyring.with_suffix(".asc"): armored})
             sources = write_sources(root, identity, stanzas, batch)
+            if url:
+                batch.replace({root / ADDRESS: f"{url}\n".encode()})
             write_page(root, identity, key.fingerprints, batch)
         return sources
 

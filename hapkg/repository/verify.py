@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hapkg.control import Suite
@@ -28,6 +31,42 @@ class Report:
     """Fingerprints of the keys whose signatures count."""
 
 
+_LOOKS = 5
+"""Times that a repository is looked at while somebody else changes it."""
+
+
+def verify_at_rest(
+    open_root: Callable[[], AbstractContextManager[Path]], keyring: Path | None, memory: Memory | None = None
+) -> Report:
+    """Verify a repository that others may change meanwhile: a fault is one that every look finds.
+
+    It is looked at again only where there are faults, and it is not as it was when it was looked at before.
+    """
+    faults: dict[str, None] | None = None
+    before: object = None
+    for _ in range(_LOOKS):
+        with open_root() as root:
+            state = _describe_state(root)
+            report = verify(root, keyring, memory)
+        found = dict.fromkeys(report.faults)
+        faults = found if faults is None else {fault: None for fault in faults if fault in found}
+        if not faults or state == before:
+            break
+        before = state
+    return replace(report, faults=tuple(faults or ()))
+
+
+def _describe_state(root: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, inodes and times of what every change changes."""
+    found = []
+    for kind in ("dists/*/InRelease", "dists/*/Release", ".hapkg/snapshots/*/*", ".hapkg/removed", JOURNAL):
+        for file in sorted(root.glob(kind)):
+            with contextlib.suppress(FileNotFoundError):
+                state = file.stat()
+                found.append((str(file.relative_to(root)), state.st_ino, state.st_mtime_ns))
+    return tuple(found)
+
+
 def verify(root: Path, keyring: Path | None, memory: Memory | None = None) -> Report:
     """Check everything that the keys of a keyring vouch for, down to the last byte of the packages.
 
@@ -42,7 +81,7 @@ def verify(root: Path, keyring: Path | None, memory: Memory | None = None) -> Re
         unsigned = {suite for suite in find_suites(root) if not (root / "dists" / suite / "InRelease").is_file()}
         faults += [fault for suite, fault in memory.find_faults(root).items() if not between or suite not in unsigned]
     known: dict[str, str] = {}
-    removed = read_removed(root)
+    lost: dict[str, str] = {}
     for suite in find_suites(root):
         if between and not is_unsigned(root) and not (root / "dists" / suite / "InRelease").is_file():
             unfinished.append(f"dists/{suite} is not published yet")
@@ -54,8 +93,9 @@ def verify(root: Path, keyring: Path | None, memory: Memory | None = None) -> Re
             for snapshot in list_snapshots(root, suite)[:-1]:
                 pool = read_snapshot(root, snapshot)
                 known |= {f.path: f.digest for f in pool.files.values() if (root / f.path).exists()}
-                lost = [path for path in find_missing(root, pool) if path not in removed]
-                faults += [f"snapshot {snapshot.number} of {suite} lacks {path}" for path in lost]
+                lost |= {
+                    path: f"snapshot {snapshot.number} of {suite} lacks {path}" for path in find_missing(root, pool)
+                }
         except RepositoryError as error:
             faults.append(error.brief)
     for path, digest in sorted(known.items()):
@@ -63,6 +103,8 @@ def verify(root: Path, keyring: Path | None, memory: Memory | None = None) -> Re
             faults.append(f"{path} is missing from the pool")
         elif sha256_file(root / path) != digest:
             faults.append(f"{path} is not what its index says")
+    removed = read_removed(root)  # last: a prune notes there what it removes, before it does
+    faults += [fault for path, fault in lost.items() if path not in removed]
     present = {str(file.relative_to(root)) for file in (root / "pool").rglob("*") if file.is_file()}
     return Report(
         checked=len(known),

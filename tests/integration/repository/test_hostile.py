@@ -23,6 +23,7 @@ from hapkg.repository.publishing import promote, publish, publish_with_keyring, 
 from hapkg.repository.remote.location import parse_location
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import list_snapshots, read_held
+from hapkg.repository.sources_file import ADDRESS
 from hapkg.repository.trust import open_keyring
 from hapkg.repository.verify import verify
 from tests.support.packages import BOOKWORM, IDENTITY, Builds, make_deb
@@ -409,12 +410,45 @@ def test_an_address_in_the_repository_is_checked_as_one(
     root: Path, issue: Callable[..., Publication], stacks: Builds, address: str
 ) -> None:
     issue(stacks(1), url="https://example.org/apt")
-    for file in root.glob("*.sources"):
+    for file in (*root.glob("*.sources"), root / ADDRESS):
         file.write_text(file.read_text().replace("https://example.org/apt", address))
     with pytest.raises(RepositoryError, match="as the repository's address") as refused:
         issue(stacks(2))
     assert refused.value.brief.isprintable()
     assert "URIs: https://new.example/\n" in issue(stacks(2), url="https://new.example/").sources[0].read_text()
+
+
+def test_no_other_file_of_the_repository_gives_its_address(
+    root: Path, issue: Callable[..., Publication], stacks: Builds
+) -> None:
+    issue(stacks(1), url="https://example.org/apt")
+    other = "Types: deb\nURIs: https://evil.example/\nSuites: bookworm\n"
+    for name in ("debian.sources", "ha-stack-gone.sources", "ha-stack.sources"):
+        (root / name).write_text(other)
+    assert "URIs: https://example.org/apt\n" in issue(stacks(2)).sources[0].read_text()
+    (root / ADDRESS).unlink()  # as an older hapkg left it
+    (root / "debian.sources").write_text(other)
+    assert issue(stacks(2)).url == "https://example.org/apt"
+
+
+def test_the_address_of_a_stick_is_remembered(root: Path, issue: Callable[..., Publication], stacks: Builds) -> None:
+    issue(stacks(1), url="file:/mnt/stick/apt")
+    published = issue(stacks(2))
+    assert published.url == "file:/mnt/stick/apt"
+    assert "URIs: file:/mnt/stick/apt\n" in published.sources[0].read_text()
+
+
+NO_SUITES = ("bookworm-", "bookworm-A", "bookworm-a b", "bookworm-../x", "bookworm-a-b", "bookworm-\n")
+
+
+@pytest.mark.parametrize("name", NO_SUITES)
+def test_nothing_is_promoted_to_what_is_no_name_of_a_suite(
+    root: Path, issue: Callable[..., Publication], stacks: Builds, key: KeyChoice, name: str
+) -> None:
+    issue(stacks(1))
+    with pytest.raises(RepositoryError, match="is no name of a suite"):
+        promote(PublishTarget(root=root, identity=IDENTITY, choice=key), BOOKWORM, Suite(name))
+    assert [folder.name for folder in (root / "dists").iterdir()] == ["bookworm"]
 
 
 def _forge_digest(file: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -23,6 +25,7 @@ from hapkg.repository.pruning import decide_pruning, prune
 from hapkg.repository.publishing import promote, publish, rollback
 from hapkg.repository.snapshots import list_snapshots, read_removed
 from hapkg.repository.upload import Upload
+from hapkg.repository.verify import verify_at_rest
 from tests.support.packages import (
     BOOKWORM,
     IDENTITY,
@@ -234,3 +237,45 @@ def test_the_command_only_says_what_it_would_do(
     app(words, standalone_mode=False)
     assert capsys.readouterr().out == "ha-stack 1.2-1+ha12.0\n"
     assert find_versions(root, "ha-stack") == ["2"]
+
+
+def test_verify_beside_a_writer_finds_no_fault(root: Path, issue: Issue, stacks: Builds, site: PublishTarget) -> None:
+    issue(stacks(1))
+    keyring = next(root.glob("*-archive-keyring.gpg"))
+
+    def write() -> None:
+        for number in range(2, 1000):
+            publish(site, [stacks(number)])
+            prune(site, keep=1, days=0, at_once=True)
+
+    writer = fork(write)
+    try:
+        reports = [verify_at_rest(lambda: contextlib.nullcontext(root), keyring) for _ in range(25)]
+    finally:
+        os.kill(writer, signal.SIGKILL)
+        os.waitpid(writer, 0)
+    assert [report.faults for report in reports] == [()] * 25
+
+
+def test_a_fault_that_stays_is_one_however_often_the_rest_changes(
+    root: Path, issue: Issue, stacks: Builds, tmp_path: Path
+) -> None:
+    issue(stacks(1))
+    issue(stacks(2))
+    keyring = next(root.glob("*-archive-keyring.gpg"))
+    looks: list[Path] = []
+
+    def look(changes: int) -> contextlib.nullcontext[Path]:
+        """A copy of the repository, in which something else is missing each time until it is at rest."""
+        copy = tmp_path / f"copy{len(looks)}"
+        shutil.copytree(root, copy)
+        if len(looks) < changes:
+            next(copy.glob(f"dists/bookworm/main/*/Packages.{'gz' if len(looks) % 2 else 'xz'}")).unlink()
+        looks.append(copy)
+        return contextlib.nullcontext(copy)
+
+    assert verify_at_rest(lambda: look(2), keyring).faults == ()
+    (deb,) = root.glob("pool/**/ha-stack_1.2-2*.deb")
+    deb.write_bytes(b"")
+    report = verify_at_rest(lambda: look(len(looks) + 2), keyring)
+    assert report.faults == (f"{deb.relative_to(root)} is not what its index says",)
