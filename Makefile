@@ -3,6 +3,7 @@
 # make acceptance  the real stack: build, publish, install, run
 # make conformance upstream's own test suites against the installed stack
 # make prove       the real stack on real kernels: two machines form a cluster and lose a node; prove-short: 25 minutes
+# make fuzz        readers of foreign bytes, by a coverage-guided fuzzer: twenty seconds each
 # make piuparts    what each published package leaves behind
 # make bench       builds against bare builds and sbuild, publishing against aptly, planning: an hour on a quiet machine
 SUITE ?= bookworm
@@ -22,7 +23,7 @@ PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test unit lint lint-rules lint-format lint-types lint-rooms acceptance conformance prove prove-short prove-machines prove-setup prove-repo piuparts bench clean
+.PHONY: setup stack test fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance conformance prove prove-short prove-machines prove-setup prove-repo piuparts bench clean
 
 setup: $(VENV)/.done
 
@@ -43,6 +44,10 @@ stack: setup
 
 test: setup
 	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/unit tests/integration
+
+fuzz: setup
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(VENV)/bin/python -m tests.fuzz
 
 unit: setup
 	$(VENV)/bin/pytest tests/unit

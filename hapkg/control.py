@@ -92,7 +92,7 @@ def split_stanzas(text: str) -> Iterator[dict[str, str]]:
         name = ""
         for line in block.splitlines():
             if line[:1] in (" ", "\t"):
-                stanza[name] += f"\n{line}"
+                stanza[name] = f"{stanza.get(name, '')}\n{line}"
             else:
                 name, _, value = line.partition(":")
                 stanza[name] = value.strip()

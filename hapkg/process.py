@@ -172,6 +172,11 @@ class Process:
             _running[self._process.pid] = self._process
 
     @property
+    def pid(self) -> int:
+        """Its number."""
+        return int(self._process.pid)
+
+    @property
     def alive(self) -> bool:
         """True while it runs; one that ended and was not waited for does not."""
         with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import os
 import re
 import shlex
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from hapkg import process
+from hapkg.build.limits import LimitGuard, find_refusal, make_command
 from hapkg.build.memory import Gauge
 from hapkg.build.results import Results, collect
 from hapkg.build.timings import follow
@@ -26,9 +28,14 @@ from hapkg.chroot.resolver import read_installed
 from hapkg.chroot.schroot import Chroot, Session
 from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, ProcessError
 from hapkg.locations import State
+from hapkg.process import Process
+from hapkg.recipe.settings import Limits
 from hapkg.source.package import SourcePackage
 
 TAIL_LINES = 25
+_TAIL_BYTES = 1 << 18
+_LONGEST = 400
+"""Letters of a line of a log that are shown."""
 SPARE_BYTES = 1 << 20
 """With less space than this left on its disk, a build has failed for want of it."""
 LINTIAN_NAME = "lintian.txt"
@@ -54,6 +61,7 @@ class BuildTask:
     again: str
     """The command that repeats the build."""
     tests: bool = True
+    limits: Limits = field(default_factory=Limits)
     gauge: Gauge = field(default_factory=Gauge)
     """Follows the memory that the build holds."""
     ccache: Mapping[str, str] = field(default_factory=dict)
@@ -97,8 +105,7 @@ def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str],
             )
             _install_dependencies(task, session, log)
             clock.enter("unpack", log)
-            with _watch(log_path, clock, lambda: task.gauge.look(session.name)):
-                _compile(task, session, log)
+            _compile_within_limits(task, session, log, log_path, clock)
             clock.enter("collect", log)
             collect(session, task.results, target)
             libraries = _list_libraries(session)
@@ -169,10 +176,10 @@ def _watch(log_path: Path, clock: _Clock, measure: Callable[[], None]) -> Iterat
     ended = threading.Event()
 
     def look(stream: IO[bytes], rest: bytes) -> bytes:
-        *lines, rest = (rest + stream.read()).split(b"\n")
+        *lines, rest = (rest + stream.read(_TAIL_BYTES)).split(b"\n")  # a flood is not read as fast as it comes
         for phase in follow([line.decode("utf-8", "replace") for line in lines], clock.phase):
             clock.enter(phase)
-        return rest
+        return rest[-_TAIL_BYTES:]
 
     def watch() -> None:
         rest, measured = b"", time.monotonic()
@@ -183,6 +190,7 @@ def _watch(log_path: Path, clock: _Clock, measure: Callable[[], None]) -> Iterat
                 if time.monotonic() - measured >= 1:
                     measure()
                     measured = time.monotonic()
+            stream.seek(max(stream.tell(), log_path.stat().st_size - _TAIL_BYTES))
             look(stream, rest)
 
     start = log_path.stat().st_size
@@ -235,7 +243,29 @@ def _install_dependencies(task: BuildTask, session: Session, log: IO[bytes]) -> 
         )
 
 
-def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
+def _compile_within_limits(task: BuildTask, session: Session, log: IO[bytes], log_path: Path, clock: _Clock) -> None:
+    """Compile; a build that passes a limit is ended. Raises BuildError that names it."""
+    with Path(os.devnull).open("wb") as null:
+        held = Process(["sleep", "infinity"], null)  # the build ends with it, also that of an ordinary user
+    guard = LimitGuard(task.limits, session.name, log_path, task.gauge, end=held.kill)
+    try:
+        with _watch(log_path, clock, guard.look):
+            _compile(task, session, log, held.pid)
+    except ProcessError as error:
+        tail = _read_tail(log_path)
+        excess = guard.reason or find_refusal(task.limits, tail)
+        if not excess:
+            raise
+        raise BuildError(
+            f"{task.source} {excess}, and was ended in phase {clock.phase}",
+            details=(*tail, f"log: {log_path}"),
+            hint="find out why; a build that needs more has its limit in pyproject.toml, [tool.hapkg.limits]",
+        ) from error
+    finally:
+        held.kill()
+
+
+def _compile(task: BuildTask, session: Session, log: IO[bytes], holder: int) -> None:
     options = f"parallel={task.parallel}" + ("" if task.tests else " nocheck")
     script = f"""set -e
         {_extract(task)}
@@ -244,7 +274,7 @@ def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
         dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary --no-pre-clean"""
     kept = lend_cache(session, task.state, task.chroot.suite, task.source, log)
     with kept if task.ccache else contextlib.nullcontext():
-        session.run(["sh", "-c", script], log=log)
+        session.run([*make_command(task.limits), "sh", "-c", script], log=log, holder=holder)
 
 
 def _extract(task: BuildTask) -> str:
@@ -265,8 +295,16 @@ def _list_libraries(session: Session) -> dict[str, frozenset[str]]:
     return {name: frozenset(found) for name, found in owners.items()}
 
 
+def _read_tail(log_path: Path) -> list[str]:
+    """The last lines of a log that are not empty. A build may have written it without an end to a line."""
+    with log_path.open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        lines = log.read().decode("utf-8", "replace").splitlines()
+    return [line[:_LONGEST] for line in lines if line.strip()][-TAIL_LINES:]
+
+
 def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: ProcessError) -> HapkgError:
-    tail = [line for line in log_path.read_text("utf-8", "replace").splitlines() if line.strip()][-TAIL_LINES:]
+    tail = _read_tail(log_path)
     text = "\n".join((*tail, *error.details))
     details = (*tail, f"log: {log_path}", f"again: {task.again}")
     full = any(sign in text for sign in ("No space left on device", "enough free space"))

@@ -16,20 +16,21 @@ _AVAILABLE = re.compile(r"^MemAvailable:\s*(\d+) kB", re.MULTILINE)
 
 
 class Gauge:
-    """The memory of one build: what it held when it was looked at last, and at its peak."""
+    """The memory of one build, when it was looked at last and at its peak, and the number of its processes."""
 
     def __init__(self) -> None:
         self.now = 0
         self.peak = 0
+        self.processes = 0
 
     def look(self, session: str) -> None:
         """Measure the build in a session of schroot."""
-        self.now = measure(session)
+        self.now, self.processes = measure(session)
         self.peak = max(self.peak, self.now)
 
 
-def measure(session: str, proc: Path = _PROC) -> int:
-    """Bytes that the processes below the schroot of a session hold."""
+def measure(session: str, proc: Path = _PROC) -> tuple[int, int]:
+    """Bytes that the processes below the schroot of a session hold, and how many these are."""
     held: dict[str, int] = {}
     children: defaultdict[str, list[str]] = defaultdict(list)
     waiting: list[str] = []
@@ -48,7 +49,7 @@ def measure(session: str, proc: Path = _PROC) -> int:
         if number not in found:
             found.add(number)
             waiting += children[number]
-    return sum(held.get(number, 0) for number in found)
+    return sum(held.get(number, 0) for number in found), len(found)
 
 
 def read_available(proc: Path = _PROC) -> int:

@@ -31,7 +31,7 @@ from hapkg import disk
 from hapkg.chroot import schroot
 from hapkg.chroot.archives import Archive, fetch_archives
 from hapkg.chroot.resolver import find_archives, resolve
-from hapkg.chroot.schroot import LAYER_MARK, Chroot, Session, enter
+from hapkg.chroot.schroot import DAMAGED, LAYER_MARK, Chroot, Session, enter
 from hapkg.errors import BuildError, MachineError, ProcessError
 from hapkg.locations import State
 from hapkg.records import read_record
@@ -43,7 +43,6 @@ MOST_BYTES = 12 << 30
 _COMMON = ("debhelper-compat (= 13)", "python3", "libglib2.0-dev")
 """Relations of the layers below the others: the first of these, the first two, and so on."""
 _KEY = re.compile("[0-9a-f]{64}")
-_DAMAGED = re.compile("the layer ([0-9a-f]+) is damaged")
 
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -194,7 +193,7 @@ def _prepare(
 
 def _forget_damaged(state: State, error: ProcessError, log: IO[bytes]) -> None:
     """Put the layer aside that is the cause of a failure; raise the failure when none is."""
-    damaged = next((match[1] for line in error.details if (match := _DAMAGED.search(line))), None)
+    damaged = next((match[1] for line in error.details if (match := DAMAGED.search(line))), None)
     if damaged is None:
         raise error
     log.write(f"the layer {damaged} is not as it was made: making it anew\n".encode())

@@ -9,6 +9,7 @@ process.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -41,6 +42,8 @@ from hapkg.records import read_record
 LOCAL_REPOSITORY = "/srv/hapkg/stack"
 LAYER_MARK = "/srv/hapkg/layer-is-complete"
 """A file by which a session that becomes a layer says that all of it is there."""
+DAMAGED = re.compile("the layer ([0-9a-f]+) is damaged")
+"""Words of hapkg-layers.sh about a layer that is not as it was made."""
 _WITHOUT_INDEX = (
     "Dir::State::Lists=/nonexistent",
     "Dir::Etc::SourceList=/dev/null",
@@ -89,6 +92,7 @@ class Session:
         *,
         user: str = BUILD_USER,
         host: str = DEFAULT_HOST,
+        holder: int | None = None,
         log: IO[bytes] | None = None,
         stdin: IO[bytes] | None = None,
         stdout: IO[bytes] | None = None,
@@ -97,10 +101,10 @@ class Session:
         """Run one command inside, without a network. See process.run for the streams and errors.
 
         Root has the rights that dpkg needs, and no others. On a host of another name than the default it may also give
-        itself addresses, in the network namespace of this command alone.
+        itself addresses, in the network namespace of this command alone. It ends within a second of the process holder.
         """
         return process.run(
-            self._make_command(argv, user, host),
+            self._make_command(argv, user, host, holder),
             log=log,
             stdin=stdin,
             stdout=stdout,
@@ -110,10 +114,12 @@ class Session:
 
     def attach(self, argv: Sequence[str], *, user: str = BUILD_USER) -> int:
         """Run one command inside on hapkg's own streams; its exit status. See process.attach."""
-        return process.attach(self._make_command(argv, user, DEFAULT_HOST))
+        return process.attach(self._make_command(argv, user))
 
-    def _make_command(self, argv: Sequence[str], user: str, host: str) -> list[str]:
-        inside = [ENTER, str(os.getpid()), user, host, *argv]
+    def _make_command(
+        self, argv: Sequence[str], user: str, host: str = DEFAULT_HOST, holder: int | None = None
+    ) -> list[str]:
+        inside = [ENTER, str(holder or os.getpid()), user, host, *argv]
         return ["schroot", "--run-session", "--chroot", self.name, "--user", "root", "--directory", "/", "--", *inside]
 
     def copy_in(self, files: Sequence[Path], folder: str, *, user: str = BUILD_USER) -> None:
@@ -167,10 +173,23 @@ def enter(chroot: Chroot, label: str, options: Mapping[str, str] | None = None, 
     chosen = [f"--option=hapkg.{option}={value}" for option, value in (options or {}).items()]
     argv = ["schroot", "--begin-session", "--chroot", f"chroot:{chroot.name}", "--session-name", name, *chosen]
     try:
-        process.run(argv)
+        _begin_session(argv)
         yield Session(name, nice)
     finally:
         end_session(name)
+
+
+def _begin_session(argv: Sequence[str]) -> None:
+    """Begin a session. Raises ProcessError for a damaged layer or a full disk, else MachineError in schroot's words."""
+    try:
+        process.run(argv)
+    except ProcessError as error:
+        text = "\n".join(error.details)
+        if DAMAGED.search(text) or os.strerror(errno.ENOSPC) in text:
+            raise
+        raise MachineError(
+            "schroot cannot begin a session on this machine", details=error.details, hint="run: hapkg doctor"
+        ) from error
 
 
 def end_session(name: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hapkg import apt, process
 from hapkg.locations import State
+from hapkg.text import printable
 
 PROGRAMS = {
     "apt-ftparchive": "apt-utils",
@@ -30,6 +31,9 @@ PROVE_PROGRAMS = {
 }
 """Programs that prove alone needs."""
 NEEDED_BYTES = 5 << 30
+UNION = Path("/var/lib/schroot/union/overlay")
+"""Where schroot keeps what sessions write."""
+_NAMESPACES = ("--mount", "--pid", "--ipc", "--uts", "--net", "--fork", "--mount-proc")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +47,14 @@ class HostCheck:
 
 
 def diagnose(state: State) -> tuple[HostCheck, ...]:
-    """Look at everything a build needs from its host. Changes nothing."""
+    """Look at, and try, everything a build needs from its host. Leaves nothing."""
     return (
         *_check_programs(),
         *_check_machines(),
         _check_privilege(),
-        _check_overlay(),
+        _check_namespaces(),
+        _check_overlay(state),
+        _check_mount(state),
         _check_space(state),
         _check_archive(),
     )
@@ -78,7 +84,7 @@ def _check_privilege() -> HostCheck:
         return HostCheck(check="privilege", ok=True, found="root")
     if process.find_program("sudo") is None:
         return HostCheck(check="privilege", ok=False, found="not root, no sudo", remedy="su -c 'apt-get install sudo'")
-    allowed = process.run(["sudo", "-n", "true"], check=False).status == 0
+    allowed = _may_sudo()
     return HostCheck(
         check="privilege",
         ok=allowed,
@@ -87,21 +93,71 @@ def _check_privilege() -> HostCheck:
     )
 
 
-def _check_overlay() -> HostCheck:
-    known = Path("/proc/filesystems").read_text("ascii").split()
-    module = bool(list(Path("/lib/modules").glob(f"{os.uname().release}/kernel/fs/overlayfs/overlay.ko*")))
-    ok = "overlay" in known or module
-    return HostCheck(
-        check="overlayfs",
-        ok=ok,
-        found="in this kernel" if ok else "not in this kernel",
-        remedy="" if ok else "modprobe overlay, or boot a kernel that has it",
+def _may_sudo() -> bool:
+    return process.find_program("sudo") is not None and process.run(["sudo", "-n", "true"], check=False).status == 0
+
+
+def _check_namespaces() -> HostCheck:
+    remedy = "in a container: give it CAP_SYS_ADMIN and a seccomp profile that lets it; or run hapkg on the host"
+    return _try(
+        "namespaces", ["unshare", *_NAMESPACES, "--", "true"], "mount, pid, ipc, uts and net can be made", remedy
     )
 
 
+def _check_overlay(state: State) -> HostCheck:
+    """Mount an overlay as a session does: over the state folder, with what is written in schroot's folder."""
+    script = """set -e
+        lower=$(mktemp -d "$1/.hapkg-doctor-XXXXXX")
+        trap 'rm -rf "$lower" "$upper"' EXIT
+        upper=$(mktemp -d "$2/.hapkg-doctor-XXXXXX")
+        mkdir "$upper/upper" "$upper/work" "$upper/all"
+        echo lower > "$lower/file"
+        mount -t overlay -o "lowerdir=$lower,upperdir=$upper/upper,workdir=$upper/work" overlay "$upper/all"
+        echo upper > "$upper/all/file"
+        umount "$upper/all"
+    """
+    folders = [str(_find_existing(state)), str(UNION if UNION.is_dir() else UNION.parents[1])]
+    argv = ["unshare", "--mount", "--", "sh", "-c", script, "sh", *folders]
+    remedy = (
+        f"put {folders[1]} on a file system such as ext4: an overlay in a container and xfs without ftype do not serve"
+    )
+    return _try("overlay", argv, f"works over {folders[0]}", remedy)
+
+
+def _check_mount(state: State) -> HostCheck:
+    """Base chroots have devices and programs, which a mount can forbid."""
+    existing = _find_existing(state)
+    flags = os.statvfs(existing).f_flag
+    forbidden = [name for name, flag in (("nodev", os.ST_NODEV), ("noexec", os.ST_NOEXEC)) if flags & flag]
+    return HostCheck(
+        check="mount options",
+        ok=not forbidden,
+        found=f"{existing} is mounted {','.join(forbidden)}" if forbidden else "devices and programs are allowed",
+        remedy="mount it without that, or choose another folder with --cache" if forbidden else "",
+    )
+
+
+def _try(check: str, argv: list[str], found: str, remedy: str) -> HostCheck:
+    """Try something as root; the program's own words when it fails."""
+    if os.geteuid() != 0 and not _may_sudo():
+        return HostCheck(check=check, ok=True, found="not tried, without the privilege")
+    done = process.run(process.privileged(argv), check=False)
+    said = " ".join(printable(line.strip()) for line in done.output.splitlines() if "dmesg(1)" not in line)
+    return HostCheck(
+        check=check,
+        ok=done.status == 0,
+        found=found if done.status == 0 else said or f"exit status {done.status}",
+        remedy="" if done.status == 0 else remedy,
+    )
+
+
+def _find_existing(state: State) -> Path:
+    """The state folder, or the folder that it is to lie in."""
+    return next(folder for folder in (state.root, *state.root.parents) if folder.exists())
+
+
 def _check_space(state: State) -> HostCheck:
-    existing = next(folder for folder in (state.root, *state.root.parents) if folder.exists())
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(_find_existing(state)).free
     return HostCheck(
         check=f"space below {state}",
         ok=free >= NEEDED_BYTES,

@@ -26,6 +26,7 @@ def make_debian_environment(templates: Templates, compiled: Path | None = None) 
     environment.filters["fold_description"] = fold_description
     environment.filters["rfc5322"] = format_datetime
     environment.filters["make_word"] = make_word
+    environment.filters["make_value"] = make_value
     return environment
 
 
@@ -36,6 +37,11 @@ def make_word(text: str) -> str:
     """
     quoted = _PLAIN_DOLLAR.sub(r"\\$", re.sub(r'[\\"`]', r"\\\g<0>", text))
     return f'"{quoted.replace("$", "$$")}"'
+
+
+def make_value(text: str) -> str:
+    """One shell word inside the value of a makefile's variable, where # would begin a comment; as make_word() else."""
+    return re.sub(r"(\\*)#", r"\1\1\\#", make_word(text))
 
 
 @functools.cache

@@ -100,6 +100,23 @@ class RefuseBeside(Table):
     """Packages of the distribution that have them: the message says how to remove these."""
 
 
+Amount = Annotated[int, Field(ge=1)]
+
+
+class Limits(Table):
+    """The table [tool.hapkg.limits]: a build that passes one of these is ended."""
+
+    reference: ClassVar[str] = "docs/configuration.md"
+    log_megabytes: Amount = 256
+    silence_seconds: Amount = 3600
+    """Time without a word in the log."""
+    total_seconds: Amount = 12 * 3600
+    file_megabytes: Amount = 8192
+    memory_megabytes: Amount = 16384
+    processes: Amount = 4096
+    shm_megabytes: Amount = 2048
+
+
 class Settings(Table):
     """The [tool.hapkg] table."""
 
@@ -128,6 +145,7 @@ class Settings(Table):
     ccache: bool = False
     """Builds reach their compilers through ccache."""
     refuse_beside: RefuseBeside | None = None
+    limits: Limits = Limits()
 
     @property
     def stack_package(self) -> str:

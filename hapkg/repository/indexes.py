@@ -20,7 +20,10 @@ from hapkg.repository.paths import check_digest, check_path
 
 COMPONENTS = ("main", "debug")
 
+_MOST_BYTES = 1 << 30
+"""Most bytes of an index, unpacked."""
 _NEWEST = ("InRelease", "Release")
+_VERSION = re.compile(r"[A-Za-z0-9.+:~-]+")
 _BINARY_FOLDER = re.compile(r"/binary-([^/]+)/")
 
 
@@ -149,7 +152,7 @@ def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
     for path in digests:
         if not path.endswith(("/Packages", "/Sources")):
             continue
-        for package in parse_index(read_index(folder, path, digests).decode()):
+        for package in parse_index(_read_text(folder, path, digests)):
             stanza, entries = package.fields, read_entries(package.fields)
             for pool_path, (_, pool_digest) in entries.items():
                 files[pool_path.rpartition("/")[2]] = PoolFile(path=pool_path, digest=pool_digest)
@@ -179,7 +182,18 @@ def parse_index(text: str) -> tuple[IndexedPackage, ...]:
 
 @lru_cache(maxsize=1 << 15)  # and the next index says the same of most packages
 def _parse_stanza(block: str) -> tuple[IndexedPackage, ...]:
-    return tuple(IndexedPackage(fields=stanza) for stanza in split_stanzas(block))
+    return tuple(IndexedPackage(fields=_check_stanza(stanza)) for stanza in split_stanzas(block))
+
+
+def _check_stanza(stanza: Mapping[str, str]) -> Mapping[str, str]:
+    needed = ("Package", "Version", *(("Architecture",) if "Filename" in stanza else ()))
+    missing = [name for name in needed if not stanza.get(name)]
+    if missing or not _VERSION.fullmatch(stanza["Version"]):
+        fault = f"no {missing[0]}" if missing else "a damaged Version"
+        raise RepositoryError(
+            f"an index of the repository has a stanza with {fault}", hint="restore the repository from a copy"
+        )
+    return stanza
 
 
 def read_release(file: Path) -> Mapping[str, str]:
@@ -263,6 +277,15 @@ def name_by_hash(path: str, digest: str) -> str:
     return f"{path.rpartition('/')[0]}/by-hash/SHA256/{digest}"
 
 
+def _read_text(folder: Path, path: str, digests: Mapping[str, str]) -> str:
+    try:
+        return read_index(folder, path, digests).decode()
+    except UnicodeDecodeError as error:
+        raise RepositoryError(
+            f"the index {folder / path} is not UTF-8 text", hint="restore the repository from a copy"
+        ) from error
+
+
 def read_index(folder: Path, path: str, digests: Mapping[str, str]) -> bytes:
     """An index of a state: under its plain name, or by hash while a publish is between the two; old ones as .xz."""
     digest, compressed = digests[path], digests.get(f"{path}.xz", "")
@@ -271,7 +294,7 @@ def read_index(folder: Path, path: str, digests: Mapping[str, str]) -> bytes:
             content = candidate.read_bytes()
             if compressed and candidate.name == compressed:
                 with contextlib.suppress(lzma.LZMAError, EOFError):
-                    content = lzma.decompress(content)
+                    content = lzma.LZMADecompressor().decompress(content, max_length=_MOST_BYTES)
             if hashlib.sha256(content).hexdigest() == digest:
                 return content
     raise RepositoryError(

@@ -51,11 +51,12 @@ MODULES = {
 ROOM_FILES = [CHECKOUT / "hapkg" / room / "__init__.py" for room in (*ROOMS, "repository/keys", "repository/remote")]
 TESTS = CHECKOUT / "tests"
 TESTS_OF_NO_MODULE = {
+    "recipe.test_golden",
     "test_architecture",
+    "test_foreign_bytes",
     "test_hastack",
     "test_hastack_check",
     "test_hostile_state",
-    "recipe.test_golden",
 }
 """The rules of the house, the command of the nodes, records of every module, and the real recipes."""
 UNCLEAR = re.compile(r"(What|The same|Let|Whether)\b")

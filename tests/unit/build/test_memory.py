@@ -43,8 +43,8 @@ def test_a_build_is_all_that_is_below_its_schroot(tmp_path: Path) -> None:
     write_process(tmp_path, 30, 10, 7000, ["schroot", "--run-session", "--chroot", "hapkg-one-more", "--", "make"])
     write_process(tmp_path, 31, 30, 7000, ["cc1", "hapkg-one"])
     (tmp_path / "40").mkdir()  # it has ended meanwhile
-    assert measure("hapkg-one", tmp_path) == 123 * 1024
-    assert measure("hapkg-two", tmp_path) == 0
+    assert measure("hapkg-one", tmp_path) == (123 * 1024, 3)
+    assert measure("hapkg-two", tmp_path) == (0, 0)
 
 
 def test_a_gauge_keeps_the_peak(tmp_path: Path) -> None:

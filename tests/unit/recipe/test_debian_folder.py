@@ -22,7 +22,7 @@ from hapkg.errors import RecipeError
 from hapkg.recipe import rendering
 from hapkg.recipe.debian_folder import DebianFolder, render_debian
 from hapkg.recipe.model import Recipe
-from hapkg.recipe.rendering import make_word
+from hapkg.recipe.rendering import make_value, make_word
 from hapkg.recipe.settings import Settings
 from hapkg.source.package import make_source_package
 from tests.support.samples import (
@@ -331,7 +331,8 @@ words = st.lists(chunks | st.text("aB1 -=:;*?[]{}()<>|&$@^é€😀", max_size=4
 @settings(max_examples=12)
 @given(st.lists(words, min_size=25, max_size=25))
 def test_a_word_passes_through_make_unchanged_but_for_variables(texts: list[str]) -> None:
-    makefile = f"all:\n\t@printf '%s\\0' {' '.join(map(make_word, texts))}\n"
+    makefile = f"WORDS = {' '.join(map(make_value, texts))}\n"
+    makefile += f"all:\n\t@printf '%s\\0' {' '.join(map(make_word, texts))} $(WORDS)\n"
     environment = {"PATH": "/usr/bin:/bin", "PREFIX": "/opt/ha", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
         ["make", "--no-print-directory", "-f", "-"],
@@ -346,7 +347,7 @@ def test_a_word_passes_through_make_unchanged_but_for_variables(texts: list[str]
         )
         for text in texts
     ]
-    assert done.stdout.decode().split("\0")[:-1] == expanded
+    assert done.stdout.decode().split("\0")[:-1] == expanded * 2
     assert done.stderr == b""
 
 

@@ -48,6 +48,15 @@ def test_settings_have_defaults() -> None:
         "valid-days": 0,
         "ccache": False,
         "refuse-beside": None,
+        "limits": {
+            "log-megabytes": 256,
+            "silence-seconds": 3600,
+            "total-seconds": 43200,
+            "file-megabytes": 8192,
+            "memory-megabytes": 16384,
+            "processes": 4096,
+            "shm-megabytes": 2048,
+        },
     }
 
 

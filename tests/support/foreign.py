@@ -1,0 +1,219 @@
+"""Readers of bytes that others write, each with a sample. They end in a value or in an error of hapkg, in no other.
+
+A reader is a function of a folder and the bytes. tests/unit/test_foreign_bytes.py gives it mutations of its sample,
+tests/fuzz.py whatever a coverage-guided fuzzer finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hapkg.build.results import Results, choose_names, unpack
+from hapkg.control import Suite, is_relation, parse_pins, parse_relation_names
+from hapkg.deb import read_deb_content, read_deb_control
+from hapkg.errors import ConfigError
+from hapkg.locations import read_toml
+from hapkg.recipe.settings import Settings, parse_table
+from hapkg.repository.indexes import find_suites, read_digests, read_pool, read_release
+from hapkg.repository.remote.location import parse_location
+from hapkg.repository.snapshots import list_snapshots, read_held, read_removed, read_snapshot
+from hapkg.repository.sources_file import Identity, find_url
+from hapkg.repository.verify import verify
+from hapkg.site.model import read_site
+from hapkg.source.lockfile import read_lock
+from hapkg.text import printable
+from hapkg.version import Version
+from tests.support.samples import CHECKOUT
+
+SUITE = Suite("bookworm")
+IDENTITY = Identity(origin="Test", label="Test", maintainer="Test <test@example.org>")
+DIGEST = hashlib.sha256(b"").hexdigest()
+RESULTS = Results(source="ha-one", version="1-1", architecture="amd64", packages={"ha-one": "any"})
+PACKAGES = f"""\
+Package: ha-one
+Version: 1:1.2-3~a+ha12.1
+Architecture: all
+Source: ha-one (1.2-3)
+Depends: ha-two (= 1.2), libc6 (>= 2.34) | libc7
+Filename: pool/bookworm/main/h/ha-one/ha-one_1.2-3_all.deb
+Size: 10
+SHA256: {DIGEST}
+Description: one
+ more of it
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """A function that reads foreign bytes."""
+
+    read: Callable[[Path, bytes], object]
+    sample: bytes
+    also: tuple[type[Exception], ...] = ()
+    """Errors that it raises by its contract, beside those of hapkg."""
+
+
+def publish(root: Path, packages: bytes, suite: str = "bookworm") -> None:
+    """An unsigned suite with an index as it is: whoever writes in a repository can have any bytes in it."""
+    folder = root / "dists" / suite
+    (folder / "main/binary-amd64").mkdir(parents=True, exist_ok=True)
+    (folder / "main/binary-amd64/Packages").write_bytes(packages)
+    digest = hashlib.sha256(packages).hexdigest()
+    release = f"Suite: {suite}\nSHA256:\n {digest} {len(packages)} main/binary-amd64/Packages\n"
+    (folder / "Release").write_text(release)
+
+
+def look_at(root: Path) -> None:
+    """Read a repository as the commands that only look do."""
+    for suite in find_suites(root):
+        for snapshot in list_snapshots(root, suite):
+            read_snapshot(root, snapshot)
+    read_held(root, SUITE)
+    find_url(root, IDENTITY)
+    verify(root, None)
+
+
+def read_index(root: Path, content: bytes) -> None:
+    """The index of a suite."""
+    publish(root, content)
+    read_pool(root, SUITE)
+    look_at(root)
+
+
+def read_release_file(root: Path, content: bytes) -> None:
+    """The Release file of a suite."""
+    publish(root, PACKAGES.encode())
+    (root / "dists/bookworm/Release").write_bytes(content)
+    read_digests(read_release(root / "dists/bookworm/Release"))
+    look_at(root)
+
+
+def read_private(name: str) -> Callable[[Path, bytes], None]:
+    """A reader of a file that hapkg keeps in a repository."""
+
+    def read(root: Path, content: bytes) -> None:
+        publish(root, PACKAGES.encode())
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+        read_removed(root)
+        look_at(root)
+
+    return read
+
+
+def read_archive(folder: Path, content: bytes) -> None:
+    """The archive in which a session hands out results."""
+    target = folder / "made"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    unpack(io.BytesIO(content), [*RESULTS.debs, *RESULTS.papers], target, RESULTS.source)
+
+
+def read_package(folder: Path, content: bytes) -> None:
+    """A binary package."""
+    deb = folder / "a.deb"
+    deb.write_bytes(content)
+    for read in (read_deb_control, read_deb_content):
+        with contextlib.suppress(ValueError):
+            read(deb)
+
+
+def read_lock_file(root: Path, content: bytes) -> None:
+    """The lock of a suite."""
+    (root / "locks").mkdir(exist_ok=True)
+    (root / "locks/bookworm.toml").write_bytes(content)
+    read_lock(root, SUITE)
+
+
+def read_settings(folder: Path, content: bytes) -> None:
+    """The settings of a project."""
+    file = folder / "pyproject.toml"
+    file.write_bytes(content)
+    parse_table(Settings, read_toml(file, ConfigError), where="pyproject.toml", error=ConfigError)
+
+
+def read_site_file(folder: Path, content: bytes) -> None:
+    """A site file."""
+    file = folder / "site.toml"
+    file.write_bytes(content)
+    read_site(file)
+
+
+def read_relations(_: Path, content: bytes) -> None:
+    """The relations of a package."""
+    text = content.decode("utf-8", "replace")
+    parse_relation_names(text)
+    parse_pins(text)
+    is_relation(text)
+
+
+def make_archive() -> bytes:
+    """An archive with all results of a build."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name in (*RESULTS.debs, *RESULTS.papers):
+            member = tarfile.TarInfo(name)
+            member.size = 3
+            archive.addfile(member, io.BytesIO(b"abc"))
+    return stream.getvalue()
+
+
+def make_package() -> bytes:
+    """A small binary package."""
+    with tempfile.TemporaryDirectory() as folder:
+        control = Path(folder, "tree/DEBIAN/control")
+        control.parent.mkdir(parents=True)
+        control.write_text("Package: ha-one\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b.c>\nDescription: one\n")
+        argv = ["dpkg-deb", "-Zgzip", "--root-owner-group", "--build", f"{folder}/tree", f"{folder}/a.deb"]
+        subprocess.run(argv, check=True, capture_output=True)
+        return Path(folder, "a.deb").read_bytes()
+
+
+def make_readers() -> dict[str, Reader]:
+    """All readers, by what they read."""
+    text = bytes.decode
+    state = {"act": "publish", "by": "a", "indexes": {"main/b/Sources": DIGEST}, "keys": [], "made": "2026"}
+    return {
+        "index": Reader(read=read_index, sample=PACKAGES.encode()),
+        "Release": Reader(
+            read=read_release_file,
+            sample=f"Suite: a\nDate: Sun, 29 Nov 2026 10:00:00 UTC\nSHA256:\n {DIGEST} 0 main/b/Sources\n".encode(),
+        ),
+        "snapshot": Reader(
+            read=read_private(".hapkg/snapshots/bookworm/00000001.json"), sample=json.dumps(state).encode()
+        ),
+        "removed": Reader(read=read_private(".hapkg/removed"), sample=f"{DIGEST}  pool/bookworm/a.dsc\n".encode()),
+        "address": Reader(read=read_private(".hapkg/address"), sample=b"https://example.org/apt\n"),
+        "sources": Reader(read=read_private("ha-stack.sources"), sample=b"Types: deb\nURIs: https://a.b/\nSuites: c\n"),
+        "results": Reader(read=read_archive, sample=make_archive()),
+        "names of results": Reader(
+            read=lambda _, content: choose_names(content, RESULTS), sample=b"ha-one_1-1_amd64.deb\0a.deb\0"
+        ),
+        "package": Reader(read=read_package, sample=make_package()),
+        "lock": Reader(read=read_lock_file, sample=(CHECKOUT / "locks/bookworm.toml").read_bytes()[:600]),
+        "settings": Reader(
+            read=read_settings, sample=b'maintainer = "a <a@b.c>"\nsuites = ["bookworm"]\n[limits]\nprocesses = 1\n'
+        ),
+        "site": Reader(read=read_site_file, sample=(CHECKOUT / "docs/site.example.toml").read_bytes()),
+        "relations": Reader(read=read_relations, sample=b"a (= 1) | b:any [amd64 !i386] <!nocheck>, ${c:D}"),
+        "version": Reader(
+            read=lambda _, content: Version.parse(text(content)), sample=b"1.2-3+ha12.4", also=(ValueError,)
+        ),
+        "location": Reader(
+            read=lambda _, content: parse_location(text(content, "utf-8", "replace"), Path("/base")),
+            sample=b"ssh://a@b:22/c s3://d/e",
+        ),
+        "terminal": Reader(
+            read=lambda _, content: printable(text(content, "utf-8", "surrogateescape")), sample=b"a\x1b[2J"
+        ),
+    }
