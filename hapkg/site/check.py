@@ -73,6 +73,12 @@ def check_site(context: BuildContext, site: Site, text: str, report: Callable[[s
     with log_path.open("wb") as log, contextlib.ExitStack() as stack:
         try:
             names = [f"{context.project.settings.package_prefix}{part}" for part in site.parts]
+            there = {package for build in builds for package in build.packages}
+            if absent := [name for name in names if name not in there]:
+                raise SiteError(
+                    f"the site needs {', '.join(absent)}, which is not built for {context.suite}",
+                    hint="build optional recipes: optional = [...] in [tool.hapkg], docs/recipes.md",
+                )
             debs, relations = _choose_packages(builds, names)
             packages = resolve(base, relations, state, source="the stack")
 
@@ -193,6 +199,8 @@ def _verify_crm(site: Site, prefix: str) -> str:
     # Without their state the nodes would be lost ones, and crm_verify would speak of nothing else.
     state = 'in_ccm="true" crmd="online" join="member" expected="member"'
     states = "".join(f'<node_state id="{node.id}" uname="{node.name}" {state}/>' for node in site.nodes)
+    # Where sbd runs, pacemaker writes this itself.
+    watched = "crm_attribute --type crm_config --name have-watchdog --update true" if site.fencing.sbd else ""
     return rf"""
         export PATH={prefix}/sbin:{prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
         umask 022
@@ -202,6 +210,7 @@ def _verify_crm(site: Site, prefix: str) -> str:
         cibadmin --empty > "$CIB_file"
         sed -i -e 's|<nodes */>|<nodes>{nodes}</nodes>|' -e 's|<status */>|<status>{states}</status>|' \
             -e '1,/<cib /s|<cib |<cib have-quorum="1" |' "$CIB_file"
+        {watched}
         file={prefix}/etc/ha-stack/cluster.crm
         # Agents that are not here are another check's.
         known="-o core.ignore_missing_metadata=yes"

@@ -11,7 +11,17 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from hapkg.recipe.settings import Line
 from hapkg.site.secrets import refuse_secrets
 from hapkg.site.tables import SiteTable
-from hapkg.site.words import Agent, CrmValue, Duration, Identifier, Name, OptionName, Plug, format_duration
+from hapkg.site.words import (
+    AbsolutePath,
+    Agent,
+    CrmValue,
+    Duration,
+    Identifier,
+    Name,
+    OptionName,
+    Plug,
+    format_duration,
+)
 
 _ONE_MACHINE = re.compile(
     r"fence_(alom|amt|amt_ws|drac|idrac|ilo\d?|ilo\d?_(mp|ssh)|imm|ipmilan|ipmilanplus|redfish|rsa|rsb)"
@@ -163,10 +173,37 @@ class FencingDevice(SiteTable):
         return fixed, self.delay_max is not None or "pcmk_delay_max" in self.parameters
 
 
+class Sbd(SiteTable):
+    """Nodes that end themselves: by a message on a disk that all of them see, or when they lose quorum."""
+
+    devices: Annotated[tuple[AbsolutePath, ...], Field(strict=False, max_length=3)] = ()
+    """Disks; none: a node that loses quorum ends by its watchdog alone."""
+    watchdog: AbsolutePath = "/dev/watchdog"
+    watchdog_timeout: Annotated[int, Field(ge=3, le=600)] = 5
+    """Seconds until a node that hangs is reset."""
+    delay_max: Duration = "30s"
+    """A random time before a node is sent the message: two nodes do not end each other."""
+
+    @field_validator("devices")
+    @classmethod
+    def _are_an_odd_number(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) == 2:
+            raise ValueError("two disks are one too few or one too many: the majority of them decides")
+        if len(set(value)) != len(value):
+            raise ValueError("a disk stands there twice")
+        return value
+
+    @property
+    def message_timeout(self) -> int:
+        """Seconds until a message on a disk counts as read: twice the watchdog's."""
+        return 2 * self.watchdog_timeout
+
+
 class Fencing(SiteTable):
     """How the cluster makes sure that a lost node does no harm."""
 
     devices: Annotated[tuple[FencingDevice, ...], Field(strict=False)] = ()
+    sbd: Sbd | None = None
     levels: dict[Name, tuple[tuple[Identifier, ...], ...]] = Field(default_factory=dict, strict=False)
     """By node, lists of devices: those of a list act together, the next list when one of them failed."""
     opt_out: Line | None = None

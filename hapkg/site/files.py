@@ -43,6 +43,8 @@ def render_site(site: Site, settings: Settings, templates: Templates) -> dict[st
     }
     if site.uses_dlm:
         wanted[f"{etc}/dlm/dlm.conf"] = ("dlm.conf", {})
+    if site.fencing.sbd:
+        wanted["/etc/default/sbd"] = ("sbd", {})
     if site.booth:
         wanted[f"{etc}/booth/booth.conf"] = ("booth.conf", {})
     for resource in site.drbd:
@@ -85,7 +87,11 @@ def describe_site(site: Site) -> dict[str, Any]:
             *([DLM_PORT] if site.uses_dlm and not site.dlm_by_sctp else []),
         ],
         "sctp_ports": [DLM_PORT] if site.dlm_by_sctp else [],
-        "devices": [disk for volume in volumes for disk in volume.disks] + [f.device for f in site.gfs2 if f.device],
+        "devices": [
+            *(disk for volume in volumes for disk in volume.disks),
+            *(filesystem.device for filesystem in site.gfs2 if filesystem.device),
+            *(site.fencing.sbd.devices if site.fencing.sbd else ()),
+        ],
         "drbd": [resource.name for resource in site.drbd],
         "services": [service.name for service in site.service],
         "mounts": [filesystem.mount for filesystem in site.gfs2],
@@ -99,6 +105,9 @@ def _list_preparations(site: Site) -> Iterator[str]:
     """Commands that make the site's devices, once, before the cluster uses them: they destroy what is on them."""
     if site.booth:
         yield "booth-keygen"
+    if (sbd := site.fencing.sbd) and sbd.devices:
+        disks = " ".join(f"-d {disk}" for disk in sbd.devices)
+        yield f"sbd {disks} -1 {sbd.watchdog_timeout} -4 {sbd.message_timeout} create"
     if site.quorum.device and site.quorum.device.tls != "off":
         names = " ".join(node.name for node in site.nodes)
         yield f"corosync-qdevice-net-certutil -Q -n {site.cluster.name} {site.quorum.device.host} {names}"

@@ -77,6 +77,8 @@ class Site(SiteTable):
         found = ["stack"]
         if self.quorum.device:
             found.append("corosync-qdevice")
+        if self.fencing.sbd:
+            found.append("sbd")
         if self.booth or any(command.agent == "ocf:pacemaker:booth-site" for command in self.commands):
             found.append("booth")
         return tuple(found)
@@ -95,7 +97,7 @@ class Site(SiteTable):
     @property
     def fenced(self) -> bool:
         """True where lost nodes are switched off."""
-        return bool(self.fencing.devices or self.devices_by_hand)
+        return bool(self.fencing.devices or self.devices_by_hand or self.fencing.sbd)
 
     @cached_property
     def commands(self) -> tuple[Command, ...]:
@@ -325,12 +327,19 @@ class Site(SiteTable):
         self._check_names("fencing.levels", self.fencing.levels, remote=True)
         self.fencing.check_levels()
         if self.fenced and self.fencing.opt_out is not None:
-            names = ", ".join((*(device.name for device in devices), *self.devices_by_hand))
+            own = ["sbd"] if self.fencing.sbd else []
+            names = ", ".join((*(device.name for device in devices), *self.devices_by_hand, *own))
             raise ValueError(f"fencing has devices and opt-out: remove one of them ({names})")
+        alone = self.fencing.sbd is not None and not (self.fencing.sbd.devices or devices or self.devices_by_hand)
+        if alone and len(self.nodes) < 3 and self.quorum.device is None:
+            raise ValueError(
+                "fencing.sbd without a disk lets a node end that loses quorum, and one of two nodes never does: name a "
+                "disk, or [quorum.device]"
+            )
         covered = {name for device in devices for name in device.nodes}
         machines = [node.name for node in self.nodes] + [node.name for node in self.remote if not node.guest]
         missing = [name for name in machines if name not in covered]
-        if devices and missing and not self.devices_by_hand:
+        if devices and missing and not (self.devices_by_hand or self.fencing.sbd):
             raise ValueError(f"no fencing device can switch off {', '.join(missing)}: name one that can")
         reasons = [f"resource {resource.name} is dual-primary" for resource in self.drbd if resource.dual_primary]
         reasons += ["DLM recovers only after a lost node was switched off"] if self.uses_dlm else []
@@ -365,6 +374,8 @@ class Site(SiteTable):
         for node in self.remote:
             # What pacemaker makes of a guest by itself has its name, too.
             yield node.name, f"remote node {node.name}"
+        if self.fencing.sbd and self.fencing.sbd.devices:
+            yield "sbd", "sbd"
         for device in self.fencing.devices:
             yield device.name, f"fencing device {device.name}"
         for service in self.service:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,44 @@ def test_three_nodes_do_not_race(tmp_path: Path) -> None:
     third = '[[nodes]]\nname = "n3"\nid = 3\naddresses = ["192.0.2.13"]\n'
     devices = device("fence_apc", nodes='"n1", "n2", "n3"', more="plugs = { n1 = 1, n2 = 2, n3 = 3 }")
     assert not read_text(tmp_path, NODES + third + devices).warnings
+
+
+DISK = '[fencing.sbd]\ndevices = ["/dev/disk/by-id/wwn-0x7"]\n'
+
+
+def test_a_disk_carries_the_messages(tmp_path: Path) -> None:
+    files = render_text(tmp_path, NODES + DISK)
+    assert 'SBD_DEVICE="/dev/disk/by-id/wwn-0x7"\n' in files["/etc/default/sbd"]
+    text = files["ha-stack/cluster.crm"]
+    assert 'primitive sbd stonith:fence_sbd \\\n    params devices="/dev/disk/by-id/wwn-0x7"' in text
+    assert "sbd_path=/opt/ha/sbin/sbd pcmk_delay_max=30s" in text
+    assert "stonith-enabled=true" in text
+    facts = json.loads(files["ha-stack/site.json"])
+    assert facts["prepare"] == ["sbd -d /dev/disk/by-id/wwn-0x7 -1 5 -4 10 create"]
+    assert facts["devices"] == ["/dev/disk/by-id/wwn-0x7"]
+    site = read_text(tmp_path, NODES + DISK)
+    assert (site.fenced, site.parts, site.warnings) == (True, ("stack", "sbd"), ())
+
+
+def test_without_a_disk_who_loses_quorum_ends(tmp_path: Path) -> None:
+    with pytest.raises(SiteError, match="one of two nodes never does"):
+        read_text(tmp_path, NODES + "[fencing.sbd]\n")
+    device = '[quorum.device]\nhost = "192.0.2.90"\n'
+    text = render_text(tmp_path, NODES + "[fencing.sbd]\nwatchdog-timeout = 8\n" + device)["ha-stack/cluster.crm"]
+    assert "stonith-watchdog-timeout=16s" in text
+    assert "fence_sbd" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[fencing.sbd]\ndevices = ["/dev/a", "/dev/b"]\n', "two disks are one too few or one too many"),
+        ('[fencing.sbd]\ndevices = ["/dev/a", "/dev/a", "/dev/b"]\n', "a disk stands there twice"),
+        (DISK + '[fencing]\nopt-out = "x"\n', "remove one of them (sbd)"),
+        (DISK + '[crm]\nextra = "primitive sbd Dummy"\n', "would be called sbd"),
+    ],
+)
+def test_what_sbd_cannot_be_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(SiteError) as caught:
+        read_text(tmp_path, NODES + text)
+    assert words in caught.value.brief
