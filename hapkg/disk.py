@@ -220,14 +220,19 @@ def make_newer(file: Path, before: Path) -> None:
 
 
 def make_scratch(folder: Path, prefix: str) -> Path:
-    """Make a folder for this process alone, and remove those that killed processes of the same user left."""
+    """Make a folder for this process alone, and remove those that killed processes of the same user left.
+
+    A process is told by its number and its process namespace: containers that share a folder leave each other's alone.
+    """
+    namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
     for left in folder.glob(f"{prefix}[0-9]*-*"):
-        owner = left.name.removeprefix(prefix).partition("-")[0]
+        owner, *rest = left.name.removeprefix(prefix).split("-")
         # Another process may be removing it as well, or a gpg-agent that ends now: what is left goes the next time.
         with contextlib.suppress(FileNotFoundError, MachineError):
-            if not Path("/proc", owner).exists() and left.lstat().st_uid == os.getuid():
+            here = rest[0] == namespace or len(rest) == 1  # of an older hapkg
+            if here and left.lstat().st_uid == os.getuid() and not Path("/proc", owner).exists():
                 remove_tree(left)
-    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=folder))
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-{namespace}-", dir=folder))
 
 
 def remove_tree(path: Path, *, of_root: bool = False) -> None:

@@ -147,8 +147,12 @@ def test_what_a_killed_process_left_goes_and_hinders_nobody_where_it_cannot_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder that another process fills or removes at the same moment is left for the next time."""
-    (tmp_path / "x-99999999-gone").mkdir()
-    (tmp_path / "x-99999999-filled").mkdir()
+    namespace = Path("/proc/self/ns/pid").stat().st_ino
+    gone, filled, foreign = (
+        f"x-99999999-{n}-{name}" for n, name in ((namespace, "gone"), (namespace, "filled"), (1, "b"))
+    )
+    for name in (gone, filled, foreign):
+        (tmp_path / name).mkdir()
     rmdir = os.rmdir
 
     def fill(name: str, *, dir_fd: int) -> None:
@@ -158,7 +162,7 @@ def test_what_a_killed_process_left_goes_and_hinders_nobody_where_it_cannot_go(
 
     monkeypatch.setattr(os, "rmdir", fill)
     made = disk.make_scratch(tmp_path, "x-")
-    assert sorted(tmp_path.iterdir()) == sorted([made, tmp_path / "x-99999999-filled"])
+    assert sorted(tmp_path.iterdir()) == sorted([made, tmp_path / filled, tmp_path / foreign])
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o111, 0o444, 0o555])

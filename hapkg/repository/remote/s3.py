@@ -50,6 +50,8 @@ class Bucket:
         self._location = location
         self._lease = LEASE if lease is None else lease
         self._lock_tag = ""
+        self._renewed = 0.0
+        """When the lock was written last."""
         self._lost: str | None = None
         self._tags: dict[str, str] = {}
         """ETags of the files that say what the suites are, as they were fetched."""
@@ -86,7 +88,9 @@ class Bucket:
             renewer.join()
             if self._lost is None:
                 with self._translate_errors():
-                    self._client.delete_object(Bucket=self._location.bucket, Key=self._key(LOCK))
+                    # What was put just now is nobody else's for a lease; stores delete without a condition.
+                    if self._try_put(body, IfMatch=self._lock_tag):
+                        self._client.delete_object(Bucket=self._location.bucket, Key=self._key(LOCK))
 
     def fetch(self, mirror: Path) -> None:
         """See Remote."""
@@ -238,7 +242,7 @@ class Bucket:
             held, tag, age = self._read_lock()
             mine = held.get("token") == json.loads(body)["token"]
             if mine:  # the answer to the first try was lost
-                self._lock_tag = tag
+                self._lock_tag, self._renewed = tag, _read_clock() - age
                 break
             if tag and age > self._lease:
                 if self._try_put(body, IfMatch=tag):
@@ -259,7 +263,9 @@ class Bucket:
 
     def _try_put(self, body: bytes, **condition: str) -> bool:
         try:
+            started = _read_clock()
             self._lock_tag = self._put(LOCK, body, **condition)["ETag"]
+            self._renewed = started
         except self._refusal as refusal:
             if _is_unmet(refusal):
                 return False
@@ -283,19 +289,20 @@ class Bucket:
 
     def _renew(self, body: bytes, done: threading.Event) -> None:
         """Write the lock again and again, until it is done or another one has it."""
-        renewed = time.monotonic()
         while not done.wait(self._lease / 6):
             try:
                 if not self._try_put(body, IfMatch=self._lock_tag):
                     self._lost = "another one took it"
                     return
-                renewed = time.monotonic()
             except Exception as error:
-                if time.monotonic() - renewed > self._lease / 2:
+                if _read_clock() - self._renewed > self._lease / 2:
                     self._lost = str(error)
                     return
 
     def _check_lock(self) -> None:
+        """Raise BusyError when the lock may be another's by now, as after a machine's sleep."""
+        if self._lost is None and self._lock_tag and _read_clock() - self._renewed > self._lease / 2:
+            self._lost = "it was not renewed in time"
         if self._lost is not None:
             raise BusyError(
                 f"the lock of {self._location} is lost: {self._lost}",
@@ -317,6 +324,11 @@ class Bucket:
                 f"{self._location} cannot be reached: {str(problem).rstrip('.')}",
                 hint="set AWS_ENDPOINT_URL_S3, AWS_DEFAULT_REGION and credentials as for every AWS program",
             ) from problem
+
+
+def _read_clock() -> float:
+    """Seconds of a clock that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _is_newest(path: str) -> bool:

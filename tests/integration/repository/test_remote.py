@@ -248,6 +248,23 @@ def test_a_lock_that_nobody_renews_is_taken_over_and_its_owner_notices(bucket: A
             brief.store(tmp_path, ["file"])
 
 
+def test_an_owner_that_slept_too_long_stops_and_leaves_the_lock_of_the_next_one(bucket: Any, tmp_path: Path) -> None:
+    place = BucketFolder(bucket="packages", prefix="")
+    (tmp_path / "file").write_text("x")
+    sleeper = Bucket(place, lease=3600)
+    with sleeper.open(owner="the sleeper", change=True, timeout=0):
+        sleeper.fetch(tmp_path / "sleeper")
+        sleeper.store(tmp_path, ["file"])
+        sleeper._renewed -= 1900  # a machine that was suspended: its threads slept as well
+        with pytest.raises(BusyError, match="is lost: it was not renewed in time"):
+            sleeper.store(tmp_path, ["file"])
+    other = Bucket(place, lease=3600)
+    bucket.delete_object(Bucket="packages", Key=LOCK)
+    with other.open(owner="the first one", change=True, timeout=0):
+        bucket.put_object(Bucket="packages", Key=LOCK, Body=b'{"owner": "the next one"}')
+    assert bucket.get_object(Bucket="packages", Key=LOCK)["Body"].read() == b'{"owner": "the next one"}'
+
+
 def test_an_inrelease_that_somebody_else_wrote_is_not_overwritten(bucket: Any, tmp_path: Path) -> None:
     place = BucketFolder(bucket="packages", prefix="")
     bucket.put_object(Bucket="packages", Key="dists/bookworm/InRelease", Body=b"old")
