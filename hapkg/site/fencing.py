@@ -85,7 +85,8 @@ class FencingDevice(SiteTable):
                 raise ValueError(f"{where}: {own} and parameters.{key} say the same: leave one of them out")
         if self.delay is not None and self.delays:
             raise ValueError(f"{where}: delay is for all its nodes, delays for each: leave one of them out")
-        static = [key for key in _PLUGS if key in parameters]
+        # Agents of cluster-glue are told by the name of the node; their port is one of the network.
+        static = [key for key in _PLUGS if key in parameters and self.agent.startswith("fence_")]
         if len(self.nodes) > 1 and static:
             raise ValueError(
                 f"{where}: {static[0]} = {parameters[static[0]]!r} would be switched off whichever of "

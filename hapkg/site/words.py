@@ -168,9 +168,8 @@ def _check_duration(value: object) -> str | int:
 
 
 Name = _make_name(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "letters, digits, _ . -, beginning with a letter or digit", most=64)
-NodeName = _make_name(
-    r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", "a host name, as uname -n tells it: letters, digits, - and .", most=64
-)
+_NODE = r"(?!localhost(\.|$))[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
+NodeName = _make_name(_NODE, "a host name, as uname -n tells it, and not localhost: letters, digits, - and .", most=64)
 HostName = _make_name(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?", "a host name or an address", most=253)
 ClusterName = _make_name(
     r"[A-Za-z0-9][A-Za-z0-9_-]*", "letters, digits, _ -, beginning with a letter or digit", most=32
