@@ -51,6 +51,18 @@ def check_identities(root: Path, contexts: Sequence[BuildContext], pocket: str) 
                 )
 
 
+def tell_packages(contexts: Sequence[BuildContext]) -> tuple[str, ...]:
+    """Lines that say which package is for the nodes of which cluster."""
+    found: dict[str, str] = {}
+    for context in contexts:
+        stack = f"{context.project.settings.package_prefix}stack"
+        for recipe in context.recipes.values():
+            if recipe.style.name == SITE:
+                cluster = recipe.values["site"].cluster.name
+                found[recipe.name] = f"on the nodes of {cluster}: apt install {stack} {recipe.name}"
+    return tuple(found.values())
+
+
 def _read_sites(root: Path, settings: Settings, suite: Suite, pocket: str) -> Iterator[PublishedSite]:
     """The sites that a suite offers, each by its newest package; a package that only brings another is as that."""
     common = settings.site_package

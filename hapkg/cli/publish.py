@@ -13,7 +13,7 @@ from hapkg.build.plan import Action
 from hapkg.build.planner import make_plan
 from hapkg.build.store import Store
 from hapkg.cli import output
-from hapkg.cli.identity import check_identities
+from hapkg.cli.identity import check_identities, tell_packages
 from hapkg.cli.options import (
     JsonOption,
     KeyOption,
@@ -88,6 +88,8 @@ def publish(
         )
         states.update(read_published(root))
     output.print_publication(publication, as_json=as_json)
+    for line in tell_packages(build_contexts):
+        output.say(line)
 
 
 def collect_uploads(context: BuildContext) -> tuple[Upload, ...]:

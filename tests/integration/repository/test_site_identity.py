@@ -10,7 +10,7 @@ import pytest
 
 from hapkg.build.context import BuildContext, open_context
 from hapkg.build.store import Store
-from hapkg.cli.identity import check_identities
+from hapkg.cli.identity import check_identities, tell_packages
 from hapkg.cli.select import find_sites, read_site_recipes
 from hapkg.control import SourceName
 from hapkg.errors import RepositoryError, SiteError
@@ -95,6 +95,10 @@ def test_clusters_of_the_folder_sites_share_a_repository(tmp_path: Path, root: P
     assert find_sites(many, Path("beta")) == (tmp_path / "many/sites/beta.toml",)
     issue(make_site_upload(tmp_path / "up", "ha-stack-site", "1+ha12.3", "gamma", ("n1", "n2")))
     check_identities(root, [make_context(tmp_path, None, many)], "")
+    assert tell_packages([make_context(tmp_path, None, many)]) == (
+        "on the nodes of alpha: apt install ha-stack ha-stack-site-alpha",
+        "on the nodes of beta: apt install ha-stack ha-stack-site-beta",
+    )
     write_site(tmp_path / "many/site.toml", "beta")
     with pytest.raises(SiteError, match="its package is ha-stack-site-beta, as that of"):
         read_site_recipes(many, None)
