@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -183,9 +184,12 @@ def print_publication(publication: Publication, *, as_json: bool) -> None:
     file = publication.sources[0]
     if publication.url.startswith("http"):
         address = f"{publication.url.rstrip('/')}/{quote(file.name)}"
-        print(f"/usr/lib/apt/apt-helper download-file {address} /etc/apt/sources.list.d/{file.name}")  # noqa: T201
+        words = ["/usr/lib/apt/apt-helper", "download-file", address, f"/etc/apt/sources.list.d/{file.name}"]
     else:
-        print(f"install -m 644 {file} /etc/apt/sources.list.d/")  # noqa: T201
+        words = ["install", "-m", "644", str(file), "/etc/apt/sources.list.d/"]
+        if not publication.url:
+            say("(on this machine alone: for others publish once with --url https://HOST/FOLDER/)")
+    print(shlex.join(words))  # noqa: T201
     print(f"apt update && apt install {publication.install}" if publication.install else "apt update")  # noqa: T201
 
 

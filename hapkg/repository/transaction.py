@@ -24,7 +24,7 @@ from hapkg.repository.keys.signing import SigningKey, export_key, find_key, stri
 from hapkg.repository.page import write_page
 from hapkg.repository.paths import check_path
 from hapkg.repository.remote.location import JOURNAL, LOCK, STAGING, WAIT_HINT
-from hapkg.repository.sources_file import ADDRESS, find_url, make_sources, write_sources
+from hapkg.repository.sources_file import ADDRESS, find_url, make_sources, name_sources, write_sources
 from hapkg.repository.staging import sign_all, stage, stage_incoming
 from hapkg.repository.trust import check_key_may_be_made, check_state, check_writers
 
@@ -116,6 +116,9 @@ class Transaction:
         if releases or incoming.new:
             _put_in_place(root, releases, incoming.new, operation=change.operation, keys=key.fingerprints)
         sources = self._write_front(states, key, armored, url)
+        if len(states) > 1:  # who published a suite is told of that one first
+            changed = {root / name_sources(identity, suite) for suite in releases}
+            sources = tuple(sorted(sources, key=lambda file: file not in changed))
         _remove(root, change)
         first = next(iter((*releases, *states)), None)
         return Publication(

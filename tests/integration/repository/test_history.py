@@ -136,7 +136,8 @@ def test_a_pocket_is_promoted_without_a_second_copy(
     root: Path, builds: Builds, client: Callable[[str], Client], site: PublishTarget, key: KeyChoice
 ) -> None:
     publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [builds(1)])
-    publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [builds(2)], pocket="testing")
+    pocket = publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [builds(2)], pocket="testing")
+    assert [file.name for file in pocket.sources] == [f"ha-stack-{suite}.sources" for suite in (TESTING, BOOKWORM)]
     machines = [client((root / f"ha-stack-{suite}.sources").read_text()) for suite in (BOOKWORM, TESTING)]
     for machine, version in zip(machines, ("1.2-1+ha12.0", "1.2-2+ha12.0"), strict=True):
         machine.update()

@@ -245,7 +245,7 @@ def test_the_short_sources_file_exists_only_while_there_is_one_suite(
     assert (root / "ha-stack.sources").read_text() == (root / "ha-stack-bookworm.sources").read_text()
     other = make_upload(tmp_path / "trixie", "1.2-1+ha13.0", suite=TRIXIE)
     publication = issue(other)
-    assert publication.sources == (root / "ha-stack-bookworm.sources", root / "ha-stack-trixie.sources")
+    assert publication.sources == (root / "ha-stack-trixie.sources", root / "ha-stack-bookworm.sources")
     assert (publication.written, publication.unchanged) == ((TRIXIE,), (BOOKWORM,))
     assert not (root / "ha-stack.sources").exists()
     assert "Suites: trixie\n" in (root / "ha-stack-trixie.sources").read_text()
