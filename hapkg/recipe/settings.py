@@ -111,7 +111,8 @@ class Limits(Table):
     silence_seconds: Amount = 3600
     """Time without a word in the log."""
     total_seconds: Amount = 12 * 3600
-    file_megabytes: Amount = 8192
+    file_megabytes: Amount = 1 << 20
+    """Length of one file, holes included: tests of file systems make sparse ones of many gigabytes."""
     memory_megabytes: Amount = 16384
     processes: Amount = 4096
     shm_megabytes: Amount = 2048

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from hapkg.errors import UsageError
 
@@ -90,8 +90,8 @@ def parse_location(text: str, base: Path) -> Location:
         if match and path.strip("/"):
             path = _clean(f"{slash}{unquote(path)}")
             return HostFolder(host=match[1], path=path, port=int(match[2] or 0) or None)
-    elif found and scheme == "file":
-        return Path(unquote(urlsplit(text).path))
+    elif found and scheme == "file" and (match := re.fullmatch(r"[\w.-]*(/[^?#]*)", rest)):
+        return Path(unquote(match[1]))
     elif not found and (match := re.fullmatch(rf"({_HOST}):(?!:)(.+)", text)) and "/" not in match[1]:
         return HostFolder(host=match[1], path=_find_home(match[2]))
     elif not found and text and not re.match(r"[^/]*::", text):

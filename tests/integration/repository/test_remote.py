@@ -480,6 +480,7 @@ def test_places(text: str, place: Location) -> None:
         "ssh://host",
         "s3://aaa/../b",
         "ssh://-Jfoo/srv",
+        "file://[::1/srv",
     ],
 )
 def test_what_is_no_place(text: str) -> None:

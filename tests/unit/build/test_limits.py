@@ -29,7 +29,10 @@ def test_a_limit_is_passed_by_more_than_it_says(clause: str) -> None:
 @pytest.mark.parametrize(
     ("line", "clause"),
     [
-        ("make: *** [Makefile:3: all] File size limit exceeded", "writes a file of more than 8192 MB (file-megabytes)"),
+        (
+            "make: *** [Makefile:3: all] File size limit exceeded",
+            "writes a file of more than 1048576 MB (file-megabytes)",
+        ),
         ("/bin/sh: 1: Cannot fork", "makes 8192 processes"),
         ("bash: fork: retry: Resource temporarily unavailable", "makes 8192 processes"),
         ("cc: error: fork.c: No such file or directory", ""),
@@ -39,7 +42,7 @@ def test_what_the_kernel_refuses_is_told_by_the_log(line: str, clause: str) -> N
     told = find_refusal(LIMITS, ["a line", line, "make: *** Error 2"])
     assert told.startswith(clause)
     assert bool(told) == bool(clause)
-    assert {f"--fsize={8192 * MEGABYTE}", "--nproc=8192"} <= set(make_command(LIMITS))
+    assert {f"--fsize={(1 << 20) * MEGABYTE}", "--nproc=8192"} <= set(make_command(LIMITS))
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "1", True])

@@ -52,7 +52,7 @@ def test_settings_have_defaults() -> None:
             "log-megabytes": 256,
             "silence-seconds": 3600,
             "total-seconds": 43200,
-            "file-megabytes": 8192,
+            "file-megabytes": 1 << 20,
             "memory-megabytes": 16384,
             "processes": 4096,
             "shm-megabytes": 2048,
