@@ -162,12 +162,16 @@ def share_volume_group(scene: Scene) -> None:
     read = scene.run(scene.two, f"head -c 15 /dev/{volume}")
     scene.check("released, it is had there, with what was written", read == "shared by locks", read)
     scene.run(scene.two, lvm(f"lvchange -an {volume}"))
-    both = scene.run_on_both(lvm(f"lvchange -asy {volume}") + f" && lvs --noheadings -o lv_active {volume}")
+    both = scene.run_on_both(f"{lvm(f'lvchange -asy {volume}')} && {lvm(f'lvs --noheadings -o lv_active {volume}')}")
     scene.check("shared, both have it", all("active" in told for told in both), "\n".join(both))
 
     scene.run_on_both(lvm(f"lvchange -an {volume}"))
     scene.run(scene.two, lvm(f"vgchange --lockstop {group}"))
-    scene.run(scene.one, lvm(f"vgremove -q -y {group}") + " && " + lvm(f"pvremove -q -y {device}"))
+    scene.run(scene.one, f"{lvm(f'vgremove -q -y {group}')} && pvremove -q -y {device}")
     scene.run_on_both("lvmlockctl --stop-lockspaces --force 1; systemctl stop lvmlockd", check=False)
-    listed = "".join(scene.run_on_both("dlm_tool ls", check=False))
-    scene.check("nothing of it is left in the DLM", "lvm_" not in listed, listed)
+
+    def gone() -> probes.Observation:
+        listed = "".join(scene.run_on_both("dlm_tool ls", check=False))
+        return "lvm_" not in listed, listed
+
+    scene.wait("nothing of it is left in the DLM", gone, seconds=60)
