@@ -1,6 +1,7 @@
 # make stack       set up, build everything, publish to ./apt, and say what to run on a node
 # make test        unit tests, and real programs in real chroots: two processes side by side (TEST_JOBS=1: one)
 # make acceptance  the real stack: build, publish, install, run
+# make endurance   an engine that dies ten times under load, and comes back
 # make conformance upstream's own test suites against the installed stack
 # make prove       the real stack on real kernels: two machines form a cluster and lose a node; prove-short: 25 minutes
 # make fuzz        readers of foreign bytes, by a coverage-guided fuzzer: twenty seconds each
@@ -23,7 +24,7 @@ PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance conformance prove prove-short prove-machines prove-setup prove-repo piuparts bench clean
+.PHONY: setup stack test fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts bench clean
 
 setup: $(VENV)/.done
 
@@ -36,6 +37,10 @@ $(VENV)/.done: pyproject.toml constraints.txt Makefile
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test]'
 	$(VENV)/bin/python -m compileall -q hapkg
+	mkdir -p $(VENV)/share/man/man1 $(VENV)/share/bash-completion/completions $(VENV)/share/zsh/site-functions
+	$(HAPKG) manual > $(VENV)/share/man/man1/hapkg.1
+	$(HAPKG) completion bash > $(VENV)/share/bash-completion/completions/hapkg
+	$(HAPKG) completion zsh > $(VENV)/share/zsh/site-functions/_hapkg
 	touch $@
 
 stack: setup
@@ -69,6 +74,9 @@ lint-rooms: setup
 
 acceptance: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/acceptance
+
+endurance: setup
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) HAPKG_ROUNDS=10 $(VENV)/bin/pytest tests/system/acceptance/test_engine_death.py
 
 conformance: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/conformance

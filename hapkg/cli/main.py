@@ -52,6 +52,11 @@ COMMANDS = {
     "init": ("maintenance", "Begin a project of one's own: settings, a first recipe, continuous integration."),
     "new": ("maintenance", "Draft the recipe of an upstream source, and lock it for each suite that has a lock."),
     "doctor": ("maintenance", "Check this host: what is missing, and the command that mends it."),
+    "completion": ("maintenance", "Print the completion of hapkg for a shell: source <(hapkg completion bash)."),
+    "manual": (
+        "maintenance",
+        "Print hapkg(1), made from the commands themselves: hapkg manual | man -l -.",
+    ),
     "clean": ("maintenance", "Remove old builds, failed ones and scratch; with names, every build of those recipes."),
 }
 """The module whose app has a command, and the command's line in the help, in the order of the help."""
@@ -62,6 +67,8 @@ GROUPS = {
     "site": ("site", "Check the file that says what cluster a site wants, and show its results."),
 }
 """Commands that are groups of others: the whole app of a module."""
+COMPLETION = "_HAPKG_COMPLETE"
+"""Variable by which a shell's completion asks what may follow a line."""
 _KNOWN = {**COMMANDS, **GROUPS}
 _WATCH = "ends hapkg in time"
 _IS_TOLD = threading.Lock()
@@ -200,6 +207,8 @@ def _end(status: int) -> NoReturn:
 def _run() -> int:
     """Do what the command line says. The one place where a failure becomes words and an exit code."""
     try:
+        if COMPLETION in os.environ:
+            importlib.import_module("typer.completion").completion_init()
         status = int(app(standalone_mode=False) or 0)  # what typer.Exit carried comes back as the result
         if status == Interrupted.exit_code:  # typer's word for KeyboardInterrupt
             _say_stopped()

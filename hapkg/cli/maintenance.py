@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.completion import get_completion_script  # type: ignore[attr-defined]
+from typer.main import get_group
 
-from hapkg import disk
+from hapkg import __version__, disk
 from hapkg.build import cleanup
 from hapkg.build.context import open_context
 from hapkg.build.pins import make_lock
 from hapkg.build.timings import pick_record
 from hapkg.cli import output
 from hapkg.cli.doctor import PROGRAMS, diagnose
+from hapkg.cli.main import COMPLETION
+from hapkg.cli.main import app as everything
 from hapkg.cli.options import JsonOption, NamesArgument, SuiteOption
 from hapkg.cli.select import find, open_suite
 from hapkg.cli.timeline import draw
@@ -116,3 +122,86 @@ def clean(
             context.obj.store, [find(build_context, name).name for name in names or []], everything=everything
         )
     output.say(f"freed {output.size(freed)}")
+
+
+class Shell(StrEnum):
+    """A shell that completes."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+
+
+@app.command()
+def completion(shell: Annotated[Shell, typer.Argument(help="bash or zsh.")]) -> None:
+    """Print the completion of hapkg for a shell: source <(hapkg completion bash)."""
+    typer.echo(get_completion_script(prog_name="hapkg", complete_var=COMPLETION, shell=shell))
+
+
+@app.command()
+def manual() -> None:
+    """Print hapkg(1), made from the commands themselves: hapkg manual | man -l -."""
+    typer.echo("\n".join(_describe_all(get_group(everything))))
+
+
+def _describe_all(group: Any) -> Iterator[str]:
+    context = typer.Context(group, info_name="hapkg")
+    yield f'.TH HAPKG 1 "" "hapkg {__version__}" "Linux HA stack"'
+    yield ".SH NAME"
+    yield "hapkg \\- build the Linux HA stack as Debian packages, and publish them"
+    yield from (".SH SYNOPSIS", ".B hapkg", ".RI [ OPTIONS ]", ".I COMMAND", ".RI [ ARGUMENTS ]")
+    yield from (".SH DESCRIPTION", _quote(group.help))
+    yield ".SH OPTIONS"
+    yield from _describe_parameters(group)
+    yield ".SH COMMANDS"
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if hasattr(command, "list_commands"):
+            for part in command.list_commands(context):
+                yield from _describe_command(f"{name} {part}", command.get_command(context, part))
+        else:
+            yield from _describe_command(name, command)
+    yield ".SH EXIT STATUS"
+    kinds = {kind.exit_code: kind for kind in _list_kinds(HapkgError)}
+    yield from (".TP", ".B 0", "Done.")
+    for code, kind in sorted(kinds.items()):
+        yield from (".TP", f".B {code}", _quote((kind.__doc__ or "").partition("\n")[0]))
+    yield ".SH FILES"
+    yield from (".TP", ".I pyproject.toml", "Settings, in [tool.hapkg].")
+    yield from (".TP", ".I ~/.cache/hapkg", "Chroots, sources, builds and records; elsewhere by HAPKG_CACHE.")
+    yield from (".SH SEE ALSO", "The folder docs of the checkout.")
+
+
+def _list_kinds(kind: type[HapkgError]) -> Iterator[type[HapkgError]]:
+    for narrower in kind.__subclasses__():
+        yield narrower
+        yield from _list_kinds(narrower)
+
+
+def _describe_command(name: str, command: Any) -> Iterator[str]:
+    arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+    names = " ".join(_name_argument(argument) for argument in arguments)
+    yield f".SS {_quote(f'hapkg {name} {names}'.strip())}"
+    yield _quote(command.help)
+    yield from _describe_parameters(command)
+
+
+def _describe_parameters(command: Any) -> Iterator[str]:
+    for parameter in command.params:
+        yield ".TP"
+        if parameter.param_type_name == "argument":
+            yield f".I {_quote(_name_argument(parameter))}"
+        else:
+            forms = "\\fR, \\fB".join(_quote(form) for form in (*parameter.opts, *parameter.secondary_opts))
+            value = "" if parameter.is_flag else f" \\fI{_quote(parameter.metavar or parameter.name.upper())}\\fR"
+            yield f"\\fB{forms}\\fR{value}"
+        yield _quote(parameter.help or "")
+
+
+def _name_argument(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())
+
+
+def _quote(text: str) -> str:
+    """Text as troff prints it: no escape, no hyphen where a minus is meant, no line that is a request."""
+    one = " ".join(text.split()).replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{one}" if one.startswith((".", "'")) else one
