@@ -191,6 +191,7 @@ def render(
         for need in context.graph.needs[recipe.name]
         for package in context.recipes[need].packages
     }
+    pinned = sorted(context.graph.needs[recipe.name]) if recipe.style.name == META else ()
     return render_debian(
         recipe,
         context.project.settings,
@@ -199,6 +200,7 @@ def render(
         version=version,
         key=key,
         versions=versions,
+        components=[context.recipes[need] for need in pinned],
         compiled=context.store.state.templates,
     )
 

@@ -9,7 +9,7 @@ rendered, other files are taken as they are. A template called `package.X` is re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,12 +49,13 @@ def render_debian(
     version: str,
     key: str,
     versions: Mapping[BinaryName, str],
+    components: Iterable[Recipe] = (),
     compiled: Path | None = None,
 ) -> DebianFolder:
     """The debian/ folder of a recipe, without the patches that it does not carry.
 
-    versions holds the exact version of every stack package that a meta-package pins. compiled is a folder for compiled
-    templates, which the caller may remove.
+    versions holds the exact version of every stack package that a meta-package pins, components the recipes of these
+    packages. compiled is a folder for compiled templates, which the caller may remove.
 
     Raises RecipeError when a template is wrong or names something that does not exist.
     """
@@ -71,6 +72,7 @@ def render_debian(
         "version": version,
         "key": key,
         "versions": versions,
+        "components": [_describe(component) for component in components],
         "licenses": _list_licenses(recipe),
         **recipe.values,
     }
@@ -80,6 +82,17 @@ def render_debian(
     if recipe.series:
         files["patches/series"] = "".join(f"{name}\n" for name in recipe.series).encode()
     return DebianFolder(files={path: content for path, content in files.items() if content.strip()})
+
+
+def _describe(recipe: Recipe) -> dict[str, Any]:
+    """A component of the stack as a node tells it: release and what was known of its holes."""
+    return {
+        "source": recipe.source,
+        "version": recipe.version,
+        "date": recipe.date.date().isoformat(),
+        "closed": sorted({id_ for patch in (*recipe.remote_patches, *recipe.patches) for id_ in patch.fixes}),
+        "decided": [{"id": hole.id, "status": str(hole.status), "why": hole.why} for hole in recipe.advisories],
+    }
 
 
 def _list_licenses(recipe: Recipe) -> list[str]:

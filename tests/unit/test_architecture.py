@@ -57,8 +57,9 @@ TESTS_OF_NO_MODULE = {
     "test_hastack",
     "test_hastack_check",
     "test_hostile_state",
+    "test_node_tested",
 }
-"""The rules of the house, the command of the nodes, records of every module, and the real recipes."""
+"""The rules of the house, the command of the nodes and what runs there, records of every module, the real recipes."""
 UNCLEAR = re.compile(r"(What|The same|Let|Whether)\b")
 """How no docstring begins: it could not be read alone."""
 QUIET = sorted(module for module in MODULES if not module.startswith("cli."))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
+from xml.etree import ElementTree as ET
+
 import pytest
-from hastack import check, engine, manager, metrics, site
+from hastack import age, check, drift, engine, manager, metrics, network, site
 from hastack.finding import Finding
 
 BY_HAND = """totem {
@@ -113,15 +116,15 @@ def test_a_section_with_a_comment_still_has_nodes() -> None:
     [
         ("127.0.0.1", "ok", "127.0.0.1 is this node's"),
         ("localhost", "ok", "localhost, which is 127.0.0.1, is this node's"),
-        ("192.0.2.7", "FAIL", "ip address add 192.0.2.7/24 dev INTERFACE"),
-        ("fd00:9::11", "FAIL", "ip address add fd00:9::11/64 dev INTERFACE"),
+        ("192.0.2.7", "FAIL", "ip address add 192.0.2.7/24 dev lan0"),
+        ("fd00:9::11", "FAIL", "ip address add fd00:9::11/64 dev lan0"),
         ("no-such-name.invalid", "FAIL", "add to /etc/hosts: ADDRESS no-such-name.invalid"),
     ],
 )
 def test_an_address_may_be_a_name(address: str, level: str, words: str) -> None:
-    finding = check.judge_address(address, frozenset({"127.0.0.1"}))
+    finding = network.judge_address(address, frozenset({"127.0.0.1"}), ("lan0",))
     assert finding.level == level
-    assert words in f"{finding.found} {finding.remedy}"
+    assert words in f"{finding.found} {finding.remedy} {finding.advice}"
 
 
 def test_what_move_and_ban_left_is_found() -> None:
@@ -164,3 +167,105 @@ def test_findings_are_metrics() -> None:
     assert 'ha_stack_findings{check="link",level="warn"} 1\n' in text
     assert text.endswith("ha_stack_healthy 0\n")
     assert metrics.describe(bad[1:]).endswith("ha_stack_healthy 1\n")
+
+
+COMPONENTS = """{"version": "1.3.0", "date": "2026-11-29", "components": [
+ {"source": "ha-a", "version": "3.1", "date": "2024-05-01", "closed": ["CVE-2026-1", "CVE-2026-2"], "decided": [
+  {"id": "CVE-2026-3", "status": "affected", "why": "nothing calls it"},
+  {"id": "CVE-2026-4", "status": "not-affected", "why": "not built"}]},
+ {"source": "ha-b", "version": "0.9", "date": "2025-02-01", "closed": [], "decided": []}]}"""
+
+
+@pytest.mark.parametrize(
+    ("today", "level", "words"),
+    [
+        (
+            "2026-11-29",
+            "ok",
+            "0 days old; 2 holes that were known then are closed by patches, 1 are open",
+        ),
+        ("2027-05-28", "ok", "its newest release is ha-b 0.9 of 2025-02-01"),
+        ("2027-05-29", "warn", "181 days old"),
+    ],
+)
+def test_an_old_stack_is_told(today: str, level: str, words: str) -> None:
+    made = age.read_made(COMPONENTS)
+    finding = age.judge_age(made, date.fromisoformat(today))
+    assert (finding.level, words in finding.found) == (level, True), finding.found
+    assert finding.remedy == ("ha-stack upgrade-node" if level == "warn" else "")
+    assert made.open == ("CVE-2026-3 in ha-a: nothing calls it",)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": "1", "date": "x", "components": []}'])
+def test_a_broken_list_of_components_is_refused(text: str) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        age.read_made(text)
+
+
+CRM = r"""# What pacemaker runs
+property stonith-enabled=true no-quorum-policy=freeze
+rsc_defaults resource-stickiness=1
+primitive disk ocf:x:y \
+    params device="/dev/a b" fs=gfs2 \
+    op monitor interval=10s \
+    meta priority=3
+primitive plain ocf:pacemaker:Dummy state=/run/x
+clone all disk meta interleave=true
+order first Mandatory: disk plain
+tag few: disk plain
+"""
+CIB = """<cib><configuration>
+<crm_config><cluster_property_set id="o"><nvpair id="o-1" name="stonith-enabled" value="true"/>
+<nvpair id="o-2" name="no-quorum-policy" value="freeze"/></cluster_property_set></crm_config>
+<rsc_defaults><meta_attributes id="r"><nvpair id="r-1" name="resource-stickiness" value="1"/></meta_attributes>
+</rsc_defaults>
+<resources><clone id="all"><meta_attributes id="m"><nvpair id="i" name="interleave" value="true"/></meta_attributes>
+<primitive id="disk"><instance_attributes id="p"><nvpair id="p1" name="device" value="/dev/a b"/>
+<nvpair id="p2" name="fs" value="gfs2"/></instance_attributes>
+<meta_attributes id="n"><nvpair id="n1" name="priority" value="3"/></meta_attributes></primitive></clone>
+<primitive id="plain"><instance_attributes id="q"><nvpair id="q1" name="state" value="/run/x"/></instance_attributes>
+</primitive></resources>
+<constraints><rsc_order id="first"/><rsc_location id="cli-ban-plain-on-n1"/></constraints>
+<tags><tag id="few"/></tags></configuration></cib>"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "drift_"),
+    [
+        ("", "", ((), (), ())),
+        ('value="gfs2"', 'value="xfs"', ((), ("disk: fs is xfs, the site says gfs2",), ())),
+        ('name="priority"', 'name="weight"', ((), ("disk: priority is not set, the site says 3",), ())),
+        ('value="freeze"', 'value="stop"', ((), ("no-quorum-policy is stop, the site says freeze",), ())),
+        ('id="first"', 'id="other"', (("first",), (), ("other",))),
+        ('<primitive id="plain">', '<primitive id="plain2">', (("plain",), (), ("plain2",))),
+        ("<tags>", "<tags><!-- -->", ((), (), ())),
+    ],
+)
+def test_drift_is_what_a_site_names_and_a_cluster_has_otherwise(
+    old: str, new: str, drift_: tuple[tuple[str, ...], ...]
+) -> None:
+    found = drift.compare(drift.parse_crm(CRM), ET.fromstring(CIB.replace(old, new) if old else CIB))
+    assert (found.missing, found.changed, found.foreign) == drift_
+
+
+def test_a_site_without_resources_finds_none_foreign() -> None:
+    wanted = drift.parse_crm("property no-quorum-policy=freeze")
+    assert drift.compare(wanted, ET.fromstring(CIB)) == drift.Drift((), (), ())
+
+
+def test_settings_under_a_rule_are_left_out() -> None:
+    wanted = drift.parse_crm("primitive a ocf:x:y params rule #uname eq n1 ip=1 params ip=2 meta target-role=Started")
+    assert wanted.objects == {"a": {("instance_attributes", "ip"): "2", ("meta_attributes", "target-role"): "Started"}}
+
+
+def test_an_interface_is_named_where_there_is_one() -> None:
+    told = '[{"ifname":"lo","flags":["LOOPBACK","UP"]},{"ifname":"lan0","flags":["BROADCAST","UP"]}]'
+    assert network.parse_interfaces(told) == ("lan0",)
+    assert network.parse_interfaces("Cannot open") == ()
+    finding = network.judge_address("192.0.2.7", frozenset(), ("lan0", "lan1"))
+    assert (finding.remedy, "interface" in finding.advice) == ("", True)
+
+
+def test_an_engine_that_hangs_is_killed_first() -> None:
+    finding = engine.judge_silence()
+    assert (finding.level, finding.remedy.startswith("kill -9 $(pidof corosync); service")) == ("FAIL", True)

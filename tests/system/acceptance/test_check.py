@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tests.system.acceptance.cluster import Machine
+from tests.system.acceptance.cures import CURES, Cure
 from tests.system.acceptance.formation import FOLDER, Cluster, start
 
-KILL = "kill -9 $(pidof {0}); while pidof {0}; do sleep 0.1; done"
+FACTS = "/opt/ha/etc/ha-stack/site.json"
 
 
 def look(machine: Machine) -> list[dict[str, Any]]:
@@ -25,30 +26,45 @@ def find(machine: Machine, check: str, words: str) -> list[dict[str, Any]]:
     return [f for f in look(machine) if f["check"] == check and f["level"] != "ok" and words in f["found"]]
 
 
-CURED = (
-    ("crm_attribute --name maintenance-mode --update true", "maintenance", "the whole cluster"),
-    ("crm node maintenance fiesta-ha1", "maintenance", "node fiesta-ha1"),
-    ("crm resource unmanage follower", "unmanaged", "follower is left alone"),
-    ("crm resource ban follower fiesta-ha2", "constraint", "cli-ban-follower"),
-    ("crm configure location cli-prefer-follower follower inf: fiesta-ha1", "constraint", "cli-prefer-follower"),
-    (f"echo '# mine' >> {FOLDER}/corosync.conf", "configuration", "corosync.conf was changed"),
-    (f"rm {FOLDER}/corosync.conf", "configuration", "corosync.conf is missing"),
-    (f"chmod 0644 {FOLDER}/authkey", "authkey", "0644"),
-    (KILL.format("corosync"), "pacemaker", "pacemaker runs without corosync"),
-)
+def apply(machine: Machine, remedy: str) -> None:
+    """Run a line that was printed, as a person who says yes to apt."""
+    machine.run(remedy.replace("apt install", "apt-get -y install"))
 
 
-@pytest.mark.parametrize(("harm", "check", "words"), CURED, ids=[f"{c} {w}" for _, c, w in CURED])
-def test_the_printed_line_cures_what_it_is_printed_for(cluster: Cluster, harm: str, check: str, words: str) -> None:
-    node = cluster.two
+@pytest.mark.parametrize("cure", CURES, ids=[f"{cure.check} {cure.words}" for cure in CURES])
+def test_the_printed_line_cures_what_it_is_printed_for(cluster: Cluster, cure: Cure) -> None:
+    node, check, words = cluster.two, cure.check, cure.words
     cluster.wait_until_served()
     assert find(node, check, words) == []
-    node.run(harm)
+    node.run(cure.harm)
     cluster.wait_until(lambda: find(node, check, words) != [], f"{check}: {words}")
     remedy = find(node, check, words)[0]["remedy"]
-    node.run(remedy.replace("apt install", "apt-get -y install"))
+    assert remedy.startswith(cure.remedy)
+    apply(node, remedy)
     cluster.wait_until(lambda: find(node, check, words) == [], f"cure of {check}: {words}")
     cluster.wait_until_served()
+
+
+def test_an_address_that_is_gone_comes_back_by_the_printed_line(cluster: Cluster) -> None:
+    node = cluster.two
+    # corosync is stopped: one that runs leaves the cluster without its address.
+    node.run("service pacemaker stop; service corosync stop; ip address del 192.168.132.12/24 dev ring0")
+    (found,) = find(node, "address", "no interface has 192.168.132.12")
+    apply(node, found["remedy"])
+    assert find(node, "address", "") == []
+    start(node)
+    cluster.wait_until_served()
+
+
+def test_a_broken_list_of_facts_comes_back_by_the_printed_line(cluster: Cluster) -> None:
+    node = cluster.two
+    node.run(f"truncate -s 0 {FACTS}")
+    told = node.run("ha-stack check 2>&1", check=False)
+    assert told.returncode == 1
+    assert f"{FACTS} cannot be read" in told.stdout
+    (remedy,) = re.findall(r"^(apt install .*) brings it back$", told.stdout, re.MULTILINE)
+    apply(node, remedy)
+    cluster.two.run("ha-stack check")
 
 
 def test_a_cut_cable_is_a_link_that_is_down(cluster: Cluster) -> None:
@@ -73,7 +89,7 @@ def test_another_key_is_named_while_the_node_answers_ping(cluster: Cluster) -> N
         cluster.wait_until(lambda: find(node, "link", "answers ping") != [], "a silent link")
         (found,) = find(node, "link", "answers ping")
         assert "another key" in found["found"]
-        assert "fingerprint" in found["remedy"]
+        assert "fingerprint" in found["advice"]
         marks = [re.search(mark, machine.tell("ha-stack check")) for machine in cluster.nodes]
         assert all(marks)
         assert marks[0][1] != marks[1][1]  # type: ignore[index]
@@ -91,6 +107,7 @@ def test_a_daemon_that_pacemaker_gave_up_is_missed(cluster: Cluster) -> None:
         assert found["level"] == "FAIL"
     finally:
         node.run("kill -CONT $(pidof pacemakerd)")
+    apply(node, found["remedy"])
     cluster.wait_until(lambda: find(node, "pacemaker", "") == [], "all daemons")
     cluster.wait_until_served()
 

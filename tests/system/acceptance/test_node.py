@@ -79,7 +79,7 @@ until ss -H -l -n --udp | grep -q 127.0.0.1:5405; do sleep 0.1; done"""
         ),
         ("hostname other", "hostname fiesta-ha2", "name", "hostnamectl"),
         (SQUAT, "kill $(cat /root/squatter)", "port", "move python3 to another port"),
-        (want("modules", "no_such_module"), TAKE_BACK, "module", "apt install linux-image-amd64"),
+        (want("modules", "no_such_module"), TAKE_BACK, "module", "linux-image-amd64"),
         (want("modules", "dlm"), TAKE_BACK, "configfs", "mount -t configfs none /sys/kernel/config"),
         (want("devices", "/dev/vgha/lvdrbd0"), TAKE_BACK, "device", "lvcreate --name lvdrbd0 --size SIZE vgha"),
     ],
@@ -97,7 +97,7 @@ def test_what_is_wrong_is_named_with_what_mends_it(
     findings = json.loads(done.stdout)
     found = [f for f in findings if f["check"] == check_name and f["level"] != "ok"]
     assert found
-    assert words in found[0]["remedy"]
+    assert words in (found[0]["remedy"] or found[0]["advice"])
     assert done.returncode == (1 if "FAIL" in {finding["level"] for finding in findings} else 0)
     if check_name == "address":
         start(cluster.two)
@@ -112,7 +112,7 @@ def test_a_node_with_another_configuration_is_named_by_the_others(cluster: Clust
     finally:
         cluster.one.run(f"mv /root/corosync.conf {FOLDER}; ha-stack check", check=False)
     assert [(f["level"], f["found"]) for f in found] == [("FAIL", "fiesta-ha1 has another configuration")]
-    assert "same ha-stack-site" in found[0]["remedy"]
+    assert "same ha-stack-site" in found[0]["advice"]
     assert check(cluster.two) == []
 
 
@@ -122,7 +122,7 @@ def test_clocks_that_are_seconds_apart_are_named(cluster: Cluster) -> None:
     (found,) = (f for f in findings if f["check"] == "clock" and f["found"].startswith("fiesta-ha1"))
     assert found["level"] == "warn"
     assert re.fullmatch(r"fiesta-ha1 is [45]\.\d s behind", found["found"])
-    assert found["remedy"] == "apt install chrony on both"
+    assert found["advice"] == "let chrony or systemd-timesyncd run on both"
 
 
 def test_the_key_is_made_once(cluster: Cluster) -> None:
@@ -312,7 +312,8 @@ def test_a_node_whose_departure_costs_service_stays(cluster: Cluster, stack: Sta
 def test_what_apt_upgraded_before_runs_after_it(cluster: Cluster, newer: str) -> None:
     node, stale = cluster.two, "from before an upgrade"
     node.run("apt-get install -y --reinstall ha-corosync ha-pacemaker")
-    assert stale in node.tell("ha-stack check")
+    (found,) = (f for f in list_findings(node) if f["check"] == "daemons")
+    assert (stale in found["found"], found["remedy"]) == (True, "ha-stack upgrade-node")
     assert {"corosync", "pacemakerd"} <= set(json.loads(node.tell("ha-stack status --json"))["outdated"])
     pids = node.find("corosync"), node.find("pacemakerd")
     assert "nothing was changed" in node.run("ha-stack upgrade-node --dry-run").stdout

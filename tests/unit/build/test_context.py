@@ -87,7 +87,7 @@ def test_the_place_of_the_state_folder_is_no_input(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [COROSYNC, STACK])
 def test_only_what_a_source_needs_is_in_its_debian_folder(tmp_path: Path, name: SourceName) -> None:
-    """A meta-package has the versions of its packages: rendered with those of all sources it is the same."""
+    """A meta-package has the versions of its packages and tells of them: with those of all sources it is the same."""
     context = open_at(tmp_path)
     recipe, project = context.recipes[name], context.project
     everything = {BinaryName(package): "1-1+ha12.1" for package in context.graph.providers}
@@ -99,6 +99,7 @@ def test_only_what_a_source_needs_is_in_its_debian_folder(tmp_path: Path, name: 
         version=PLACEHOLDER,
         key=PLACEHOLDER,
         versions=everything,
+        components=[context.recipes[need] for need in sorted(context.graph.needs[name])] if name == STACK else (),
     )
     assert render(context, recipe, PLACEHOLDER, PLACEHOLDER, make_finished(context, name)) == whole
 

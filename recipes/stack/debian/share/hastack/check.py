@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
-import json
 import os
 import re
-import socket
 import stat
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
-from hastack import clock, cluster, engine, manager, upgrade
+from hastack import age, clock, cluster, drift, engine, manager, network, upgrade
 from hastack.finding import FAIL, OK, WARN, Finding
-from hastack.site import AUTHKEY, CONFIGURATION, CRM, Site, read_site
-from hastack.system import DAEMONS, PREFIX, SYSTEMD, Problem, find_outdated, find_pids, list_versions, run
+from hastack.site import AUTHKEY, CONFIGURATION, CRM, Site, make_reinstall, read_site
+from hastack.system import PREFIX, SYSTEMD, Problem, find_outdated, list_versions, run
 
 _KEY_BYTES = 128
 """Corosync takes no shorter key."""
@@ -28,10 +26,19 @@ _APART = 1.0
 def check_node() -> list[Finding]:
     """Everything about this node. Raises Problem when it is not configured at all."""
     site = read_site()
-    findings = [*_check_membership(site), *_check_key(site), *_check_files(site), *_check_kernel(site)]
-    findings += [*_check_ports(site), *_check_clock(), *_compare_clocks(site), *_check_packages(), *_check_space()]
+    findings = [*network.check_membership(site), *_check_key(site), *_check_files(site), *_check_kernel(site)]
+    findings += [
+        *network.check_ports(site),
+        *_check_clock(),
+        *_compare_clocks(site),
+        *_check_packages(),
+        *_check_space(),
+    ]
+    findings += [*age.check_age(datetime.now(UTC).date())]
     findings += [*manager.check_agents(_find_agents()), *manager.check_daemons()]
-    if cluster.is_running():
+    if cluster.is_running() and not engine.answers():
+        findings.append(engine.judge_silence())  # whoever asks it would wait for minutes
+    elif cluster.is_running():
         findings += [*engine.check_links(site), engine.check_quorum(), *_check_cluster(site)]
     else:
         findings.append(Finding("cluster", OK, "does not run on this node"))
@@ -44,63 +51,6 @@ def check_node() -> list[Finding]:
     return findings
 
 
-def _check_membership(site: Site) -> Iterator[Finding]:
-    name, own = os.uname().nodename, site.find_own()
-    if own is None:
-        known = ", ".join(node.name for node in site.nodes)
-        yield Finding(
-            "name",
-            FAIL,
-            f"{name} is no node of {site.cluster}: {known}",
-            f"hostnamectl hostname NODE, or name it in {CONFIGURATION}",
-        )
-        return
-    yield Finding("name", OK, f"{name} is node {own.id} of {site.cluster}")
-    have = parse_addresses(run("ip", "-json", "address", "show").output)
-    for address in own.addresses:
-        yield judge_address(address, have)
-    for node in site.nodes:
-        yield _check_resolution(node.name, node.addresses)
-
-
-def judge_address(address: str, have: frozenset[str]) -> Finding:
-    """An address, or a name of one, that corosync.conf gives this node, by those that its interfaces have."""
-    try:
-        meant = {str(ipaddress.ip_address(address))}
-    except ValueError:
-        try:
-            meant = {str(entry[4][0]) for entry in socket.getaddrinfo(address, None)}
-        except OSError:
-            text = f"{address} is a name that does not resolve"
-            return Finding("address", FAIL, text, f"add to /etc/hosts: ADDRESS {address}")
-    if found := meant & have:
-        named = "" if address in found else f", which is {', '.join(sorted(found))},"
-        return Finding("address", OK, f"{address}{named} is this node's")
-    first = sorted(meant)[0]
-    length = 64 if ":" in first else 24
-    remedy = f"ip address add {first}/{length} dev INTERFACE, for good in /etc/network/interfaces"
-    return Finding("address", FAIL, f"no interface has {address}", remedy)
-
-
-def parse_addresses(text: str) -> frozenset[str]:
-    """Addresses in what `ip -json address` prints."""
-    try:
-        return frozenset(info["local"] for link in json.loads(text) for info in link["addr_info"] if "local" in info)
-    except (ValueError, KeyError, TypeError):
-        return frozenset()
-
-
-def _check_resolution(name: str, addresses: tuple[str, ...]) -> Finding:
-    line = f"add to /etc/hosts: {addresses[0]} {name}" if addresses else ""
-    try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
-    except OSError:
-        return Finding("resolution", WARN, f"{name} does not resolve", line)
-    if found & set(addresses):
-        return Finding("resolution", OK, f"{name} is {', '.join(sorted(found & set(addresses)))}")
-    return Finding("resolution", WARN, f"{name} resolves to {', '.join(sorted(found))}, not to its ring", line)
-
-
 def _check_key(site: Site) -> Iterator[Finding]:
     if not site.crypto:
         return
@@ -108,7 +58,10 @@ def _check_key(site: Site) -> Iterator[Finding]:
         status = AUTHKEY.stat()
     except FileNotFoundError:
         yield Finding(
-            "authkey", FAIL, f"{AUTHKEY} is missing", "ha-stack keygen on one node, then copy it to the others"
+            "authkey",
+            FAIL,
+            f"{AUTHKEY} is missing",
+            advice="copy it from a node that has it; ha-stack keygen makes one, and says how to copy it",
         )
         return
     mode = stat.S_IMODE(status.st_mode)
@@ -121,7 +74,10 @@ def _check_key(site: Site) -> Iterator[Finding]:
         )
     elif status.st_size < _KEY_BYTES:
         yield Finding(
-            "authkey", FAIL, f"{AUTHKEY} has {status.st_size} bytes", "copy it again from a node where it is whole"
+            "authkey",
+            FAIL,
+            f"{AUTHKEY} has {status.st_size} bytes",
+            advice="copy it again from a node where it is whole",
         )
     else:
         mark = hashlib.sha256(AUTHKEY.read_bytes()).hexdigest()[:8]
@@ -137,10 +93,7 @@ def _check_files(site: Site) -> Iterator[Finding]:
         if not wrong:
             yield Finding("configuration", OK, f"{CONFIGURATION}, made by hand")
         return
-    # confask: dpkg looks at a changed file although the package's own is the one of before.
-    options = " ".join(f"-o Dpkg::Options::=--force-conf{word}" for word in ("ask", "miss", "new"))
-    remedy = f"apt install --reinstall {options} {site.package}"
-    wrong = []
+    wrong, remedy = [], make_reinstall(site.package)
     for path, digest in site.files:
         try:
             content = Path(path).read_bytes()
@@ -162,7 +115,7 @@ def judge_helper(parameter: Path) -> Iterator[Finding]:
     wanted = str(PREFIX / "sbin/drbdadm")
     if parameter.is_file() and (told := parameter.read_text("utf-8", "replace").strip()) != wanted:
         text = f"drbd calls {told}, not {wanted}: no handler runs, and a lost peer freezes the disk"
-        yield Finding("module", FAIL, text, f"echo {wanted} > {parameter}; update-initramfs -u")
+        yield Finding("module", FAIL, text, f"echo {wanted} > {parameter}", "update-initramfs -u makes it last")
 
 
 def _check_kernel(site: Site) -> Iterator[Finding]:
@@ -177,7 +130,7 @@ def _check_kernel(site: Site) -> Iterator[Finding]:
                 "module",
                 FAIL,
                 f"kernel {release} has no {module}",
-                "apt install linux-image-amd64; Debian's cloud kernel has none",
+                advice="Debian's cloud kernel has none: linux-image-amd64 does, after a reboot",
             )
     if (version := Path("/sys/module/drbd/version")).is_file():
         yield Finding("module", OK, f"drbd {version.read_text('utf-8', 'replace').strip()} is loaded")
@@ -187,9 +140,8 @@ def _check_kernel(site: Site) -> Iterator[Finding]:
         if re.search(r" /sys/kernel/config configfs ", mounts):
             yield Finding("configfs", OK, "mounted")
         else:
-            yield Finding(
-                "configfs", WARN, "not mounted", "modprobe configfs && mount -t configfs none /sys/kernel/config"
-            )
+            advice = "modprobe configfs && mount -t configfs none /sys/kernel/config"
+            yield Finding("configfs", WARN, "not mounted", advice=advice)
     for device in site.devices:
         if Path(device).is_block_device():
             yield Finding("device", OK, device)
@@ -197,49 +149,24 @@ def _check_kernel(site: Site) -> Iterator[Finding]:
             remedy = (
                 "lvcreate --name {1} --size SIZE {0}".format(*device.split("/")[2:4]) if device.count("/") == 3 else ""
             )
-            yield Finding("device", FAIL, f"{device} is missing", remedy)
-
-
-def _check_ports(site: Site) -> Iterator[Finding]:
-    own = {str(pid) for daemon in DAEMONS for pid in find_pids(daemon)}
-    for kind, ports in (("udp", site.udp_ports), ("tcp", site.tcp_ports)):
-        users = parse_sockets(run("ss", "-H", "-l", "-n", "-p", f"--{kind}").output)
-        for port in ports:
-            strangers = sorted(name for name, pid in users.get(port, ()) if pid not in own)
-            if strangers:
-                yield Finding(
-                    "port",
-                    FAIL,
-                    f"{kind} {port} is used by {', '.join(strangers)}",
-                    f"move {strangers[0]} to another port",
-                )
-            else:
-                yield Finding("port", OK, f"{kind} {port} is free for the cluster")
-
-
-def parse_sockets(text: str) -> dict[int, list[tuple[str, str]]]:
-    """Who listens on each port, by what `ss -Hlnp` prints: names and pids. Sockets of the kernel have none."""
-    found: dict[int, list[tuple[str, str]]] = {}
-    for line in text.splitlines():
-        fields = line.split(None, 5)
-        if len(fields) >= 4 and (port := fields[3].rpartition(":")[2]).isdigit():
-            found.setdefault(int(port), []).extend(re.findall(r'\("([^"]+)",pid=(\d+)', line))
-    return found
+            yield Finding("device", FAIL, f"{device} is missing", advice=remedy)
 
 
 def _check_clock() -> Iterator[Finding]:
-    remedy = "apt install chrony"
+    advice = "let chrony or systemd-timesyncd run, with a server that it reaches"
     tracking = run("chronyc", "-c", "tracking")
     if tracking.status == 0:
         state = (tracking.output.strip().split(",") or ["?"])[-1]
-        yield Finding("clock", WARN if state == "Not synchronised" else OK, f"chrony: {state}")
+        yield Finding("clock", WARN if state == "Not synchronised" else OK, f"chrony: {state}", advice=advice)
         return
     if SYSTEMD.is_dir():
         told = run("timedatectl", "show", "--property=NTPSynchronized", "--value").output.strip()
         if told == "yes":
             yield Finding("clock", OK, "synchronised")
             return
-    yield Finding("clock", WARN, "nothing says that it is synchronised; logs of nodes cannot be compared", remedy)
+    yield Finding(
+        "clock", WARN, "nothing says that it is synchronised; logs of nodes cannot be compared", advice=advice
+    )
 
 
 def _compare_clocks(site: Site) -> Iterator[Finding]:
@@ -248,8 +175,8 @@ def _compare_clocks(site: Site) -> Iterator[Finding]:
         if not found:  # it is down, or a firewall keeps the question away: other lines tell the first
             yield Finding("clock", OK, f"{node.name} does not tell its time")
         elif abs(found[0]) > _APART:
-            remedy = "apt install chrony on both"
-            yield Finding("clock", WARN, f"{node.name} is {abs(found[0]):.1f} s {_name_side(found[0])}", remedy)
+            advice = "let chrony or systemd-timesyncd run on both"
+            yield Finding("clock", WARN, f"{node.name} is {abs(found[0]):.1f} s {_name_side(found[0])}", advice=advice)
         else:
             yield Finding("clock", OK, f"{node.name} has the same time, {abs(found[0]) * 1000:.0f} ms apart")
 
@@ -270,9 +197,8 @@ def judge_space(folder: str, free: int) -> Finding:
     if free >= _ROOM:
         return Finding("space", OK, text)
     level = FAIL if free < _ROOM / 16 else WARN
-    return Finding(
-        "space", level, f"{text}: pacemaker writes its configuration no more when none is", f"du -xm {folder}/*"
-    )
+    advice = f"du -xm {folder}/* tells what takes it"
+    return Finding("space", level, f"{text}: pacemaker writes its configuration no more when none is", advice=advice)
 
 
 def _find_agents() -> tuple[str, ...]:
@@ -298,7 +224,11 @@ def _check_packages() -> Iterator[Finding]:
     outdated = find_outdated()
     if outdated:
         yield Finding(
-            "daemons", WARN, f"{', '.join(outdated)} run from before an upgrade", "ha-stack upgrade-node, node by node"
+            "daemons",
+            WARN,
+            f"{', '.join(outdated)} run from before an upgrade",
+            "ha-stack upgrade-node",
+            "node by node",
         )
 
 
@@ -323,14 +253,18 @@ def compare_reports(own: str, reports: Mapping[str, str], others: tuple[str, ...
         told = reports.get(node, "")
         version, _, digest = told.partition(" ")
         if not told:
-            findings.append(Finding("same", WARN, f"{node} has not told its versions yet", f"ha-stack check on {node}"))
+            findings.append(
+                Finding("same", WARN, f"{node} has not told its versions yet", advice=f"ha-stack check on {node}")
+            )
         elif version != own.partition(" ")[0]:
             findings.append(
-                Finding("same", WARN, f"{node} has ha-stack {version}", "ha-stack upgrade-node on the older one")
+                Finding("same", WARN, f"{node} has ha-stack {version}", advice="ha-stack upgrade-node on the older one")
             )
         elif digest != own.partition(" ")[2]:
             findings.append(
-                Finding("same", FAIL, f"{node} has another configuration", "install the same ha-stack-site on both")
+                Finding(
+                    "same", FAIL, f"{node} has another configuration", advice="install the same ha-stack-site on both"
+                )
             )
         else:
             findings.append(Finding("same", OK, f"{node} has the same versions and configuration"))
@@ -347,8 +281,9 @@ def _check_cluster(site: Site) -> Iterator[Finding]:
     for member in state.members:
         yield Finding("node", OK if member.serves else WARN, f"{member.name}: {member.describe()}")
     for failure in state.failures:
-        yield Finding("failure", WARN, failure, "mend its cause, then crm resource cleanup")
+        yield Finding("failure", WARN, failure, "crm resource cleanup", "once its cause is mended")
     yield judge_fencing(state, wanted=site.fencing)
+    yield from drift.check_drift(site)
     try:
         own = tell_report(site)
     except Problem as problem:
@@ -364,13 +299,13 @@ def judge_fencing(state: cluster.State, *, wanted: bool | None) -> Finding:
     if not state.fencing:
         text = "off: a lost node is never switched off"
         if wanted:
-            return Finding("fencing", FAIL, text, "ha-stack bootstrap, or crm configure property stonith-enabled=true")
-        return Finding("fencing", WARN, text, "[[fencing.devices]] in the site file")
+            return Finding("fencing", FAIL, text, "crm_attribute --name stonith-enabled --update true")
+        return Finding("fencing", WARN, text, advice="[[fencing.devices]] in the site file")
     if not devices:
-        remedy = "ha-stack bootstrap loads the site's; without one, crm configure primitive NAME stonith:AGENT"
-        return Finding("fencing", FAIL, "on, but there is no device: no resource starts", remedy)
+        advice = "ha-stack bootstrap loads the site's; without one, crm configure primitive NAME stonith:AGENT"
+        return Finding("fencing", FAIL, "on, but there is no device: no resource starts", advice=advice)
     idle = sorted(device.id for device in devices if not device.nodes)
     if idle:
-        remedy = f"crm_mon -1 -f tells why, then crm resource cleanup {idle[0]}"
-        return Finding("fencing", WARN, f"{', '.join(idle)} runs nowhere", remedy)
+        advice = f"crm_mon -1 -f tells why, then crm resource cleanup {idle[0]}"
+        return Finding("fencing", WARN, f"{', '.join(idle)} runs nowhere", advice=advice)
     return Finding("fencing", OK, f"by {', '.join(sorted({device.id for device in devices}))}")

@@ -33,9 +33,9 @@ def judge_configuration() -> Iterator[Finding]:
         return
     tested = run("corosync", "-t", "-c", str(CONFIGURATION))
     if tested.status:
-        yield Finding("configuration", FAIL, f"corosync refuses it: {read_refusal(tested.output)}", edit)
+        yield Finding("configuration", FAIL, f"corosync refuses it: {read_refusal(tested.output)}", advice=edit)
     for line in find_oversights(text):
-        yield Finding("configuration", FAIL, line, edit)
+        yield Finding("configuration", FAIL, line, advice=edit)
 
 
 def read_refusal(said: str) -> str:
@@ -101,13 +101,20 @@ def parse_links(text: str) -> tuple[Link, ...]:
     return tuple(found)
 
 
+def answers() -> bool:
+    """Whether corosync, which runs, serves anybody."""
+    return run("corosync-cmapctl", "-g", "totem.version", timeout=10).status == 0
+
+
+def judge_silence() -> Finding:
+    """A corosync that hangs. Pacemaker would wait for it when it is stopped, so it is killed first."""
+    remedy = "kill -9 $(pidof corosync); service corosync start && service pacemaker restart"
+    return Finding("engine", FAIL, "corosync runs and does not answer: nothing is watched, started or fenced", remedy)
+
+
 def check_links(site: Site) -> Iterator[Finding]:
     """Each link of each ring: a second ring is there for the first one's death to be told, not only survived."""
     told = run("corosync-cfgtool", "-s", timeout=20)
-    if told.status:
-        text = f"corosync runs and does not answer: {told.output.strip().splitlines()[-1:] or ['nothing']}"
-        yield Finding("link", FAIL, text, "service corosync restart, after a look at its log")
-        return
     names = {node.id: node for node in site.nodes}
     links = parse_links(told.output)
     for id_ in sorted({link.node for link in links}):
@@ -119,7 +126,7 @@ def check_links(site: Site) -> Iterator[Finding]:
             yield Finding("link", OK, f"{len(up)} to {name} connected" if len(up) > 1 else f"to {name} connected")
         elif up:
             remedy = f"ping {node.addresses[down[0]]}" if node and down[0] < len(node.addresses) else ""
-            yield Finding("link", WARN, f"link {', '.join(map(str, down))} to {name} is down", remedy)
+            yield Finding("link", WARN, f"link {', '.join(map(str, down))} to {name} is down", advice=remedy)
         else:
             yield _explain_silence(name, node.addresses if node else ())
 
@@ -128,9 +135,9 @@ def _explain_silence(name: str, addresses: tuple[str, ...]) -> Finding:
     """Why no link reaches a node."""
     if any(run("ping", "-c", "1", "-W", "1", address).status == 0 for address in addresses):
         text = f"no link to {name}, which answers ping: corosync is stopped there, or has another key or configuration"
-        return Finding("link", FAIL, text, f"ha-stack check on {name}; authkey must have the same fingerprint")
+        return Finding("link", FAIL, text, advice=f"ha-stack check on {name}; authkey must have the same fingerprint")
     return Finding(
-        "link", WARN, f"no link to {name}, which does not answer ping either", f"start {name}, or its network"
+        "link", WARN, f"no link to {name}, which does not answer ping either", advice=f"start {name}, or its network"
     )
 
 
@@ -150,11 +157,13 @@ def check_quorum() -> Finding:
     quorate = ask_quorum()
     if quorate is None:
         return Finding(
-            "quorum", FAIL, "corosync does not tell", f"name a provider in section quorum of {CONFIGURATION}"
+            "quorum", FAIL, "corosync does not tell", advice=f"name a provider in section quorum of {CONFIGURATION}"
         )
     if quorate:
         return Finding("quorum", OK, "quorate")
-    return Finding("quorum", FAIL, "none: too few nodes see each other", "start the other nodes, or mend their links")
+    return Finding(
+        "quorum", FAIL, "none: too few nodes see each other", advice="start the other nodes, or mend their links"
+    )
 
 
 def is_alone() -> bool:

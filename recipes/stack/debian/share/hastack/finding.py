@@ -15,3 +15,6 @@ class Finding:
     level: str
     found: str
     remedy: str = ""
+    """A command line that mends it as it stands."""
+    advice: str = ""
+    """Advice where no command can be named."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hastack import bootstrap, check, cluster, engine, metrics, upgrade
+from hastack import age, bootstrap, check, cluster, engine, metrics, upgrade
 from hastack.finding import FAIL, OK
 from hastack.site import FACTS, read_site
 from hastack.system import FAILED, USAGE, Problem, find, find_outdated, find_pids, list_versions, run, say
@@ -73,8 +73,9 @@ def _check(options: argparse.Namespace) -> int:
         width = max(len(finding.check) for finding in findings)
         for finding in findings:
             say(f"{finding.level:<4}  {finding.check:<{width}}  {finding.found}")
-            if finding.remedy and finding.level != OK:
-                say(f"{'':<{width + 6}}  -> {finding.remedy}")
+            for line in (finding.remedy, finding.advice) if finding.level != OK else ():
+                if line:
+                    say(f"{'':<{width + 6}}  -> {line}")
     return FAILED if any(finding.level == FAIL for finding in findings) else 0
 
 
@@ -128,6 +129,7 @@ def _status(options: argparse.Namespace) -> int:
     mounted = {line.split()[1] for line in Path("/proc/mounts").read_text("utf-8", "replace").splitlines()}
     facts["mounts"] = {mount: mount in mounted for mount in site.mounts}
     facts["outdated"] = list(find_outdated())
+    facts["holes"] = age.list_holes()
     if (journal := upgrade.read_journal()) is not None:
         facts["upgrade"] = upgrade.describe(journal)
     if options.json:
@@ -135,6 +137,7 @@ def _status(options: argparse.Namespace) -> int:
         return 0
     say(f"cluster     {site.cluster} ({FACTS if site.packaged else 'corosync.conf'})")
     say(f"ha-stack    {list_versions().get('ha-stack', 'not installed')}")
+    say(f"            {age.describe()}")
     if not running:
         say("corosync    does not run on this node")
     if not facts.get("maintenance"):

@@ -45,7 +45,8 @@ def check_memory_of_hands(state: State) -> Iterator[Finding]:
     """Settings made for a while and easily forgotten: maintenance, unmanaged resources, bans and preferences."""
     if not state.controller:
         text = "none: nodes join for some seconds after a start"
-        yield Finding("controller", WARN, text, "wait a minute; then see /opt/ha/var/log/pacemaker/pacemaker.log")
+        advice = "wait a minute; then see /opt/ha/var/log/pacemaker/pacemaker.log"
+        yield Finding("controller", WARN, text, advice=advice)
         return
     yield Finding("controller", OK, state.controller)
     if state.maintenance:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hastack.system import ETC, UNCONFIGURED, Problem
+from hastack.system import ETC, UNCONFIGURED, Problem, run
 
 CONFIGURATION = ETC / "corosync/corosync.conf"
 AUTHKEY = ETC / "corosync/authkey"
@@ -68,6 +68,19 @@ class Site:
         return tuple(node for node in self.nodes if node != own)
 
 
+def make_reinstall(package: str) -> str:
+    """The command line that brings back what a site's package brought, whatever became of it."""
+    # confask: dpkg looks at a changed file although the package's own is the one of before.
+    options = " ".join(f"-o Dpkg::Options::=--force-conf{word}" for word in ("ask", "miss", "new"))
+    return f"apt install --reinstall {options} {package}"
+
+
+def find_package() -> str:
+    """The package of the site, by dpkg: for a site.json that does not tell it."""
+    told = run("dpkg-query", "--search", str(FACTS))
+    return told.output.partition(":")[0] if told.status == 0 else COMMON
+
+
 def read_site() -> Site:
     """The site of this node. Raises Problem when it is not configured, or when its files cannot be read."""
     try:
@@ -78,7 +91,7 @@ def read_site() -> Site:
     except (OSError, ValueError, KeyError, TypeError) as cause:
         raise Problem(
             f"{FACTS if FACTS.is_file() else CONFIGURATION} cannot be read: {cause!r}",
-            "apt install --reinstall ha-stack-site brings it back"
+            f"{make_reinstall(find_package())} brings it back"
             if FACTS.is_file()
             else "corosync -t tells what is wrong",
         ) from cause

@@ -13,6 +13,8 @@ s|^from crmsh import utils$|sys.path.insert(0, "/opt/ha/lib/python3/dist-package
 s|^PACKAGES = "|&ha-stack ha-cluster-glue ha-corosync ha-crmsh ha-dlm ha-drbd-utils ha-fence-agents ha-gfs2-utils ha-kronosnet ha-libqb ha-pacemaker ha-resource-agents ha-stack-site ha-booth ha-corosync-qdevice |
 s|utils\.fatal\(f"Package '\{package\}' is not installed"\)|utils.fatal("nodes of this stack are set up by ha-stack-site, or from /opt/ha/etc/corosync/corosync.conf.example; see ha-stack(8)")|
 
+s|Booth not installed|&: apt install ha-booth|
+
 s#/usr/s?bin/(corosync-qdevice-net-certutil|crm|pacemaker_remoted|pacemakerd)\b#/opt/ha/sbin/\1#
 s#/etc/crm/profiles\.yml#/opt/ha/share/crmsh/profiles.yml#
 s#(^|[^[:alnum:]_./-])/etc/(corosync|crm|drbd\.conf|drbd\.d|pacemaker)\b#\1/opt/ha/etc/\2#g

@@ -1,0 +1,121 @@
+"""Remedies of ha-stack check: for each line that it prints, the harm that makes it do so, and who runs the line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FOLDER = "/opt/ha/etc/corosync"
+REINSTALL = "apt install --reinstall -o Dpkg::Options::=--force-confask -o Dpkg::Options::=--force-confmiss"
+KILL = "kill -9 $(pidof {0}); while pidof {0}; do sleep 0.1; done"
+
+
+@dataclass(frozen=True)
+class Cure:
+    """Harm on a member of the cluster, the words that it is found by, and the line that is printed and run."""
+
+    harm: str
+    check: str
+    words: str
+    remedy: str
+    first: str = ""
+    """Mended before, where the line alone cannot: its cause."""
+    test: str = "test_check: test_the_printed_line_cures_what_it_is_printed_for"
+    """The test that runs it."""
+
+
+CURES = (
+    Cure(
+        "crm_attribute --name maintenance-mode --update true",
+        "maintenance",
+        "the whole cluster",
+        "crm configure property maintenance-mode=false",
+    ),
+    Cure("crm node maintenance fiesta-ha1", "maintenance", "node fiesta-ha1", "crm node ready fiesta-ha1"),
+    Cure("crm resource unmanage follower", "unmanaged", "follower is left alone", "crm resource manage follower"),
+    Cure("crm resource ban follower fiesta-ha2", "constraint", "cli-ban-follower", "crm resource clear follower"),
+    Cure(
+        "crm configure location cli-prefer-follower follower inf: fiesta-ha1",
+        "constraint",
+        "cli-prefer-follower",
+        "crm resource clear follower",
+    ),
+    Cure(f"echo '# mine' >> {FOLDER}/corosync.conf", "configuration", "corosync.conf was changed", REINSTALL),
+    Cure(f"rm {FOLDER}/corosync.conf", "configuration", "corosync.conf is missing", REINSTALL),
+    Cure(f"chmod 0644 {FOLDER}/authkey", "authkey", "0644", f"chown root: {FOLDER}/authkey; chmod 0400"),
+    Cure(
+        KILL.format("corosync"),
+        "pacemaker",
+        "pacemaker runs without corosync",
+        "service corosync start && service pacemaker restart",
+    ),
+    Cure(
+        "kill -STOP $(pidof corosync)",
+        "engine",
+        "corosync runs and does not answer",
+        "kill -9 $(pidof corosync); service corosync start && service pacemaker restart",
+    ),
+    Cure(
+        "service pacemaker stop",
+        "cluster",
+        "pacemaker does not run",
+        "service corosync start && service pacemaker start",
+    ),
+    Cure(
+        "sed -i /fiesta-ha1/d /etc/hosts",
+        "resolution",
+        "fiesta-ha1 does not resolve",
+        "echo '192.168.132.11 fiesta-ha1' >> /etc/hosts",
+    ),
+    Cure(
+        "crm_resource --resource state-clone --meta --set-parameter notify --parameter-value false",
+        "drift",
+        "state-clone: notify is false, the site says true",
+        "ha-stack bootstrap --force",
+    ),
+    Cure("crm configure delete state-then-follower", "drift", "state-then-follower of", "ha-stack bootstrap"),
+    Cure(
+        "truncate -s 0 /opt/ha/share/ha-stack/components.json",
+        "age",
+        "components.json cannot be read",
+        "apt install --reinstall ha-stack",
+    ),
+)
+"""Each is done to the second node, and undone by the printed line alone."""
+OTHERS = (
+    Cure(
+        "ip address del 192.168.132.12/24 dev ring0",
+        "address",
+        "no interface has 192.168.132.12",
+        "ip address add 192.168.132.12/24 dev ring0",
+        test="test_check: test_an_address_that_is_gone_comes_back_by_the_printed_line",
+    ),
+    Cure(
+        "a daemon that ends and is not started anew",
+        "pacemaker",
+        "pacemaker-schedulerd missing",
+        "service pacemaker restart",
+        test="test_check: test_a_daemon_that_pacemaker_gave_up_is_missed",
+    ),
+    Cure(
+        "an empty site.json",
+        "",
+        "site.json cannot be read",
+        REINSTALL,
+        test="test_check: test_a_broken_list_of_facts_comes_back_by_the_printed_line",
+    ),
+    Cure(
+        "packages that apt has upgraded",
+        "daemons",
+        "run from before an upgrade",
+        "ha-stack upgrade-node",
+        test="test_node: test_what_apt_upgraded_before_runs_after_it",
+    ),
+    Cure(
+        "a DRBD module that calls /sbin/drbdadm",
+        "module",
+        "no handler runs",
+        "echo /opt/ha/sbin/drbdadm > /sys/module/drbd/parameters/usermode_helper",
+        test="unit: test_a_module_that_calls_another_drbdadm_is_named",
+    ),
+)
+"""Those that need more than a line of harm."""
