@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,21 +124,66 @@ def _bridge_is_up(pid: int) -> bool:
     return "switch" in subprocess.run(argv, capture_output=True, text=True, check=False).stdout
 
 
-@contextlib.contextmanager
-def start_machine(root: Path, switch: int, *, name: str, address: str) -> Iterator[Machine]:
-    """Boot a root folder and plug it into the switch. The address is IPv4 with the length of its prefix."""
-    script = f"""
+_UNSHARE = ("unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child", "--")
+
+
+def _prepare(root: Path, name: str) -> str:
+    return f"""
         hostname {name}
         mount -t proc proc {root}/proc
         mount -t tmpfs -o mode=1777 tmpfs {root}/dev/shm
         mount -t tmpfs -o mode=755 tmpfs {root}/run
-        exec chroot {root} sh -c "{INIT}"
         """
-    unshare = ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child", "--"]
-    with _start([*unshare, "sh", "-ec", script], root) as pid:
+
+
+@contextlib.contextmanager
+def start_machine(root: Path, switch: int, *, name: str, address: str) -> Iterator[Machine]:
+    """Boot a root folder and plug it into the switch. The address is IPv4 with the length of its prefix."""
+    with _start([*_UNSHARE, "sh", "-ec", f'{_prepare(root, name)}exec chroot {root} sh -c "{INIT}"'], root) as pid:
         machine = Machine(name=name, address=address.partition("/")[0], root=root, pid=pid, switch=switch)
         wait_until(lambda: machine.tell("ps -o comm= 1").strip() == "bash", "machine", seconds=30)
-        _in_network(switch, f"ip link add {name} type veth peer name ring0 netns {pid}; ip link set {name} up")
-        machine.plug()
-        machine.run(f"ip link set lo up; ip address add {address} dev ring0; ip link set ring0 up; mkdir -p /run/lock")
+        _plug_in(machine, address)
+        machine.run("mkdir -p /run/lock")
         yield machine
+
+
+def _plug_in(machine: Machine, address: str) -> None:
+    link = f"ip link add {machine.name} type veth peer name ring0 netns {machine.pid}; ip link set {machine.name} up"
+    _in_network(machine.switch, link)
+    machine.plug()
+    _in_network(machine.pid, f"ip link set lo up; ip address add {address} dev ring0; ip link set ring0 up")
+
+
+@contextlib.contextmanager
+def boot_systemd(root: Path, switch: int, *, name: str, address: str) -> Iterator[Machine]:
+    """Boot a root folder by its systemd, in a control group of its own; the network is there before it, as ever.
+
+    It is up when systemd has nothing more to start. It may end before the block does, when it is shut down.
+    """
+    group, own = f"{root}/sys/fs/cgroup", f"{name}-{os.getpid()}"
+    script = f"""
+        {_prepare(root, name)}
+        mount -t tmpfs -o mode=1777 tmpfs {root}/tmp
+        mount --bind {root}/dev {root}/dev
+        mount -t tmpfs -o mode=1777 tmpfs {root}/dev/shm
+        mount -t sysfs -o ro sysfs {root}/sys
+        mount -t cgroup2 cgroup2 {group}
+        mkdir {group}/{own}
+        echo $$ > {group}/{own}/cgroup.procs
+        umount {group}
+        until ip -brief address show dev ring0 2>/dev/null | grep -q {address}; do sleep 0.1; done
+        exec unshare --cgroup -- sh -ec "
+            mount -t cgroup2 cgroup2 {group}
+            exec env -i container=namespaces PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot {root} /lib/systemd/systemd"
+        """
+    try:
+        with _start([*_UNSHARE, "sh", "-ec", script], root) as pid:
+            machine = Machine(name=name, address=address.partition("/")[0], root=root, pid=pid, switch=switch)
+            _plug_in(machine, address)
+            up = ("running", "degraded")
+            wait_until(lambda: machine.tell("systemctl is-system-running").strip() in up, "systemd", seconds=90)
+            yield machine
+    finally:
+        with tempfile.TemporaryDirectory() as folder:
+            remove = f"mount -t cgroup2 cgroup2 {folder}; find {folder}/{own} -depth -type d -exec rmdir {{}} +"
+            subprocess.run(["unshare", "--mount", "sh", "-ec", remove], check=True)
