@@ -42,9 +42,8 @@ def reached(cluster: Cluster) -> Iterator[Cluster]:
         node.run(LISTEN)
     one.run("cibadmin --query --scope configuration > /root/before.xml")
     yield cluster
-    one.run(
-        "cibadmin --replace --scope configuration --xml-file /root/before.xml; crm_resource --refresh; rm -rf /tmp/report*"
-    )
+    one.run("cibadmin --replace --scope configuration --xml-file /root/before.xml; crm_resource --refresh")
+    one.run("rm -rf /tmp/report*")
     for node, disk in zip(cluster.nodes, disks, strict=True):
         node.run("kill $(cat /run/sshd.pid); rm -r /root/.ssh", check=False)
         disk.run(f"apt-get purge -y --autoremove {TOOLS}")
