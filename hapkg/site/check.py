@@ -124,10 +124,11 @@ def _look_at_agents(session: Session, site: Site, prefix: str, lines: SiteLines)
 
 
 def _find_builds(context: BuildContext) -> tuple[Artifact, ...]:
-    """Builds of the stack as its recipes stand now; none when a part of it is not built."""
-    artifacts = [step.artifact for step in make_plan(context, list(context.recipes))]
-    found = tuple(artifact for artifact in artifacts if artifact is not None)
-    return found if len(found) == len(artifacts) else ()
+    """Builds of the stack as its recipes stand now; none when a part of it, but for optional ones, is not built."""
+    steps = make_plan(context, list(context.recipes))
+    if any(step.artifact is None and step.source in context.selected for step in steps):
+        return ()
+    return tuple(step.artifact for step in steps if step.artifact is not None)
 
 
 def _choose_packages(builds: Sequence[Artifact], names: Sequence[str]) -> tuple[list[Path], tuple[str, ...]]:

@@ -176,6 +176,14 @@ def test_fencing_is_what_the_site_wants(
     assert bool(finding.remedy or finding.advice) == (level != "ok")
 
 
+@pytest.mark.parametrize(
+    ("devices", "remedy"), [((make_device("off-one", "two"),), "crm_attribute"), ((), "ha-stack bootstrap")]
+)
+def test_fencing_that_is_off_is_loaded_before_it_is_switched_on(devices: tuple[Resource, ...], remedy: str) -> None:
+    state = State("one", True, False, False, (), devices, ())
+    assert check.judge_fencing(state, wanted=True).remedy.startswith(remedy)
+
+
 def test_fencing_devices_and_what_is_stuck_are_told_apart() -> None:
     text = CRM_MON.replace('<resource id="web"', '<resource id="web" resource_agent="stonith:fence_x" blocked="true"')
     web, other = parse_state(text).resources[:2]

@@ -91,7 +91,7 @@ def test_devices_of_a_site_are_loaded_when_it_is_asked_for(fenced: Cluster) -> N
     assert "stonith-enabled" in asked.stdout
     (found,) = (f for f in json.loads(fenced.one.tell("ha-stack check --json")) if f["check"] == "fencing")
     assert found["level"] == "FAIL"
-    assert "ha-stack bootstrap" in found["advice"]
+    assert "ha-stack bootstrap" in found["remedy"]
     told = fenced.one.run("ha-stack bootstrap --force").stdout
     assert all(device in told for device in DEVICES)
     for number, device in enumerate(DEVICES, 1):

@@ -124,6 +124,8 @@ def test_nothing_lies_outside_declared_places(node: Node) -> None:
     site = {
         "/etc/apt/apt.conf.d/52ha-stack",
         "/etc/apt/preferences.d/ha-stack",
+        "/etc/bash_completion.d/ha-stack",
+        "/usr/share/zsh/vendor-completions/_ha-stack",
         "/etc/logrotate.d/ha-stack",
         "/etc/needrestart/conf.d/ha-stack.conf",
         "/etc/profile.d/ha-stack.sh",

@@ -299,7 +299,8 @@ def judge_fencing(state: cluster.State, *, wanted: bool | None) -> Finding:
     if not state.fencing:
         text = "off: a lost node is never switched off"
         if wanted:
-            return Finding("fencing", FAIL, text, "crm_attribute --name stonith-enabled --update true")
+            remedy = "crm_attribute --name stonith-enabled --update true" if devices else "ha-stack bootstrap --force"
+            return Finding("fencing", FAIL, text, remedy)
         return Finding("fencing", WARN, text, advice="[[fencing.devices]] in the site file")
     if not devices:
         advice = "ha-stack bootstrap loads the site's; without one, crm configure primitive NAME stonith:AGENT"
