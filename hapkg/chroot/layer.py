@@ -131,16 +131,9 @@ def enter_layer(
     state: State, base: Chroot, packages: Mapping[str, str], label: str, log: IO[bytes], *, nice: int = 0
 ) -> Iterator[Session]:
     """A session that sees the base and these packages. A layer that is not as it was made is made anew."""
-    with contextlib.ExitStack() as stack:
-        for attempt in (1, 2):
-            key = provide_layer(state, base, packages, log, nice=nice)
-            try:
-                session = stack.enter_context(enter(base, label, {"layer": key} if key else None, nice=nice))
-                break
-            except ProcessError as error:
-                if attempt == 2:
-                    raise
-                _forget_damaged(state, error, log)
+    with _enter_sound(
+        state, base, label, log, lambda: provide_layer(state, base, packages, log, nice=nice), nice=nice
+    ) as session:
         yield session
 
 
@@ -158,15 +151,29 @@ def enter_prepared(
 
     content says what that is: names and digests. A layer that is not as it was made is made anew.
     """
+
+    def provide() -> str:
+        below = provide_layer(state, base, packages, log)
+        whole = json.dumps(["prepared", base.digest, base.contents, below, dict(content)], sort_keys=True)
+        key = hashlib.sha256(whole.encode()).hexdigest()
+        with _locks[key]:
+            _touch(state, find_layer(state, key) or _prepare(state, base, below, content, key, prepare))
+        return key
+
+    with _enter_sound(state, base, label, log, provide) as session:
+        yield session
+
+
+@contextlib.contextmanager
+def _enter_sound(
+    state: State, base: Chroot, label: str, log: IO[bytes], provide: Callable[[], str | None], *, nice: int = 0
+) -> Iterator[Session]:
+    """A session over the layer that provide() names; one that is not as it was made is provided anew, once."""
     with contextlib.ExitStack() as stack:
         for attempt in (1, 2):
             try:
-                below = provide_layer(state, base, packages, log)
-                whole = json.dumps(["prepared", base.digest, base.contents, below, dict(content)], sort_keys=True)
-                key = hashlib.sha256(whole.encode()).hexdigest()
-                with _locks[key]:
-                    _touch(state, find_layer(state, key) or _prepare(state, base, below, content, key, prepare))
-                session = stack.enter_context(enter(base, label, {"layer": key}))
+                key = provide()
+                session = stack.enter_context(enter(base, label, {"layer": key} if key else None, nice=nice))
                 break
             except ProcessError as error:
                 if attempt == 2:
