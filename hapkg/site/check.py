@@ -37,6 +37,8 @@ from hapkg.site.words import is_address
 
 _SHOWN = 15
 """Lines of a program's refusal."""
+_SECRET = b'common { net { cram-hmac-alg sha256; shared-secret "none"; } }\n'
+"""In the form that ha-stack keygen writes on a node."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -97,6 +99,8 @@ def check_site(context: BuildContext, site: Site, text: str, report: Callable[[s
         lines = SiteLines(text, site, {path: content.decode() for path, content in files.items()})
         named = _invent_addresses(site)
         hosts = "".join(f"{address} {name}\n" for name, address in named.items())
+        if any(resource.authenticate for resource in site.drbd):  # made on nodes, and in no package
+            files = {**files, f"{prefix}/etc/ha-stack/drbd-secret.conf": _SECRET}
         _put_files(session, {**files, "/etc/hosts": f"127.0.0.1 localhost\n{hosts}".encode()})
         for node in site.nodes:
             report(f"ask as {node.name}")

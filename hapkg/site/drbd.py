@@ -86,6 +86,8 @@ class Drbd(SiteTable):
     module: Literal["8.4", "9"] = "8.4"
     """Series of the kernel's module; Debian's kernel brings 8.4."""
     dual_primary: bool = False
+    authenticate: bool = False
+    """Peers prove that they know a secret, which `ha-stack keygen` makes on a node."""
     snapshots: bool = False
     """The target of a resync takes an LVM snapshot first; its volume group needs the space."""
     net: Options = Field(default_factory=dict)

@@ -93,6 +93,7 @@ def describe_site(site: Site) -> dict[str, Any]:
             *(site.fencing.sbd.devices if site.fencing.sbd else ()),
         ],
         "drbd": [resource.name for resource in site.drbd],
+        "drbd_secret": any(resource.authenticate for resource in site.drbd),
         "services": [service.name for service in site.service],
         "mounts": [filesystem.mount for filesystem in site.gfs2],
         "fencing": site.fenced,

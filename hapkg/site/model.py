@@ -216,6 +216,8 @@ class Site(SiteTable):
         _refuse_doubles(
             "TCP port", (*(resource.port for resource in self.drbd), *([DLM_PORT] if self.uses_dlm else []))
         )
+        if len({resource.authenticate for resource in self.drbd}) > 1:
+            raise ValueError("DRBD resources: authenticate is for all or for none, because DRBD has one common section")
         for resource in self.drbd:
             self._check_names(f"DRBD resource {resource.name}", resource.nodes)
             self._check_members(resource)

@@ -55,6 +55,9 @@ def _explain(name: str, agent: str = "") -> str:
         file = "/opt/ha/etc/ha-stack/secret"
         way = f'name a file on the node that root alone reads: passwd_method = "file", passwd = "{file}"'
         return f"{name} is a secret, and packages are read by everybody: {way}"
+    if name == "shared-secret":
+        way = "say authenticate = true of each DRBD resource, and ha-stack keygen makes one on a node"
+        return f"{name} is a secret, and packages are read by everybody: {way}"
     script = f"{re.sub(r'passwd$', 'password', name)}_script"
     way = (
         f'name a script on the node that prints it, readable by root alone: {script} = "/opt/ha/etc/ha-stack/secret"'

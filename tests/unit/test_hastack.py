@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hastack import check, clock, cluster, main, network, site, upgrade
+from hastack import bootstrap, check, clock, cluster, main, network, site, upgrade
 from hastack.bootstrap import compare
 from hastack.cluster import Member, Resource, State, find_losses, find_objections, has_quorum_without_one, parse_state
 from hastack.system import PREFIX, Problem, write_file
@@ -438,3 +438,42 @@ def test_bash_completes_every_command_and_option(command: str, capsys: pytest.Ca
     assert set(told.split()) == options
     ask = f'. {file}; COMP_WORDS=(ha-stack {command[:3]}); COMP_CWORD=1; _ha_stack; echo "${{COMPREPLY[@]}}"'
     assert subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout.split() == [command]
+
+
+def want_secret(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[site.Site, Path]:
+    """A site without crypto that wants DRBD's secret, and where that is made."""
+    secret = folder / "drbd-secret.conf"
+    monkeypatch.setattr(bootstrap, "DRBD_SECRET", secret)
+    monkeypatch.setattr(check, "DRBD_SECRET", secret)
+    nodes = (site.Node("n1", 1, ("192.0.2.11",)), site.Node("n2", 2, ("192.0.2.12",)))
+    wanted = site.Site(cluster="demo", nodes=nodes, crypto=False, drbd_secret=True)
+    monkeypatch.setattr(bootstrap, "read_site", lambda: wanted)
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="n1"))
+    return wanted, secret
+
+
+def test_the_secret_of_drbds_peers_is_made_once_and_for_root_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, secret = want_secret(tmp_path, monkeypatch)
+    bootstrap.make_keys()
+    assert re.search(r'shared-secret "[0-9a-f]{48}";', secret.read_text())
+    assert secret.stat().st_mode & 0o7777 == 0o400
+    assert f"scp -p {secret} root@192.0.2.12:{secret}" in capsys.readouterr().out
+    before = secret.read_bytes()
+    with pytest.raises(Problem, match="exists, and is never replaced"):
+        bootstrap.make_keys()
+    assert secret.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [secret.name]
+
+
+def test_a_node_without_the_secret_of_drbd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted, secret = want_secret(tmp_path, monkeypatch)
+    (found,) = check._check_keys(wanted)
+    assert (found.check, found.level, found.found) == ("drbd-secret", "FAIL", f"{secret} is missing")
+    bootstrap.make_keys()
+    if os.geteuid() == 0:
+        assert [found.level for found in check._check_keys(wanted)] == ["ok"]
+    secret.chmod(0o644)
+    (found,) = check._check_keys(wanted)
+    assert "chmod 0400" in found.remedy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,11 @@ def drbd(more: str = "", *, name: str = "r0", volumes: str = VOLUME) -> str:
         (drbd('disk = { fencing = "dont-care" }'), "fencing would stand there twice: it follows from [fencing]"),
         (drbd("net = { allow-two-primaries = true }"), "say dual-primary = true"),
         (drbd('net = { cram-hmac-alg = "sha256", shared-secret = "x" }'), "shared-secret is a secret"),
+        (drbd('net = { shared-secret = "x" }'), "say authenticate = true of each DRBD resource"),
+        (
+            drbd("authenticate = true") + drbd("port = 7790", name="r1", volumes=VOLUME.replace("0", "1")),
+            "authenticate is for all or for none",
+        ),
         (drbd('options = { quorum = "majority" }'), "options are of module 9"),
         (
             drbd("snapshots = true", volumes=VOLUME.replace("/dev/vg0/r0", "/dev/sdb1")),
@@ -105,3 +111,14 @@ def test_snapshots_with_module_9_are_warned_of(tmp_path: Path) -> None:
     site = read_text(tmp_path, BASE + drbd('module = "9"\nsnapshots = true', volumes=two))
     assert any("a snapshot that fails for one stops the resync" in warning for warning in site.warnings)
     assert not read_text(tmp_path, BASE + drbd("snapshots = true", volumes=two)).warnings
+
+
+def test_the_secret_of_peers_is_included_and_nowhere_in_the_package(tmp_path: Path) -> None:
+    files = render_text(tmp_path, BASE + drbd("authenticate = true"))
+    text = files["drbd.d/r0.res"]
+    assert text.index('include "/opt/ha/etc/ha-stack/drbd-secret.conf";') < text.index("resource r0")
+    assert json.loads(files["ha-stack/site.json"])["drbd_secret"] is True
+    assert "shared-secret" not in "".join(files.values())
+    plain = render_text(tmp_path, BASE + drbd())
+    assert "include" not in plain["drbd.d/r0.res"]
+    assert json.loads(plain["ha-stack/site.json"])["drbd_secret"] is False

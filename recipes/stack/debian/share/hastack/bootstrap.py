@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from hastack import cluster
-from hastack.site import AUTHKEY, CRM, read_crm, read_site
+from hastack.site import AUTHKEY, CRM, DRBD_SECRET, read_crm, read_site
 from hastack.system import REFUSED, Problem, need, run, say, sync_folder
 
+_SECRET_BYTES = 24
+"""DRBD takes 63 letters: these are 48."""
 _SLOW = 1200.0
 """Seconds. crm asks every agent of the configuration for its parameters, which takes a slow machine minutes."""
 _SECTIONS = (
@@ -20,39 +24,55 @@ _SECTIONS = (
 )
 
 
-def make_key() -> None:
-    """Make the cluster's key, once. Raises Problem when there is one: another would lock this node out."""
+def make_keys() -> None:
+    """Make the cluster's key and DRBD's secret, where the site wants them and they are not there.
+
+    Raises Problem when there is nothing to make: another key would lock this node out.
+    """
     site = read_site()
-    if not site.crypto:
+    wanted = [path for path, wants in ((AUTHKEY, site.crypto), (DRBD_SECRET, site.drbd_secret)) if wants]
+    if not wanted:
         raise Problem(
             "this cluster encrypts nothing and needs no key", "its corosync.conf says crypto_hash: none", REFUSED
         )
-    if AUTHKEY.exists():
-        raise Problem(f"{AUTHKEY} exists, and is never replaced", _describe_copies(), REFUSED)
-    new = AUTHKEY.with_name(f".{AUTHKEY.name}.new")
+    missing = [path for path in wanted if not path.exists()]
+    if not missing:
+        raise Problem(f"{wanted[0]} exists, and is never replaced", _describe_copies(wanted), REFUSED)
+    for path in missing:
+        _make(path)
+        say(f"made {path}, for root alone")
+    say(_describe_copies(missing))
+
+
+def _make(path: Path) -> None:
+    """Make a key or a secret under another name, and link it to its own once it is on the disk."""
+    new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     try:
-        need(run("corosync-keygen", "-l", "-k", str(new)), "corosync-keygen failed")
+        if path == AUTHKEY:
+            need(run("corosync-keygen", "-l", "-k", str(new)), "corosync-keygen failed")
+        else:
+            new.touch(0o600, exist_ok=False)
+            secret = secrets.token_hex(_SECRET_BYTES)
+            new.write_text(f'common {{\n\tnet {{\n\t\tcram-hmac-alg sha256;\n\t\tshared-secret "{secret}";\n\t}}\n}}\n')
         new.chmod(0o400)
         descriptor = os.open(new, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
         try:
-            os.link(new, AUTHKEY)  # unlike a rename it never takes the place of another key
+            os.link(new, path)  # unlike a rename it never takes the place of another key
         except FileExistsError as cause:
-            raise Problem(f"{AUTHKEY} was made meanwhile, and is kept", code=REFUSED) from cause
-        sync_folder(AUTHKEY.parent)
+            raise Problem(f"{path} was made meanwhile, and is kept", code=REFUSED) from cause
+        sync_folder(path.parent)
     finally:
         new.unlink(missing_ok=True)
-    say(f"made {AUTHKEY}, for root alone")
-    say(_describe_copies())
 
 
-def _describe_copies() -> str:
-    lines = [
-        f"    scp -p {AUTHKEY} root@{node.addresses[0]}:{AUTHKEY}" for node in read_site().others if node.addresses
-    ]
-    return "\n".join(["every other node needs the same key:", *lines]) if lines else "no other node needs it"
+def _describe_copies(paths: Sequence[Path]) -> str:
+    others = [node for node in read_site().others if node.addresses]
+    lines = [f"    scp -p {path} root@{node.addresses[0]}:{path}" for node in others for path in paths]
+    what = "key" if len(paths) == 1 else "keys"
+    return "\n".join([f"every other node needs the same {what}:", *lines]) if lines else "no other node needs it"
 
 
 def load_configuration(*, force: bool) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from hastack import age, clock, cluster, drift, engine, manager, network, upgrade
 from hastack.finding import FAIL, OK, WARN, Finding
-from hastack.site import AUTHKEY, CONFIGURATION, CRM, Site, make_reinstall, read_site
+from hastack.site import AUTHKEY, CONFIGURATION, CRM, DRBD_SECRET, Site, make_reinstall, read_site
 from hastack.system import PREFIX, SYSTEMD, Problem, find_outdated, list_versions, run
 
 _KEY_BYTES = 128
 """Corosync takes no shorter key."""
+_SECRET_BYTES = 64
+"""With fewer, DRBD's file is cut off."""
 _ROOM = 256 * 2**20
 """Bytes that should be free for the cluster's state; with a sixteenth of it there is no time left."""
 _APART = 1.0
@@ -26,7 +28,7 @@ _APART = 1.0
 def check_node() -> list[Finding]:
     """Everything about this node. Raises Problem when it is not configured at all."""
     site = read_site()
-    findings = [*network.check_membership(site), *_check_key(site), *_check_files(site), *_check_kernel(site)]
+    findings = [*network.check_membership(site), *_check_keys(site), *_check_files(site), *_check_kernel(site)]
     findings += [
         *network.check_ports(site),
         *_check_clock(),
@@ -51,39 +53,34 @@ def check_node() -> list[Finding]:
     return findings
 
 
-def _check_key(site: Site) -> Iterator[Finding]:
-    if not site.crypto:
-        return
+def _check_keys(site: Site) -> Iterator[Finding]:
+    if site.crypto:
+        yield from _check_key("authkey", AUTHKEY, _KEY_BYTES)
+    if site.drbd_secret:
+        yield from _check_key("drbd-secret", DRBD_SECRET, _SECRET_BYTES)
+
+
+def _check_key(name: str, key: Path, least: int) -> Iterator[Finding]:
     try:
-        status = AUTHKEY.stat()
+        status = key.stat()
     except FileNotFoundError:
         yield Finding(
-            "authkey",
+            name,
             FAIL,
-            f"{AUTHKEY} is missing",
+            f"{key} is missing",
             advice="copy it from a node that has it; ha-stack keygen makes one, and says how to copy it",
         )
         return
     mode = stat.S_IMODE(status.st_mode)
     if status.st_uid != 0 or mode & 0o377:
-        yield Finding(
-            "authkey",
-            FAIL,
-            f"{AUTHKEY} is {mode:04o} of user {status.st_uid}",
-            f"chown root: {AUTHKEY}; chmod 0400 {AUTHKEY}",
-        )
-    elif status.st_size < _KEY_BYTES:
-        yield Finding(
-            "authkey",
-            FAIL,
-            f"{AUTHKEY} has {status.st_size} bytes",
-            advice="copy it again from a node where it is whole",
-        )
+        remedy = f"chown root: {key}; chmod 0400 {key}"
+        yield Finding(name, FAIL, f"{key} is {mode:04o} of user {status.st_uid}", remedy)
+    elif status.st_size < least:
+        advice = "copy it again from a node where it is whole"
+        yield Finding(name, FAIL, f"{key} has {status.st_size} bytes", advice=advice)
     else:
-        mark = hashlib.sha256(AUTHKEY.read_bytes()).hexdigest()[:8]
-        yield Finding(
-            "authkey", OK, f"{status.st_size} bytes, for root alone, fingerprint {mark}: the same on every node"
-        )
+        mark = hashlib.sha256(key.read_bytes()).hexdigest()[:8]
+        yield Finding(name, OK, f"{status.st_size} bytes, for root alone, fingerprint {mark}: the same on every node")
 
 
 def _check_files(site: Site) -> Iterator[Finding]:

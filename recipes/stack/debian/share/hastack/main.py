@@ -53,7 +53,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         looking.add_argument("--json", action="store_true", help="machine-readable output")
         if name == "check":
             looking.add_argument("--metrics", action="store_true", help="Prometheus' text format")
-    add("keygen", _make_key, "Make the cluster's key, once, and say how to copy it.")
+    add("keygen", _make_key, "Make the cluster's key and DRBD's secret, once, and say how to copy them.")
     loading = add("bootstrap", _load, "Load what the site's package says the cluster runs.")
     loading.add_argument("--force", action="store_true", help="also change what the cluster has")
     upgrading = add("upgrade-node", _upgrade, "Upgrade this node while the others serve; resumes what was interrupted.")
@@ -80,7 +80,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _make_key(_: argparse.Namespace) -> int:
-    bootstrap.make_key()
+    bootstrap.make_keys()
     return 0
 
 

@@ -13,6 +13,7 @@ from hastack.system import ETC, UNCONFIGURED, Problem, run
 
 CONFIGURATION = ETC / "corosync/corosync.conf"
 AUTHKEY = ETC / "corosync/authkey"
+DRBD_SECRET = ETC / "ha-stack/drbd-secret.conf"
 FACTS = ETC / "ha-stack/site.json"
 CRM = ETC / "ha-stack/cluster.crm"
 FORMAT = 1
@@ -41,6 +42,8 @@ class Site:
     tcp_ports: tuple[int, ...] = ()
     devices: tuple[str, ...] = ()
     drbd: tuple[str, ...] = ()
+    drbd_secret: bool = False
+    """True where DRBD's peers prove that they know a secret."""
     mounts: tuple[str, ...] = ()
     fencing: bool | None = None
     """None: nobody says."""
@@ -113,6 +116,7 @@ def parse_facts(facts: dict[str, Any]) -> Site:
         crypto=facts["crypto"],
         fencing=facts["fencing"],
         files=tuple(sorted(facts["files"].items())),
+        drbd_secret=facts.get("drbd_secret", False),
         package=facts.get("package", COMMON),
         **{name: tuple(facts.get(name, ())) for name in lists},
     )
