@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,10 +31,18 @@ from hapkg.repository import pruning, publishing
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import find_suites
 from hapkg.repository.keys.signing import KeyChoice
-from hapkg.repository.last_published import Memory, find_memory, read_published
+from hapkg.repository.last_published import Memory, Published, find_memory, read_published
 from hapkg.repository.remote.location import Location, parse_location
 from hapkg.repository.remote.sync import open_repository
-from hapkg.repository.snapshots import compare, find_missing, find_snapshot, list_snapshots, read_snapshot
+from hapkg.repository.snapshots import (
+    Snapshot,
+    compare,
+    find_ended,
+    find_missing,
+    find_snapshot,
+    list_snapshots,
+    read_snapshot,
+)
 from hapkg.repository.sources_file import Identity, find_url, is_address, is_folder_address
 from hapkg.repository.trust import open_keyring
 from hapkg.repository.verify import is_unsigned, verify_at_rest
@@ -45,26 +54,13 @@ SuiteArgument = Annotated[str, typer.Argument(help="Published suite, bookworm or
 
 @app.command("list")
 def list_states(context: typer.Context, repo: RepoOption = None, as_json: JsonOption = False) -> None:
-    """List the snapshots of every suite, oldest first; the last one of a suite is what it is now."""
+    """List the snapshots of every suite, oldest first; the last one of a suite is what it is now, or that it ended."""
     root = find_root(context, repo)
     rows: list[dict[str, Any]] = []
     for suite in find_suites(root):
         held = list_snapshots(root, suite)
-        for snapshot in held:
-            pool = read_snapshot(root, snapshot)
-            rows.append(
-                {
-                    "suite": suite,
-                    "snapshot": snapshot.number,
-                    "made": snapshot.made,
-                    "by": snapshot.by,
-                    "keys": list(snapshot.keys),
-                    "packages": len(pool.packages),
-                    "missing": list(find_missing(root, pool)),
-                    "act": snapshot.act,
-                    "current": snapshot is held[-1],
-                }
-            )
+        rows += [_describe_snapshot(root, snapshot, current=snapshot is held[-1]) for snapshot in held]
+    rows += [_describe_snapshot(root, snapshot, current=False) for snapshot in find_ended(root).values()]
     if as_json:
         output.print_json(rows)
     else:
@@ -82,6 +78,21 @@ def list_states(context: typer.Context, repo: RepoOption = None, as_json: JsonOp
                 for r in rows
             ],
         )
+
+
+def _describe_snapshot(root: Path, snapshot: Snapshot, *, current: bool) -> dict[str, Any]:
+    pool = read_snapshot(root, snapshot)
+    return {
+        "suite": snapshot.suite,
+        "snapshot": snapshot.number,
+        "made": snapshot.made,
+        "by": snapshot.by,
+        "keys": list(snapshot.keys),
+        "packages": len(pool.packages),
+        "missing": list(find_missing(root, pool)),
+        "act": snapshot.act,
+        "current": current,
+    }
 
 
 @app.command("show")
@@ -182,6 +193,29 @@ def promote(
         publication = publishing.promote(target, Suite(source), Suite(suite), snapshot)
     if is_new:
         output.say(f"{suite} is a new suite")
+    output.print_publication(publication, as_json=as_json)
+
+
+@app.command()
+def drop(
+    context: typer.Context,
+    suite: SuiteArgument,
+    repo: RepoOption = None,
+    key: KeyOption = None,
+    unsigned: UnsignedOption = False,
+    url: UrlOption = None,
+    shared: SharedOption = False,
+    adopt: AdoptOption = False,
+    wait: WaitOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """End a suite: a pocket, the release before. Nodes that follow it are refused; its packages go with a prune."""
+    with open_target(
+        context, repo, make_choice(key, unsigned), url, wait, shared=shared, adopt=adopt, ended=Suite(suite)
+    ) as target:
+        publication = publishing.drop(target, Suite(suite))
+    output.say(f"{suite} has ended: remove its .sources file on nodes that follow it")
+    output.say("its packages stay in the pool until: hapkg repo prune")
     output.print_publication(publication, as_json=as_json)
 
 
@@ -292,7 +326,7 @@ def verify_repository(
         for line in report.unfinished:
             output.say(f"unfinished: {line}")
         if report.unfinished:
-            output.say("a publish runs, or was killed; apt reads the state before it, and the next publish ends it")
+            output.say("a publish runs, or was killed; apt reads a whole state, and the next publish ends it")
         if is_signed:
             output.say(f"signatures of {', '.join(report.keys)}, from {keyring or choice.folder}")
         else:
@@ -317,14 +351,20 @@ def open_target(
     shared: bool,
     change: bool = True,
     adopt: bool = False,
+    ended: Suite | None = None,
 ) -> Iterator[PublishTarget]:
-    """Open the repository that the options name, to be changed. Raises UsageError when there is none."""
+    """Open the repository that the options name, to be changed. Raises UsageError when there is none.
+
+    `ended`: a suite that the caller ends.
+    """
     project: Project = context.obj.project
     memory = find_own_memory(project, repo, choice)
     with memory.keep() as states, open_root(context, repo, change=change, wait=wait) as root:
         yield make_target(project, root, choice, url, wait, shared=shared, memory=memory, adopt=adopt)
         if change:
             states.update(read_published(root))
+        if ended:
+            states[ended] = Published(digest="", date=datetime.now(UTC))
 
 
 def find_own_memory(project: Project, repo: str | None, choice: KeyChoice) -> Memory:

@@ -49,6 +49,8 @@ class RepositoryChange:
     digests: Mapping[str, str] = field(default_factory=dict)
     """SHA256 of those of them whose names stay taken."""
     forgotten: tuple[Snapshot, ...] = ()
+    ended: Suite | None = None
+    """A suite that is published no more."""
     renew: bool = False
     """Sign every suite anew, even one that does not change."""
 

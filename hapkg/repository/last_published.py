@@ -29,9 +29,9 @@ class Published:
     """The InRelease of a suite as it was written last."""
 
     digest: str
-    """SHA256 of the file."""
+    """SHA256 of the file; "" when the suite was ended."""
     date: datetime
-    """Its field Date."""
+    """Its field Date, or the time of the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,8 @@ class Memory:
             date = _read_date(file)
             if sha256_file(file) != known.digest and (date is None or date < known.date):
                 of = f"is of {date:%F %T}" if date else "has no date"
-                faults[suite] = f"suite {suite} of {root} {of}, and was published from here at {known.date:%F %T} UTC"
+                act = "published" if known.digest else "ended"
+                faults[suite] = f"suite {suite} of {root} {of}, and was {act} from here at {known.date:%F %T} UTC"
         return faults
 
     @contextlib.contextmanager

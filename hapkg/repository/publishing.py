@@ -133,6 +133,26 @@ def refresh(target: PublishTarget) -> Publication:
         return transaction.commit(RepositoryChange(operation="refresh", states={}, renew=True))
 
 
+def drop(target: PublishTarget, suite: Suite) -> Publication:
+    """End a suite: out of dists, .sources files and page at once. Its packages go with the next prune.
+
+    Raises RepositoryError when it is not published, or is the only one.
+    """
+    with open_transaction(target) as transaction:
+        suites = find_suites(target.root)
+        if suite not in suites:
+            raise RepositoryError(
+                f"suite {suite[:100]!a} is not in the repository {target.root}",
+                hint=f"published suites: {', '.join(suites) or 'none'}",
+            )
+        if len(suites) == 1:
+            raise RepositoryError(
+                f"{suite} is the only suite of the repository {target.root}",
+                hint="to end a repository, remove its folder; or publish another suite first",
+            )
+        return transaction.commit(RepositoryChange(operation="drop", states={}, ended=suite))
+
+
 def _find_paths(root: Path, snapshot: Snapshot) -> frozenset[str]:
     """Pool paths of a snapshot. Raises RepositoryError when one is missing."""
     pool = read_snapshot(root, snapshot)

@@ -191,20 +191,55 @@ def compare(old: Pool, new: Pool) -> Difference:
 
 
 def forget_unreal(root: Path) -> None:
-    """Remove snapshots that never became real: the newest, down to what a suite is. The caller holds the lock."""
+    """Remove snapshots that never became real: the newest, down to what a suite is. The caller holds the lock.
+
+    Of a suite that has ended its end alone stays, and nothing below dists.
+    """
+    published = find_suites(root)
     for folder in (root / ".hapkg" / "snapshots").glob("*"):
-        now = _read_indexes(root, Suite(folder.name))
+        suite = Suite(folder.name)
+        now, is_real = _read_indexes(root, suite), False
         for file in sorted(folder.glob("[0-9]*.json"), reverse=True):
-            if _read_snapshot(file).indexes == now:
+            if is_real and suite in published:
                 break
-            file.with_suffix(_PROOF).unlink(missing_ok=True)
-            file.unlink()
+            if is_real or _read_snapshot(file).indexes != now:
+                file.with_suffix(_PROOF).unlink(missing_ok=True)
+                file.unlink()
+            else:
+                is_real = True
+        if is_real and suite not in published:
+            disk.remove_tree(root / "dists" / suite)
 
 
 def forget_snapshot(root: Path, snapshot: Snapshot) -> None:
     """Remove a snapshot. The caller holds the lock, and sees to what only it held."""
     name_proof(root, snapshot).unlink(missing_ok=True)
     _name_file(root, snapshot).unlink(missing_ok=True)
+
+
+def find_ended(root: Path) -> dict[Suite, Snapshot]:
+    """The suites that have ended, by name, and the last snapshot of each, which says so."""
+    folders = (root / ".hapkg" / "snapshots").glob("*")
+    held = {Suite(folder.name): list_snapshots(root, Suite(folder.name)) for folder in sorted(folders)}
+    return {suite: states[-1] for suite, states in held.items() if states and not states[-1].indexes}
+
+
+def note_end(root: Path, suite: Suite) -> None:
+    """Write down that a suite is about to end: a snapshot of nothing, and the names of packages that it alone has.
+
+    The caller holds the lock, and removes the suite.
+    """
+    pools = {
+        (other, snapshot.number): read_snapshot(root, snapshot)
+        for other in find_suites(root)
+        for snapshot in list_snapshots(root, other)
+    }
+    kept = {path for (other, _), pool in pools.items() if other != suite for path in pool.paths}
+    own = {file.path: file.digest for (of, _), pool in pools.items() if of == suite for file in pool.files.values()}
+    add_removed(root, {path: digest for path, digest in own.items() if path not in kept})
+    number = list_snapshots(root, suite)[-1].number + 1
+    with Batch() as batch:
+        write_snapshot(root, make_snapshot(suite, number, "drop", (), {}, datetime.now(UTC)), batch)
 
 
 def is_readable(snapshot: Snapshot, held: Sequence[Snapshot]) -> bool:

@@ -24,7 +24,7 @@ from hapkg.repository.keys.signing import SigningKey, export_key, find_key, stri
 from hapkg.repository.page import write_page
 from hapkg.repository.paths import check_path
 from hapkg.repository.remote.location import JOURNAL, LOCK, STAGING, WAIT_HINT
-from hapkg.repository.sources_file import ADDRESS, find_url, make_sources, name_sources, write_sources
+from hapkg.repository.sources_file import ADDRESS, Identity, find_url, make_sources, name_sources, write_sources
 from hapkg.repository.staging import sign_all, stage, stage_incoming
 from hapkg.repository.trust import check_key_may_be_made, check_state, check_writers
 
@@ -104,8 +104,8 @@ class Transaction:
         is the target's, where it was found already. All but a failing disk is found before the first suite changes.
         """
         root, identity, incoming = self._target.root, self._target.identity, change.incoming
-        published = {suite: read_pool(root, suite).paths for suite in find_suites(root) if suite not in change.states}
-        states = dict(sorted({**published, **change.states}.items()))
+        others = [suite for suite in find_suites(root) if suite != change.ended and suite not in change.states]
+        states = dict(sorted({**{suite: read_pool(root, suite).paths for suite in others}, **change.states}.items()))
         key = key or find_key(self._target.choice, owner=identity.key_owner)
         url = self._target.url or find_url(root, identity)
         reading = finish_reading() if finish_reading else None
@@ -113,9 +113,14 @@ class Transaction:
         releases = stage(root, states, change, identity, key, reading)
         sign_all(root, releases, key)
         armored = export_key(key, armored=True) if key.fingerprints else b""
+        if armored:  # before what it signs: a kill between them leaves a key more, and no suite without its key
+            _write_keyring(root / f"{identity.keyring}.gpg", armored)
         if releases or incoming.new:
             _put_in_place(root, releases, incoming.new, operation=change.operation, keys=key.fingerprints)
+        if change.ended:
+            _end_suite(root, change.ended, identity)
         sources = self._write_front(states, key, armored, url)
+        (root / JOURNAL).unlink(missing_ok=True)  # all of it is published
         if len(states) > 1:  # who published a suite is told of that one first
             changed = {root / name_sources(identity, suite) for suite in releases}
             sources = tuple(sorted(sources, key=lambda file: file not in changed))
@@ -134,14 +139,11 @@ class Transaction:
         )
 
     def _write_front(self, suites: Iterable[Suite], key: SigningKey, armored: bytes, url: str) -> tuple[Path, ...]:
-        """Write the keyring, the .sources files and the page; return the .sources files."""
+        """Write the .sources files and the page; return the .sources files."""
         root, identity = self._target.root, self._target.identity
         uri = url or f"file:{quote(str(root))}"
         stanzas = {suite: make_sources(uri, suite, armored.decode()) for suite in suites}
         with disk.Batch() as batch:
-            if armored:
-                keyring = root / f"{identity.keyring}.gpg"
-                batch.replace({keyring: strip_armor(armored), keyring.with_suffix(".asc"): armored})
             sources = write_sources(root, identity, stanzas, batch)
             if url:
                 batch.replace({root / ADDRESS: f"{url}\n".encode()})
@@ -165,7 +167,22 @@ def _put_in_place(
         _put_suite_in_place(root, suite, operation, keys)
     with contextlib.suppress(MachineError):
         disk.remove_tree(root / ".hapkg/cache")  # of older versions
-    journal.unlink()  # all of it is published
+
+
+def _write_keyring(file: Path, armored: bytes) -> None:
+    with disk.Batch() as batch:
+        batch.replace({file: strip_armor(armored), file.with_suffix(".asc"): armored})
+
+
+def _end_suite(root: Path, suite: Suite, identity: Identity) -> None:
+    """Take a suite out of what is published, by one rename; a kill before it leaves the suite, and all but its file.
+
+    The names of its packages stay taken, and its history says that it ended.
+    """
+    snapshots.note_end(root, suite)
+    (root / name_sources(identity, suite)).unlink(missing_ok=True)
+    disk.make_folder(root / STAGING)
+    disk.move({root / "dists" / suite: root / STAGING / f"ended-{suite}"})
 
 
 def _put_suite_in_place(root: Path, suite: Suite, operation: str, keys: tuple[str, ...]) -> None:

@@ -98,6 +98,8 @@ def verify(root: Path, keyring: Path | None, memory: Memory | None = None) -> Re
                 }
         except RepositoryError as error:
             faults.append(error.brief)
+    if between and not unfinished:
+        unfinished.append("the last change has not come to its end")
     for path, digest in sorted(known.items()):
         if not (root / path).is_file():
             faults.append(f"{path} is missing from the pool")

@@ -6,9 +6,10 @@ it whole for apt at every moment.
     pool, by-hash    under names that nothing refers to yet
     Packages, …      the same under plain names, for what knows no by-hash
     snapshots        so that what becomes real has its history; and names of what was removed, which stay taken
+    keyring          before what its keys sign
     Release          for what does not read InRelease
     InRelease        from here on apt sees the new state; each is one rename, or one object
-    the rest         keyring, .sources, page
+    the rest         .sources, page
     removals         what the change has removed here
     journal          is removed
 
@@ -43,7 +44,7 @@ from hapkg.repository.remote.ssh import Host
 
 _ORDER = (
     r"pool/|dists/.*/by-hash/",
-    r"dists/[^/]+/.+/|\.hapkg/(snapshots/|removed\Z)",
+    r"dists/[^/]+/.+/|\.hapkg/(snapshots/|removed\Z)|[^/]+-archive-keyring\.",
     r"dists/[^/]+/Release",
     r"dists/[^/]+/InRelease\Z",
     r"",

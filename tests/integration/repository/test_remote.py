@@ -11,25 +11,27 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hapkg.control import Suite
 from hapkg.errors import BusyError, RepositoryError, UsageError
 from hapkg.locations import State
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.keys.signing import KeyChoice
 from hapkg.repository.pruning import prune
-from hapkg.repository.publishing import publish, rollback
+from hapkg.repository.publishing import drop, publish, refresh, rollback
 from hapkg.repository.remote import s3 as s3_module
 from hapkg.repository.remote.location import LOCK, BucketFolder, HostFolder, Location, name_mirror, parse_location
 from hapkg.repository.remote.s3 import Bucket
+from hapkg.repository.remote.ssh import Host
 from hapkg.repository.remote.sync import open_repository
-from hapkg.repository.snapshots import list_snapshots
+from hapkg.repository.snapshots import find_ended, list_snapshots
 from tests.integration.repository.conftest import find_port, run_server
 from tests.support.machine import Hapkg, wait_until
 from tests.support.miniature import CHECKOUT
@@ -160,6 +162,41 @@ def test_nothing_becomes_real_when_the_change_fails(
     check(elsewhere, elsewhere.there)
     put(3, elsewhere.there)
     check(elsewhere, elsewhere.here)
+
+
+def test_a_suite_whose_end_was_cut_off_in_the_middle_ends_with_the_next_change(
+    elsewhere: Elsewhere, put: Put, key: KeyChoice, stacks: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = partial(PublishTarget, identity=IDENTITY, choice=key, url=elsewhere.url)
+    put(1)
+    with open_repository(elsewhere.place, State(elsewhere.here), change=True) as root:
+        publish(target(root=root), [stacks(2)], pocket="testing")
+    removed: list[str] = []
+
+    def cut(remote: Any, paths: Sequence[str], *, remove: Callable[..., None]) -> None:
+        remove(remote, [path for path in paths if path.endswith(("InRelease", ".sources"))])
+        removed.extend(paths)
+        if any(path.endswith("InRelease") for path in paths):
+            raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        for kind in (Bucket, Host):
+            patched.setattr(kind, "remove", partialmethod(cut, remove=kind.remove))
+        with (
+            pytest.raises(ZeroDivisionError),
+            open_repository(elsewhere.place, State(elsewhere.here), change=True) as root,
+        ):
+            drop(target(root=root), Suite("bookworm-testing"))
+    assert removed
+    with open_repository(elsewhere.place, State(elsewhere.there), change=False) as root:
+        report = verify_here(root)
+        assert (report.faults, report.unfinished) == ((), ("dists/bookworm-testing is not published yet",))
+    with open_repository(elsewhere.place, State(elsewhere.there), change=True) as root:
+        refresh(target(root=root))
+    with open_repository(elsewhere.place, State(elsewhere.here), change=False) as root:
+        assert [folder.name for folder in (root / "dists").iterdir()] == ["bookworm"]
+        assert verify_here(root).faults == ()
+        assert list(find_ended(root)) == ["bookworm-testing"]
 
 
 def test_a_second_writer_is_told_who_is_at_work_or_waits(elsewhere: Elsewhere, put: Put) -> None:
