@@ -160,7 +160,7 @@ def check_module(scene: Scene, guest: Guest) -> None:
 
 def make_filesystems(scene: Scene) -> None:
     """mkfs.gfs2 with the lock table of this cluster, as the site says."""
-    for command in describe_site(scene.site)["prepare"]:
+    for command in (step["command"] for step in describe_site(scene.site)["prepare"]):
         if command.startswith("mkfs"):
             told = scene.run(scene.one, command.replace("mkfs.gfs2", "mkfs.gfs2 -O"), seconds=300)
             table = re.search(r"-t (\S+)", command)

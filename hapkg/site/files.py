@@ -102,24 +102,35 @@ def describe_site(site: Site) -> dict[str, Any]:
     }
 
 
-def _list_preparations(site: Site) -> Iterator[str]:
-    """Commands that make the site's devices, once, before the cluster uses them: they destroy what is on them."""
+def _list_preparations(site: Site) -> Iterator[dict[str, Any]]:
+    """Commands that make the site's devices once, and on which nodes: they destroy what is there."""
+    everywhere = tuple(node.name for node in site.nodes)
+    one = everywhere[:1]
     if site.booth:
-        yield "booth-keygen"
+        yield _prepare(one, "booth-keygen")
     if (sbd := site.fencing.sbd) and sbd.devices:
         disks = " ".join(f"-d {disk}" for disk in sbd.devices)
-        yield f"sbd {disks} -1 {sbd.watchdog_timeout} -4 {sbd.message_timeout} create"
+        yield _prepare(one, f"sbd {disks} -1 {sbd.watchdog_timeout} -4 {sbd.message_timeout} create")
     if site.quorum.device and site.quorum.device.tls != "off":
-        names = " ".join(node.name for node in site.nodes)
-        yield f"corosync-qdevice-net-certutil -Q -n {site.cluster.name} {site.quorum.device.host} {names}"
+        names = " ".join(everywhere)
+        yield _prepare(
+            one, f"corosync-qdevice-net-certutil -Q -n {site.cluster.name} {site.quorum.device.host} {names}"
+        )
     for resource in site.drbd:
-        yield f"drbdadm create-md {resource.name}"
-        yield f"drbdadm up {resource.name}"
-        yield f"drbdadm primary --force {resource.name}"
+        members = tuple(node.name for node in site.find_members(resource))
+        yield _prepare(members, f"drbdadm create-md {resource.name}")
+        yield _prepare(members, f"drbdadm up {resource.name}")
+        # Its disk becomes the source of the first synchronization: on a second node it would be overwritten, or both.
+        yield _prepare(members[:1], f"drbdadm primary --force {resource.name}")
     for mount in (mount for service in site.service for mount in service.mounts):
-        if mount.volume:
-            yield f"mkfs.{mount.type} {site.find_device(mount)}"
+        if found := site.find_volume(mount.volume) if mount.volume else None:
+            where = tuple(node.name for node in site.find_members(found[0]))[:1]
+            yield _prepare(where, f"mkfs.{mount.type} {found[1].device}")
     for filesystem in site.gfs2:
         table = f"{site.cluster.name}:{filesystem.name}"
         journals = filesystem.journals or len(site.nodes)
-        yield f"mkfs.gfs2 -p lock_dlm -j {journals} -t {table} {site.find_device(filesystem)}"
+        yield _prepare(one, f"mkfs.gfs2 -p lock_dlm -j {journals} -t {table} {site.find_device(filesystem)}")
+
+
+def _prepare(nodes: tuple[str, ...], command: str) -> dict[str, Any]:
+    return {"nodes": list(nodes), "command": command}

@@ -3,140 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from hapkg.errors import SiteError, did_you_mean
 from hapkg.locations import read_toml
 from hapkg.recipe.settings import parse_table
-from hapkg.site.booth import Booth
-from hapkg.site.drbd import Drbd, Volume
-from hapkg.site.extra import Command, find_first_line, read_commands
-from hapkg.site.fencing import Fencing
-from hapkg.site.quorum import Quorum
-from hapkg.site.service import Mount, Service
-from hapkg.site.tables import FIRST_LINE, ClusterTable, Crm, Dlm, Gfs2, Logging, Node, RemoteNode, SiteTable
+from hapkg.site.drbd import Drbd
+from hapkg.site.extra import find_first_line
+from hapkg.site.layout import Layout
+from hapkg.site.service import Mount
+from hapkg.site.tables import FIRST_LINE, Gfs2, Node
 from hapkg.site.words import is_address
 
 DLM_PORT = 21064
 REMOTE_PORT = 3121
 
 
-class Site(SiteTable):
+class Site(Layout):
     """One cluster."""
-
-    cluster: ClusterTable
-    nodes: Annotated[tuple[Node, ...], Field(strict=False, min_length=1)]
-    quorum: Quorum = Quorum()
-    logging: Logging = Logging()
-    fencing: Fencing = Fencing()
-    drbd: Annotated[tuple[Drbd, ...], Field(strict=False)] = ()
-    dlm: Dlm | None = None
-    gfs2: Annotated[tuple[Gfs2, ...], Field(strict=False)] = ()
-    service: Annotated[tuple[Service, ...], Field(strict=False)] = ()
-    remote: Annotated[tuple[RemoteNode, ...], Field(strict=False)] = ()
-    booth: Booth | None = None
-    crm: Crm = Crm()
-
-    @property
-    def two_node(self) -> bool:
-        """True where one node of two goes on alone."""
-        if self.quorum.two_node is not None:
-            return self.quorum.two_node
-        options = (self.quorum.device, self.quorum.auto_tie_breaker)
-        return len(self.nodes) == 2 and options == (None, None) and all(node.votes == 1 for node in self.nodes)
-
-    @property
-    def uses_dlm(self) -> bool:
-        """True where the lock manager runs."""
-        return self.dlm is not None or bool(self.gfs2)
-
-    @property
-    def dlm_options(self) -> dict[str, int | str]:
-        """Settings of dlm.conf."""
-        # TCP takes one address of a node: with several links dlm_controld would give the kernel more.
-        own: dict[str, int | str] = {"protocol": "sctp"} if self.links > 1 else {}
-        return {**own, **(self.dlm or Dlm()).options}
-
-    @property
-    def dlm_by_sctp(self) -> bool:
-        """True where lock managers talk over all links, by SCTP."""
-        return self.uses_dlm and str(self.dlm_options.get("protocol", "")).lower() in ("sctp", "1")
-
-    @property
-    def mounted(self) -> frozenset[str]:
-        """Names of the DRBD resources that carry file systems."""
-        return frozenset(f.volume.partition("/")[0] for f in self.gfs2 if f.volume)
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Packages of the stack that its nodes need, without the project's prefix."""
-        found = ["stack"]
-        if self.quorum.device:
-            found.append("corosync-qdevice")
-        if self.fencing.sbd:
-            found.append("sbd")
-        if self.booth or any(command.agent == "ocf:pacemaker:booth-site" for command in self.commands):
-            found.append("booth")
-        return tuple(found)
-
-    @property
-    def mount_points(self) -> tuple[str, ...]:
-        """Folders that file systems are mounted on."""
-        mounts = [mount.mount for service in self.service for mount in service.mounts]
-        return (*(filesystem.mount for filesystem in self.gfs2), *mounts)
-
-    @property
-    def expected_votes(self) -> int:
-        """Votes of all nodes and of the device."""
-        return sum(node.votes for node in self.nodes) + self.quorum.count_device_votes(len(self.nodes))
-
-    @property
-    def fenced(self) -> bool:
-        """True where lost nodes are switched off."""
-        return bool(self.fencing.devices or self.devices_by_hand or self.fencing.sbd)
-
-    @cached_property
-    def commands(self) -> tuple[Command, ...]:
-        """Commands of [crm] extra."""
-        return tuple(read_commands(self.crm.extra))
-
-    @property
-    def devices_by_hand(self) -> tuple[str, ...]:
-        """Fencing devices of [crm] extra."""
-        return tuple(command.name for command in self.commands if command.fences)
-
-    @property
-    def links(self) -> int:
-        """How many links join the nodes."""
-        return len(self.nodes[0].addresses)
 
     def _pair_addresses(self, node: Node) -> Iterator[tuple[str, str]]:
         """Addresses of a node beside the first node's, link by link, where both are addresses and not names."""
         for one, other in zip(node.addresses, self.nodes[0].addresses, strict=True):
             if is_address(one) and is_address(other):
                 yield one, other
-
-    def find_node(self, name: str) -> Node:
-        """A node by its name."""
-        return next(node for node in self.nodes if node.name == name)
-
-    def find_members(self, resource: Drbd) -> tuple[Node, ...]:
-        """The nodes of a DRBD resource."""
-        return tuple(self.find_node(name) for name in resource.nodes) if resource.nodes else self.nodes
-
-    def find_volume(self, name: str) -> tuple[Drbd, Volume] | None:
-        """A volume by RESOURCE/NUMBER."""
-        holder, _, number = name.partition("/")
-        return next(((r, v) for r in self.drbd if r.name == holder for v in r.volumes if v.number == int(number)), None)
-
-    def find_device(self, filesystem: Gfs2 | Mount) -> str:
-        """Device that a file system is made on and mounted from."""
-        found = self.find_volume(filesystem.volume) if filesystem.volume else None
-        return found[1].device if found else filesystem.device or ""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -296,6 +189,14 @@ class Site(SiteTable):
         filesystems: list[Gfs2 | Mount] = [*self.gfs2, *mounts]
         _refuse_doubles("device", [self.find_device(filesystem) for filesystem in filesystems])
         _refuse_doubles("address of a service", (address for service in self.service for address in service.addresses))
+        groups = [group for service in self.service for group in service.volume_groups]
+        _refuse_doubles("volume group", self.shared_groups)
+        _refuse_doubles("volume group of a service", groups)
+        if self.lvm and (alone := next((group for group in groups if group not in self.shared_groups), "")):
+            raise ValueError(
+                f"volume group {alone} would be told apart by system ID, and LVM does that or asks lvmlockd, not both: "
+                "name it in lvm.shared, too"
+            )
         known = {resource.name: resource for resource in self.drbd}
         beneath = {disk for resource in self.drbd for volume in resource.volumes for disk in volume.disks}
         fixed = {address for node in self.nodes for address in node.addresses}
@@ -366,6 +267,10 @@ class Site(SiteTable):
         """Names in pacemaker, where those of all kinds are one set, and where each comes from."""
         if self.uses_dlm:
             yield from ((name, "the lock manager") for name in ("dlm", "dlm_clone"))
+        named = [("lvmlockd", "LVM's lock daemon")] if self.lvm else []
+        named += [(f"vg_{group}", f"volume group {group}") for group in self.active_groups]
+        yield from ((name + end, what) for name, what in named for end in ("", "_clone"))
+        yield from ((alert.name, f"alert {alert.name}") for alert in self.alert)
         for resource in self.drbd:
             yield from ((f"{start}_{resource.name}", f"DRBD resource {resource.name}") for start in ("drbd", "ms_drbd"))
         for filesystem in self.gfs2:

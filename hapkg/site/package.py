@@ -39,7 +39,7 @@ def make_site_recipe(project: Project, site: Site, *, common: bool = True) -> Re
     package = Package.model_construct(
         package=name,
         architecture="all",
-        depends=tuple(f"{settings.package_prefix}{part}" for part in site.parts),
+        depends=(*(f"{settings.package_prefix}{part}" for part in site.parts), *site.debian_parts),
         # What had the common name before gives its files away. Packages of two clusters do not conflict: apt would
         # remove the one before the script of the other can refuse. Their files are the same: dpkg keeps them apart.
         provides=(f"{shared} (= ${{binary:Version}})",),

@@ -19,6 +19,8 @@ from hapkg.site.words import (
     Duration,
     FileSystemName,
     HostName,
+    Identifier,
+    Name,
     NodeName,
     OptionName,
     Port,
@@ -169,6 +171,18 @@ class Node(SiteTable):
     addresses: Annotated[tuple[Address, ...], Field(strict=False, min_length=1, max_length=MOST_LINKS)]
     """One for each link, in the same order on every node."""
     votes: Annotated[int, Field(ge=0, le=255)] = 1
+    attributes: dict[OptionName, CrmValue] = Field(default_factory=dict)
+    """Facts that rules can ask for, such as the rack."""
+    utilization: dict[OptionName, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    """Capacity by name; resources say what they take."""
+
+    @field_validator("attributes")
+    @classmethod
+    def _are_no_state(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if found := next((name for name in value if name in ("standby", "maintenance")), ""):
+            raise ValueError(f"{found} is a node's state, which crm node sets: bootstrap would set it again and again")
+        refuse_secrets(value)
+        return value
 
 
 class RemoteNode(SiteTable):
@@ -229,11 +243,42 @@ class Gfs2(SiteTable):
     """CLUSTER:NAME, for those who want it written down."""
 
 
+class Lvm(SiteTable):
+    """Volume groups that several nodes use at once, which lvmlockd guards by DLM."""
+
+    shared: Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
+    """A service that names one activates it on one node; the others are active on every node."""
+
+
+class Alert(SiteTable):
+    """A program that pacemaker calls when something happens."""
+
+    name: Identifier
+    path: AbsolutePath
+    """On every node."""
+    recipients: Annotated[tuple[CrmValue, ...], Field(strict=False)] = ()
+    options: dict[OptionName, CrmValue] = Field(default_factory=dict)
+    """Settings in its environment."""
+    timeout: Duration | None = None
+    events: Annotated[tuple[Literal["nodes", "fencing", "resources"], ...], Field(strict=False)] = ()
+    """Left out: all of them."""
+
+    @field_validator("options")
+    @classmethod
+    def _tells_no_secret(cls, value: dict[str, Any]) -> dict[str, Any]:
+        refuse_secrets(value)
+        return value
+
+
 class Crm(SiteTable):
     """Properties of pacemaker besides."""
 
     properties: dict[OptionName, CrmValue] = Field(default_factory=dict)
     """Of the cluster, such as maintenance-mode."""
+    resource_defaults: dict[OptionName, CrmValue] = Field(default_factory=dict)
+    """Meta attributes of every resource that does not say otherwise, such as resource-stickiness."""
+    operation_defaults: dict[OptionName, CrmValue] = Field(default_factory=dict)
+    """Of every operation that does not say otherwise, such as timeout."""
     extra: str = ""
     """Lines for crm configure."""
 

@@ -30,6 +30,7 @@ LIBRARIES = {
         "site.drbd",
         "site.fencing",
         "site.importing",
+        "site.layout",
         "site.model",
         "site.quorum",
         "site.service",
@@ -56,6 +57,7 @@ TESTS_OF_NO_MODULE = {
     "test_foreign_bytes",
     "test_hastack",
     "test_hastack_check",
+    "test_hastack_members",
     "test_hostile_state",
     "test_node_tested",
 }

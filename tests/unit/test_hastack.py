@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hastack import bootstrap, check, clock, cluster, main, network, site, upgrade
+from hastack import bootstrap, check, clock, cluster, main, members, network, site, upgrade
 from hastack.bootstrap import compare
 from hastack.cluster import Member, Resource, State, find_losses, find_objections, has_quorum_without_one, parse_state
 from hastack.system import PREFIX, Problem, write_file
@@ -413,7 +413,8 @@ def test_the_manual_names_every_command_and_option(capsys: pytest.CaptureFixture
     for word in ("--to", "--dry-run", "--abort"):
         assert word in told
         assert word in manual
-    for word in ("check", "keygen", "bootstrap", "status", "upgrade-node", "--force", "--json", "--metrics"):
+    commands = ("check", "keygen", "bootstrap", "status", "diff", "prepare", "upgrade-node", *members.COMMANDS)
+    for word in (*commands, "--force", "--json", "--metrics"):
         assert word in manual
 
 
@@ -427,7 +428,9 @@ def test_a_module_that_calls_another_drbdadm_is_named(tmp_path: Path) -> None:
     assert list(check.judge_helper(parameter)) == []
 
 
-@pytest.mark.parametrize("command", ["check", "status", "keygen", "bootstrap", "upgrade-node"])
+@pytest.mark.parametrize(
+    "command", ["check", "status", "diff", "keygen", "bootstrap", "prepare", "upgrade-node", *members.COMMANDS]
+)
 def test_bash_completes_every_command_and_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main.main([command, "--help"])

@@ -126,7 +126,8 @@ def test_the_log_has_a_file_that_is_rotated(node: Node) -> None:
 def test_the_ports_are_named_and_none_is_opened(node: Node) -> None:
     firewalld = node.run("cat /usr/lib/firewalld/services/ha-stack.xml").stdout
     named = set(re.findall(r'protocol="(\w+)" port="([\d-]+)"', firewalld))
-    assert named == {("udp", "5405-5412"), ("tcp", "3121"), ("tcp", "21064"), ("tcp", "7788-7799")}
+    dlm = {("tcp", "21064"), ("sctp", "21064")}
+    assert named == {("udp", "5405-5412"), ("tcp", "3121"), ("tcp", "7788-7799"), *dlm}
     ufw = node.run("cat /etc/ufw/applications.d/ha-stack").stdout
     (ports,) = re.findall(r"(?m)^ports=(.*)$", ufw)
     assert {tuple(reversed(port.replace(":", "-").split("/"))) for port in ports.split("|")} == named

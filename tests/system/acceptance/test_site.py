@@ -99,6 +99,7 @@ REAL = [
             "22-volumes-of-lvm",
             "24-four-in-two-halves",
             "26-of-the-firm",
+            "27-shared-volume-groups",
         )
     ),
 ]

@@ -180,7 +180,7 @@ def test_a_disk_carries_the_messages(tmp_path: Path) -> None:
     assert "sbd_path=/opt/ha/sbin/sbd pcmk_delay_max=30s" in text
     assert "stonith-enabled=true" in text
     facts = json.loads(files["ha-stack/site.json"])
-    assert facts["prepare"] == ["sbd -d /dev/disk/by-id/wwn-0x7 -1 5 -4 10 create"]
+    assert facts["prepare"] == [{"nodes": ["n1"], "command": "sbd -d /dev/disk/by-id/wwn-0x7 -1 5 -4 10 create"}]
     assert facts["devices"] == ["/dev/disk/by-id/wwn-0x7"]
     site = read_text(tmp_path, NODES + DISK)
     assert (site.fenced, site.parts, site.warnings) == (True, ("stack", "sbd"), ())

@@ -244,7 +244,13 @@ def test_a_node_learns_what_it_needs(tmp_path: Path) -> None:
     facts = json.loads(files[f"{ETC}/ha-stack/site.json"])
     assert facts["modules"] == ["dlm", "gfs2", "drbd"]
     assert facts["tcp_ports"] == [7789, 21064]
-    assert facts["prepare"][-1] == "mkfs.gfs2 -p lock_dlm -j 2 -t fiestaha:commfs /dev/drbd0"
+    both, one = ["fiesta-ha1", "fiesta-ha2"], ["fiesta-ha1"]
+    assert facts["prepare"] == [
+        {"nodes": both, "command": "drbdadm create-md ha0"},
+        {"nodes": both, "command": "drbdadm up ha0"},
+        {"nodes": one, "command": "drbdadm primary --force ha0"},
+        {"nodes": one, "command": "mkfs.gfs2 -p lock_dlm -j 2 -t fiestaha:commfs /dev/drbd0"},
+    ]
     assert set(facts["files"]) == set(files) - {f"{ETC}/ha-stack/site.json"}
 
 

@@ -83,7 +83,8 @@ def test_a_device_votes_and_two_node_is_left_out(tmp_path: Path) -> None:
     recipe = make_site_recipe(find_project(CHECKOUT), site)
     assert recipe.packages[0].depends == ("ha-stack", "ha-corosync-qdevice")
     facts = json.loads(render_text(tmp_path, text)["ha-stack/site.json"])
-    assert "corosync-qdevice-net-certutil -Q -n demo 192.0.2.90 n1 n2" in facts["prepare"]
+    command = "corosync-qdevice-net-certutil -Q -n demo 192.0.2.90 n1 n2"
+    assert {"nodes": ["n1"], "command": command} in facts["prepare"]
     lms = render_text(tmp_path, text.replace(DEVICE, DEVICE + 'algorithm = "lms"\n'))["corosync/corosync.conf"]
     assert " votes: 1\n" in lms
 

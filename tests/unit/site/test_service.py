@@ -70,7 +70,7 @@ def test_a_service_on_drbd_follows_it(tmp_path: Path) -> None:
     assert "order web_after_drbd Mandatory: ms_drbd_r0:promote web:start" in crm
     assert "device=/dev/drbd0 directory=/srv/a fstype=ext4" in crm
     facts = json.loads(files["ha-stack/site.json"])
-    assert facts["prepare"][-1] == "mkfs.ext4 /dev/drbd0"
+    assert facts["prepare"][-1] == {"nodes": ["n1"], "command": "mkfs.ext4 /dev/drbd0"}
     assert read_text(tmp_path, BASE + DRBD + FILES).mount_points == ("/srv/a",)
 
 

@@ -108,19 +108,24 @@ def load_configuration(*, force: bool) -> None:
     for line in said.output.splitlines():
         say(line)
     need(run("crm_verify", "--live-check", "--verbose"), "crm_verify refuses what the cluster has now")
-    if compare(_read_cib(), after) != ((), ()):
+    if compare(read_cib(), after) != ((), ()):
         raise Problem("the cluster did not take all of it", "crm configure show tells what it has")
     say(f"loaded {len(wanted.splitlines())} lines: {', '.join((*added, *changed))}")
     if site.drbd:
-        say("DRBD and file systems need their devices made once; /opt/ha/etc/ha-stack/site.json, prepare, lists how")
+        say("DRBD and file systems need their devices made once: ha-stack prepare lists how")
 
 
 def _try_out() -> tuple[str, str]:
     """The cluster's configuration, and what would become of it, as XML. Changes nothing."""
-    before = _read_cib()
+    before = read_cib()
+    return before, load_into(before)
+
+
+def load_into(cib: str) -> str:
+    """A configuration, as XML, after the site's was loaded into it. Raises Problem when crm refuses."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "cib.xml"
-        file.write_text(before, "utf-8")
+        file.write_text(cib, "utf-8")
         extra = {"CIB_file": str(file)}
         argv = ("crm", "--display", "plain", "--force", "configure", "load", "update", str(CRM))
         done = run(*argv, extra=extra, timeout=_SLOW)
@@ -130,10 +135,11 @@ def _try_out() -> tuple[str, str]:
             reason = (errors or lines[-1:] or [f"status {done.status}"])[0]
             raise Problem(f"crm refuses {CRM}: {reason}", "hapkg site check finds it earlier")
         need(run("crm_verify", "--xml-file", str(file)), "crm_verify refuses the configuration")
-        return before, file.read_text("utf-8")
+        return file.read_text("utf-8")
 
 
-def _read_cib() -> str:
+def read_cib() -> str:
+    """The cluster's configuration, as XML. Raises Problem."""
     return need(run("cibadmin", "--query"), "the cluster's configuration cannot be read")
 
 

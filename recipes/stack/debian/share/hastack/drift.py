@@ -18,8 +18,13 @@ _RESOURCES = ("primitive", "group", "clone", "bundle")
 _CONSTRAINTS = ("location", "colocation", "order", "rsc_ticket")
 _OBJECTS = (*_RESOURCES, *_CONSTRAINTS, "tag", "role", "acl_target", "rsc_template", "alert")
 _OPTIONS = {"property": "crm_config", "rsc_defaults": "rsc_defaults", "op_defaults": "op_defaults"}
-_SETS = {"params": "instance_attributes", "meta": "meta_attributes"}
-_SECTIONS = ("op", "operations", "utilization", "rule", *_SETS)
+_SETS = {
+    "params": "instance_attributes",
+    "attributes": "instance_attributes",
+    "meta": "meta_attributes",
+    "utilization": "utilization",
+}
+_SECTIONS = ("op", "operations", "rule", *_SETS)
 _TOLD = 5
 """Names in one line."""
 
@@ -83,6 +88,9 @@ def parse_crm(text: str) -> Wanted:
         kind, *words = shlex.split(line)
         if kind in _OPTIONS:
             options.update({(_OPTIONS[kind], name): value for name, value in _read_pairs(words)})
+        elif kind == "node" and words:
+            name = words[1] if words[0].endswith(":") and len(words) > 1 else words[0]
+            objects.setdefault(name, dict(_read_settings(words[1:])))
         elif kind in _OBJECTS and words:
             name = words[0].removesuffix(":")
             objects[name] = dict(_read_settings(words[2:])) if kind in _RESOURCES else {}
@@ -114,6 +122,7 @@ def compare(wanted: Wanted, cib: ET.Element) -> Drift:
     if configuration is None:
         raise ValueError("the cluster's answer has no configuration")
     elements = {element.get("id", ""): element for element in configuration.iter() if element.get("id")}
+    elements |= {node.get("uname", ""): node for node in configuration.findall("nodes/node")}
     missing = [name for name in wanted.objects if name not in elements]
     changed = []
     for name, settings in wanted.objects.items():

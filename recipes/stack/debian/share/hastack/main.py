@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hastack import age, bootstrap, check, cluster, engine, metrics, upgrade
+from hastack import age, bootstrap, check, cluster, difference, engine, members, metrics, upgrade
 from hastack.finding import FAIL, OK
 from hastack.site import FACTS, read_site
 from hastack.system import FAILED, USAGE, Problem, find, find_outdated, find_pids, list_versions, run, say
@@ -42,12 +42,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
     def add(name: str, action: object, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(command=action)
+        command.set_defaults(command=action, name=name)
         return command
 
     for name, action, text in (
         ("check", _check, "Look at what this node needs, and say how to mend what is missing."),
         ("status", _status, "Show quorum, nodes, resources, DRBD, DLM and versions."),
+        ("diff", _compare, "Show what the cluster runs and the site does not say, and back; 1 where they differ."),
     ):
         looking = add(name, action, text).add_mutually_exclusive_group()
         looking.add_argument("--json", action="store_true", help="machine-readable output")
@@ -56,6 +57,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("keygen", _make_key, "Make the cluster's key and DRBD's secret, once, and say how to copy them.")
     loading = add("bootstrap", _load, "Load what the site's package says the cluster runs.")
     loading.add_argument("--force", action="store_true", help="also change what the cluster has")
+    add("prepare", _prepare, "List the commands that make the site's devices, once, and the nodes that each is for.")
+    for name, (_, text) in members.COMMANDS.items():
+        add(name, _change_members, text).add_argument(
+            "node", metavar="NODE", help="its name, as uname -n tells it there"
+        )
     upgrading = add("upgrade-node", _upgrade, "Upgrade this node while the others serve; resumes what was interrupted.")
     upgrading.add_argument("--to", default="", metavar="VERSION", help="version of ha-stack [default: the newest]")
     upgrading.add_argument("--dry-run", action="store_true", help="say what would be done")
@@ -87,6 +93,26 @@ def _make_key(_: argparse.Namespace) -> int:
 def _load(options: argparse.Namespace) -> int:
     bootstrap.load_configuration(force=options.force)
     return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    return difference.show_differences(as_json=options.json)
+
+
+def _prepare(_: argparse.Namespace) -> int:
+    steps = read_site().prepare
+    for nodes, command in steps:
+        say(f"on {' and on '.join(nodes)}: {command}")
+    say(
+        "each once, in this order, before ha-stack bootstrap: they destroy what is there"
+        if steps
+        else "nothing to make"
+    )
+    return 0
+
+
+def _change_members(options: argparse.Namespace) -> int:
+    return members.COMMANDS[options.name][0](options.node)
 
 
 def _upgrade(options: argparse.Namespace) -> int:

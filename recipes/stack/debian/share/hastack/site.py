@@ -48,6 +48,8 @@ class Site:
     fencing: bool | None = None
     """None: nobody says."""
     warnings: tuple[str, ...] = ()
+    prepare: tuple[tuple[tuple[str, ...], str], ...] = ()
+    """Nodes, and the command that makes the site's devices on them."""
     files: tuple[tuple[str, str], ...] = ()
     """Path and sha256 of what the package brought."""
     package: str = ""
@@ -118,6 +120,8 @@ def parse_facts(facts: dict[str, Any]) -> Site:
         files=tuple(sorted(facts["files"].items())),
         drbd_secret=facts.get("drbd_secret", False),
         package=facts.get("package", COMMON),
+        # A package of before listed commands alone.
+        prepare=tuple((tuple(x["nodes"]), x["command"]) for x in facts.get("prepare", ()) if isinstance(x, dict)),
         **{name: tuple(facts.get(name, ())) for name in lists},
     )
 
