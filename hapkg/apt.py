@@ -10,9 +10,8 @@ from pathlib import Path
 
 from hapkg import process
 from hapkg.control import Suite
+from hapkg.distribution import Distribution
 
-SUITES = ("bookworm", "bullseye", "buster", "trixie", "forky", "sid", "stable", "testing", "unstable", "oldstable")
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _TARGET = "$(SITE)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)"
 _CARRIED_OPTIONS = (
     "Acquire::Check-Valid-Until",
@@ -24,47 +23,60 @@ _CARRIED_OPTIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Mirror:
-    """Addresses of a Debian archive. security is None where the host's configuration names none."""
+    """Addresses of a distribution's archive."""
 
-    uri: str
+    distribution: Distribution
+    uri: str | None
+    """None where only mmdebstrap's default is left."""
     security: str | None
+    """None where the host's configuration names none."""
 
     def lines(self, suite: Suite, kind: str = "deb") -> tuple[str, ...]:
         """One-line apt entries of a suite, with its updates and security suites where there are such."""
+        if self.uri is None:
+            return ()
         entries = [self.line(suite, kind)]
         if suite != "sid" and self.security:
             entries += [self.line(f"{suite}-updates", kind), self.line(f"{suite}-security", kind)]
         return tuple(entries)
 
     def line(self, suite: str, kind: str) -> str:
-        """One-line apt entry of one suite, which may be a suite's updates, security or backports."""
-        option = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
-        uri = self.security if suite.endswith("-security") else self.uri
-        return f"{kind} {option}{uri} {suite} main"
+        """One-line apt entry of one suite, which may be a suite's updates, security or backports.
+
+        An address that was named with apt's options before it, in brackets, keeps them and gets none.
+        """
+        keyring = self.distribution.keyring
+        uri = (self.security if suite.endswith("-security") else self.uri) or ""
+        option = f"[signed-by={keyring}] " if Path(keyring).exists() and not uri.startswith("[") else ""
+        return f"{kind} {option}{uri} {suite} {' '.join(self.distribution.components)}"
 
 
 def find_mirror(
-    option: str | None, host: Path = Path("/etc/apt"), lists: Path = Path("/var/lib/apt/lists")
-) -> Mirror | None:
-    """The archive to use: the option, else the host's, else None, where only mmdebstrap's default is left.
+    option: str | None,
+    distribution: Distribution,
+    host: Path = Path("/etc/apt"),
+    lists: Path = Path("/var/lib/apt/lists"),
+) -> Mirror:
+    """The distribution's archive: the option, else the host's, else no address.
 
     host is the host's apt configuration, lists what apt fetched by it: an archive that says there that it is not
-    Debian's own, whatever its suites are called, is passed over.
+    the distribution's own, whatever its suites are called, is passed over.
     """
     if option:
-        return Mirror(uri=option.rstrip("/") + "/", security=None)
+        return Mirror(distribution=distribution, uri=option.rstrip("/") + "/", security=None)
+    vendor, known = distribution.vendor, distribution.known_suites
     settings = {"Dir::Etc": str(host), "Dir::State::Lists": str(lists)}
     origins = {(site, suite): origin for site, suite, _, origin in _list_targets(settings) if origin != "$(ORIGIN)"}
     uri = security = None
     for site, suite, component, _ in _list_targets(settings, "--no-release-info"):
         name = suite.partition("-")[0].partition("/")[0]
-        if component != "main" or name not in SUITES or origins.get((site, suite), "Debian") != "Debian":
+        if component != "main" or name not in known or origins.get((site, suite), vendor) != vendor:
             continue
         if suite.endswith(("-security", "/updates")):
             security = security or _resolve(site)
         elif "-" not in suite:
             uri = uri or _resolve(site)
-    return Mirror(uri=uri, security=security) if uri else None
+    return Mirror(distribution=distribution, uri=uri, security=security if uri else None)
 
 
 def describe_index(lists: Path, sources: Path, parts: Path | None = None, status: Path | None = None) -> dict[str, str]:

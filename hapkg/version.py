@@ -3,9 +3,9 @@
     UPSTREAM[+gitDATE.SHORT]-REVISION+haRELEASE.REBUILD      with an upstream source
     UPSTREAM+haRELEASE.REBUILD                               written by hapkg itself (no upstream)
 
-REVISION counts changes of the recipe, RELEASE is Debian's release number of the suite (bookworm 12, trixie 13), and
-REBUILD counts rebuilds with other bytes of the same recipe in the same suite. docs/versions.md argues it; the order is
-tested against `dpkg --compare-versions`.
+REVISION counts changes of the recipe, RELEASE is the release number of the suite (bookworm 12, trixie 13, noble 24.04),
+and REBUILD counts rebuilds with other bytes of the same recipe in the same suite. docs/versions.md argues it; the order
+is tested against `dpkg --compare-versions`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-RELEASES: dict[str, int] = {"bookworm": 12, "trixie": 13, "forky": 14}
-"""Debian's release number of every suite hapkg knows: the order of suites in versions."""
 _UPSTREAM = re.compile(r"[0-9][A-Za-z0-9.+~]*\Z")
 _BUILT = re.compile(
     r"(?P<upstream>[0-9][A-Za-z0-9.+~]*?)(?:-(?P<revision>[1-9][0-9]*))?"
-    r"\+ha(?P<release>0|[1-9][0-9]*)\.(?P<rebuild>0|[1-9][0-9]*)\Z"
+    r"\+ha(?P<release>(?:0|[1-9][0-9]*)(?:\.[0-9]+)*)\.(?P<rebuild>0|[1-9][0-9]*)\Z"
 )
 
 
@@ -35,7 +33,8 @@ class Version:
     upstream: str
     revision: int | None
     """None for a source without upstream (a native source package)."""
-    release: int
+    release: str
+    """Release number of the suite; distribution.py has them."""
     rebuild: int
 
     def __str__(self) -> str:
@@ -52,7 +51,7 @@ class Version:
         return cls(
             upstream=match["upstream"],
             revision=None if revision is None else int(revision),
-            release=int(match["release"]),
+            release=match["release"],
             rebuild=int(match["rebuild"]),
         )
 

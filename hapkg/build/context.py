@@ -14,6 +14,7 @@ from hapkg.build.kernel_packages import add_packages
 from hapkg.build.plan import KnownVersion
 from hapkg.build.store import Store
 from hapkg.control import SourceName, Suite
+from hapkg.distribution import Distribution, read_debian
 from hapkg.errors import RecipeError
 from hapkg.host import count_cores, read_architecture
 from hapkg.recipe.collection import read_collection
@@ -39,7 +40,7 @@ class BuildContext:
     graph: Graph
     suite: Suite
     archive: str | None = None
-    """The Debian archive that was named; see mirror."""
+    """Address of an archive of the suite's distribution that was named; see mirror."""
     published: Mapping[SourceName, tuple[KnownVersion, ...]] = field(default_factory=dict)
     """Versions a repository already holds: rebuild numbers go on above them."""
     parallel: int = 1
@@ -67,10 +68,20 @@ class BuildContext:
         """The sources that are built without being named."""
         return select(self.recipes, self.project.settings, self.suite)
 
+    @property
+    def distribution(self) -> Distribution:
+        """The distribution that the suite is of."""
+        return self.project.distributions[self.suite]
+
     @functools.cached_property
-    def mirror(self) -> Mirror | None:
-        """The archive to use: the named one or the host's, found when it is first needed."""
-        return find_mirror(self.archive)
+    def mirror(self) -> Mirror:
+        """The archive that chroots are made from: the named one or the host's, found when it is first needed."""
+        return find_mirror(self.archive, self.distribution)
+
+    @functools.cached_property
+    def debian_mirror(self) -> Mirror:
+        """Debian's archive, from which sources are fetched for every suite."""
+        return find_debian_mirror(self.project, self.mirror)
 
     def describe_command(self, name: SourceName) -> str:
         """The command that builds a source again, as it is built here."""
@@ -89,7 +100,7 @@ def open_context(
     chosen, prefix = project.pick_suite(suite), project.settings.package_prefix
     found = read_collection(project)
     check_selection(found.recipes.values(), project.settings, found.wrong)
-    recipes = add_packages(found.recipes, project.settings, chosen, store.state, read_architecture())
+    recipes = add_packages(found.recipes, project, chosen, store.state, read_architecture())
     for recipe in extra:
         if recipe.name in recipes:
             raise RecipeError(
@@ -115,6 +126,12 @@ def open_context(
         wrong=found.wrong,
         blocked=blocked,
     )
+
+
+def find_debian_mirror(project: Project, own: Mirror) -> Mirror:
+    """Debian's archive: own, which is built from, where it is Debian's; else the configured one or the host's."""
+    debian = read_debian()
+    return own if own.distribution.vendor == debian.vendor else find_mirror(project.settings.debian_mirror, debian)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +183,9 @@ def take_snapshots(context: BuildContext, requests: Mapping[SourceName, Snapshot
     for name, commit in commits.items():
         recipe = make_snapshot_recipe(recipes[name], commit, wanted[name].ref, find_release(recipes[name], commit))
         tarballs[name] = fetch_commit(recipe, commit, state)
-        remote = {patch.name: fetch_patch(recipe, patch, state, context.mirror) for patch in recipe.remote_patches}
+        remote = {
+            patch.name: fetch_patch(recipe, patch, state, context.debian_mirror) for patch in recipe.remote_patches
+        }
         scratch = state.work / f"{name}-patches"
         disk.remove_tree(scratch)
         patched = leave_out_contained(recipe, tarballs[name].path, remote, scratch, was=recipes[name].version)

@@ -215,9 +215,9 @@ def fetch_source(job: Job) -> Fetched:
     if recipe.native:
         return Fetched(tarball=None, patches={})
     with timed(job, "fetch"):
-        tarball = context.snapshots.get(recipe.name) or fetch(recipe, context.store.state, context.mirror)
+        tarball = context.snapshots.get(recipe.name) or fetch(recipe, context.store.state, context.debian_mirror)
         patches = {
-            patch.name: fetch_patch(recipe, patch, context.store.state, context.mirror)
+            patch.name: fetch_patch(recipe, patch, context.store.state, context.debian_mirror)
             for patch in recipe.remote_patches
         }
     return Fetched(tarball=tarball, patches=patches)

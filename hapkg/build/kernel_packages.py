@@ -20,7 +20,7 @@ from hapkg.errors import ConfigError, did_you_mean
 from hapkg.locations import State
 from hapkg.recipe.model import Package, Recipe
 from hapkg.recipe.selection import find_kernels
-from hapkg.recipe.settings import DEFAULT_KERNEL, Settings
+from hapkg.recipe.settings import DEFAULT_KERNEL, Project, Settings
 from hapkg.recipe.style import EXTERNAL_MODULE, KERNEL_PACKAGE, Style
 
 HEADERS = "linux-headers-"
@@ -34,17 +34,20 @@ class Kernels:
     """The kernels of a suite, by what its archive can build modules for."""
 
     default: str
-    """The one that the suite's own linux-headers-ARCHITECTURE is for."""
+    """The one that the suite's own package of headers is for."""
     series: str
     """Of the suite's linux-source: 6.1."""
     available: tuple[str, ...]
     """Those that have headers, of any series, the newest first."""
 
 
-def read_kernels(base: Chroot, architecture: str) -> Kernels:
-    """Kernels that the apt index inside a base chroot knows. apt keeps its digest of the index beside the chroot."""
+def read_kernels(base: Chroot, headers: str) -> Kernels:
+    """Kernels that the apt index inside a base chroot knows. apt keeps its digest of the index beside the chroot.
+
+    headers is the package that depends on the headers of the suite's own kernel.
+    """
     cache = base.folder / "apt"
-    wanted = ["apt-cache", "depends", "--important", f"{HEADERS}{architecture}", _SOURCE]
+    wanted = ["apt-cache", "depends", "--important", headers, _SOURCE]
     depends = query_root(base.root, cache, wanted, check=False)
     names = query_root(base.root, cache, ["apt-cache", "pkgnames", HEADERS], check=False)
     return parse_kernels(depends, names)
@@ -55,6 +58,7 @@ def parse_kernels(depends: str, names: str) -> Kernels:
     default = re.search(rf"^  Depends: {HEADERS}([0-9]\S*)$", depends, re.MULTILINE)
     series = re.search(rf"^  Depends: {_SOURCE}-([0-9.]+)$", depends, re.MULTILINE)
     found = {name.removeprefix(HEADERS) for name in names.split()}
+    found -= {name.rpartition("-")[0] for name in found}  # 6.8.0-31: what the flavours of 6.8.0-31-generic share
     return Kernels(
         default=default[1] if default else "",
         series=series[1] if series else "",
@@ -68,15 +72,16 @@ def needs_chroot(settings: Settings, suite: Suite, state: State) -> bool:
 
 
 def add_packages(
-    recipes: Mapping[SourceName, Recipe], settings: Settings, suite: Suite, state: State, architecture: str
+    recipes: Mapping[SourceName, Recipe], project: Project, suite: Suite, state: State, architecture: str
 ) -> dict[SourceName, Recipe]:
     """The recipes and, for each kernel of the suite, the companions of those that are kernel modules.
 
     Without a base chroot the default kernel is not known yet, and has none.
     """
-    named = {name: find_kernels(recipe, settings, suite) for name, recipe in recipes.items() if recipe.module}
+    named = {name: find_kernels(recipe, project.settings, suite) for name, recipe in recipes.items() if recipe.module}
     base = find_chroot(state, suite) if any(DEFAULT_KERNEL in words for words in named.values()) else None
-    default = (read_kernels(base, architecture).default or DEFAULT_KERNEL) if base else None
+    headers = project.distributions[suite].name_kernel_headers(architecture)
+    default = (read_kernels(base, headers).default or DEFAULT_KERNEL) if base else None
     made: dict[SourceName, Recipe] = {}
     for name, words in named.items():
         kernels = [word for word in words if word != DEFAULT_KERNEL]
@@ -118,13 +123,13 @@ def name_package(recipe: Recipe, kernel: str) -> SourceName:
     return SourceName(f"{recipe.source}s-{kernel}")
 
 
-def check_kernels(recipes: Iterable[Recipe], suite: Suite, state: State, architecture: str) -> None:
+def check_kernels(recipes: Iterable[Recipe], project: Project, suite: Suite, state: State, architecture: str) -> None:
     """Refuse companions that cannot be built. Raises ConfigError naming kernel, key and what there is instead."""
     values = [recipe.values for recipe in recipes if recipe.style.name == KERNEL_PACKAGE]
     wanted = sorted({(value["kernel"], value["module_style"] == EXTERNAL_MODULE) for value in values})
     base = find_chroot(state, suite) if wanted else None
     if base is not None:
-        kernels = read_kernels(base, architecture)
+        kernels = read_kernels(base, project.distributions[suite].name_kernel_headers(architecture))
         for kernel, any_series in wanted:
             check_kernel(kernel, kernels, suite, any_series=any_series)
 
@@ -149,7 +154,7 @@ def check_kernel(kernel: str, kernels: Kernels, suite: Suite, *, any_series: boo
 
 
 def _is_of(kernel: str, series: str) -> bool:
-    return kernel.startswith(f"{series}.")
+    return kernel.startswith((f"{series}.", f"{series}-"))  # Debian's 6.1 of 6.1.0-38-amd64, Ubuntu's 6.8.0
 
 
 def _shorten(kernels: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hapkg.build.store import Artifact
 from hapkg.control import BinaryName, SourceName, Suite, parse_relation_names
 from hapkg.errors import RecipeError
-from hapkg.version import RELEASES, Version
+from hapkg.version import Version
 
 if TYPE_CHECKING:  # whoever only tells a step needs neither
     from hapkg.recipe.debian_folder import DebianFolder
@@ -142,19 +142,19 @@ def find_visible(
     return tuple(sorted(found))
 
 
-def choose_version(recipe: Recipe, suite: Suite, key: str, known: Iterable[KnownVersion]) -> str:
-    """The version for a key: the one it had before, or the next rebuild number of this recipe in this suite."""
+def choose_version(recipe: Recipe, release: str, key: str, known: Iterable[KnownVersion]) -> str:
+    """The version for a key: the one it had before, or the next rebuild number of this recipe for this release."""
     revision = None if recipe.native else recipe.revision
-    first = Version(upstream=recipe.version, revision=revision, release=RELEASES[suite], rebuild=1)
+    first = Version(upstream=recipe.version, revision=revision, release=release, rebuild=1)
     highest = 0
-    for release in known:
+    for one in known:
         try:
-            version = Version.parse(release.version)
+            version = Version.parse(one.version)
         except ValueError:
             continue
-        if release.source == recipe.name and version.base == first.base:
-            if release.key == key:
-                return release.version
+        if one.source == recipe.name and version.base == first.base:
+            if one.key == key:
+                return one.version
             highest = max(highest, version.rebuild)
     return f"{first.base}.{highest + 1}"
 
@@ -164,10 +164,12 @@ def decide(
     inputs: Mapping[str, Any],
     *,
     suite: Suite,
+    release: str,
     builds: Sequence[Artifact],
     published: Iterable[KnownVersion],
 ) -> Step:
-    """The step of a source whose inputs are all known. builds are the finished ones, oldest first."""
+    """The step of a source whose inputs are all known. builds are the finished ones, oldest first; release is the
+    suite's number in versions."""
     key = make_key(inputs)
     own = [build for build in builds if build.source == recipe.name and build.suite == suite]
     for build in own:
@@ -182,7 +184,7 @@ def decide(
                 inputs=inputs,
             )
     known = [KnownVersion(source=build.source, version=build.version, key=build.key) for build in own]
-    version = choose_version(recipe, suite, key, [*known, *published])
+    version = choose_version(recipe, release, key, [*known, *published])
     changes = find_changes(own[-1].inputs, inputs) if own else ()
     reason = explain_changes(changes) if own else "not built yet"
     return Step(

@@ -103,12 +103,13 @@ class Planner:
 
     def _decide(self, recipe: Recipe, required: Requirements) -> Step:
         context = self.context
+        suite, release = context.suite, context.distribution.suites[context.suite]
         inputs = collect_inputs(context, recipe, self.base, required)
         builds, published = self._builds.get(recipe.name, ()), context.published.get(recipe.name, ())
-        step = decide(recipe, inputs, suite=context.suite, builds=builds, published=published)
+        step = decide(recipe, inputs, suite=suite, release=release, builds=builds, published=published)
         if step.action is Action.BUILD and "tests" in inputs:
             tested_inputs = {name: value for name, value in inputs.items() if name != "tests"}
-            tested = decide(recipe, tested_inputs, suite=context.suite, builds=builds, published=published)
+            tested = decide(recipe, tested_inputs, suite=suite, release=release, builds=builds, published=published)
             return tested if tested.action is Action.REUSE else step
         return step
 

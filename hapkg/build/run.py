@@ -101,7 +101,7 @@ def enter_source(context: BuildContext, name: SourceName) -> Iterator[tuple[Sess
         log.unlink(missing_ok=True)
 
 
-def create_chroot(store: Store, suite: Suite, mirror: Mirror | None) -> Chroot:
+def create_chroot(store: Store, suite: Suite, mirror: Mirror) -> Chroot:
     """Make the base chroot of a suite, with its log in the state folder. The caller holds the store's lock."""
     log = store.state.logs / f"chroot-{suite}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,12 @@ def create_chroot(store: Store, suite: Suite, mirror: Mirror | None) -> Chroot:
             tail = log.read_text("utf-8", "replace").splitlines()[-12:]
             error.brief = f"the base chroot of {suite} cannot be made: {error.brief}"
             error.details = (*tail, f"log: {log}")
-            error.hint = error.hint or "check the network and --mirror; hapkg doctor checks the rest"
+            keys = mirror.distribution.missing_keys
+            error.hint = error.hint or (
+                f"this machine lacks the keys of {mirror.distribution.vendor}'s archive: {keys}"
+                if keys
+                else "check the network and --mirror; hapkg doctor checks the rest"
+            )
             raise
 
 

@@ -75,7 +75,7 @@ def digest_index(lists: Path) -> str:
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
-def make_base(root: Path, suite: Suite, mirror: Mirror | None, log: IO[bytes]) -> None:
+def make_base(root: Path, suite: Suite, mirror: Mirror, log: IO[bytes]) -> None:
     """Make the files of a base chroot in the folder root. Raises ProcessError when mmdebstrap fails."""
     account = f"useradd --uid {BUILD_UID} --user-group --no-create-home --home-dir /nonexistent {BUILD_USER}"
     bootstrap(

@@ -24,7 +24,7 @@ exec "$@"
 def bootstrap(
     root: Path,
     suite: Suite,
-    mirror: Mirror | None,
+    mirror: Mirror,
     *,
     variant: str,
     log: IO[bytes],
@@ -34,7 +34,7 @@ def bootstrap(
     files: Mapping[str, str],
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Make a Debian system in the folder root, from the mirror or from mmdebstrap's default.
+    """Make a system of a distribution in the folder root, from the mirror or from mmdebstrap's default.
 
     hooks are shell commands that are run with the root as $1 when all packages are there; after them files are put into
     it, by path: those that begin with #! can be executed, all are root's. Raises ProcessError when mmdebstrap fails.
@@ -49,7 +49,7 @@ def bootstrap(
             arguments.append(f"--customize-hook=upload {staged} {path}")
             arguments.append(f'--customize-hook=chmod {"755" if text.startswith("#!") else "644"} "$1"{path}')
         argv = ["mmdebstrap", f"--variant={variant}", "--mode=root", "--format=directory", *arguments]
-        sources = mirror.lines(suite) if mirror else ()
+        sources = mirror.lines(suite) or ("--components=" + ",".join(mirror.distribution.components),)
         process.run(
             enclose([*argv, str(suite), str(root), *sources]),
             log=log,

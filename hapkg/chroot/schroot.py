@@ -245,7 +245,7 @@ def list_chroots(state: State) -> tuple[Chroot, ...]:
     return tuple(chroot for chroot in found if chroot is not None)
 
 
-def create_chroot(state: State, suite: Suite, mirror: Mirror | None, *, log: IO[bytes]) -> Chroot:
+def create_chroot(state: State, suite: Suite, mirror: Mirror, *, log: IO[bytes]) -> Chroot:
     """Make the base chroot of a suite anew; an existing one is replaced when the new one is complete.
 
     Raises MachineError when mmdebstrap or a privilege is missing, ProcessError when mmdebstrap fails.

@@ -184,7 +184,7 @@ def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
     requests = _read_requests(build_context, options)
     targets = list(requests) or pick(build_context, None)
     recipes = [build_context.recipes[name] for name in targets]
-    check_kernels(recipes, build_context.suite, store.state, read_architecture())
+    check_kernels(recipes, build_context.project, build_context.suite, store.state, read_architecture())
     outcomes: list[Outcome] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(store.lock())
@@ -258,7 +258,7 @@ def _open(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> B
             without = open_context(project, store, options.suite, options.mirror, sites)
             with store.lock():  # a wrong ref is told before half a minute is spent
                 find_commits(without, _read_requests(without, options))
-        make_chroot(store, suite, options.mirror)
+        make_chroot(project, store, suite, options.mirror)
     return replace(
         open_context(project, store, options.suite, options.mirror, sites),
         lintian=options.lintian,

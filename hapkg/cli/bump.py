@@ -58,9 +58,10 @@ def bump(
     store: Store = context.obj.store
     with store.lock():
         build_context = open_context(context.obj.project, store, suite, mirror)
-        archive = build_context.mirror
-        if archive is None:
-            raise FetchError("no Debian archive is configured on this host", hint="name one with --mirror")
+        archive = build_context.debian_mirror
+        if archive.uri is None:
+            hint = "name one with --mirror, or as [tool.hapkg] debian-mirror"
+            raise FetchError("no Debian archive is configured on this host", hint=hint)
         if name is not None:
             recipe, project = find(build_context, name), build_context.project
             if security:
@@ -99,7 +100,7 @@ def _bump_all(build_context: BuildContext, archive: Mirror, *, with_build: bool,
 def _read_indexes(build_context: BuildContext, archive: Mirror, recipes: Sequence[Recipe]) -> DebianIndexes:
     """Debian's versions of these recipes, asked now."""
     packages = [recipe.debian_source for recipe in recipes]
-    return read_indexes(build_context.store.state, archive, build_context.suite, packages)
+    return read_indexes(build_context.store.state, archive, build_context.mirror, build_context.suite, packages)
 
 
 def _bump(

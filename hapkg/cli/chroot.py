@@ -13,6 +13,7 @@ from hapkg.chroot import schroot
 from hapkg.cli import output
 from hapkg.cli.options import JsonOption, MirrorOption, SuiteOption
 from hapkg.control import Suite
+from hapkg.recipe.settings import Project
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, renew and remove the clean chroots that builds use.")
 
@@ -20,13 +21,13 @@ app = typer.Typer(no_args_is_help=True, help="Make, list, renew and remove the c
 @app.command("create")
 def chroot_create(context: typer.Context, suite: SuiteOption = None, mirror: MirrorOption = None) -> None:
     """Make the base chroot of a suite, unless there is one."""
-    make_chroot(context.obj.store, context.obj.project.pick_suite(suite), mirror)
+    make_chroot(context.obj.project, context.obj.store, context.obj.project.pick_suite(suite), mirror)
 
 
 @app.command("update")
 def chroot_update(context: typer.Context, suite: SuiteOption = None, mirror: MirrorOption = None) -> None:
     """Make the base chroot of a suite anew, from today's archive."""
-    make_chroot(context.obj.store, context.obj.project.pick_suite(suite), mirror, renew=True)
+    make_chroot(context.obj.project, context.obj.store, context.obj.project.pick_suite(suite), mirror, renew=True)
 
 
 @app.command("list")
@@ -54,7 +55,7 @@ def chroot_remove(context: typer.Context, suite: Annotated[str, typer.Argument(m
     output.say(f"removed the chroot of {name}")
 
 
-def make_chroot(store: Store, suite: Suite, archive: str | None, *, renew: bool = False) -> None:
+def make_chroot(project: Project, store: Store, suite: Suite, archive: str | None, *, renew: bool = False) -> None:
     """Make the base chroot of a suite unless there is one, or anew. Raises HapkgError when that fails."""
     with store.lock():
         store.reclaim()
@@ -62,5 +63,5 @@ def make_chroot(store: Store, suite: Suite, archive: str | None, *, renew: bool 
         made = None if renew else schroot.find_chroot(store.state, suite)
         if made is None:
             output.say(f"making the base chroot of {suite}")
-            made = create_chroot(store, suite, find_mirror(archive))
+            made = create_chroot(store, suite, find_mirror(archive, project.distributions[suite]))
     output.say(f"chroot {made.name}: {made.packages} packages, digest {made.digest[:12]}")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from hapkg.apt import find_mirror
+from hapkg.build.context import find_debian_mirror
 from hapkg.cli import output
 from hapkg.cli.options import JsonOption, MirrorOption, NamesArgument, SuiteOption
 from hapkg.cli.select import newest_builds, open_suite
@@ -88,12 +89,14 @@ def outdated(
     chosen_suite = project.pick_suite(suite)
     recipes = read_recipes(project)
     chosen = _pick(project, recipes, names)
-    archive = find_mirror(mirror)
-    if archive is None:
-        raise FetchError("no Debian archive is configured on this host", hint="name one with --mirror")
+    own = find_mirror(mirror, project.distributions[chosen_suite])
+    archive = find_debian_mirror(project, own)
+    for asked, remedy in ((own, "name one with --mirror"), (archive, "name one as [tool.hapkg] debian-mirror")):
+        if asked.uri is None:
+            raise FetchError(f"no archive of {asked.distribution.vendor} is configured on this host", hint=remedy)
     state = context.obj.store.state
     with context.obj.store.lock():
-        indexes = read_indexes(state, archive, chosen_suite, [recipe.debian_source for recipe in chosen])
+        indexes = read_indexes(state, archive, own, chosen_suite, [recipe.debian_source for recipe in chosen])
         standings = compare_all(chosen, indexes, state)
         if chosen_suite not in indexes.unasked:
             remember(state, chosen_suite, ((s.source, s.version, s.promise) for s in standings))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hapkg import apt, process
+from hapkg.distribution import read_debian
 from hapkg.locations import State
 from hapkg.text import printable
 
@@ -167,9 +168,9 @@ def _check_space(state: State) -> HostCheck:
 
 
 def _check_archive() -> HostCheck:
-    found = apt.find_mirror(None)
+    found = apt.find_mirror(None, read_debian())
     return HostCheck(
         check="Debian archive",
         ok=True,
-        found=f"{found.uri} (from the host's apt)" if found else "mmdebstrap's default; sources need --mirror",
+        found=f"{found.uri} (from the host's apt)" if found.uri else "mmdebstrap's default; sources need --mirror",
     )

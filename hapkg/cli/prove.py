@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hapkg.apt import find_mirror
+from hapkg.apt import Mirror, find_mirror
 from hapkg.build.store import Store
 from hapkg.cli import output
 from hapkg.cli.options import JsonOption, MirrorOption, SuiteOption
@@ -54,7 +54,7 @@ def prove(
     with resources.as_file(built_in) as own:
         cluster = read_site(site or own)
     offer = read_offer((repo or project.repository).absolute(), chosen)
-    image = _prepare_image(context.obj.store, offer, mirror)
+    image = _prepare_image(context.obj.store, offer, find_mirror(mirror, project.distributions[chosen]))
     began = datetime.now(UTC)
     options = ProofOptions(accelerator=probe_accelerator(image), began=began, short=short, keep=keep)
     folder = name_result((result or project.root / "prove").absolute(), chosen, f"{began:%Y%m%dT%H%M%SZ}")
@@ -69,8 +69,7 @@ def prove(
     check_proof(proof)
 
 
-def _prepare_image(store: Store, offer: Offer, mirror: str | None) -> GuestImage:
-    archive = find_mirror(mirror)
+def _prepare_image(store: Store, offer: Offer, archive: Mirror) -> GuestImage:
     found = find_image(store.state, offer.suite, offer.needs, archive)
     if found is None:
         with store.lock():

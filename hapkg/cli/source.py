@@ -63,7 +63,7 @@ def source(
     build_context = open_context(context.obj.project, context.obj.store, suite, mirror)
     recipe = find(build_context, name)
     tree = _name_tree(recipe, folder)
-    state, archive = build_context.store.state, build_context.mirror
+    state, archive = build_context.store.state, build_context.debian_mirror
     with context.obj.store.lock():
         tarball = fetch(recipe, state, archive)
         remote = {patch.name: fetch_patch(recipe, patch, state, archive) for patch in recipe.remote_patches}

@@ -13,12 +13,12 @@ from hapkg import process
 from hapkg.apt import Mirror
 from hapkg.control import Suite, compare_versions, split_stanzas
 from hapkg.disk import work_on_all
+from hapkg.distribution import read_debian
 from hapkg.errors import ProcessError
 from hapkg.host import read_architecture
 from hapkg.locations import State
 from hapkg.recipe.upstream_version import compare_upstream, upstream_of
 from hapkg.source.origins.debian import update_index
-from hapkg.version import RELEASES
 
 LATER = ("forky", "sid")
 """Suites in which a newer version shows itself first."""
@@ -93,24 +93,25 @@ class DebianIndexes:
         return next((match[1] for match in matches if match), "")
 
 
-_BASES = (*RELEASES, "sid")
+_BASES = (*read_debian().suites, "sid")
 """The suites whose indexes are asked for origins."""
 
 
-def read_indexes(state: State, mirror: Mirror, suite: Suite, packages: Sequence[str]) -> DebianIndexes:
-    """Ask the archive now for its versions of these source packages and of Linux.
+def read_indexes(state: State, debian: Mirror, own: Mirror, suite: Suite, packages: Sequence[str]) -> DebianIndexes:
+    """Ask the archives now for their versions of these source packages and of Linux.
 
-    Without an address of security updates, the suite's updates are not asked either.
+    own is the archive of the suite's distribution. Without an address of its security updates, the suite's updates are
+    not asked either.
     """
-    names = [*_BASES, f"{suite}-backports"]
-    if mirror.security:
-        names += [f"{suite}-updates", f"{suite}-security"]
+    mirrors = dict.fromkeys(_BASES, debian) | dict.fromkeys((suite, f"{suite}-backports"), own)
+    if own.security:
+        mirrors |= dict.fromkeys((f"{suite}-updates", f"{suite}-security"), own)
     releases: dict[str, Mapping[str, tuple[DebianRelease, ...]]] = {}
     unasked: dict[str, str] = {}
 
     def read(name: str) -> None:
         try:
-            options = update_index(state, name, mirror.line(name, "deb-src"), refresh=True)
+            options = update_index(state, name, mirrors[name].line(name, "deb-src"), refresh=True)
             releases[name] = _show(options, (*packages, _LINUX, f"{_SIGNED}{read_architecture()}"))
         except ProcessError as error:
             told = error.details[-2] if len(error.details) > 1 else error.brief
@@ -119,7 +120,7 @@ def read_indexes(state: State, mirror: Mirror, suite: Suite, packages: Sequence[
             else:
                 unasked[name] = told
 
-    work_on_all(read, names)
+    work_on_all(read, list(mirrors))
     return DebianIndexes(suite=suite, releases=releases, unasked=unasked)
 
 

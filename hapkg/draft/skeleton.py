@@ -12,7 +12,8 @@ from pathlib import Path
 from hapkg import disk, process
 from hapkg.control import Suite
 from hapkg.errors import ConfigError, MachineError, UsageError
-from hapkg.recipe.settings import Settings, parse_table
+from hapkg.recipe.settings import Settings
+from hapkg.tables import parse_table
 
 _FILES: Mapping[str, str] = {
     "recipes/stack/recipe.toml": "stack.toml.j2",

@@ -21,13 +21,13 @@ from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe
-from hapkg.recipe.settings import parse_table
 from hapkg.recipe.style import Style
 from hapkg.recipe.upstream import TarballOrigin
 from hapkg.source import fetch
 from hapkg.source.origins.tarball import download
 from hapkg.source.unpack import MOST_BYTES, MOST_MEMBERS
 from hapkg.source.vcs import archive_commit, find_commit, list_tags
+from hapkg.tables import parse_table
 
 _FORMS = "a tarball ends in .tar.gz, .tar.xz or .tar.bz2; a repository in .git, or it starts with git+ or hg+"
 _MODES: dict[str, Literal["r:gz", "r:xz", "r:bz2"]] = {".gz": "r:gz", ".xz": "r:xz", ".bz2": "r:bz2"}

@@ -138,7 +138,7 @@ def find_needs(pool: Pool, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(needs))
 
 
-def find_image(state: State, suite: Suite, needs: Iterable[str], mirror: Mirror | None) -> GuestImage | None:
+def find_image(state: State, suite: Suite, needs: Iterable[str], mirror: Mirror) -> GuestImage | None:
     """The finished image of a suite for exactly these inputs, or None."""
     folder = _find_folder(state, suite, needs, mirror)
     facts = read_record(folder / "image.json", dict[str, str]) or {}
@@ -152,7 +152,7 @@ def make_image(
     state: State,
     suite: Suite,
     needs: Iterable[str],
-    mirror: Mirror | None,
+    mirror: Mirror,
     *,
     log: IO[bytes],
     report: Callable[[str], None],
@@ -226,7 +226,7 @@ def _pick_newest(pool: Pool) -> Mapping[str, IndexedPackage]:
     return newest
 
 
-def _find_folder(state: State, suite: Suite, needs: Iterable[str], mirror: Mirror | None) -> Path:
+def _find_folder(state: State, suite: Suite, needs: Iterable[str], mirror: Mirror) -> Path:
     inputs = {
         "format": 1,
         "suite": suite,
@@ -236,13 +236,13 @@ def _find_folder(state: State, suite: Suite, needs: Iterable[str], mirror: Mirro
         "masked": _MASKED,
         "files": _FILES,
         "initrd": (initrd.INIT, initrd.MODULES),
-        "archive": mirror.lines(suite) if mirror else (),
+        "archive": mirror.lines(suite),
     }
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     return state.guests / suite / digest[:32]
 
 
-def _bootstrap(root: Path, suite: Suite, needs: Iterable[str], mirror: Mirror | None, log: IO[bytes]) -> None:
+def _bootstrap(root: Path, suite: Suite, needs: Iterable[str], mirror: Mirror, log: IO[bytes]) -> None:
     bootstrap(
         root,
         suite,

@@ -66,6 +66,7 @@ def render_debian(
         "cluster_user": settings.cluster_user,
         "cluster_group": settings.cluster_group,
         "maintainer": settings.maintainer,
+        "build_vendor": settings.build_vendor,
         "origin": settings.origin,
         "refuse_beside": settings.refuse_beside,
         "suite": suite,

@@ -15,7 +15,6 @@ from hapkg.control import BinaryName, SourceName, is_relation, parse_relation_na
 from hapkg.errors import RecipeError
 from hapkg.locations import read_toml
 from hapkg.recipe.dep3 import PatchHeader, read_header
-from hapkg.recipe.settings import Line, Table, check_line, parse_table
 from hapkg.recipe.style import EXTERNAL_MODULE, KERNEL_MODULE, META, Style, pick_style
 from hapkg.recipe.upstream import (
     Advisory,
@@ -31,6 +30,7 @@ from hapkg.recipe.upstream import (
     check_address,
 )
 from hapkg.recipe.upstream_version import is_between
+from hapkg.tables import Line, Table, check_line, parse_table
 
 RECIPE_FILE = "recipe.toml"
 _SERIES_LINE = re.compile(r"(?P<name>[^#]*)(?:#\s*until\s+(?P<until>[0-9][A-Za-z0-9.+~]*)\s*\Z)?")

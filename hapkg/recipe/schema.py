@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Collection, Iterator
 from typing import Any, get_args
 
-from hapkg.recipe.settings import Table, to_key
+from hapkg.tables import Table, to_key
 
 _DIALECT = "http://json-schema.org/draft-07/schema#"
 """The one that taplo and the editors know."""

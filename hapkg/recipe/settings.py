@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
+from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 import hapkg
-from hapkg.control import SourceName, Suite, is_line
-from hapkg.errors import ConfigError, HapkgError, UsageError, did_you_mean
+from hapkg.control import SourceName, Suite
+from hapkg.distribution import Distributions, read_distributions
+from hapkg.errors import ConfigError, UsageError, did_you_mean
 from hapkg.locations import SITE_FILE, SITES, find_settings
-from hapkg.version import RELEASES
+from hapkg.tables import Line, Table, check_line, parse_table
 
 
-def check_line(value: str) -> str:
-    """The value, if it is text for one line; otherwise a ValueError."""
-    if not is_line(value):
-        raise ValueError(f"{value!r} must be one line of printable text, without blanks at its ends")
+def _is_known_suite(value: str, info: ValidationInfo) -> str:
+    known: Distributions = (info.context or {}).get(_DISTRIBUTIONS) or read_distributions()
+    if value not in known:
+        raise ValueError(f"{value!r} is not a suite hapkg knows ({', '.join(known)})")
     return value
 
 
-def _is_known_suite(value: str) -> str:
-    if value not in RELEASES:
-        raise ValueError(f"{value!r} is not a suite hapkg knows ({', '.join(RELEASES)})")
-    return value
-
-
+_DISTRIBUTIONS = "distributions"
 KnownSuite = Annotated[str, AfterValidator(_is_known_suite)]
-Line = Annotated[str, AfterValidator(check_line)]
-"""Text that stands on one line of a file that hapkg writes, and cannot start another."""
-
-
 TEMPLATES = "debian-templates"
 Templates = tuple[Path, ...]
 """Folders of templates, each with a folder for every build style: the first that has a file wins."""
@@ -60,35 +51,6 @@ def _is_folder(value: str) -> str:
 
 Program = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9][A-Za-z0-9._+-]*)+$")]
 Kernel = Annotated[str, AfterValidator(_is_kernel)]
-
-
-def to_key(name: str) -> str:
-    """A Python field name as a key of our TOML files: Debian writes hyphens."""
-    return name.replace("_", "-")
-
-
-class Table(BaseModel):
-    """A table of one of our TOML files: unknown keys are errors, values never change, lists become tuples."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_key, strict=True, populate_by_name=False, defer_build=True
-    )
-    reference: ClassVar[str] = "docs/recipes.md"
-    """Where the keys are explained."""
-
-
-T = TypeVar("T", bound=Table)
-
-_WORDS = {
-    "bool_type": "must be true or false",
-    "datetime_type": "must be a date with time and zone, such as 2024-01-31T12:00:00Z",
-    "int_type": "must be a whole number",
-    "model_type": "must be a table",
-    "string_type": "must be a string",
-    "too_short": "must not be empty",
-    "tuple_type": "must be a list",
-}
-"""TOML's words for those of Python's that pydantic uses."""
 
 
 class RefuseBeside(Table):
@@ -129,7 +91,7 @@ class Settings(Table):
     cluster_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] = "hacluster"
     cluster_group: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] = "haclient"
     maintainer: Annotated[str, Field(pattern=r"^[^<>]+ <[^<>@\s]+@[^<>@\s]+>$"), AfterValidator(check_line)]
-    kernels: dict[KnownSuite, Annotated[tuple[Kernel, ...], Field(strict=False)]] = {}
+    kernels: dict[KnownSuite, Annotated[tuple[Kernel, ...], Field(strict=False)]] = Field(default_factory=dict)
     """By suite, the kernels that module packages are built for; DEFAULT_KERNEL is the one that the suite installs.
 
     MODULE=KERNEL is for one recipe, by its name without the prefix or with it; a kernel alone is for all that are not
@@ -137,12 +99,16 @@ class Settings(Table):
     """
     optional: Annotated[tuple[Line, ...], Field(strict=False)] = ()
     """Optional recipes that are built with the others, by their names without the prefix or with it."""
+    debian_mirror: Line | None = None
+    """Debian's archive, from which sources for suites of other distributions are fetched. None: the host's."""
     repository: Annotated[Line, AfterValidator(_is_folder)] = "apt"
     origin: Line = "hapkg"
     label: Line = "Linux HA stack"
     valid_days: Annotated[int, Field(ge=0)] = 0
     """How long apt trusts a published state (Valid-Until); 0: for ever."""
 
+    build_vendor: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9-]*$")] | None = None
+    """Vendor whose default flags dpkg builds with (DEB_VENDOR). None: the one that the suite's own dpkg names."""
     ccache: bool = False
     """Builds reach their compilers through ccache."""
     refuse_beside: RefuseBeside | None = None
@@ -171,6 +137,8 @@ class Project:
 
     root: Path
     settings: Settings
+    distributions: Distributions = field(default_factory=read_distributions)
+    """The distribution of each suite that could be built for; settings name those that are."""
 
     @property
     def recipes(self) -> Path:
@@ -227,87 +195,6 @@ def find_template(templates: Templates, path: str) -> Path:
 def find_project(start: Path) -> Project:
     """The project that start lies in. Raises ConfigError where there is none, and for wrong settings."""
     root, table = find_settings(start)
-    where = f"{root / 'pyproject.toml'} [tool.hapkg]"
-    return Project(root=root, settings=parse_table(Settings, table, where=where, error=ConfigError))
-
-
-def parse_table(
-    model: type[T],
-    table: dict[str, Any],
-    *,
-    where: str,
-    error: type[HapkgError],
-    context: dict[str, Any] | None = None,
-) -> T:
-    """A table checked against its model. Every fault is named with file, key and remedy in one error."""
-    try:
-        return model.model_validate(table, context=context)
-    except ValidationError as cause:
-        faults = [_describe(model, fault) for fault in _pick_faults(cause.errors())]
-        (first, hint), rest = faults[0], faults[1:]
-        details = [f"also: {text}" + (f" ({more})" if more else "") for text, more in rest]
-        raise error(f"{where}: {first}", details=details, hint=hint) from None
-
-
-def _describe(model: type[Table], fault: Any) -> tuple[str, str]:
-    """One fault that pydantic found, as a sentence and a hint."""
-    key, table = _locate(model, fault["loc"])
-    kind, context = fault["type"], fault.get("ctx", {})
-    if kind == "extra_forbidden":
-        known = [field.alias or to_key(name) for name, field in table.model_fields.items() if not field.exclude]
-        return f"unknown key {key}", did_you_mean(
-            str(fault["loc"][-1]), known
-        ) or f"known keys: {', '.join(sorted(known))}"
-    tag = context.get("discriminator", "").strip("'")
-    if kind in ("missing", "union_tag_not_found"):
-        return f"missing key {key}.{tag}".rstrip("."), f"{table.reference} explains every key"
-    if kind == "union_tag_invalid":
-        return f"{key}.{tag}: {context['tag']!r} is not known", f"known: {context['expected_tags']}"
-    start = f"{key}: " if key else ""
-    if kind == "value_error":
-        return f"{start}{context['error']}", ""
-    text = _WORDS.get(kind, fault["msg"][0].lower() + fault["msg"][1:])
-    return start + text, "" if kind == "too_short" else f"it says {fault['input']!r}"
-
-
-def _pick_faults(faults: Sequence[Any]) -> list[Any]:
-    """Without the lists that pydantic calls empty only because what stands in them is wrong."""
-    places = [fault["loc"] for fault in faults]
-    return [
-        fault
-        for fault in faults
-        if fault["type"] != "too_short"
-        or not any(len(place) > len(fault["loc"]) and place[: len(fault["loc"])] == fault["loc"] for place in places)
-    ]
-
-
-def _locate(model: type[Table], location: Sequence[int | str]) -> tuple[str, type[Table]]:
-    """Where a fault lies, as a person writes it, and the innermost table that holds the place."""
-    key, holder, tables = "", model, [model]
-    for step in location:
-        if isinstance(step, int):
-            key += f"[{step + 1}]"
-            continue
-        chosen = [table for table in tables if _is_tagged(table, step)]
-        if len(tables) > 1 and chosen:
-            tables = chosen  # pydantic names the member of a union where the file has no key
-            continue
-        key += f".{step}" if key else step
-        holder = tables[0] if tables else holder
-        field = next((field for name, field in holder.model_fields.items() if to_key(name) == step), None)
-        tables = list(_find_tables(field.annotation)) if field else []
-    return key, holder
-
-
-def _is_tagged(table: type[Table], tag: str) -> bool:
-    """True if one of a table's keys can only be this word."""
-    return any(get_args(field.annotation) == (tag,) for field in table.model_fields.values())
-
-
-def _find_tables(annotation: Any) -> Iterator[type[Table]]:
-    """The tables that a key's value can be or hold."""
-    if isinstance(annotation, type) and issubclass(annotation, Table):
-        yield annotation
-    else:
-        for argument in get_args(annotation):
-            yield from _find_tables(argument)
+    where, known = f"{root / 'pyproject.toml'} [tool.hapkg]", read_distributions(root)
+    settings = parse_table(Settings, table, where=where, error=ConfigError, context={_DISTRIBUTIONS: known})
+    return Project(root=root, settings=settings, distributions=known)

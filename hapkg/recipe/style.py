@@ -9,7 +9,8 @@ from pydantic import Field
 
 from hapkg.errors import RecipeError
 from hapkg.locations import read_toml
-from hapkg.recipe.settings import Line, Table, Templates, find_template, parse_table
+from hapkg.recipe.settings import Templates, find_template
+from hapkg.tables import Line, Table, parse_table
 
 STYLE_FILE = "style.toml"
 COMMON = "common"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from hapkg.control import is_package_name
-from hapkg.recipe.settings import Line, Table
+from hapkg.tables import Line, Table
 from hapkg.version import is_upstream_version
 
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from hapkg.recipe.settings import Line
 from hapkg.site.secrets import refuse_secrets
 from hapkg.site.tables import SiteTable
 from hapkg.site.words import (
@@ -22,6 +21,7 @@ from hapkg.site.words import (
     Plug,
     format_duration,
 )
+from hapkg.tables import Line
 
 _ONE_MACHINE = re.compile(
     r"fence_(alom|amt|amt_ws|drac|idrac|ilo\d?|ilo\d?_(mp|ssh)|imm|ipmilan|ipmilanplus|redfish|rsa|rsb)"

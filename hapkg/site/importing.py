@@ -15,11 +15,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from hapkg.errors import SiteError
-from hapkg.recipe.settings import to_key
 from hapkg.site.extra import Command, read_commands
 from hapkg.site.fencing import FencingDevice, read_host_map
 from hapkg.site.secrets import is_secret
 from hapkg.site.tables import ClusterTable
+from hapkg.tables import to_key
 
 _SELF_MADE = (
     *("have-watchdog", "dc-version", "cluster-infrastructure", "cluster-name", "last-lrm-refresh"),

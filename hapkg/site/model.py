@@ -10,13 +10,13 @@ from pydantic import model_validator
 
 from hapkg.errors import SiteError, did_you_mean
 from hapkg.locations import read_toml
-from hapkg.recipe.settings import parse_table
 from hapkg.site.drbd import Drbd
 from hapkg.site.extra import find_first_line
 from hapkg.site.layout import Layout
 from hapkg.site.service import Mount
 from hapkg.site.tables import FIRST_LINE, Gfs2, Node
 from hapkg.site.words import is_address
+from hapkg.tables import parse_table
 
 DLM_PORT = 21064
 REMOTE_PORT = 3121

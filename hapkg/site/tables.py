@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hapkg.errors import did_you_mean
-from hapkg.recipe.settings import Table
 from hapkg.site.extra import check_extra
 from hapkg.site.secrets import refuse_secrets
 from hapkg.site.words import (
@@ -26,6 +25,7 @@ from hapkg.site.words import (
     Port,
     Word,
 )
+from hapkg.tables import Table
 
 FIRST_LINE = "first line of extra"
 """Key of the context that tells the tables where the text of extra begins in the file."""

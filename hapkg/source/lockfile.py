@@ -24,8 +24,8 @@ from hapkg.disk import sha256_file
 from hapkg.errors import IntegrityError
 from hapkg.locations import read_toml
 from hapkg.recipe.model import Recipe
-from hapkg.recipe.settings import Table, parse_table
 from hapkg.recipe.upstream import PinnedFile, Sha256
+from hapkg.tables import Table, parse_table
 
 if TYPE_CHECKING:  # at work it is needed where something is fetched
     from hapkg.source.fetch import Tarball

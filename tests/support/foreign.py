@@ -23,7 +23,7 @@ from hapkg.control import Suite, is_relation, parse_pins, parse_relation_names
 from hapkg.deb import read_deb_content, read_deb_control
 from hapkg.errors import ConfigError
 from hapkg.locations import read_toml
-from hapkg.recipe.settings import Settings, parse_table
+from hapkg.recipe.settings import Settings
 from hapkg.repository.indexes import find_suites, read_digests, read_pool, read_release
 from hapkg.repository.remote.location import parse_location
 from hapkg.repository.snapshots import list_snapshots, read_held, read_removed, read_snapshot
@@ -31,6 +31,7 @@ from hapkg.repository.sources_file import Identity, find_url
 from hapkg.repository.verify import verify
 from hapkg.site.model import read_site
 from hapkg.source.lockfile import read_lock
+from hapkg.tables import parse_table
 from hapkg.text import printable
 from hapkg.version import Version
 from tests.support.samples import CHECKOUT

@@ -12,8 +12,9 @@ from typing import Any
 from hapkg.control import SourceName
 from hapkg.errors import RecipeError
 from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe
-from hapkg.recipe.settings import Settings, parse_table
+from hapkg.recipe.settings import Settings
 from hapkg.recipe.style import read_styles
+from hapkg.tables import parse_table
 
 CHECKOUT = Path(__file__).parents[2]
 TEMPLATES = CHECKOUT / "debian-templates"

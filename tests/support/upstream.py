@@ -16,6 +16,7 @@ from hapkg.control import SourceName, Suite
 from hapkg.currency.bump import Bump, prepare, settle
 from hapkg.currency.debian_archive import read_indexes
 from hapkg.disk import sha256_file
+from hapkg.distribution import read_debian
 from hapkg.errors import HapkgError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe, read_recipe
@@ -64,7 +65,8 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.repository = folder, folder / "one.git"
-        self.mirror = Mirror(uri=f"[trusted=yes] {(folder / 'debian').as_uri()}", security=None)
+        self.address = f"[trusted=yes] {(folder / 'debian').as_uri()}"
+        self.mirror = Mirror(distribution=read_debian(), uri=self.address, security=None)
         self.repository.mkdir()
         git(self.repository, "init", "-q")
         for version, files in (("1.2", OLD), ("1.10", NEW)):
@@ -78,7 +80,7 @@ class World:
             git(self.repository, "archive", "--format=tar.gz", top, "-o", str(self.tarball(version)), f"v{version}")
         for suite in ("bookworm", "bookworm-backports", "trixie", "forky", "sid"):
             write_suite(folder / "debian", suite, ("one", "1.2-1", "one"))
-        self.indexes = read_indexes(State(folder / "state"), self.mirror, SUITE, ["one"])
+        self.indexes = read_indexes(State(folder / "state"), self.mirror, self.mirror, SUITE, ["one"])
 
     def tarball(self, version: str) -> Path:
         """The release tarball of a version."""
@@ -91,7 +93,7 @@ class Place:
     def __init__(self, folder: Path, world: World) -> None:
         shutil.copytree(world.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("debian", "state"))
         self.folder, self.repository = folder, folder / "one.git"
-        self.mirror, self.indexes = world.mirror, world.indexes
+        self.address, self.mirror, self.indexes = world.address, world.mirror, world.indexes
         self.state = State(folder / "state")
         self.project = Project(root=folder / "project", settings=SETTINGS)
 

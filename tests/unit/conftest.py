@@ -7,7 +7,6 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from hapkg import apt
 from hapkg.source import fetch
 from tests.support.upstream import Place, World
 
@@ -24,14 +23,10 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """An upstream and a Debian archive, asked once for all tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("world")
-        patch.setattr(apt, "KEYRING", folder / "none")
-        return World(folder)
+    return World(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World) -> Place:
+def place(tmp_path: Path, world: World) -> Place:
     """A project whose recipe is one release behind."""
-    monkeypatch.setattr(apt, "KEYRING", tmp_path / "none")
     return Place(tmp_path, world)

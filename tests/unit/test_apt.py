@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hapkg import apt, process
+from hapkg import process
 from hapkg.apt import Mirror, find_mirror, make_options, read_apt_options
 from hapkg.control import Suite
 from hapkg.disk import sha256_file
+from hapkg.distribution import read_debian, read_distributions
 from hapkg.host import read_architecture
 
 DEBIAN = "http://deb.example.org/debian"
 SECURITY = "http://security.example.org/debian-security"
-BOTH = Mirror(uri=DEBIAN, security=SECURITY)
+DISTRIBUTION = read_debian()
+BOTH = Mirror(distribution=DISTRIBUTION, uri=DEBIAN, security=SECURITY)
 
 
 def write_host(folder: Path, files: dict[str, str]) -> Path:
@@ -28,9 +31,9 @@ def write_host(folder: Path, files: dict[str, str]) -> Path:
 
 def test_a_named_mirror_wins(tmp_path: Path) -> None:
     host = write_host(tmp_path, {"sources.list": f"deb {DEBIAN} bookworm main\n"})
-    expected = Mirror(uri="http://other.example.org/debian/", security=None)
-    assert find_mirror("http://other.example.org/debian", host) == expected
-    assert find_mirror("http://other.example.org/debian/", host) == expected
+    expected = Mirror(distribution=DISTRIBUTION, uri="http://other.example.org/debian/", security=None)
+    assert find_mirror("http://other.example.org/debian", DISTRIBUTION, host) == expected
+    assert find_mirror("http://other.example.org/debian/", DISTRIBUTION, host) == expected
 
 
 def test_one_line_entries_are_read(tmp_path: Path) -> None:
@@ -44,7 +47,7 @@ deb {DEBIAN} bookworm-updates main
 deb [trusted=yes] {SECURITY} bookworm-security main
 deb http://late.example.org/debian bookworm main
 """
-    assert find_mirror(None, write_host(tmp_path, {"sources.list": text})) == BOTH
+    assert find_mirror(None, DISTRIBUTION, write_host(tmp_path, {"sources.list": text})) == BOTH
 
 
 def test_stanzas_are_read(tmp_path: Path) -> None:
@@ -62,7 +65,7 @@ URIs: {SECURITY}
 Suites: bookworm-security
 Components: main
 """
-    assert find_mirror(None, write_host(tmp_path, {"sources.list.d/debian.sources": text})) == BOTH
+    assert find_mirror(None, DISTRIBUTION, write_host(tmp_path, {"sources.list.d/debian.sources": text})) == BOTH
 
 
 @pytest.mark.parametrize(
@@ -73,46 +76,70 @@ Components: main
 def test_what_gives_no_packages_of_main_is_passed_over(tmp_path: Path, change: tuple[str, str]) -> None:
     stanza = f"Types: deb\nURIs: {DEBIAN}\nSuites: bookworm\nComponents: main\n"
     host = write_host(tmp_path, {"sources.list.d/debian.sources": stanza})
-    assert find_mirror(None, host) == Mirror(uri=DEBIAN, security=None)
-    assert find_mirror(None, write_host(tmp_path, {"sources.list.d/debian.sources": stanza.replace(*change)})) is None
+    assert find_mirror(None, DISTRIBUTION, host) == Mirror(distribution=DISTRIBUTION, uri=DEBIAN, security=None)
+    assert (
+        find_mirror(
+            None, DISTRIBUTION, write_host(tmp_path, {"sources.list.d/debian.sources": stanza.replace(*change)})
+        ).uri
+        is None
+    )
 
 
 def test_another_distribution_is_no_debian_archive(tmp_path: Path) -> None:
     text = "deb http://other.example.org/ubuntu jammy main\ndeb http://other.example.org/ubuntu jammy-security main\n"
-    assert find_mirror(None, write_host(tmp_path, {"sources.list": text})) is None
-    assert find_mirror(None, tmp_path / "nowhere") is None
+    assert find_mirror(None, DISTRIBUTION, write_host(tmp_path, {"sources.list": text})).uri is None
+    assert find_mirror(None, DISTRIBUTION, tmp_path / "nowhere").uri is None
+
+
+def test_each_distribution_finds_its_own_archive(tmp_path: Path) -> None:
+    other = "http://other.example.org/ubuntu"
+    text = f"deb {DEBIAN} bookworm main\ndeb {other} noble main universe\ndeb {other} noble-security main\n"
+    host = write_host(tmp_path, {"sources.list": text})
+    ubuntu = read_distributions()[Suite("noble")]
+    assert find_mirror(None, DISTRIBUTION, host).uri == DEBIAN
+    assert find_mirror(None, ubuntu, host) == Mirror(distribution=ubuntu, uri=other, security=other)
+    first, *_ = find_mirror("http://near.example.org/ubuntu", ubuntu, host).lines(Suite("jammy"))
+    assert first.endswith("http://near.example.org/ubuntu/ jammy main universe")
 
 
 def test_an_older_release_names_its_security_suite_otherwise(tmp_path: Path) -> None:
     text = f"deb {DEBIAN} buster main\ndeb {SECURITY} buster/updates main\n"
-    assert find_mirror(None, write_host(tmp_path, {"sources.list": text})) == BOTH
+    assert find_mirror(None, DISTRIBUTION, write_host(tmp_path, {"sources.list": text})) == BOTH
 
 
 def test_a_list_of_mirrors_gives_its_first(tmp_path: Path) -> None:
     write_host(tmp_path, {"mirrors/debian.list": f"# near\n\n{DEBIAN}\tpriority:1\nhttp://far.example.org/debian\n"})
     stanza = f"Types: deb\nURIs: mirror+file:{tmp_path}/mirrors/debian.list\nSuites: bookworm\nComponents: main\n"
     host = write_host(tmp_path, {"sources.list.d/debian.sources": stanza})
-    assert find_mirror(None, host) == Mirror(uri=DEBIAN, security=None)
+    assert find_mirror(None, DISTRIBUTION, host) == Mirror(distribution=DISTRIBUTION, uri=DEBIAN, security=None)
     (tmp_path / "mirrors/debian.list").unlink()
-    assert find_mirror(None, host) is None
+    assert find_mirror(None, DISTRIBUTION, host).uri is None
 
 
 @pytest.mark.parametrize("text", ["", "garbage\n", "deb\n", "deb [\n", "deb [x]\n", "\xff\x00\n", "deb a b\n"])
 def test_a_file_that_says_nothing_is_no_harm(tmp_path: Path, text: str) -> None:
-    assert find_mirror(None, write_host(tmp_path, {"sources.list": text, "sources.list.d/x.sources": text})) is None
+    assert (
+        find_mirror(
+            None, DISTRIBUTION, write_host(tmp_path, {"sources.list": text, "sources.list.d/x.sources": text})
+        ).uri
+        is None
+    )
 
 
-def test_a_mirror_gives_entries_for_a_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apt, "KEYRING", tmp_path / "keyring.gpg")
-    assert BOTH.lines(Suite("bookworm")) == (
+def test_a_mirror_gives_entries_for_a_suite(tmp_path: Path) -> None:
+    distribution = DISTRIBUTION.model_copy(update={"keyring": f"{tmp_path}/keyring.gpg"})
+    both = Mirror(distribution=distribution, uri=DEBIAN, security=SECURITY)
+    assert both.lines(Suite("bookworm")) == (
         f"deb {DEBIAN} bookworm main",
         f"deb {DEBIAN} bookworm-updates main",
         f"deb {SECURITY} bookworm-security main",
     )
-    assert BOTH.lines(Suite("sid"), "deb-src") == (f"deb-src {DEBIAN} sid main",)
-    assert Mirror(uri=DEBIAN, security=None).lines(Suite("bookworm")) == (f"deb {DEBIAN} bookworm main",)
+    assert both.lines(Suite("sid"), "deb-src") == (f"deb-src {DEBIAN} sid main",)
+    assert replace(both, security=None).lines(Suite("bookworm")) == (f"deb {DEBIAN} bookworm main",)
     (tmp_path / "keyring.gpg").touch()
-    assert BOTH.lines(Suite("sid")) == (f"deb [signed-by={tmp_path}/keyring.gpg] {DEBIAN} sid main",)
+    named = replace(both, uri=f"[trusted=yes] {DEBIAN}")
+    assert named.line("sid", "deb") == f"deb [trusted=yes] {DEBIAN} sid main"
+    assert both.lines(Suite("sid")) == (f"deb [signed-by={tmp_path}/keyring.gpg] {DEBIAN} sid main",)
 
 
 def test_options_that_decide_how_the_archive_is_reached_are_carried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,8 +181,8 @@ def test_an_archive_that_says_it_is_not_debians_is_passed_over(tmp_path: Path) -
     host = write_host(tmp_path / "etc", {f"sources.list.d/{name}.list": line for name, line in entries.items()})
     lists = tmp_path / "lists"
     (lists / "partial").mkdir(parents=True)
-    assert find_mirror(None, host, lists) == Mirror(uri=other, security=None)
+    assert find_mirror(None, DISTRIBUTION, host, lists) == Mirror(distribution=DISTRIBUTION, uri=other, security=None)
     settings = {"Dir::Etc": host, "Dir::State::Lists": lists, "Dir::Cache": tmp_path, "APT::Sandbox::User": "root"}
     options = make_options({name: str(value) for name, value in settings.items()})
     process.run(["apt-get", *options, "--error-on=any", "update"])
-    assert find_mirror(None, host, lists) == Mirror(uri=debian, security=None)
+    assert find_mirror(None, DISTRIBUTION, host, lists) == Mirror(distribution=DISTRIBUTION, uri=debian, security=None)

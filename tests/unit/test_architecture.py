@@ -21,6 +21,8 @@ LIBRARIES = {
     "jinja2": {"jinja", "recipe.rendering"},
     "pydantic": {
         "records",
+        "tables",
+        "distribution",
         "recipe.settings",
         "recipe.style",
         "recipe.model",

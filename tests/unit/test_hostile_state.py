@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from hapkg import disk
+from hapkg.apt import Mirror
 from hapkg.build import failures
 from hapkg.build.store import Store
 from hapkg.build.timings import pick_record, read_records
@@ -28,6 +29,7 @@ from hapkg.chroot.schroot import Chroot, find_chroot, list_chroots
 from hapkg.control import SourceName, Suite
 from hapkg.currency.promises import tell_not_newer
 from hapkg.deb import DebContent
+from hapkg.distribution import read_debian
 from hapkg.errors import BusyError, RepositoryError, UsageError
 from hapkg.locations import State
 from hapkg.prove.vm_image import find_image
@@ -40,6 +42,7 @@ from hapkg.repository.remote.s3 import _read_stamps
 SUITE = Suite("bookworm")
 KEY = "a" * 64
 BELOW = "b" * 64
+ARCHIVE = Mirror(distribution=read_debian(), uri=None, security=None)
 DIGEST = "0" * 64
 PLACE = "/srv/apt"
 BASE = Chroot(suite=SUITE, name="base", folder=Path("/nonexistent"), digest=DIGEST, packages=1)
@@ -127,7 +130,7 @@ RECORDS: dict[str, Record] = {
     "image.json": Record(
         lambda state: state.guests / SUITE / "image.json",
         {"kernel": "6.1.0", "packages": "300"},
-        lambda state: find_image(state, SUITE, ["m4"], None),
+        lambda state: find_image(state, SUITE, ["m4"], ARCHIVE),
         grows=True,
     ),
     "promises/SUITE.json": Record(

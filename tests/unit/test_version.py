@@ -11,18 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hapkg.control import compare_versions
-from hapkg.version import RELEASES, Version, is_upstream_version, make_snapshot
+from hapkg.distribution import read_distributions
+from hapkg.version import Version, is_upstream_version, make_snapshot
 
 COMMIT = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
 
 digits = st.sampled_from("0123456789")
 upstreams = st.builds(str.__add__, digits, st.text("019abhzAZ.+~", max_size=12)).filter(is_upstream_version)
 numbers = st.integers(0, 10**6)
+releases = st.lists(st.integers(1, 99), min_size=1, max_size=3).map(lambda parts: ".".join(map(str, parts)))
+SUITES = {name: distribution.suites[name] for name, distribution in read_distributions().items()}
+"""Release numbers that versions get, by suite."""
+DEBIAN = ("12", "13", "14")
+UBUNTU = ("22.04", "24.04", "26.04")
 versions = st.builds(
     Version,
     upstream=upstreams,
     revision=st.none() | st.integers(1, 10**6),
-    release=numbers,
+    release=releases,
     rebuild=numbers,
 )
 
@@ -47,7 +53,7 @@ def assert_rising(texts: Iterable[str]) -> None:
     assert [compare_versions(*pair) for pair in pairs] == [-1] * len(pairs), pairs
 
 
-def make(upstream: str, revision: int | None = 1, release: int = 12, rebuild: int = 1) -> str:
+def make(upstream: str, revision: int | None = 1, release: str = "12", rebuild: int = 1) -> str:
     return str(Version(upstream=upstream, revision=revision, release=release, rebuild=rebuild))
 
 
@@ -76,8 +82,9 @@ def test_a_version_of_somebody_else_is_refused(text: str) -> None:
 
 def test_a_version_is_built_from_its_parts() -> None:
     assert make("2.0.8") == "2.0.8-1+ha12.1"
-    assert make("1.0.0", None, 13, 2) == "1.0.0+ha13.2"
-    assert Version(upstream="2.0.8", revision=3, release=13, rebuild=10).base == "2.0.8-3+ha13"
+    assert make("1.0.0", None, "13", 2) == "1.0.0+ha13.2"
+    assert make("1.0.0", 1, "24.04", 2) == "1.0.0-1+ha24.04.2"
+    assert Version(upstream="2.0.8", revision=3, release="13", rebuild=10).base == "2.0.8-3+ha13"
 
 
 def test_an_upstream_version_has_neither_epoch_nor_hyphen_nor_our_mark() -> None:
@@ -96,11 +103,14 @@ def test_releases_candidates_and_snapshots_are_in_order() -> None:
 
 
 @pytest.mark.parametrize("upstream", ["2.0.8", "1.0~rc1", make_snapshot("2.0.8", "20240131", COMMIT), "10"])
-def test_the_revision_is_judged_before_the_suite_and_the_suite_before_the_rebuild(upstream: str) -> None:
+@pytest.mark.parametrize("suites", [DEBIAN, UBUNTU])
+def test_the_revision_is_judged_before_the_suite_and_the_suite_before_the_rebuild(
+    upstream: str, suites: tuple[str, ...]
+) -> None:
     assert_rising(
         make(upstream, revision, release, rebuild)
         for revision in (1, 9, 10)
-        for release in RELEASES.values()
+        for release in suites
         for rebuild in (1, 9, 10, 100)
     )
 
@@ -109,13 +119,15 @@ def test_native_versions_are_in_order() -> None:
     assert_rising(
         make(upstream, None, release, rebuild)
         for upstream in ("1.0.0~rc1", "1.0.0", "1.0.0.1", "1.0.1", "1.0.10", "1.1", "2")
-        for release in RELEASES.values()
+        for release in (*DEBIAN, *UBUNTU)
         for rebuild in (1, 9, 10)
     )
 
 
-def test_suites_are_known_in_the_order_of_debian() -> None:
-    assert list(RELEASES.items()) == [("bookworm", 12), ("trixie", 13), ("forky", 14)]
+def test_versions_of_all_suites_are_different_files_in_one_pool() -> None:
+    made = {make("2.0.8", 1, release, rebuild) for release in SUITES.values() for rebuild in range(1, 200)}
+    assert len(made) == len(SUITES) * 199
+    assert {Version.parse(version).release for version in made} == set(SUITES.values())
 
 
 @settings(max_examples=3)
@@ -138,7 +150,7 @@ def test_a_newer_release_of_upstream_wins_whatever_the_rest_says(
         older, newer = sorted((one, other))
         if older != newer:
             left, right = (".".join(map(str, parts)) for parts in (older, newer))
-            pairs.append((make(left, 1 + first, 14, second), make(right, 1 + second, 12, first)))
+            pairs.append((make(left, 1 + first, "26.04", second), make(right, 1 + second, "12", first)))
     assert compare_with_dpkg(pairs) == [-1] * len(pairs)
 
 
@@ -148,7 +160,7 @@ def test_a_newer_suite_wins_whatever_the_rebuilds_were(samples: list[tuple[str, 
     pairs = [
         (make(upstream, 1, old, first), make(upstream, 1, new, second))
         for upstream, first, second in samples
-        for old, new in pairwise(RELEASES.values())
+        for old, new in (*pairwise(DEBIAN), *pairwise(UBUNTU))
     ]
     assert compare_with_dpkg(pairs) == [-1] * len(pairs)
 

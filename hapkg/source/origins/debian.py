@@ -17,11 +17,11 @@ from hapkg import process
 from hapkg.apt import describe_index, make_options, read_apt_options
 from hapkg.control import Suite, compare_versions, read_stanzas
 from hapkg.disk import sha256_file
+from hapkg.distribution import read_debian
 from hapkg.errors import FetchError, ProcessError
 from hapkg.locations import State
 from hapkg.recipe.upstream import DebianOrigin, DebianPatch
 from hapkg.source.origins.request import FINAL, Request
-from hapkg.version import RELEASES
 
 _index_lock = threading.Lock()
 
@@ -66,11 +66,11 @@ def _search(
     request: Request,
 ) -> Path:
     """The first file that a version of any suite delivers; indexes are refreshed when none of them does."""
-    if request.mirror is None:
+    if request.mirror is None or request.mirror.uri is None:
         raise FetchError("no Debian archive is configured on this host", hint=FINAL)
     errors: list[str] = []
     for refresh in (False, True):
-        for suite in (*RELEASES, "sid"):
+        for suite in (*read_debian().suites, "sid"):
             try:
                 line = request.mirror.lines(Suite(suite), "deb-src")[0]
                 options = update_index(request.state, suite, line, refresh=refresh)

@@ -18,6 +18,6 @@ class Request:
 
     state: State
     mirror: Mirror | None
-    """The Debian archive, if this host has one."""
+    """Debian's archive, if there is one to ask."""
     scratch: Path
     """An empty folder that takes the file, and goes when the file was taken out of it."""

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from hapkg.control import parse_relation_names, read_file_names
 from hapkg.deb import read_deb_control
-from hapkg.version import RELEASES
+from hapkg.distribution import read_debian
 from tests.integration.chroot.conftest import Built
 from tests.support.machine import NOTHING, SUITE, Hapkg, find_leftovers, wait_until
 
-MARK = f"+ha{RELEASES[SUITE]}.1"
+MARK = f"+ha{read_debian().suites[SUITE]}.1"
 ARCHITECTURE = subprocess.run(
     ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
 ).stdout.strip()

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from hapkg.control import compare_versions
-from hapkg.version import RELEASES
+from hapkg.distribution import read_debian
 from tests.integration.chroot.test_build import read_content
 from tests.support.machine import SUITE, Hapkg
 from tests.support.miniature import Miniature, make_package, make_plain_source
 
-MARK = f"+ha{RELEASES[SUITE]}.1"
+MARK = f"+ha{read_debian().suites[SUITE]}.1"
 BRANCH = {"git": "main", "hg": "default"}
 
 

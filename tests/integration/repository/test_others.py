@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from hapkg.apt import find_mirror
+from hapkg.distribution import read_debian
 from hapkg.repository.keyring_package import make_keyring
 from hapkg.repository.keys import lifecycle
 from hapkg.repository.keys.keyring import Key, read_keys
@@ -139,10 +140,10 @@ def test_apt_ftparchive_without_our_caches_says_the_same(root: Path, tmp_path: P
 @pytest.fixture(scope="module")
 def trixie(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A node: trixie with its own apt and sqv, and no other source than what a test gives it."""
-    mirror = find_mirror(None)
+    mirror = find_mirror(None, read_debian())
     chroot = tmp_path_factory.mktemp("node") / "trixie"
     options = ("--quiet", "--mode=root", "--variant=apt", f"--architectures={OWN}")
-    run("mmdebstrap", *options, "trixie", chroot, *(mirror.lines(TRIXIE)[:1] if mirror else ()))
+    run("mmdebstrap", *options, "trixie", chroot, *mirror.lines(TRIXIE)[:1])
     (chroot / "etc/apt/sources.list").unlink()
     (chroot / "etc/apt/apt.conf.d/test").write_text('Acquire::http::Proxy "DIRECT"; APT::Sandbox::User "root";')
     assert (chroot / "usr/bin/sqv").is_file()

@@ -23,6 +23,7 @@ import pytest
 
 from hapkg.apt import find_mirror, read_apt_options
 from hapkg.control import Suite
+from hapkg.distribution import read_debian
 from tests.system.acceptance.formation import NAMES, Cluster, form_cluster
 
 CHECKOUT = Path(__file__).parents[3]
@@ -123,9 +124,9 @@ def build_site(text: str, folder: Path) -> Path:
 def bare_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The root folder of a minimal Debian of the suite, to be copied."""
     root = tmp_path_factory.mktemp("bare") / "root"
-    mirror = find_mirror(None)
+    mirror = find_mirror(None, read_debian())
     options = [f'--aptopt={name} "{value}"' for name, value in read_apt_options().items()]
-    lines = mirror.lines(Suite(SUITE)) if mirror else ()
+    lines = mirror.lines(Suite(SUITE))
     argv = ["mmdebstrap", "--variant=minbase", "--mode=root", "--skip=cleanup/apt/lists", *options]
     argv += ['--aptopt=APT::Sandbox::User "root"', "--dpkgopt=force-unsafe-io", SUITE, str(root), *lines]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -14,6 +14,7 @@ import pytest
 
 from hapkg.apt import find_mirror
 from hapkg.control import Suite
+from hapkg.distribution import read_debian
 from hapkg.errors import ProofError
 from hapkg.locations import find_state
 from hapkg.prove.runner import Scene
@@ -36,7 +37,7 @@ def offer() -> Offer:
 
 @pytest.fixture(scope="module")
 def image(offer: Offer, tmp_path_factory: pytest.TempPathFactory) -> GuestImage:
-    state, archive = find_state(None), find_mirror(None)
+    state, archive = find_state(None), find_mirror(None, read_debian())
     found = find_image(state, SUITE, offer.needs, archive)
     if found is None:
         with (tmp_path_factory.mktemp("log") / "image.log").open("wb") as log:

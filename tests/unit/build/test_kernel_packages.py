@@ -25,8 +25,9 @@ from hapkg.errors import ConfigError, HapkgError, RecipeError
 from hapkg.locations import State
 from hapkg.recipe.debian_folder import render_debian
 from hapkg.recipe.graph import make_graph
-from hapkg.recipe.settings import Settings, parse_table
+from hapkg.recipe.settings import Project, Settings
 from hapkg.recipe.style import KERNEL_MODULE, KERNEL_PACKAGE
+from hapkg.tables import parse_table
 from tests.support.samples import (
     AUTOTOOLS,
     MAINTAINER,
@@ -86,6 +87,10 @@ EXTERNAL: dict[str, Any] = {
 }
 
 
+def make_project(*kernels: str) -> Project:
+    return Project(root=Path("/nowhere"), settings=make_settings(*kernels) if kernels else SETTINGS)
+
+
 def make_settings(*kernels: str) -> Settings:
     table = {"maintainer": MAINTAINER, "kernels": {"bookworm": list(kernels)}}
     return parse_table(Settings, table, where="pyproject.toml", error=ConfigError)
@@ -104,7 +109,7 @@ def base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
     looks: list[Path] = []
     chroot = Chroot(suite=BOOKWORM, name="c", folder=tmp_path, digest="d", packages=1)
 
-    def read(base: Chroot, architecture: str) -> Kernels:
+    def read(base: Chroot, headers: str) -> Kernels:
         looks.append(base.folder)
         return KERNELS
 
@@ -120,8 +125,8 @@ def test_kernels_are_those_with_headers_of_their_own_the_newest_first() -> None:
 
 def test_each_kernel_gets_a_recipe_of_its_own(tmp_path: Path) -> None:
     recipes = make_nodes(make_recipe_from(MODULE), make_recipe_from(AUTOTOOLS))
-    settings = make_settings("6.1.0-9-amd64", "6.1.0-38-amd64")
-    made = add_packages(recipes, settings, BOOKWORM, State(tmp_path), "amd64")
+    project = make_project("6.1.0-9-amd64", "6.1.0-38-amd64")
+    made = add_packages(recipes, project, BOOKWORM, State(tmp_path), "amd64")
     new = [made[name] for name in made if name not in recipes]
     assert [recipe.source for recipe in new] == ["ha-one-modules-6.1.0-9-amd64", "ha-one-modules-6.1.0-38-amd64"]
     assert new[1].build_depends == ("module-assistant", "linux-headers-6.1.0-38-amd64", "ha-one-module-source")
@@ -129,40 +134,40 @@ def test_each_kernel_gets_a_recipe_of_its_own(tmp_path: Path) -> None:
     graph = make_graph(made, package_prefix="ha-")
     assert graph.needs[new[1].name] == (SourceName("ha-one-module"),)
     assert graph.providers[BinaryName("ha-one-modules-6.1.0-9-amd64")] == new[0].name
-    assert choose_version(new[1], BOOKWORM, "key", []) == "1.2+ha12.1"
+    assert choose_version(new[1], "12", "key", []) == "1.2+ha12.1"
 
 
 def test_nothing_is_read_and_made_without_a_module_or_without_kernels(base: list[Path], tmp_path: Path) -> None:
     plain = make_nodes(make_recipe_from(AUTOTOOLS))
     module = make_nodes(make_recipe_from(MODULE))
-    assert add_packages(plain, make_settings("default"), BOOKWORM, State(tmp_path), "amd64") == plain
-    assert add_packages(module, SETTINGS, BOOKWORM, State(tmp_path), "amd64") == module
-    assert add_packages(module, make_settings("default"), Suite("trixie"), State(tmp_path), "amd64") == module
-    check_kernels(module.values(), BOOKWORM, State(tmp_path), "amd64")
+    assert add_packages(plain, make_project("default"), BOOKWORM, State(tmp_path), "amd64") == plain
+    assert add_packages(module, make_project(), BOOKWORM, State(tmp_path), "amd64") == module
+    assert add_packages(module, make_project("default"), Suite("trixie"), State(tmp_path), "amd64") == module
+    check_kernels(module.values(), make_project(), BOOKWORM, State(tmp_path), "amd64")
     assert base == []
 
 
 def test_default_is_the_kernel_that_the_suite_installs(base: list[Path], tmp_path: Path) -> None:
     recipes = make_nodes(make_recipe_from(MODULE))
-    settings = make_settings("6.1.0-38-amd64", "default")
-    made = add_packages(recipes, settings, BOOKWORM, State(tmp_path), "amd64")
+    project = make_project("6.1.0-38-amd64", "default")
+    made = add_packages(recipes, project, BOOKWORM, State(tmp_path), "amd64")
     assert made.keys() - recipes.keys() == {"ha-one-modules-6.1.0-38-amd64"}
-    check_kernels(made.values(), BOOKWORM, State(tmp_path), "amd64")
-    assert not needs_chroot(settings, BOOKWORM, State(tmp_path))
+    check_kernels(made.values(), make_project(), BOOKWORM, State(tmp_path), "amd64")
+    assert not needs_chroot(project.settings, BOOKWORM, State(tmp_path))
 
 
 def test_default_waits_for_the_base_chroot(tmp_path: Path) -> None:
     recipes = make_nodes(make_recipe_from(MODULE))
-    assert add_packages(recipes, make_settings("default"), BOOKWORM, State(tmp_path), "amd64") == recipes
+    assert add_packages(recipes, make_project("default"), BOOKWORM, State(tmp_path), "amd64") == recipes
     assert needs_chroot(make_settings("default"), BOOKWORM, State(tmp_path))
     assert not needs_chroot(SETTINGS, BOOKWORM, State(tmp_path))
 
 
 def test_a_kernel_without_headers_is_named_with_what_there_is_instead(base: list[Path], tmp_path: Path) -> None:
     recipes = make_nodes(make_recipe_from(MODULE))
-    made = add_packages(recipes, make_settings("6.1.0-99-amd64"), BOOKWORM, State(tmp_path), "amd64")
+    made = add_packages(recipes, make_project("6.1.0-99-amd64"), BOOKWORM, State(tmp_path), "amd64")
     with pytest.raises(ConfigError) as caught:
-        check_kernels(made.values(), BOOKWORM, State(tmp_path), "amd64")
+        check_kernels(made.values(), make_project(), BOOKWORM, State(tmp_path), "amd64")
     assert caught.value.brief == (
         "pyproject.toml, [tool.hapkg.kernels] bookworm: "
         "kernel 6.1.0-99-amd64 has no linux-headers-6.1.0-99-amd64 in bookworm"
@@ -182,8 +187,8 @@ def test_a_kernel_of_another_series_is_refused() -> None:
 
 def test_a_module_of_upstream_takes_the_headers_of_any_series(base: list[Path], tmp_path: Path) -> None:
     recipes = make_nodes(make_recipe_from(EXTERNAL))
-    made = add_packages(recipes, make_settings("6.12.43+deb12-amd64"), BOOKWORM, State(tmp_path), "amd64")
-    check_kernels(made.values(), BOOKWORM, State(tmp_path), "amd64")
+    made = add_packages(recipes, make_project("6.12.43+deb12-amd64"), BOOKWORM, State(tmp_path), "amd64")
+    check_kernels(made.values(), make_project(), BOOKWORM, State(tmp_path), "amd64")
     (new,) = (made[name] for name in made if name not in recipes)
     folder = "lib/modules/6.12.43+deb12-amd64/updates"
     assert new.packages[0].outside_prefix == (f"{folder}/two.ko", f"{folder}/two_transport.ko")
@@ -191,14 +196,14 @@ def test_a_module_of_upstream_takes_the_headers_of_any_series(base: list[Path], 
     assert (new.native, new.upstream, new.origins, new.series, new.pins) == (True, None, (), (), ())
     lost = make_package(made[SourceName("ha-two-module")], "6.1.0-99-amd64")
     with pytest.raises(ConfigError, match=r"has no linux-headers-6\.1\.0-99-amd64"):
-        check_kernels([lost], BOOKWORM, State(tmp_path), "amd64")
+        check_kernels([lost], make_project(), BOOKWORM, State(tmp_path), "amd64")
 
 
 def test_a_module_is_built_for_the_kernels_that_are_named_for_it(tmp_path: Path) -> None:
     recipes = make_nodes(make_recipe_from(MODULE), make_recipe_from({**EXTERNAL, "optional": "takes another's place"}))
 
     def make(*words: str) -> list[str]:
-        made = add_packages(recipes, make_settings(*words), BOOKWORM, State(tmp_path), "amd64")
+        made = add_packages(recipes, make_project(*words), BOOKWORM, State(tmp_path), "amd64")
         return [name for name in made if name not in recipes]
 
     assert make("6.1.0-9-amd64") == ["ha-one-modules-6.1.0-9-amd64"]

@@ -6,7 +6,8 @@ import pytest
 
 from hapkg.build.limits import MEGABYTE, Usage, find_excess, find_refusal, make_command
 from hapkg.errors import ConfigError
-from hapkg.recipe.settings import Limits, parse_table
+from hapkg.recipe.settings import Limits
+from hapkg.tables import parse_table
 
 LIMITS = Limits()
 EXCESSES = {

@@ -24,7 +24,7 @@ def run(place: Place) -> Run:
     package = {**META["packages"][0], "package": "ha-all"}
     write_recipe(place.project.recipes, {**META, "source": "ha-all", "packages": [package]})
     before = ["--project", str(root), "--cache", str(place.state)]
-    return lambda *words: CliRunner().invoke(app, [*before, *words, "--mirror", place.mirror.uri])
+    return lambda *words: CliRunner().invoke(app, [*before, *words, "--mirror", place.address])
 
 
 @pytest.mark.parametrize(

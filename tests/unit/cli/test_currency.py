@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from hapkg import apt
 from hapkg.cli.main import app
 from tests.support.samples import AUTOTOOLS, MAINTAINER, TEMPLATES, write_recipe
 
@@ -66,9 +65,8 @@ def test_two_forms_at_once_are_none(project: Path) -> None:
     assert "two forms of one answer" in str(done.exception)
 
 
-def test_outdated_tells_in_its_exit_code_what_it_knows(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outdated_tells_in_its_exit_code_what_it_knows(project: Path) -> None:
     """Nothing answers: neither news nor the all-clear."""
-    monkeypatch.setattr(apt, "KEYRING", project / "none")
     words = [
         "--project",
         str(project),

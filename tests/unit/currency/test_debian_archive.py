@@ -6,18 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import apt
 from hapkg.apt import Mirror
 from hapkg.control import Suite
 from hapkg.currency.debian_archive import DebianIndexes, DebianRelease, read_indexes
+from hapkg.distribution import read_debian, read_distributions
 from hapkg.locations import State
 from tests.support.archive import ORIG, write_suite
 
 
 @pytest.fixture
-def indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DebianIndexes:
+def indexes(tmp_path: Path) -> DebianIndexes:
     """Indexes of trixie and its neighbours, of which sid is missing."""
-    monkeypatch.setattr(apt, "KEYRING", tmp_path / "none")
     archive, security = tmp_path / "debian", tmp_path / "security"
     headers = "linux-headers-6.12.118+deb13-amd64, linux-headers-6.12.118+deb13-rt-amd64, linux-doc"
     write_suite(archive, "bookworm", ("one", "0.9-1", "one"))
@@ -26,8 +25,9 @@ def indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DebianIndexes:
     write_suite(archive, "trixie-backports", ("one", "1.9-1~bpo13+1", "one"))
     write_suite(archive, "forky", ("one", "1.10-1", "one"))
     write_suite(security, "trixie-security", ("one", "1.2-1+deb13u1", "one"), ("linux", "6.12.118-1", headers))
-    mirror = Mirror(uri=f"[trusted=yes] {archive.as_uri()}", security=f"[trusted=yes] {security.as_uri()}")
-    return read_indexes(State(tmp_path / "state"), mirror, Suite("trixie"), ["one", "none"])
+    uri, updates = (f"[trusted=yes] {folder.as_uri()}" for folder in (archive, security))
+    mirror = Mirror(distribution=read_debian(), uri=uri, security=updates)
+    return read_indexes(State(tmp_path / "state"), mirror, mirror, Suite("trixie"), ["one", "none"])
 
 
 def version(release: DebianRelease | None) -> str:
@@ -46,14 +46,11 @@ def test_an_index_that_is_not_there_is_told(indexes: DebianIndexes) -> None:
     assert not indexes.is_whole
 
 
-def test_a_suite_that_has_no_backports_yet_is_not_called_silent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(apt, "KEYRING", tmp_path / "none")
+def test_a_suite_that_has_no_backports_yet_is_not_called_silent(tmp_path: Path) -> None:
     for suite in ("bookworm", "trixie", "forky", "sid"):
         write_suite(tmp_path / "debian", suite, ("one", "1.2-1", "one"))
-    mirror = Mirror(uri=f"[trusted=yes] {(tmp_path / 'debian').as_uri()}", security=None)
-    indexes = read_indexes(State(tmp_path / "state"), mirror, Suite("forky"), ["one"])
+    mirror = Mirror(distribution=read_debian(), uri=f"[trusted=yes] {(tmp_path / 'debian').as_uri()}", security=None)
+    indexes = read_indexes(State(tmp_path / "state"), mirror, mirror, Suite("forky"), ["one"])
     assert indexes.unasked == {}
     assert version(indexes.of_suite("one")) == "1.2-1"
 
@@ -83,3 +80,16 @@ def test_a_kernel_that_is_not_signed_yet_is_on_no_node(signed: str, kernel: str)
         found["linux-signed-amd64"] = release("6.1.192+2", signed)
     indexes = DebianIndexes(suite=Suite("bookworm"), releases={"bookworm-security": found}, unasked={})
     assert indexes.find_kernel("amd64") == kernel
+
+
+def test_a_suite_of_another_distribution_is_asked_in_its_own_archive(tmp_path: Path) -> None:
+    for suite in ("bookworm", "trixie", "forky", "sid"):
+        write_suite(tmp_path / "debian", suite, ("one", "1.2-1", "one"))
+    write_suite(tmp_path / "ubuntu", "noble", ("one", "1.1-1ubuntu1", "one"))
+    debian, ubuntu = (f"[trusted=yes] {(tmp_path / name).as_uri()}" for name in ("debian", "ubuntu"))
+    ubuntus = Mirror(distribution=read_distributions()[Suite("noble")], uri=ubuntu, security=None)
+    debians = Mirror(distribution=read_debian(), uri=debian, security=None)
+    indexes = read_indexes(State(tmp_path / "state"), debians, ubuntus, Suite("noble"), ["one"])
+    assert indexes.unasked == {}
+    assert version(indexes.of_suite("one")) == "1.1-1ubuntu1"
+    assert version(indexes.newest("one", ["sid"])) == "1.2-1"

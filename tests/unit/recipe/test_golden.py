@@ -74,7 +74,7 @@ def read_all() -> dict[SourceName, Recipe]:
 
 
 def version_of(recipe: Recipe) -> str:
-    return choose_version(recipe, BOOKWORM, "a key", [])
+    return choose_version(recipe, "12", "a key", [])
 
 
 def make_example() -> Recipe:

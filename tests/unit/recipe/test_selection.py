@@ -9,7 +9,8 @@ import pytest
 from hapkg.control import SourceName, Suite
 from hapkg.errors import ConfigError
 from hapkg.recipe.selection import check_selection, find_kernels, select
-from hapkg.recipe.settings import Settings, parse_table
+from hapkg.recipe.settings import Settings
+from hapkg.tables import parse_table
 from tests.support.samples import AUTOTOOLS, MAINTAINER, META, PACKAGE, make_nodes, make_recipe_from
 
 BOOKWORM, TRIXIE = Suite("bookworm"), Suite("trixie")

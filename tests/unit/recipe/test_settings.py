@@ -26,6 +26,9 @@ def write_project(folder: Path, **settings: object) -> Path:
     return file
 
 
+KNOWN = "(bookworm, trixie, forky, jammy, noble, resolute)"
+
+
 def test_this_checkout_is_a_project() -> None:
     project = find_project(CHECKOUT / "hapkg")
     assert (project.root, project.settings.suite) == (CHECKOUT, "bookworm")
@@ -40,12 +43,14 @@ def test_settings_have_defaults() -> None:
         "cluster-user": "hacluster",
         "cluster-group": "haclient",
         "maintainer": MAINTAINER,
+        "debian-mirror": None,
         "kernels": {},
         "optional": (),
         "repository": "apt",
         "origin": "hapkg",
         "label": "Linux HA stack",
         "valid-days": 0,
+        "build-vendor": None,
         "ccache": False,
         "refuse-beside": None,
         "limits": {
@@ -102,10 +107,20 @@ def test_without_a_project_the_remedy_is_told(tmp_path: Path, content: str) -> N
         ("maintainer", None, "missing key maintainer", REFERENCE),
         ("maintaner", "x", "unknown key maintaner", "did you mean maintainer?"),
         ("suite", 12, "suite: must be a string", "it says 12"),
-        ("suite", "buster", "suite: 'buster' is not a suite hapkg knows (bookworm, trixie, forky)", ""),
+        (
+            "suite",
+            "buster",
+            f"suite: 'buster' is not a suite hapkg knows {KNOWN}",
+            "",
+        ),
         ("suite", "trixie", "suite trixie is the default but not in suites: add it there", ""),
         ("suites", [], "suites: must not be empty", ""),
-        ("suites", ["bookwurm"], "suites[1]: 'bookwurm' is not a suite hapkg knows (bookworm, trixie, forky)", ""),
+        (
+            "suites",
+            ["bookwurm"],
+            f"suites[1]: 'bookwurm' is not a suite hapkg knows {KNOWN}",
+            "",
+        ),
         ("prefix", "opt/ha", PREFIX, "it says 'opt/ha'"),
         ("prefix", "/opt/../etc", PREFIX, "it says '/opt/../etc'"),
         ("prefix", "/opt/ha/", PREFIX, "it says '/opt/ha/'"),
