@@ -291,9 +291,9 @@ def test_a_folder_is_written_with_its_modes(tmp_path: Path) -> None:
     assert (tmp_path / "a/b").read_bytes() == b"x"
 
 
-def source_exports(folder: Path, path: str) -> dict[str, str]:
+def source_exports(folder: Path, path: str, site: Settings = SETTINGS) -> dict[str, str]:
     """The variables that a shell as strict as can be has after sourcing exports.sh, and only those that are new."""
-    (folder / "exports.sh").write_bytes(render(make_recipe_from(AUTOTOOLS)).files["exports.sh"])
+    (folder / "exports.sh").write_bytes(render(make_recipe_from(AUTOTOOLS), site=site).files["exports.sh"])
     start = {"PATH": path, "LC_ALL": "C.UTF-8", "DEB_BUILD_MAINT_OPTIONS": "hardening=+all"}
     argv = ["/bin/sh", "-eu", "-c", ". ./exports.sh; exec /usr/bin/env -0"]
     done = subprocess.run(argv, cwd=folder, env=start, check=True, capture_output=True, text=True)
@@ -306,6 +306,14 @@ def test_exports_sets_the_documented_variables_and_no_other(tmp_path: Path) -> N
     assert source_exports(tmp_path, "/nowhere") == {**DOCUMENTED, "PATH": "/opt/ha/sbin:/opt/ha/bin:/nowhere"}
     text = (TEMPLATES.parent / "docs" / "prefix.md").read_text("utf-8").partition("It sets ")[2].partition(", then")[0]
     assert re.findall(r"`(\w+)`", text) == list(DOCUMENTED)
+
+
+def test_another_vendors_flags_are_those_of_its_dpkg(tmp_path: Path) -> None:
+    site = SETTINGS.model_copy(update={"build_vendor": "Ubuntu"})
+    found = source_exports(tmp_path, "/usr/bin:/bin", site)
+    assert found["DEB_VENDOR"] == "Ubuntu"
+    assert "-flto=auto" in found["CFLAGS"].split()
+    assert "-flto=auto" not in source_exports(tmp_path, "/usr/bin:/bin")["CFLAGS"].split()
 
 
 def test_exports_keeps_the_flags_of_debian(tmp_path: Path) -> None:
