@@ -78,6 +78,9 @@ def render_debian(
         **recipe.values,
     }
     files = {**_render_templates(recipe, templates, compiled, values), **recipe.files}
+    if vendor := settings.build_vendor:
+        files |= {"origins/debian": b"Vendor: Debian\n"}
+        files |= {f"origins/{vendor.lower()}": f"Vendor: {vendor}\nParent: Debian\n".encode()}
     for patch in recipe.patches:
         files[f"patches/{patch.name}"] = (recipe.folder / "patches" / patch.name).read_bytes()
     if recipe.series:

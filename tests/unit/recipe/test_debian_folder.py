@@ -293,9 +293,9 @@ def test_a_folder_is_written_with_its_modes(tmp_path: Path) -> None:
 
 def source_exports(folder: Path, path: str, site: Settings = SETTINGS) -> dict[str, str]:
     """The variables that a shell as strict as can be has after sourcing exports.sh, and only those that are new."""
-    (folder / "exports.sh").write_bytes(render(make_recipe_from(AUTOTOOLS), site=site).files["exports.sh"])
+    render(make_recipe_from(AUTOTOOLS), site=site).write(folder / "debian")
     start = {"PATH": path, "LC_ALL": "C.UTF-8", "DEB_BUILD_MAINT_OPTIONS": "hardening=+all"}
-    argv = ["/bin/sh", "-eu", "-c", ". ./exports.sh; exec /usr/bin/env -0"]
+    argv = ["/bin/sh", "-eu", "-c", ". debian/exports.sh; exec /usr/bin/env -0"]
     done = subprocess.run(argv, cwd=folder, env=start, check=True, capture_output=True, text=True)
     found = dict(entry.split("=", 1) for entry in done.stdout.rstrip("\0").split("\0"))
     assert done.stderr == ""
