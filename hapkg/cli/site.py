@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,9 +18,11 @@ from hapkg.cli.select import find_sites
 from hapkg.errors import MachineError, SiteError, UsageError
 from hapkg.locations import SITES
 from hapkg.recipe.settings import Project
-from hapkg.site.check import Finding, check_site
+from hapkg.site.check import Finding, check_site, show_cib
 from hapkg.site.files import render_site
-from hapkg.site.importing import find_differences, import_site, write_site
+from hapkg.site.importing.cluster import Sources, compare_sources, import_site
+from hapkg.site.importing.imported import write_site
+from hapkg.site.importing.report import LARGEST, read_report
 from hapkg.site.model import Site, read_site
 
 app = typer.Typer(
@@ -112,10 +115,26 @@ def site_show(
 @app.command("import")
 def site_import(
     context: typer.Context,
-    corosync: Annotated[Path, typer.Option("--corosync", help="corosync.conf of a node.", metavar="FILE")],
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Archive that `crm report` made.", metavar="FILE")
+    ] = None,
+    corosync: Annotated[
+        Path | None, typer.Option("--corosync", help="corosync.conf of a node.", metavar="FILE")
+    ] = None,
     crm: Annotated[
         Path | None, typer.Option("--crm", help="What `crm configure show` prints there.", metavar="FILE")
     ] = None,
+    cib: Annotated[
+        Path | None,
+        typer.Option(
+            "--cib", help="Instead: what `cibadmin -Q` prints; the built stack's crm reads it.", metavar="FILE"
+        ),
+    ] = None,
+    drbd: Annotated[
+        Path | None, typer.Option("--drbd", help="drbd.d, or a file with DRBD's resources.", metavar="PATH")
+    ] = None,
+    booth: Annotated[Path | None, typer.Option("--booth", help="booth.conf of a site.", metavar="FILE")] = None,
+    suite: SuiteOption = None,
     to: Annotated[
         Path | None,
         typer.Option("--to", help="New site file to write [default: print it].", metavar="FILE"),
@@ -124,17 +143,42 @@ def site_import(
     """Write the site file of a cluster that runs, and name what it has no keys for."""
     if to is not None and to.exists():
         raise UsageError(f"{to} exists", hint="import writes a new file: choose another name")
-    conf = _read_text(corosync)
-    found = import_site(conf, _read_text(crm) if crm else "")
+    if (report is None) == (corosync is None):
+        raise UsageError("--report or --corosync is needed, one of them", hint="a report has everything in it")
+    if crm and cib:
+        raise UsageError("--crm and --cib say the same", hint="name one of them")
+    sources, xml = read_report(report) if report else (Sources(corosync=_read_text(corosync or Path())), "")
+    xml = _read_text(cib) if cib else "" if crm else xml
+    if xml:
+        with context.obj.store.lock():
+            built = open_context(context.obj.project, context.obj.store, suite, None)
+            text = show_cib(built, xml, lambda phase: output.say(f"site: {phase}"))
+    else:
+        text = _read_text(crm) if crm else sources.crm
+    files = sorted(drbd.glob("*")) if drbd and drbd.is_dir() else [drbd] if drbd else []
+    texts = {file.name: _read_text(file) for file in files if file.suffix in (".res", ".conf")}
+    said = replace(sources, crm=text, drbd=texts or sources.drbd, booth=_read_text(booth) if booth else sources.booth)
+    _write_imported(context.obj.project, said, to)
+
+
+def _write_imported(project: Project, sources: Sources, to: Path | None) -> None:
+    found = import_site(sources)
     text = write_site(found.table)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "site.toml"
         file.write_text(text, "utf-8")
-        project: Project = context.obj.project
-        site = read_site(file)
-        files = render_site(site, project.settings, project.templates)
-    rendered = files[f"{project.settings.prefix}/etc/corosync/corosync.conf"].decode()
-    for note in [*found.notes, *find_differences(conf, rendered)]:
+        try:
+            site = read_site(file)
+        except SiteError as error:
+            brief = error.brief.replace(f"{file}: ", "")
+            raise SiteError(
+                f"what was imported breaks a rule of site files: {brief}",
+                details=[*found.notes, *text.splitlines()],
+                hint="the text above is the site file as far as it came: mend it by hand, docs/site.md",
+            ) from error
+    etc = f"{project.settings.prefix}/etc"
+    files = {path: content.decode() for path, content in render_site(site, project.settings, project.templates).items()}
+    for note in [*found.notes, *compare_sources(sources, files, etc)]:
         output.say(f"note: {note}")
     for warning in site.warnings:
         output.say(f"warning: {warning}")
@@ -150,6 +194,8 @@ def site_import(
 
 def _read_text(file: Path) -> str:
     try:
+        if file.stat().st_size > LARGEST:
+            raise SiteError(f"{file} has {file.stat().st_size} bytes", hint=f"{LARGEST} are the most")
         return file.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise SiteError(f"{file} is not UTF-8 text") from error

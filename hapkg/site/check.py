@@ -61,40 +61,7 @@ def check_site(context: BuildContext, site: Site, text: str, report: Callable[[s
     suite.
     """
     prefix = context.project.settings.prefix
-    state = context.store.state
-    base = schroot.find_chroot(state, context.suite)
-    builds = _find_builds(context)
-    if base is None or not builds:
-        raise SiteError(
-            f"the stack, whose programs check a site, is not built for {context.suite}",
-            hint=f"run: hapkg build-all --suite {context.suite}; or leave the programs out with --quick",
-        )
-    schroot.reclaim(state)
-    log_path = state.logs / "site-check.log"
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("wb") as log, contextlib.ExitStack() as stack:
-        try:
-            names = [f"{context.project.settings.package_prefix}{part}" for part in site.parts]
-            there = {package for build in builds for package in build.packages}
-            if absent := [name for name in names if name not in there]:
-                raise SiteError(
-                    f"the site needs {', '.join(absent)}, which is not built for {context.suite}",
-                    hint="build optional recipes: optional = [...] in [tool.hapkg], docs/recipes.md",
-                )
-            debs, relations = _choose_packages(builds, names)
-            packages = resolve(base, relations, state, source="the stack")
-
-            def prepare(session: Session) -> None:
-                report("install the stack, once")
-                session.install_local(debs, log=log, ordered=True)
-                session.run([f"{prefix}/sbin/corosync-keygen", "-l"], user="root", log=log)
-
-            content = {deb.name: sha256_file(deb) for deb in debs}
-            entered = enter_prepared(state, base, packages, content, prepare, "site-check", log)
-            session = stack.enter_context(entered)
-        except (BuildError, ProcessError) as error:
-            details = (*error.details, f"log: {log_path}")
-            raise SiteError("the stack cannot be installed to check the site", details=details) from error
+    with _enter_stack(context, site.parts, report) as session:
         files = render_site(site, context.project.settings, context.project.templates)
         lines = SiteLines(text, site, {path: content.decode() for path, content in files.items()})
         named = _invent_addresses(site)
@@ -116,6 +83,67 @@ def check_site(context: BuildContext, site: Site, text: str, report: Callable[[s
         report("ask crm")
         yield _ask(session, "crm and crm_verify", [_verify_crm(site, prefix)], lines)
         yield _look_at_agents(session, site, prefix, lines)
+
+
+def show_cib(context: BuildContext, xml: str, report: Callable[[str], None]) -> str:
+    """A cluster's configuration as crm shows it, from the XML of its CIB, which may come from anywhere.
+
+    The caller holds the store's lock. Raises SiteError when crm does not understand it.
+    """
+    prefix = context.project.settings.prefix
+    with _enter_stack(context, ("stack",), report) as session:
+        _put_files(session, {"/tmp/cib.xml": xml.encode()})
+        report("ask crm")
+        path = f"{prefix}/sbin:{prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        script = f"""
+            export PATH={path} HOME=/root CIB_file=/tmp/cib.xml
+            cibadmin --query > /dev/null && timeout 300 crm --display plain configure show 2> /dev/null"""
+        done = session.run(["sh", "-ec", script], user="root", check=False)
+    if done.status or not done.output.strip():
+        details = _COLOUR.sub("", done.output).splitlines()[-_SHOWN:]
+        raise SiteError("the CIB is none that crm understands", details=details, hint="cibadmin -Q prints one")
+    return done.output
+
+
+@contextlib.contextmanager
+def _enter_stack(context: BuildContext, parts: Sequence[str], report: Callable[[str], None]) -> Iterator[Session]:
+    """A session with parts of the stack, kept as a layer. Raises SiteError when they are not built for the suite."""
+    prefix = context.project.settings.prefix
+    state = context.store.state
+    base = schroot.find_chroot(state, context.suite)
+    builds = _find_builds(context)
+    if base is None or not builds:
+        raise SiteError(
+            f"the stack, whose programs check a site, is not built for {context.suite}",
+            hint=f"run: hapkg build-all --suite {context.suite}; or leave the programs out with --quick",
+        )
+    schroot.reclaim(state)
+    log_path = state.logs / "site-check.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("wb") as log, contextlib.ExitStack() as stack:
+        try:
+            names = [f"{context.project.settings.package_prefix}{part}" for part in parts]
+            there = {package for build in builds for package in build.packages}
+            if absent := [name for name in names if name not in there]:
+                raise SiteError(
+                    f"the site needs {', '.join(absent)}, which is not built for {context.suite}",
+                    hint="build optional recipes: optional = [...] in [tool.hapkg], docs/recipes.md",
+                )
+            debs, relations = _choose_packages(builds, names)
+            packages = resolve(base, relations, state, source="the stack")
+
+            def prepare(session: Session) -> None:
+                report("install the stack, once")
+                session.install_local(debs, log=log, ordered=True)
+                session.run([f"{prefix}/sbin/corosync-keygen", "-l"], user="root", log=log)
+
+            content = {deb.name: sha256_file(deb) for deb in debs}
+            entered = enter_prepared(state, base, packages, content, prepare, "site-check", log)
+            session = stack.enter_context(entered)
+        except (BuildError, ProcessError) as error:
+            details = (*error.details, f"log: {log_path}")
+            raise SiteError("the stack cannot be installed to check the site", details=details) from error
+        yield session
 
 
 def _look_at_agents(session: Session, site: Site, prefix: str, lines: SiteLines) -> Finding:

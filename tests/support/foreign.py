@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from pathlib import Path
 from hapkg.build.results import Results, choose_names, unpack
 from hapkg.control import Suite, is_relation, parse_pins, parse_relation_names
 from hapkg.deb import read_deb_content, read_deb_control
-from hapkg.errors import ConfigError
+from hapkg.errors import ConfigError, SiteError
 from hapkg.locations import read_toml
 from hapkg.recipe.settings import Settings
 from hapkg.repository.indexes import find_suites, read_digests, read_pool, read_release
@@ -29,6 +30,9 @@ from hapkg.repository.remote.location import parse_location
 from hapkg.repository.snapshots import list_snapshots, read_held, read_removed, read_snapshot
 from hapkg.repository.sources_file import Identity, find_url
 from hapkg.repository.verify import verify
+from hapkg.site.importing.cluster import Sources, import_site
+from hapkg.site.importing.imported import write_site
+from hapkg.site.importing.report import read_report
 from hapkg.site.model import read_site
 from hapkg.source.lockfile import read_lock
 from hapkg.tables import parse_table
@@ -150,6 +154,57 @@ def read_site_file(folder: Path, content: bytes) -> None:
     read_site(file)
 
 
+RING = """totem {
+ cluster_name: c
+}
+nodelist {
+ node {
+  name: a
+  nodeid: 1
+  ring0_addr: 192.0.2.1
+ }
+ node {
+  name: b
+  ring0_addr: 192.0.2.2
+ }
+}
+"""
+MIRROR = """resource r { device /dev/drbd1; meta-disk internal; disk "/dev/a";
+ on a { address 192.0.2.1:7789; } on b { address 192.0.2.2:7789; } }
+"""
+
+
+def read_cluster(_: Path, content: bytes) -> None:
+    """Texts of a cluster, each with the others whole; what they became is TOML."""
+    text = content.decode("utf-8", "replace")
+    with contextlib.suppress(SiteError):
+        tomllib.loads(write_site(import_site(Sources(corosync=text)).table))
+    for sources in (
+        Sources(corosync=RING, crm=text),
+        Sources(corosync=RING, drbd={"r.res": text}),
+        Sources(corosync=RING, crm="primitive i IPaddr2 params ip=192.0.2.9\n", booth=text),
+    ):
+        with contextlib.suppress(SiteError):
+            tomllib.loads(write_site(import_site(sources).table))
+
+
+def read_report_file(folder: Path, content: bytes) -> None:
+    """An archive of crm report."""
+    file = folder / "report.tar"
+    file.write_bytes(content)
+    read_report(file)
+
+
+def make_report() -> bytes:
+    """A report with one node."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("report/a/corosync.conf")
+        member.size = len(RING)
+        archive.addfile(member, io.BytesIO(RING.encode()))
+    return packed.getvalue()
+
+
 def read_relations(_: Path, content: bytes) -> None:
     """The relations of a package."""
     text = content.decode("utf-8", "replace")
@@ -206,6 +261,13 @@ def make_readers() -> dict[str, Reader]:
             read=read_settings, sample=b'maintainer = "a <a@b.c>"\nsuites = ["bookworm"]\n[limits]\nprocesses = 1\n'
         ),
         "site": Reader(read=read_site_file, sample=(CHECKOUT / "docs/site.example.toml").read_bytes()),
+        "ring": Reader(read=read_cluster, sample=RING.encode()),
+        "crm": Reader(
+            read=read_cluster, sample=b"node 1: a attributes x=y\nms m p meta \\\n a=b\nprimitive f stonith:fence_x"
+        ),
+        "mirror": Reader(read=read_cluster, sample=MIRROR.encode()),
+        "booth": Reader(read=read_cluster, sample=b'site = 192.0.2.9\nticket = "t"\n expire = 60\n'),
+        "report": Reader(read=read_report_file, sample=make_report()),
         "relations": Reader(read=read_relations, sample=b"a (= 1) | b:any [amd64 !i386] <!nocheck>, ${c:D}"),
         "version": Reader(
             read=lambda _, content: Version.parse(text(content)), sample=b"1.2-3+ha12.4", also=(ValueError,)

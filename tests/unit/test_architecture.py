@@ -31,7 +31,7 @@ LIBRARIES = {
         "site.booth",
         "site.drbd",
         "site.fencing",
-        "site.importing",
+        "site.importing.pacemaker",
         "site.layout",
         "site.model",
         "site.quorum",
