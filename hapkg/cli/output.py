@@ -242,6 +242,7 @@ def _describe_own(patch: OwnPatch) -> dict[str, Any]:
         "origin": header.origin,
         "forwarded": header.forwarded,
         "fixes": list(header.fixes),
+        "since": patch.since,
         "until": patch.until,
     }
 

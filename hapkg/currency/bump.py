@@ -114,7 +114,7 @@ class Workplace:
             [place for place, patch in enumerate(recipe.remote_patches) if patch.name in names]
         )
         folder = self.folder / "patches"
-        own = [patch.name for patch in recipe.patches if patch.name in names]
+        own = [patch.name for patch in recipe.every_patch if patch.name in names]
         for name in own:
             (folder / name).unlink()
         if own:
@@ -241,7 +241,7 @@ class _Preparation:
     def _drop_ended(self) -> tuple[PatchReview, ...]:
         """Take out the patches that the new version has by the recipe's own word."""
         version = self._target.version
-        every = (*self._old.remote_patches, *self._old.patches)
+        every = (*self._old.remote_patches, *self._old.every_patch)
         ended = [patch.name for patch in every if not is_between(version, None, patch.until)]
         self._place.drop_patches(self._old, ended)
         return tuple(PatchReview(name=name, fate=Fate.DROPPED, content=b"") for name in ended)

@@ -33,8 +33,12 @@ from hapkg.recipe.upstream_version import is_between
 from hapkg.tables import Line, Table, check_line, parse_table
 
 RECIPE_FILE = "recipe.toml"
-_SERIES_LINE = re.compile(r"(?P<name>[^#]*)(?:#\s*until\s+(?P<until>[0-9][A-Za-z0-9.+~]*)\s*\Z)?")
-"""NAME, and a comment that may tell since which version upstream has it: # until 1.35"""
+_SERIES_LINE = re.compile(
+    r"(?P<name>[^#]*)"
+    r"(?:#(?=\s*(?:since|until))(?:\s*since\s+(?P<since>[0-9][A-Za-z0-9.+~]*))?"
+    r"(?:\s*until\s+(?P<until>[0-9][A-Za-z0-9.+~]*))?\s*\Z)?"
+)
+"""NAME, and a comment that may tell which versions of upstream it is for: # since 1.31 until 1.35"""
 _PATCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+~-]*\Z")
 
 
@@ -118,8 +122,14 @@ class OwnPatch:
 
     name: str
     header: PatchHeader
+    since: str | None = None
+    """The first version that it is written for."""
     until: str | None = None
-    """The version in which upstream has it."""
+    """The version in which upstream has it, or which another patch is written for."""
+
+    def is_for(self, version: str) -> bool:
+        """True where this version of upstream takes it."""
+        return is_between(version, self.since, self.until)
 
     @property
     def fixes(self) -> tuple[str, ...]:
@@ -233,8 +243,8 @@ class Recipe(Table):
     packages: Annotated[tuple[Package, ...], Field(strict=False, min_length=1)]
 
     folder: Path = Field(exclude=True)
-    patches: Annotated[tuple[OwnPatch, ...], Field(strict=False, exclude=True)] = ()
-    """Those of patches/series, in order."""
+    every_patch: Annotated[tuple[OwnPatch, ...], Field(strict=False, exclude=True)] = ()
+    """Those of patches/series, in order, whatever version they are for."""
     values: Mapping[str, Any] = Field(default={}, exclude=True)
     """Further values for the templates of a generated recipe: the kernel of a kernel-package, the site of a site."""
     files: Mapping[str, bytes] = Field(default={}, exclude=True)
@@ -277,6 +287,11 @@ class Recipe(Table):
         named = [name for alternatives in relations for name in alternatives]
         pinned = [BinaryName(name) for package in self.packages for name in package.stack]
         return tuple(dict.fromkeys((*named, *pinned)))
+
+    @property
+    def patches(self) -> tuple[OwnPatch, ...]:
+        """The recipe's own patches for its version, in order."""
+        return tuple(patch for patch in self.every_patch if patch.is_for(self.version))
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -328,7 +343,7 @@ class Recipe(Table):
         _distinct(tuple(advisory.id for advisory in self.advisories))
         if "series" in _distinct(self.series):
             raise ValueError("a patch cannot be named series, which is the list of them")
-        for patch in (*self.remote_patches, *self.patches):
+        for patch in (*self.remote_patches, *self.every_patch):
             if not is_between(self.version, None, patch.until):
                 raise ValueError(f"patch {patch.name} is in upstream since {patch.until}: remove it")
         if native and (self.origins or self.upstream or self.series or self.signature):
@@ -350,11 +365,11 @@ def read_recipe(folder: Path, *, package_prefix: str, styles: Mapping[str, Style
     """The recipe in one folder; styles are those that it may name. Raises RecipeError naming file, key and remedy."""
     file = folder / RECIPE_FILE
     table = read_toml(file, RecipeError)
-    for hidden in ("folder", "patches", "tree-version", "values", "files"):
+    for hidden in ("folder", "every-patch", "patches", "tree-version", "values", "files"):
         if hidden in table:
             raise RecipeError(f"{file}: unknown key {hidden}", hint="patches are listed in patches/series")
     table["folder"] = folder
-    table["patches"] = _read_series(folder)
+    table["every-patch"] = _read_series(folder)
     context = {"package_prefix": package_prefix, "styles": styles}
     recipe = parse_table(Recipe, table, where=str(file), error=RecipeError, context=context)
     for name in (recipe.signature.keys, recipe.signature.file) if recipe.signature else ():
@@ -369,18 +384,18 @@ def read_recipe(folder: Path, *, package_prefix: str, styles: Mapping[str, Style
 
 
 def _read_series(folder: Path) -> tuple[OwnPatch, ...]:
-    """The patches of patches/series; every one must exist and start with a DEP-3 header."""
+    """All patches of patches/series; every one must exist and start with a DEP-3 header."""
     series = folder / "patches" / "series"
     if not series.exists():
         return ()
     try:
-        lines = [_SERIES_LINE.match(line) for line in series.read_text("utf-8").split("\n")]
+        matches = [_SERIES_LINE.match(line) for line in series.read_text("utf-8").split("\n")]
     except (OSError, UnicodeDecodeError) as cause:
         raise RecipeError(f"{series} cannot be read: {cause}", hint="it is a text file with one name a line") from cause
-    ends = [(line["name"].strip(), line["until"]) for line in lines if line and line["name"].strip()]
-    names = [name for name, _ in ends]
+    lines = {match: match["name"].strip() for match in matches if match and match["name"].strip()}
+    names = list(lines.values())
     found: list[OwnPatch] = []
-    for name, until in ends:
+    for line, name in lines.items():
         if not _PATCH_NAME.match(name):
             raise RecipeError(
                 f"{series}: {name!r} must be a file name in the same folder",
@@ -396,5 +411,5 @@ def _read_series(folder: Path) -> tuple[OwnPatch, ...]:
             raise RecipeError(
                 f"{patch}: no DEP-3 header", hint="start the patch with Description: and Author: (or Origin:) lines"
             )
-        found.append(OwnPatch(name=name, header=header, until=until))
+        found.append(OwnPatch(name=name, header=header, since=line["since"], until=line["until"]))
     return tuple(found)

@@ -20,7 +20,7 @@ def make_snapshot_recipe(recipe: Recipe, commit: Commit, ref: str | None, releas
     """The recipe of a commit: a snapshot version, the commit's date, the commit itself as its upstream.
 
     release is the highest that the commit has in its history: the version comes after it, so that a snapshot never
-    sorts below what it contains. Patches that upstream had by then are left out.
+    sorts below what it contains. Patches for other releases are left out.
     """
     upstream = recipe.upstream and recipe.upstream.narrow(commit.kind, tag=ref or recipe.upstream.tag, commit=commit.id)
     changes = {
@@ -29,7 +29,7 @@ def make_snapshot_recipe(recipe: Recipe, commit: Commit, ref: str | None, releas
         "upstream": upstream,
         "origins": (),
         "remote_patches": tuple(patch for patch in recipe.remote_patches if is_between(release, None, patch.until)),
-        "patches": tuple(patch for patch in recipe.patches if is_between(release, None, patch.until)),
+        "every_patch": tuple(patch for patch in recipe.every_patch if patch.is_for(release)),
     }
     return recipe.model_copy(update=changes)
 
@@ -70,7 +70,7 @@ def leave_out_contained(
         )
     contained = tuple(review.name for review in reviews if review.fate is Fate.DROPPED)
     update = {
-        "patches": tuple(patch for patch in recipe.patches if patch.name not in contained),
+        "every_patch": tuple(patch for patch in recipe.patches if patch.name not in contained),
         "remote_patches": tuple(patch for patch in recipe.remote_patches if patch.name not in contained),
     }
     return PatchedSnapshot(recipe=recipe.model_copy(update=update), contained=contained)

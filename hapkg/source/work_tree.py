@@ -81,6 +81,11 @@ def take_patches(recipe: Recipe, tree: Path) -> tuple[str, ...]:
     note = _read_note(recipe, tree)
     patches = [_read_patch(recipe, tree, note, commit) for commit in _list_commits(tree, note)]
     names = [name for name, _ in patches]
+    for patch in recipe.every_patch:
+        if patch.name in names and patch not in recipe.patches:
+            raise SourceError(
+                f"{patch.name} is a patch for another version", hint=f"change {_NAME.strip()} of the commit"
+            )
     if doubled := next((name for name in names if names.count(name) > 1), None):
         raise SourceError(f"two commits are the patch {doubled}", hint=f"change the line {_NAME}of one, or squash them")
     return _write_patches(recipe, dict(patches))
@@ -164,17 +169,30 @@ def _write_patches(recipe: Recipe, patches: Mapping[str, bytes]) -> tuple[str, .
     for name in changed:
         disk.make_folder(folder)
         disk.replace(folder / name, patches[name])
-    fresh = "".join(f"{line}\n" for line in _order(lines, list(patches)))
-    if patches and fresh != "".join(f"{line}\n" for line in lines):
+    names = _with_other_versions(recipe, list(patches))
+    fresh = "".join(f"{line}\n" for line in _order(lines, names))
+    if names and fresh != "".join(f"{line}\n" for line in lines):
         disk.replace(series, fresh.encode())
     gone = [name for name in before if name not in patches]
-    if not patches:
+    if not names:
         series.unlink(missing_ok=True)
     for name in gone:
         (folder / name).unlink()
-    if not patches and folder.is_dir() and not any(folder.iterdir()):
+    if not names and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
     return (*changed, *gone)
+
+
+def _with_other_versions(recipe: Recipe, names: Sequence[str]) -> list[str]:
+    """Names, and the recipe's patches for other versions, each behind the one that it was behind."""
+    found, place = list(names), 0
+    for patch in recipe.every_patch:
+        if patch.name in found:
+            place = found.index(patch.name) + 1
+        elif patch not in recipe.patches:
+            found.insert(place, patch.name)
+            place += 1
+    return found
 
 
 def _order(lines: Sequence[str], names: Sequence[str]) -> list[str]:

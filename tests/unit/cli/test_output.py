@@ -99,6 +99,7 @@ def test_a_script_reads_the_same_patches(capsys: pytest.CaptureFixture[str]) -> 
             "origin": "upstream, https://example.org/commit/5f",
             "forwarded": "not-needed",
             "fixes": ["CVE-2024-12345"],
+            "since": None,
             "until": "1.10",
         },
         {
@@ -108,6 +109,7 @@ def test_a_script_reads_the_same_patches(capsys: pytest.CaptureFixture[str]) -> 
             "origin": "",
             "forwarded": "",
             "fixes": ["CVE-2024-0002", "CVE-2024-0001"],
+            "since": None,
             "until": None,
         },
     ]

@@ -85,6 +85,20 @@ def test_a_patch_that_ends_by_the_recipes_own_word_goes_untried(place: Place) ->
     assert {file.name for file in (old.folder / "patches").iterdir()} == {"series"}
 
 
+def test_a_patch_for_the_new_version_takes_the_place_of_the_old_one(place: Place) -> None:
+    series = "lost.patch # until 1.10\nmoved.patch # since 1.10\n"
+    patches = {"series": series, "moved.patch": PATCHES["moved.patch"], "lost.patch": make_patch("lost", "b", "B")}
+    old = place.write(patches=patches)
+    assert old.series == ("lost.patch",)
+    seen = place.bump(old)
+    assert {review.name: review.fate for review in seen.patches} == {
+        "lost.patch": Fate.DROPPED,
+        "moved.patch": Fate.REFRESHED,
+    }
+    assert read_recipe(old.folder, package_prefix="ha-", styles=STYLES).series == ("moved.patch",)
+    assert (old.folder / "patches/series").read_text() == "moved.patch # since 1.10\n"
+
+
 def test_what_is_held_wants_its_version_named(place: Place) -> None:
     recipe = place.write()
     assert recipe.upstream

@@ -158,8 +158,7 @@ def find_plain(recipe: Recipe) -> dict[str, Path]:
                 plain.pop(path.removesuffix(".j2"), None)
             elif file.is_file() and not {"licenses", "__pycache__", "style.toml"} & set(file.parts):
                 plain[path] = file
-    patches = [file for file in (recipe.folder / "patches").glob("*") if file.name != "series"]
-    return plain | {f"patches/{file.name}": file for file in patches}
+    return plain | {f"patches/{patch.name}": recipe.folder / "patches" / patch.name for patch in recipe.patches}
 
 
 def write_golden(name: str) -> None:

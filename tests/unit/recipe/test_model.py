@@ -443,14 +443,31 @@ def test_an_unknown_recipe_gets_a_guess() -> None:
     assert caught.value.hint == "hapkg list shows them"
 
 
-def test_a_series_says_until_when_a_patch_is_needed(tmp_path: Path) -> None:
-    files = {"series": "a.patch # until 1.35\nb.patch # until it rains\nc.patch#until 2.0~rc1 \n"}
-    recipe = make_recipe(tmp_path, AUTOTOOLS, {**files, **{f"{name}.patch": PATCH for name in "abc"}})
-    assert [(patch.name, patch.until) for patch in recipe.patches] == [
-        ("a.patch", "1.35"),
-        ("b.patch", None),
-        ("c.patch", "2.0~rc1"),
-    ]
+def test_a_series_says_which_versions_a_patch_is_for(tmp_path: Path) -> None:
+    lines = {
+        "a": "until 1.35",
+        "b": "until it rains",
+        "c": "until 2.0~rc1 ",
+        "d": "since 1.35",
+        "e": " since 1.0 until 1.35",
+        "f": "since long ago",
+        "g": "  since   1.35   until  2.0~rc1",
+    }
+    files = {"series": "".join(f"{name}.patch #{line}\n" for name, line in lines.items())}
+    recipe = make_recipe(tmp_path, AUTOTOOLS, {**files, **{f"{name}.patch": PATCH for name in lines}})
+    spans = {patch.name[0]: (patch.since, patch.until) for patch in recipe.every_patch}
+    assert spans == {
+        "a": (None, "1.35"),
+        "b": (None, None),
+        "c": (None, "2.0~rc1"),
+        "d": ("1.35", None),
+        "e": ("1.0", "1.35"),
+        "f": (None, None),
+        "g": ("1.35", "2.0~rc1"),
+    }
+    for version, names in {"1.34": "abcef", "1.35": "bcdfg", "2.0~rc1": "bdf"}.items():
+        of = recipe.model_copy(update={"version": version})
+        assert "".join(name[0] for name in of.series) == names
 
 
 def test_a_patch_that_upstream_has_is_refused(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ FILES = [
 def make(name: str) -> dict[str, Any]:
     if name == "site":
         return make_schema(Site, "The site file of hapkg")
-    generated = ("folder", "patches", "values", "files")
+    generated = ("folder", "every-patch", "values", "files")
     schema = make_schema(Recipe, "A recipe of hapkg", leave_out=generated)
     styles = [style.name for style in read_styles((TEMPLATES,)).values() if not style.generated]
     schema["properties"]["style"] = {"enum": styles, "description": "How it builds: docs/styles.md."}

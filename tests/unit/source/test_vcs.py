@@ -497,7 +497,7 @@ def test_a_ref_of_mercurial_is_a_name_and_no_expression(tmp_path: Path, hg: Path
 def test_the_release_before_a_commit_decides_about_patches(tmp_path: Path, git: Path, hg: Path) -> None:
     recipe = make_recipe(tmp_path, git=git, hg=hg)
     patches = [OwnPatch(name=f"{until}.patch", header=HEADER, until=until) for until in (None, "1.1", "1.2")]
-    recipe = recipe.model_copy(update={"patches": tuple(patches)})
+    recipe = recipe.model_copy(update={"every_patch": tuple(patches)})
     cache = State(tmp_path / "cache")
     commit = find_commit(recipe, "git", "main", cache)
     assert find_release(recipe, commit) == "1.0"

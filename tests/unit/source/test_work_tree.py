@@ -131,6 +131,27 @@ def test_a_changed_commit_keeps_its_header_and_a_dropped_one_loses_its_file(benc
     assert files["series"].decode() == "# what we greet with\nhello.patch # until 2.0\n# the end\n"
 
 
+def test_patches_for_other_versions_keep_their_places(bench: Bench) -> None:
+    later = {"first.patch": "since 2.0", "hello-2.patch": "since 1.3 until 2.0"}
+    for name in later:
+        (bench.folder / "patches" / name).write_text(PATCH)
+    series = bench.folder / "patches/series"
+    lines = [f"{name} # {span}\n" for name, span in later.items()]
+    series.write_text(SERIES.replace("count", f"{lines[1]}count").replace("# what", f"{lines[0]}# what"))
+    before = bench.files()
+    assert bench.take() == ()
+    assert bench.files() == before
+    git(bench.tree, "reset", "-q", "--hard", "HEAD^")
+    assert bench.take() == ("count.patch",)
+    assert series.read_text() == f"{lines[0]}# what we greet with\nhello.patch # until 2.0\n{lines[1]}# the end\n"
+    git(bench.tree, "reset", "-q", "--hard", "HEAD^")
+    assert bench.take() == ("hello.patch",)
+    assert series.read_text() == f"{lines[0]}{lines[1]}# the end\n"
+    (bench.tree / "greeting").write_text("good morning\n")
+    git(bench.tree, "commit", "-qam", "Greet\n\nPatch-Name: hello-2.patch")
+    bench.refuse(SourceError, r"hello-2\.patch is a patch for another version")
+
+
 def test_without_any_commit_there_is_no_series(bench: Bench) -> None:
     git(bench.tree, "reset", "-q", "--hard", "HEAD~2")
     assert sorted(bench.take()) == ["count.patch", "hello.patch"]
@@ -205,7 +226,7 @@ def test_remote_patches_lie_below_and_stay(tmp_path: Path) -> None:
     patch = UrlPatch.model_validate(
         {"type": "url", "name": "far.patch", "url": "https://example.org/far", "sha256": DIGEST}
     )
-    recipe = recipe.model_copy(update={"remote_patches": (patch,), "patches": recipe.patches[1:]})
+    recipe = recipe.model_copy(update={"remote_patches": (patch,), "every_patch": recipe.every_patch[1:]})
     make_work_tree(recipe, made.tarball, {"far.patch": PATCH.encode()}, made.tree)
     assert (made.tree / "greeting").read_text() == "hello\n"
     assert take_patches(recipe, made.tree) == ()
