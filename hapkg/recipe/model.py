@@ -151,6 +151,14 @@ class VersionedSwitches(Table):
         return self
 
 
+class Snapshot(Table):
+    """What a commit of upstream's repository needs where a release brings a file finished, such as manual pages."""
+
+    build_depends: Relations = ()
+    without: Annotated[tuple[Line, ...], Field(strict=False)] = ()
+    """Switches of configure that say that it is there."""
+
+
 class Module(Table):
     """A module of the kernel's own source (style kernel-module), or of upstream's (style external-module)."""
 
@@ -224,6 +232,7 @@ class Recipe(Table):
     """Patterns of the distribution's package names that this source stands in for: never in a build chroot."""
     configure: Lines = ()
     """Switches for configure, after the ones every source gets."""
+    snapshot: Snapshot = Snapshot()
     configure_by_version: Annotated[tuple[VersionedSwitches, ...], Field(strict=False)] = ()
     """Those that some versions of upstream alone know."""
     make: Lines = ()

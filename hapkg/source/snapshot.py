@@ -28,6 +28,8 @@ def make_snapshot_recipe(recipe: Recipe, commit: Commit, ref: str | None, releas
         "date": commit.date,
         "upstream": upstream,
         "origins": (),
+        "build_depends": (*recipe.build_depends, *recipe.snapshot.build_depends),
+        "configure": tuple(switch for switch in recipe.configure if switch not in recipe.snapshot.without),
         "remote_patches": tuple(patch for patch in recipe.remote_patches if is_between(release, None, patch.until)),
         "every_patch": tuple(patch for patch in recipe.every_patch if patch.is_for(release)),
     }

@@ -34,6 +34,16 @@ def test_a_snapshot_comes_after_the_release_that_it_contains(release: str) -> No
     assert (recipe.upstream.tag, recipe.upstream.commit, recipe.origins) == ("main", COMMIT.id, ())
 
 
+def test_a_commit_needs_what_a_release_brings_finished() -> None:
+    snapshot = {"build-depends": ["xsltproc"], "without": ["--with-prebuilt"]}
+    table = {**AUTOTOOLS, "build-depends": ["flex"], "configure": ["--a", "--with-prebuilt"], "snapshot": snapshot}
+    recipe = make_recipe_from(table)
+    assert (recipe.build_depends, recipe.switches) == (("flex",), ("--a", "--with-prebuilt"))
+    made = make_snapshot_recipe(recipe, COMMIT, "main", "1.3")
+    assert (made.build_depends, made.switches) == (("flex", "xsltproc"), ("--a",))
+    assert made.needs == ("flex", "xsltproc")
+
+
 SECOND = PATCH.replace("greeting", "farewell").replace("-good bye\n+hello", "-until then\n+farewell")
 
 
