@@ -151,8 +151,8 @@ class VersionedSwitches(Table):
         return self
 
 
-class Snapshot(Table):
-    """What a commit of upstream's repository needs where a release brings a file finished, such as manual pages."""
+class SnapshotNeeds(Table):
+    """Needs of a commit of upstream's repository where a release brings a file finished, such as manual pages."""
 
     build_depends: Relations = ()
     without: Annotated[tuple[Line, ...], Field(strict=False)] = ()
@@ -232,7 +232,7 @@ class Recipe(Table):
     """Patterns of the distribution's package names that this source stands in for: never in a build chroot."""
     configure: Lines = ()
     """Switches for configure, after the ones every source gets."""
-    snapshot: Snapshot = Snapshot()
+    snapshot: SnapshotNeeds = SnapshotNeeds()
     configure_by_version: Annotated[tuple[VersionedSwitches, ...], Field(strict=False)] = ()
     """Those that some versions of upstream alone know."""
     make: Lines = ()
