@@ -6,6 +6,7 @@
 # make prove       the real stack on real kernels: two machines form a cluster and lose a node; prove-short: 25 minutes
 # make fuzz        readers of foreign bytes, by a coverage-guided fuzzer: twenty seconds each
 # make piuparts    what each published package leaves behind
+# make ubuntu    a slice of the stack for noble, from a stand-in for its archive
 # make bench       builds against bare builds and sbuild, publishing against aptly, planning: an hour on a quiet machine
 SUITE ?= bookworm
 PYTHON ?= /usr/bin/python3
@@ -24,7 +25,7 @@ PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts bench clean
+.PHONY: setup stack test fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts ubuntu bench clean
 
 setup: $(VENV)/.done
 
@@ -102,6 +103,9 @@ prove-setup: setup
 prove-repo: prove-setup
 	$(HAPKG) build-all --suite $(SUITE) --site hapkg/data/prove.site.toml
 	$(HAPKG) publish --repo $(PROVE_REPO) --suite $(SUITE) --site hapkg/data/prove.site.toml
+
+ubuntu: setup
+	$(AS_ROOT) $(VENV)/bin/pytest tests/system/ubuntu
 
 piuparts: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/piuparts

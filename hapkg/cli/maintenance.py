@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from typer.completion import get_completion_script  # type: ignore[attr-defined]
 from typer.main import get_group
 
 from hapkg import __version__, disk
+from hapkg.apt import find_mirror
 from hapkg.build import cleanup
 from hapkg.build.context import open_context
 from hapkg.build.pins import make_lock
@@ -22,10 +24,11 @@ from hapkg.cli import output
 from hapkg.cli.doctor import PROGRAMS, diagnose
 from hapkg.cli.main import COMPLETION
 from hapkg.cli.main import app as everything
-from hapkg.cli.options import JsonOption, NamesArgument, SuiteOption
+from hapkg.cli.options import JsonOption, MirrorOption, NamesArgument, SuiteOption
 from hapkg.cli.select import find, open_suite
 from hapkg.cli.timeline import draw
 from hapkg.control import SourceName
+from hapkg.draft.contents import find_owners
 from hapkg.draft.draft import draft
 from hapkg.draft.skeleton import make_project
 from hapkg.errors import HapkgError
@@ -76,11 +79,18 @@ def new(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Folder of the recipe, the package's name without its prefix.")],
     origin: Annotated[str, typer.Option("--from", help="Tarball, its address, or the address of a repository.")],
+    contents: Annotated[
+        bool, typer.Option(help="Ask the suite's Contents index for what no table knows; it is fetched once.")
+    ] = True,
+    mirror: MirrorOption = None,
 ) -> None:
     """Draft the recipe of an upstream source, and lock it for each suite that has a lock."""
     project, store = context.obj.project, context.obj.store
+    first = project.pick_suite(None)
+    archive = find_mirror(mirror, project.distributions[first])
+    search = partial(find_owners, suite=first, mirror=archive, state=store.state)
     with store.lock():
-        file = draft(project, name, origin, store.state)
+        file = draft(project, name, origin, store.state, search if contents else None)
         output.say(f"wrote {file}")
         source = SourceName(project.settings.package_prefix + file.parent.name)
         for suite in project.settings.suites:

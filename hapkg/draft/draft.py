@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from hapkg.draft.meson import Meson, read_meson
 from hapkg.draft.metadata import UpstreamIdentity, describe, find_holders, find_licenses, identify
 from hapkg.draft.recipe_text import Entry, TomlTable, format_tables
 from hapkg.draft.upstream_release import NOWHERE, UpstreamRelease, take
-from hapkg.errors import MachineError, SourceError, UsageError
+from hapkg.errors import FetchError, MachineError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.collection import read_collection
 from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe
@@ -53,11 +53,15 @@ _BUILD_SYSTEMS = {
 """The build style of a source that has one of these files at its top; the first one decides."""
 
 
-def draft(project: Project, name: str, origin: str, state: State) -> Path:
+FindOwners = Callable[[Sequence[str]], Mapping[str, str]]
+"""The packages that have the files of some words: find_owners() for a suite."""
+
+
+def draft(project: Project, name: str, origin: str, state: State, find_owners: FindOwners | None = None) -> Path:
     """Write recipes/NAME/recipe.toml for what origin holds; its path. The caller holds the store's lock.
 
     origin is a tarball (path or address) or a git or Mercurial repository (folder or address), of which the newest
-    tag that looks like a version is taken.
+    tag that looks like a version is taken. find_owners is asked for what neither recipes nor hapkg's own table know.
 
     Raises UsageError for a name or an origin that cannot be, FetchError when the origin cannot be reached, SourceError
     when it holds nothing that hapkg can build.
@@ -77,7 +81,7 @@ def draft(project: Project, name: str, origin: str, state: State) -> Path:
             raise UsageError(f"{recipe.source} builds {min(taken)} already", hint="choose another name")
     try:
         release = take(source, origin, state)
-        text = _compose(project, plain, release, recipes)
+        text = _compose(project, plain, release, recipes, find_owners)
         disk.make_folder(project.recipes)
         with tempfile.TemporaryDirectory(dir=project.recipes, prefix=".new-") as scratch:
             disk.write(Path(scratch) / plain / RECIPE_FILE, text.encode())
@@ -94,9 +98,15 @@ def draft(project: Project, name: str, origin: str, state: State) -> Path:
     return target / RECIPE_FILE
 
 
-def _compose(project: Project, plain: str, release: UpstreamRelease, recipes: Mapping[SourceName, Recipe]) -> str:
+def _compose(
+    project: Project,
+    plain: str,
+    release: UpstreamRelease,
+    recipes: Mapping[SourceName, Recipe],
+    find_owners: FindOwners | None,
+) -> str:
     """The text of recipe.toml."""
-    facts = _gather(project, plain, release, recipes)
+    facts = _gather(project, plain, release, recipes, find_owners)
     tables = [
         TomlTable("", _describe_source(facts)),
         TomlTable("[upstream]", _describe_upstream(facts)),
@@ -124,6 +134,8 @@ class _Facts:
     needs: Sequence[str]
     unknown: Sequence[str]
     """Words that no known package has."""
+    unasked: str
+    """Why the suite's Contents index could not be asked for them."""
     installed: Installed
     runtime: Sequence[str]
     development: Sequence[str]
@@ -131,7 +143,13 @@ class _Facts:
     """Patterns of files that no package takes."""
 
 
-def _gather(project: Project, plain: str, release: UpstreamRelease, recipes: Mapping[SourceName, Recipe]) -> _Facts:
+def _gather(
+    project: Project,
+    plain: str,
+    release: UpstreamRelease,
+    recipes: Mapping[SourceName, Recipe],
+    find_owners: FindOwners | None,
+) -> _Facts:
     """Read all of the release. Raises SourceError when hapkg cannot build it or its version is not known."""
     files, style = release.files, _find_style(project, release)
     meson = read_meson(files)
@@ -144,6 +162,15 @@ def _gather(project: Project, plain: str, release: UpstreamRelease, recipes: Map
     runtime, development, left = split(installed)
     make = find_make_words(files) if style.name == "make" else {}
     needs, unknown = find_packages({**find_words(files, identity.configure), **make, **meson.words}, recipes)
+    unasked = ""
+    if unknown and find_owners:
+        try:
+            owners = find_owners(unknown)
+        except FetchError as error:
+            unasked = error.brief
+        else:
+            needs = sorted({*needs, *owners.values()})
+            unknown = [word for word in unknown if word not in owners]
     synopsis, description = describe(files, identity, meson)
     return _Facts(
         source=project.settings.package_prefix + plain,
@@ -155,6 +182,7 @@ def _gather(project: Project, plain: str, release: UpstreamRelease, recipes: Map
         description=description,
         needs=needs,
         unknown=unknown,
+        unasked=unasked,
         installed=installed,
         runtime=runtime,
         development=development,
@@ -167,6 +195,7 @@ def _describe_source(facts: _Facts) -> list[Entry]:
     libtool = re.search(r"\b(LT_INIT|A[CM]_PROG_LIBTOOL)\b", identity.configure)
     shared_alone = ["--disable-static"] if libtool else ["-Ddefault_library=shared"] if facts.meson.both else []
     unknown = f"not known which package has: {', '.join(facts.unknown)}" if facts.unknown else ""
+    unknown += f"; {facts.unasked}" if facts.unasked else ""
     nowhere = "not known: put upstream's page here" if NOWHERE in identity.homepage else ""
     return [
         Entry("source", facts.source),

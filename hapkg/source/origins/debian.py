@@ -94,10 +94,13 @@ def _find_versions(
     yield from sorted(versions, key=functools.cmp_to_key(compare_versions), reverse=True)
 
 
-def update_index(state: State, name: str, line: str, *, refresh: bool) -> list[str]:
-    """apt options that see exactly the source packages of one apt entry; the index is fetched when missing or asked.
+def update_index(
+    state: State, name: str, line: str, *, refresh: bool, more: Mapping[str, str] | None = None
+) -> list[str]:
+    """apt options that see exactly the indexes of one apt entry; they are fetched when missing or asked.
 
-    name is the suite that the entry names. Raises ProcessError when the index cannot be fetched.
+    name is that of the folder, such as the suite that the entry names; more has further settings of apt. Raises
+    ProcessError when an index cannot be fetched.
     """
     folder = state.sources / "apt" / f"{name}-{hashlib.sha256(line.encode()).hexdigest()[:8]}"
     (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
@@ -108,6 +111,7 @@ def update_index(state: State, name: str, line: str, *, refresh: bool) -> list[s
         "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
         "Acquire::Languages": "none",
         **read_apt_options(),
+        **(more or {}),
     }
     options = make_options(settings)
     done = folder / "done"

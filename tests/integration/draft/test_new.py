@@ -22,6 +22,8 @@ from tests.support.machine import Hapkg
 from tests.support.miniature import Miniature
 from tests.support.samples import STYLES
 
+NEW = ("new", "--no-contents")
+
 
 class Quiet(SimpleHTTPRequestHandler):
     """Serves a folder, without a word."""
@@ -93,7 +95,7 @@ def list_files(folder: Path) -> list[Path]:
 
 def test_a_tarball_by_https(hapkg: Hapkg, upstream: Upstream) -> None:
     tarball = make_tarball(upstream.folder, MESON, suffix="xz")
-    done = hapkg.succeed("new", "one", "--from", f"{upstream.address}/{tarball.name}")
+    done = hapkg.succeed(*NEW, "one", "--from", f"{upstream.address}/{tarball.name}")
     file = hapkg.project / "recipes/one/recipe.toml"
     assert done.stderr == f"wrote {file}\n"
     (origin,) = read_recipe(file.parent, package_prefix="ha-", styles=STYLES).origins
@@ -107,7 +109,7 @@ def test_a_draft_is_locked_where_the_suite_is(hapkg: Hapkg, upstream: Upstream) 
     lock.parent.mkdir()
     lock.write_text("")
     tarball = make_tarball(upstream.folder, MESON, suffix="xz")
-    done = hapkg.succeed("new", "one", "--from", f"{upstream.address}/{tarball.name}")
+    done = hapkg.succeed(*NEW, "one", "--from", f"{upstream.address}/{tarball.name}")
     assert done.stderr == f"wrote {hapkg.project / 'recipes/one/recipe.toml'}\nwrote {lock}\n"
     entry = tomllib.loads(lock.read_text())["ha-one"]
     assert entry["sha256"] == hashlib.sha256(tarball.read_bytes()).hexdigest()
@@ -120,7 +122,7 @@ def test_a_git_repository_by_https(hapkg: Hapkg, upstream: Upstream, tmp_path: P
     run("git", "clone", "-q", "--bare", work, bare)
     run("git", "-C", bare, "update-server-info")
     address = f"{upstream.address}/{bare.name}"
-    hapkg.succeed("new", "one", "--from", form.format(address))
+    hapkg.succeed(*NEW, "one", "--from", form.format(address))
     recipe = read_recipe(hapkg.project / "recipes/one", package_prefix="ha-", styles=STYLES)
     assert recipe.upstream is not None
     commit = run("git", "-C", work, "rev-parse", "v1.2^{commit}")
@@ -174,7 +176,7 @@ def test_what_cannot_be_drafted_leaves_nothing(
     subprocess.run(["mkfifo", tmp_path / "pipe.tar.gz"], check=True)
     names = {"web": upstream.address, "here": tmp_path}
     before = list_files(hapkg.project)
-    done = hapkg.run("new", "one", "--from", origin.format(**names))
+    done = hapkg.run(*NEW, "one", "--from", origin.format(**names))
     assert done.status == status
     assert done.complaint.brief.startswith(brief.format(**names))
     assert done.complaint.hint.startswith(hint)
@@ -185,12 +187,12 @@ def test_what_cannot_be_drafted_leaves_nothing(
 
 def test_a_name_that_is_taken_is_left_alone(hapkg: Hapkg, tmp_path: Path) -> None:
     tarball = str(make_tarball(tmp_path, SOURCE))
-    hapkg.succeed("new", "one", "--from", tarball)
+    hapkg.succeed(*NEW, "one", "--from", tarball)
     file = hapkg.project / "recipes/one/recipe.toml"
     file.write_text(file.read_text().replace("One Author", "Somebody"))
     before = file.read_text()
     for name, brief in [("one", "recipes/one exists already"), ("One", "'One' cannot be the name of a recipe")]:
-        done = hapkg.run("new", name, "--from", tarball)
+        done = hapkg.run(*NEW, name, "--from", tarball)
         assert (done.status, file.read_text()) == (2, before)
         assert done.complaint.brief.endswith(brief)
         assert list_files(hapkg.project / "recipes") == [file]
@@ -200,7 +202,7 @@ def test_a_file_that_may_not_be_read(hapkg: Hapkg, tmp_path: Path) -> None:
     tarball = make_tarball(tmp_path, SOURCE)
     tarball.chmod(0)
     # root may read everything, unless it gives that up
-    done = hapkg.run("new", "one", "--from", str(tarball), within=["setpriv", "--bounding-set=-all", "--inh-caps=-all"])
+    done = hapkg.run(*NEW, "one", "--from", str(tarball), within=["setpriv", "--bounding-set=-all", "--inh-caps=-all"])
     assert done.status == 2
     assert done.complaint.brief == f"{tarball} cannot be read: Permission denied"
     assert list_files(hapkg.project / "recipes") == []

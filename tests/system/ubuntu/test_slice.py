@@ -1,0 +1,152 @@
+"""Ubuntu as far as it goes without its archive: a slice of the stack for noble, from a stand-in (`make ubuntu`).
+
+The build machine's apt is shown an Ubuntu server's configuration. Behind it are Debian's packages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tomlkit
+
+from hapkg.apt import find_mirror
+from hapkg.distribution import read_debian
+from tests.support.machine import Done, Hapkg
+from tests.support.samples import CHECKOUT
+from tests.support.ubuntu import CODENAME, SECURITY_MARK, StandIn, make_stand_in
+
+SLICE = ("libqb", "kronosnet", "corosync")
+GOLDENS = CHECKOUT / "tests/unit/recipe/golden"
+_SHOW_SOURCES = """
+mount --bind "$0" /etc/apt/sources.list.d
+if [ -e /etc/apt/sources.list ]; then mount --bind /dev/null /etc/apt/sources.list; fi
+exec "$@"
+"""
+_WITH_SOURCES = ("unshare", "--mount", "--", "sh", "-ec", _SHOW_SOURCES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """The slice, built and published."""
+
+    archive: StandIn
+    address: str
+    run: Done
+    repository: Path
+    hapkg: Hapkg
+
+
+def find_build_depends() -> set[str]:
+    """Debian's packages that the slice is built with."""
+    found = {"debhelper", "gcc", "python3", "passwd", "iproute2"}
+    for name in (*SLICE, "stack"):
+        text = (GOLDENS / f"ha-{name}" / "control").read_text()
+        for field in re.findall(r"(?m)^Build-Depends:\n((?: .*\n)+)", text):
+            words = [line.strip().rstrip(",").split()[0] for line in field.splitlines()]
+            found |= {word for word in words if not word.startswith(("ha-", "debhelper-compat"))}
+    return found
+
+
+@contextlib.contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """The address of a folder over HTTP on loopback."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def make_project(root: Path, keyring: Path) -> None:
+    """A project that builds the slice for noble, whose archive has other keys than Ubuntu's."""
+    (root / "distributions").mkdir(parents=True)
+    shipped = tomlkit.parse((CHECKOUT / "hapkg/data/distributions/ubuntu.toml").read_text())
+    shipped["keyring"] = str(keyring)
+    (root / "distributions/ubuntu.toml").write_text(tomlkit.dumps(shipped))
+    debian = find_mirror(None, read_debian()).uri
+    settings = {"suite": CODENAME, "suites": [CODENAME], "maintainer": "A <a@example.org>", "debian-mirror": debian}
+    (root / "pyproject.toml").write_text(tomlkit.dumps({"tool": {"hapkg": settings}}))
+    for name in (*SLICE, "stack"):
+        shutil.copytree(CHECKOUT / "recipes" / name, root / "recipes" / name)
+    file = root / "recipes/stack/recipe.toml"
+    recipe = tomlkit.parse(file.read_text())
+    whole = recipe["packages"][0]
+    whole["stack"] = [f"ha-{name}" for name in SLICE]
+    file.write_text(tomlkit.dumps(recipe))
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[Built]:
+    with contextlib.ExitStack() as scope:
+        folder = Path(scope.enter_context(tempfile.TemporaryDirectory(prefix="hapkg-ubuntu-", dir="/var/tmp")))
+        folder.chmod(0o755)
+        archive = make_stand_in(folder / "archive", find_build_depends())
+        address = scope.enter_context(serve(archive.folder)) + "/ubuntu"
+        host = folder / "sources.list.d"
+        host.mkdir()
+        (host / "ubuntu.sources").write_text(archive.sources(address))
+        make_project(folder / "project", archive.keyring)
+        hapkg = Hapkg(project=folder / "project", cache=folder / "cache", home=folder / "home")
+        within = (*_WITH_SOURCES, str(host))
+        try:
+            run = hapkg.run("build-all", "--json", "--no-lintian", within=within)
+            assert run.status == 0, run.stderr
+            published = hapkg.run("publish", "--repo", str(folder / "apt"), within=within)
+            assert published.status == 0, published.stderr
+            yield Built(archive=archive, address=address, run=run, repository=folder / "apt", hapkg=hapkg)
+        finally:
+            hapkg.end()
+            hapkg.run("chroot", "rm", CODENAME)
+
+
+def test_the_slice_is_built_with_the_releases_number(built: Built) -> None:
+    assert built.run.endings == dict.fromkeys((*(f"ha-{name}" for name in SLICE), "ha-stack"), "built")
+    assert {outcome["version"].partition("+ha")[2] for outcome in built.run.outcomes.values()} == {"24.04.1"}
+
+
+def test_the_chroot_is_the_archives_own_with_updates_of_security(built: Built) -> None:
+    root = built.hapkg.cache / "chroots" / CODENAME / "root"
+    sources = (root / "etc/apt/sources.list").read_text().splitlines()
+    lines = [line.partition("] ")[2] for line in sources]
+    assert lines == [f"{built.address} {CODENAME}{more} main universe" for more in ("", "-updates", "-security")]
+    status = (root / "var/lib/dpkg/status").read_text()
+    assert re.search(rf"^Package: base-files\n(?:.+\n)*Version: .*{re.escape(SECURITY_MARK)}$", status, re.MULTILINE)
+
+
+def test_dpkg_builds_with_ubuntus_flags(built: Built) -> None:
+    log = Path(built.run.outcomes["ha-corosync"]["log"]).read_text()
+    assert re.search(r"gcc .*-flto=auto", log)
+
+
+def test_a_node_installs_it_and_runs_corosync(built: Built, tmp_path: Path) -> None:
+    node = tmp_path / "node"
+    line = f"deb [signed-by={built.archive.keyring}] {built.address} {CODENAME} main universe"
+    options = ("--quiet", "--mode=root", "--variant=minbase", '--aptopt=APT::Sandbox::User "root"')
+    subprocess.run(["mmdebstrap", *options, CODENAME, str(node), line], check=True)
+    shutil.copytree(built.repository, node / "srv/apt")
+    shutil.copy(built.archive.keyring, node / "etc/apt/keyring.gpg")
+    (node / "etc/apt/sources.list").write_text(line.replace(str(built.archive.keyring), "/etc/apt/keyring.gpg") + "\n")
+    text = (built.repository / f"ha-stack-{CODENAME}.sources").read_text()
+    (node / "etc/apt/sources.list.d/ha-stack.sources").write_text(re.sub("(?m)^URIs:.*", "URIs: file:/srv/apt", text))
+
+    def run(script: str) -> str:
+        argv = ["chroot", str(node), "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-ec", script]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    run("export DEBIAN_FRONTEND=noninteractive; apt-get -q update && apt-get -q install -y ha-stack")
+    assert run(". /etc/os-release; echo $ID $VERSION_ID").split() == ["ubuntu", "24.04"]
+    assert "Corosync Cluster Engine, version '3." in run("/opt/ha/sbin/corosync -v")
+    assert "+ha24.04.1" in run("dpkg-query --show ha-corosync")
