@@ -17,7 +17,7 @@ from hapkg.distribution import read_debian
 CODENAME, RELEASE = "noble", "24.04"
 COMPONENTS = ("main", "restricted", "universe", "multiverse")
 BASE = ("?essential", "?priority(required)", "apt", "build-essential")
-"""What mmdebstrap installs: Ubuntu keeps this in main. Everything else goes to universe here."""
+"""Packages that mmdebstrap installs: Ubuntu keeps them in main. Everything else goes to universe here."""
 SECURITY_MARK = "+ubuntu1.1"
 _ORIGIN = "Vendor: Ubuntu\nVendor-URL: https://www.ubuntu.com/\nParent: Debian\n"
 _OS_RELEASE = f'NAME="Ubuntu"\nID=ubuntu\nID_LIKE=debian\nVERSION_ID="{RELEASE}"\nVERSION_CODENAME={CODENAME}\n'
