@@ -443,6 +443,33 @@ def test_bash_completes_every_command_and_option(command: str, capsys: pytest.Ca
     assert subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout.split() == [command]
 
 
+def offer_options(monkeypatch: pytest.MonkeyPatch, names: str) -> None:
+    """A crm_attribute that lists these options of a cluster."""
+    monkeypatch.setattr(site, "run", lambda *_: SimpleNamespace(output=names))
+
+
+def test_properties_have_the_names_that_the_installed_pacemaker_prefers(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "property stonith-enabled=true stonith-watchdog-timeout=10s no-quorum-policy=freeze\n"
+        "primitive off stonith:fence_x params stonith-timeout=5\n"
+        "property fence-reaction=panic stonith-action=off stonith-enabled-by=me\n"
+    )
+    offer_options(monkeypatch, "  * stonith-enabled=<value>: ...")
+    assert site.prefer(text) == text
+    offer_options(monkeypatch, "  * fencing-enabled=<value>: ...")
+    first, second, third = site.prefer(text).splitlines()
+    assert first == "property fencing-enabled=true fencing-watchdog-timeout=10s no-quorum-policy=freeze"
+    assert second == "primitive off stonith:fence_x params stonith-timeout=5"
+    assert third == "property fence-reaction=panic fencing-action=off stonith-enabled-by=me"
+
+
+def test_the_remedy_of_fencing_has_the_name_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    off = State("one", True, False, False, (), (make_device("off-one", "two"),), ())
+    for name in ("stonith-enabled", "fencing-enabled"):
+        offer_options(monkeypatch, name)
+        assert f"--name {name} " in check.judge_fencing(off, wanted=True).remedy
+
+
 def want_secret(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[site.Site, Path]:
     """A site without crypto that wants DRBD's secret, and where that is made."""
     secret = folder / "drbd-secret.conf"

@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -103,7 +103,8 @@ def load_configuration(*, force: bool) -> None:
             "look at crm configure show; --force loads it anyway",
             REFUSED,
         )
-    said = run("crm", "--display", "plain", "configure", "load", "update", str(CRM), timeout=_SLOW)
+    with _write_crm(wanted) as file:
+        said = run("crm", "--display", "plain", "configure", "load", "update", str(file), timeout=_SLOW)
     need(said, "crm refuses the configuration")
     for line in said.output.splitlines():
         say(line)
@@ -123,11 +124,11 @@ def _try_out() -> tuple[str, str]:
 
 def load_into(cib: str) -> str:
     """A configuration, as XML, after the site's was loaded into it. Raises Problem when crm refuses."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "cib.xml"
+    with _write_crm(read_crm()) as wanted:
+        file = wanted.with_name("cib.xml")
         file.write_text(cib, "utf-8")
         extra = {"CIB_file": str(file)}
-        argv = ("crm", "--display", "plain", "--force", "configure", "load", "update", str(CRM))
+        argv = ("crm", "--display", "plain", "--force", "configure", "load", "update", str(wanted))
         done = run(*argv, extra=extra, timeout=_SLOW)
         lines = [line for line in done.output.splitlines() if line.strip()]
         errors = [line for line in lines if "ERROR" in line]
@@ -136,6 +137,15 @@ def load_into(cib: str) -> str:
             raise Problem(f"crm refuses {CRM}: {reason}", "hapkg site check finds it earlier")
         need(run("crm_verify", "--xml-file", str(file)), "crm_verify refuses the configuration")
         return file.read_text("utf-8")
+
+
+@contextlib.contextmanager
+def _write_crm(text: str) -> Iterator[Path]:
+    """A file for crm, in a folder that goes at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / CRM.name
+        file.write_text(text, "utf-8")
+        yield file
 
 
 def read_cib() -> str:

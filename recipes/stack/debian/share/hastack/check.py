@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hastack import age, clock, cluster, drift, engine, manager, network, upgrade
 from hastack.finding import FAIL, OK, WARN, Finding
-from hastack.site import AUTHKEY, CONFIGURATION, CRM, DRBD_SECRET, Site, make_reinstall, read_site
+from hastack.site import AUTHKEY, CONFIGURATION, CRM, DRBD_SECRET, Site, make_reinstall, prefer, read_site
 from hastack.system import PREFIX, SYSTEMD, Problem, find_outdated, list_versions, run
 
 _KEY_BYTES = 128
@@ -296,7 +296,8 @@ def judge_fencing(state: cluster.State, *, wanted: bool | None) -> Finding:
     if not state.fencing:
         text = "off: a lost node is never switched off"
         if wanted:
-            remedy = "crm_attribute --name stonith-enabled --update true" if devices else "ha-stack bootstrap --force"
+            option = prefer("property stonith-enabled").removeprefix("property ")
+            remedy = f"crm_attribute --name {option} --update true" if devices else "ha-stack bootstrap --force"
             return Finding("fencing", FAIL, text, remedy)
         return Finding("fencing", WARN, text, advice="[[fencing.devices]] in the site file")
     if not devices:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from xml.etree import ElementTree as ET
 
 from hastack.finding import OK, WARN, Finding
-from hastack.site import CRM, Site
+from hastack.site import CRM, Site, read_crm
 from hastack.system import run
 
 _RESOURCES = ("primitive", "group", "clone", "bundle")
@@ -55,7 +55,7 @@ def check_drift(site: Site) -> Iterator[Finding]:
     if not site.packaged:
         return
     try:
-        wanted = parse_crm(CRM.read_text("utf-8"))
+        wanted = parse_crm(read_crm())
         found = compare(wanted, ET.fromstring(run("cibadmin", "--query").output))
     except (OSError, ValueError, ET.ParseError) as cause:
         yield Finding("drift", WARN, f"{CRM} cannot be compared with the cluster: {cause}")

@@ -6,7 +6,6 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hastack.system import ETC, UNCONFIGURED, Problem, run
@@ -16,6 +15,8 @@ AUTHKEY = ETC / "corosync/authkey"
 DRBD_SECRET = ETC / "ha-stack/drbd-secret.conf"
 FACTS = ETC / "ha-stack/site.json"
 CRM = ETC / "ha-stack/cluster.crm"
+_OLD_NAMES = re.compile(r"\bstonith-(?=(enabled|timeout|watchdog-timeout|max-attempts|action)(=|\s|$))")
+"""Of properties that pacemaker calls fencing-… since 3.0.2. It takes these as well, unless the cluster has both."""
 FORMAT = 1
 COMMON = "ha-stack-site"
 """How the packages of sites are called together, and how they all were before they had their clusters' names."""
@@ -163,10 +164,17 @@ def _read_number(text: str, otherwise: int) -> int:
     return int(text) if text.isascii() and text.isdigit() else otherwise
 
 
+def prefer(text: str) -> str:
+    """The properties in a configuration by the names that the installed pacemaker prefers."""
+    if "fencing-enabled" not in run("crm_attribute", "--list-options=cluster").output:
+        return text
+    return re.sub(r"^property .*", lambda line: _OLD_NAMES.sub("fencing-", line[0]), text, flags=re.MULTILINE)
+
+
 def read_crm() -> str:
     """The configuration that pacemaker is to run. Raises Problem without ha-stack-site."""
     if not FACTS.is_file() or not CRM.is_file():
         raise Problem(
             "there is nothing to load: ha-stack-site is not installed", "apt install ha-stack-site", UNCONFIGURED
         )
-    return Path(CRM).read_text("utf-8")
+    return prefer(CRM.read_text("utf-8"))
