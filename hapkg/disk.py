@@ -35,9 +35,15 @@ _WORKERS = 4
 
 
 def sha256_file(file: Path | str) -> str:
-    """SHA256 of a file's content, in hexadecimal digits. Raises OSError."""
-    with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - of every package
+    """SHA256 of a file's content, in hexadecimal digits. Raises OSError, also for what is no regular file."""
+    with open(file, "rb", buffering=0, opener=_open_at_once) as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(file))
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _open_at_once(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)  # nobody need write into a FIFO
 
 
 class Batch:

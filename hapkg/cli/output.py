@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
 
 from hapkg.build.events import Ending, Outcome, Progress
 from hapkg.build.plan import Action, Step
@@ -167,6 +166,7 @@ def print_publication(publication: Publication, *, as_json: bool) -> None:
                 "keyring": str(publication.keyring),
                 "sources": [str(path) for path in publication.sources],
                 "url": publication.url,
+                "commands": publication.commands,
             }
         )
         return
@@ -180,17 +180,15 @@ def print_publication(publication: Publication, *, as_json: bool) -> None:
         say(f"signed by {publication.key.fingerprint}" + (" (made just now)" if publication.key.made else ""))
     else:
         say("WARNING: nothing is signed; apt takes it with Trusted: yes alone, and so does whoever sits between")
-    say("on a node, as root:")
-    file = publication.sources[0]
-    if publication.url.startswith("http"):
-        address = f"{publication.url.rstrip('/')}/{quote(file.name)}"
-        words = ["/usr/lib/apt/apt-helper", "download-file", address, f"/etc/apt/sources.list.d/{file.name}"]
+    if publication.url:
+        say("on a node, as root:")
     else:
-        words = ["install", "-m", "644", str(file), "/etc/apt/sources.list.d/"]
-        if not publication.url:
-            say("(on this machine alone: for others publish once with --url https://HOST/FOLDER/)")
-    print(shlex.join(words))  # noqa: T201
-    print(f"apt update && apt install {publication.install}" if publication.install else "apt update")  # noqa: T201
+        say("on this machine alone, as root (for others publish once with --url https://HOST/FOLDER/):")
+    for command in publication.commands:
+        print(command)  # noqa: T201
+    if not publication.url:
+        folder = shlex.quote(str(publication.keyring.parent))
+        say(f"to serve it for a trial, at http://THIS-HOST:8000/: python3 -m http.server --directory {folder} 8000")
 
 
 def print_json(value: object) -> None:

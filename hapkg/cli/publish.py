@@ -73,8 +73,8 @@ def publish(
     for build_context, uploads in zip(build_contexts, collected, strict=True):
         _note_site(build_context)
         _note_promise(build_context, {upload.source for upload in uploads})
-    location, choice = find_location(project, repo), make_choice(key, unsigned)
-    memory = find_own_memory(project, repo, choice)
+    location, choice = find_location(context, repo), make_choice(key, unsigned)
+    memory = find_own_memory(context, repo, choice)
     with memory.keep() as states, open_repository(location, store.state, change=True, timeout=wait) as root:
         check_url(project, root, location, url)
         if not replace_site:

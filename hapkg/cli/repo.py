@@ -316,7 +316,7 @@ def verify_repository(
             yield root
 
     with open_keyring(choice, keyring) as keys:
-        report = verify_at_rest(look, keys, find_own_memory(context.obj.project, repo, choice))
+        report = verify_at_rest(look, keys, find_own_memory(context, repo, choice))
     root, is_signed, suites = seen[-1]
     if as_json:
         output.print_json(asdict(report))
@@ -358,7 +358,7 @@ def open_target(
     `ended`: a suite that the caller ends.
     """
     project: Project = context.obj.project
-    memory = find_own_memory(project, repo, choice)
+    memory = find_own_memory(context, repo, choice)
     with memory.keep() as states, open_root(context, repo, change=change, wait=wait) as root:
         yield make_target(project, root, choice, url, wait, shared=shared, memory=memory, adopt=adopt)
         if change:
@@ -367,9 +367,9 @@ def open_target(
             states[ended] = Published(digest="", date=datetime.now(UTC))
 
 
-def find_own_memory(project: Project, repo: str | None, choice: KeyChoice) -> Memory:
+def find_own_memory(context: typer.Context, repo: str | None, choice: KeyChoice) -> Memory:
     """The memory, beside the keys, of the repository that --repo names or the project's own."""
-    location = find_location(project, repo)
+    location = find_location(context, repo)
     return find_memory(choice.home, str(location.resolve() if isinstance(location, Path) else location))
 
 
@@ -418,9 +418,9 @@ def make_identity(project: Project) -> Identity:
     )
 
 
-def find_location(project: Project, repo: str | None) -> Location:
-    """Location of the repository that --repo names, or of the project's own."""
-    return parse_location(repo, Path.cwd()) if repo else project.repository
+def find_location(context: typer.Context, repo: str | None) -> Location:
+    """Location of the repository that --repo names, which needs no project, or of the project's own."""
+    return parse_location(repo, Path.cwd()) if repo else context.obj.project.repository
 
 
 def find_root(context: typer.Context, repo: str | None) -> Path:
@@ -437,7 +437,7 @@ def check_url(project: Project, root: Path, location: Location, url: str | None)
 @contextmanager
 def open_root(context: typer.Context, repo: str | None, *, change: bool = False, wait: float = 0) -> Iterator[Path]:
     """The repository that the options name, as a folder. Raises UsageError when there is none."""
-    location = find_location(context.obj.project, repo)
+    location = find_location(context, repo)
     with open_repository(location, context.obj.store.state, change=change, timeout=wait) as root:
         if not find_suites(root):
             raise UsageError(f"{location} is not a published repository", hint=f"run: hapkg publish --repo {location}")

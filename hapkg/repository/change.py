@@ -19,7 +19,7 @@ class PublishTarget:
     """A repository in a folder, and how to publish into it."""
 
     root: Path
-    """An absolute path; the folder is made when it is missing."""
+    """The folder is made when it is missing. A relative path is one of the working directory."""
     identity: Identity
     choice: KeyChoice
     url: str = ""
@@ -32,6 +32,10 @@ class PublishTarget:
     """States that were published from here; another, older one is refused."""
     adopt: bool = False
     """Take a state that is older than the memory knows: somebody restored it knowingly."""
+
+    def __post_init__(self) -> None:
+        """Make the path absolute: programs run in other folders, and links are made in them."""
+        object.__setattr__(self, "root", self.root.absolute())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,5 +75,5 @@ class Publication:
     """The .sources files, the one to recommend first."""
     url: str = ""
     """URL of the repository for its users; "" in its folder alone."""
-    install: str = ""
-    """Packages that a node may install from the suite that is recommended first, for apt."""
+    commands: tuple[str, ...] = ()
+    """Commands for a node that is to use the suite that is recommended first."""

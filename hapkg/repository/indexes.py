@@ -16,7 +16,7 @@ from hapkg.control import BinaryName, SourceName, Suite, compare_versions, forma
 from hapkg.disk import sha256_file
 from hapkg.errors import RepositoryError
 from hapkg.process import run
-from hapkg.repository.paths import check_digest, check_path
+from hapkg.repository.paths import check_digest, check_path, read_file
 
 COMPONENTS = ("main", "debug")
 
@@ -200,7 +200,7 @@ def read_release(file: Path) -> Mapping[str, str]:
     """The fields of a Release or InRelease file; none when there is no such file. The signature is not checked."""
     if not file.is_file():
         return {}
-    text = file.read_text("utf-8", "replace")
+    text = read_file(file).decode("utf-8", "replace")
     if text.startswith("-----BEGIN PGP SIGNED MESSAGE-----"):
         text = text.partition("\n\n")[2].partition("\n-----BEGIN PGP SIGNATURE-----")[0]
     return next(split_stanzas(text), {})
@@ -291,7 +291,7 @@ def read_index(folder: Path, path: str, digests: Mapping[str, str]) -> bytes:
     digest, compressed = digests[path], digests.get(f"{path}.xz", "")
     for candidate in (folder / path, folder / name_by_hash(path, digest), folder / name_by_hash(path, compressed)):
         if candidate.is_file():
-            content = candidate.read_bytes()
+            content = read_file(candidate, most=_MOST_BYTES)
             if compressed and candidate.name == compressed:
                 with contextlib.suppress(lzma.LZMAError, EOFError):
                     content = lzma.LZMADecompressor().decompress(content, max_length=_MOST_BYTES)

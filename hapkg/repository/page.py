@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 from itertools import groupby
@@ -12,21 +11,18 @@ from pathlib import Path
 from urllib.parse import quote
 
 from hapkg.control import Suite, compare_versions, parse_relation_names
-from hapkg.deb import DebContent, read_deb_content
+from hapkg.deb import DebContent
 from hapkg.disk import Batch
 from hapkg.errors import MachineError
-from hapkg.records import read_record
-from hapkg.repository.indexes import IndexedPackage, find_suites, read_pool, recommend
+from hapkg.repository.contents import ContentCache
+from hapkg.repository.indexes import IndexedPackage, find_newest, find_suites, read_pool, read_release
 from hapkg.repository.page_graph import draw
-from hapkg.repository.remote.location import PAGE
-from hapkg.repository.sources_file import Identity, name_sources
+from hapkg.repository.snapshots import find_snapshot
+from hapkg.repository.sources_file import Identity, find_url, make_commands, name_sources
 
 _DETAILED = 200
 """Packages of a suite whose content is shown; the rest would make the page too large to read."""
 _TEMPLATE = "index.html.j2"
-_CONTENTS = f"{PAGE}/contents.json"
-_FORMAT = 1
-"""Of the kept contents; to be raised when `read_deb_content` gives others for the same file."""
 
 
 @dataclass(kw_only=True, slots=True)  # not frozen: there are thousands
@@ -59,9 +55,15 @@ class SuiteSection:
     """An SVG."""
     stanza: str
     """Its .sources file."""
-    install: str
-    """Packages to name to who wants to install something."""
+    commands: tuple[str, ...]
+    """Commands with which a node uses it; none where the repository has no address."""
     file: str
+    date: str
+    """When it was published, and until when it counts ("": for ever)."""
+    end: str
+    state: int
+    """Number of its snapshot, and the act that made it."""
+    act: str
 
     @property
     def release(self) -> str:
@@ -69,7 +71,9 @@ class SuiteSection:
         return self.suite.partition("-")[0]
 
 
-def write_page(root: Path, identity: Identity, fingerprints: Sequence[str], batch: Batch) -> Path:
+def write_page(
+    root: Path, identity: Identity, fingerprints: Sequence[str], batch: Batch, contents: ContentCache | None = None
+) -> Path:
     """Write index.html for what the repository offers now; one that would be the same is not touched.
 
     `fingerprints` are those of the keys that sign, none for an unsigned repository. The caller holds the repository's
@@ -77,15 +81,17 @@ def write_page(root: Path, identity: Identity, fingerprints: Sequence[str], batc
     """
     from hapkg.jinja import render_page  # noqa: PLC0415 - jinja2 takes time, and few commands write a page
 
-    page, contents = root / "index.html", ContentCache(root)
+    page, contents, url = root / "index.html", contents or ContentCache(root), find_url(root, identity)
     values = {
         "identity": identity,
-        "sections": [_make_section(root, identity, suite, contents) for suite in find_suites(root)],
+        "url": url,
+        "sections": [_make_section(root, identity, suite, contents, url) for suite in find_suites(root)],
         "keys": [" ".join(re.findall("....", fingerprint)) for fingerprint in fingerprints],
         "keyring": f"{identity.keyring}.gpg",
     }
     try:
-        batch.replace({page: render_page(values, _TEMPLATE).encode(), root / _CONTENTS: contents.dump()})
+        batch.replace({page: render_page(values, _TEMPLATE).encode()})
+        contents.write(batch)
     except OSError as error:
         raise MachineError(
             f"{page} cannot be written: {error.strerror}",
@@ -94,36 +100,7 @@ def write_page(root: Path, identity: Identity, fingerprints: Sequence[str], batc
     return page
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Contents:
-    """The kept contents by the SHA256 of their .deb."""
-
-    format: int
-    contents: Mapping[str, DebContent]
-
-
-class ContentCache:
-    """File lists, changelogs and licences of packages, read from each .deb once: a published file never changes."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._used: dict[str, DebContent | None] = {}
-        table = read_record(root / _CONTENTS, _Contents)
-        self._kept = table.contents if table and table.format == _FORMAT else {}  # else everything is read again
-
-    def read(self, path: str, digest: str) -> DebContent | None:
-        """The content of the .deb at a pool path; None when it cannot be read."""
-        if digest not in self._used:
-            self._used[digest] = self._kept.get(digest) or _read_content(self._root / path)
-        return self._used[digest]
-
-    def dump(self) -> bytes:
-        """All that was asked for, as JSON to be kept for the next page."""
-        contents = {digest: vars(content) for digest, content in sorted(self._used.items()) if content}
-        return json.dumps({"format": _FORMAT, "contents": contents}).encode()
-
-
-def _make_section(root: Path, identity: Identity, suite: Suite, contents: ContentCache) -> SuiteSection:
+def _make_section(root: Path, identity: Identity, suite: Suite, contents: ContentCache, url: str) -> SuiteSection:
     pool = read_pool(root, suite)
     packages = pool.packages
     sources = {package.source: package for package in packages if package.architecture == "source"}
@@ -138,14 +115,19 @@ def _make_section(root: Path, identity: Identity, suite: Suite, contents: Conten
         content = contents.read(path, digest) if len(entries) < _DETAILED else None
         entries.append(_make_entry(held, sources.get(held[0].source), quote(path), content))
     file = root / name_sources(identity, suite)
+    release, snapshot = read_release(find_newest(root, suite)), find_snapshot(root, suite)
     return SuiteSection(
         suite=suite,
         packages=tuple(entry for entry in entries if not _is_symbols(entry.name)),
         symbols=tuple(entry for entry in entries if _is_symbols(entry.name)),
         picture=draw(_find_needs(shown)) if len(shown) <= _DETAILED else "",
         stanza=file.read_text("utf-8") if file.is_file() else "",
-        install=recommend(pool, identity.name),
+        commands=make_commands(url, file, identity, pool) if url else (),
         file=quote(file.name),
+        date=release.get("Date", ""),
+        end=release.get("Valid-Until", ""),
+        state=snapshot.number,
+        act=snapshot.act,
     )
 
 
@@ -185,10 +167,3 @@ def _find_needs(packages: list[IndexedPackage]) -> dict[str, frozenset[str]]:
         for package in packages
         if package.name in names
     }
-
-
-def _read_content(deb: Path) -> DebContent | None:
-    try:
-        return read_deb_content(deb)
-    except (OSError, ValueError):
-        return None  # verify says what is wrong with it; a page is no reason to fail

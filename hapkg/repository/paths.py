@@ -1,4 +1,4 @@
-"""The one check of every path and digest that is read in a repository, before anything follows it.
+"""The one check of every file, path and digest that is read in a repository, before anything follows it.
 
 A repository lies where others may write: a bucket, a host, a shared folder. Names of objects, the journal, snapshots,
 the list of removed files, Release files and indexes are therefore input. Nothing that they name may lead outside.
@@ -6,8 +6,11 @@ the list of removed files, Release files and indexes are therefore input. Nothin
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Collection
+from pathlib import Path
 
 from hapkg.errors import RepositoryError
 
@@ -18,7 +21,9 @@ _LONGEST_PART = 250
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _OUTSIDE = re.compile(r"\A/|(?:\A|/)(?:\.{0,2})(?:/|\Z)")
 """Absolute, or with an empty part, `.` or `..`."""
-_ROOMS = ("pool/", "dists/", ".hapkg/")
+_MOST_BYTES = 64 << 20
+"""Bytes of a file that describes others, far more than hapkg writes into one."""
+_ROOMS = ("pool/", "dists/", "changelogs/", ".hapkg/")
 _LOOSE = re.compile(r"index\.html\Z|[^/]+\.sources\Z|[^/]+-archive-keyring\.(?:gpg|asc)\Z")
 """Files of a repository that lie in no folder."""
 
@@ -69,6 +74,27 @@ def check_digest(digest: str, *, where: str) -> str:
     raise RepositoryError(
         f"{where} has {_show(digest)} in the place of a SHA256", hint="restore the repository from a copy"
     )
+
+
+def read_file(file: Path, *, most: int = _MOST_BYTES) -> bytes:
+    """Content of a file of a repository: a regular one, itself and no link to another, of at most so many bytes.
+
+    Raises RepositoryError.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as opened:
+            state = os.fstat(descriptor)
+            fault = "" if state.st_size <= most else f"has more than {most >> 20} MiB"
+            fault = fault if stat.S_ISREG(state.st_mode) else "is no regular file"
+            content = b"" if fault else opened.read(most + 1)
+    except OSError as error:
+        fault, content = f"cannot be read: {error.strerror}", b""
+    if fault:
+        raise RepositoryError(
+            f"{file} {fault}", hint="hapkg writes no such file: find out who else can write there, then restore it"
+        )
+    return content
 
 
 def _show(text: str) -> str:

@@ -5,6 +5,7 @@
     dists/SUITE/                         Release, Release.gpg, InRelease; indexes with by-hash
     ORIGIN-archive-keyring.gpg, .asc     the public key
     NAME-SUITE.sources, NAME.sources     ready for /etc/apt/sources.list.d
+    changelogs/main/h/ha-corosync/…      what `apt changelog` shows of packages that are not installed
     index.html                           the page for people
     .hapkg/                              lock, staging, snapshots; not for users
 

@@ -33,7 +33,7 @@ from hapkg.repository.indexes import (
     read_release,
     read_state,
 )
-from hapkg.repository.paths import check_digest, check_path
+from hapkg.repository.paths import check_digest, check_path, read_file
 
 _PROOF = ".signed"
 KEPT_GENERATIONS = 3
@@ -129,7 +129,7 @@ def add_snapshot(
     published = root / "dists" / suite / "InRelease"
     for snapshot in held[-1:]:  # that of an older hapkg has no proof
         if published.is_file() and not name_proof(root, snapshot).exists():
-            batch.replace({name_proof(root, snapshot): published.read_bytes()})
+            batch.replace({name_proof(root, snapshot): read_file(published)})
     if not held or held[-1].indexes != indexes:
         number = held[-1].number + 1 if held else 1
         snapshot = make_snapshot(suite, number, act, keys, indexes, datetime.now(UTC))
@@ -171,7 +171,7 @@ def read_held(root: Path, release: Suite) -> dict[SourceName, frozenset[Publishe
 def read_removed(root: Path) -> dict[str, str]:
     """SHA256 of every pool file that was removed, by path: its name is taken for good."""
     file = root / ".hapkg" / "removed"
-    lines = file.read_text("utf-8", "replace").splitlines() if file.is_file() else []
+    lines = read_file(file).decode("utf-8", "replace").splitlines() if os.path.lexists(file) else []
     found = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
     for path, digest in found.items():
         check_digest(digest, where=str(file))
@@ -305,7 +305,7 @@ def _name_file(root: Path, snapshot: Snapshot) -> Path:
 
 def _read_snapshot(file: Path) -> Snapshot:
     try:
-        table = json.loads(file.read_text("utf-8"))
+        table = json.loads(read_file(file))
         snapshot = Snapshot(**{**table, "keys": tuple(table["keys"]), "indexes": dict(table["indexes"])})
         _check_types(snapshot)
         if (snapshot.suite, f"{snapshot.number:08}") != (file.parent.name, file.stem):

@@ -1,18 +1,21 @@
-"""The .sources files of a repository, with the key inside; and the identity of its publisher."""
+"""The .sources files of a repository, with the key inside; how nodes get them; and the identity of its publisher."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from hapkg.control import Suite
 from hapkg.disk import Batch
 from hapkg.errors import RepositoryError
+from hapkg.repository.indexes import Pool, recommend
 
 _ADDRESS = re.compile(
-    r"(?:[a-z][a-z0-9-]*\+)?(?:https?|ftp|s3|mirror)://"
+    r"(?:[a-z][a-z0-9-]*\+)?(?:https?|mirror)://"
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
     r"(?:/[A-Za-z0-9._~%!$&'()*+,;=:@-]*)*"
 )
@@ -62,6 +65,29 @@ def make_sources(uri: str, suite: Suite, armored_key: str) -> str:
     )
 
 
+def make_commands(url: str, file: Path, identity: Identity, pool: Pool) -> tuple[str, ...]:
+    """Commands with which root of a node begins to use a suite: its .sources file, its packages, its keyring's package.
+
+    A node has one .sources file of a repository, however many suites that has: with two that name the same, apt warns.
+    Once the package of the keys is installed, apt takes them from there: the next ones come by an upgrade, and apt
+    writes no copy of the key below /tmp, which it forgets there when it is in a hurry.
+    """
+    target = f"/etc/apt/sources.list.d/{identity.name}.sources"
+    if is_web(url):
+        address = f"{url.rstrip('/')}/{quote(file.name)}"
+        get = ["/usr/lib/apt/apt-helper", "-o", "APT::Sandbox::User=root", "download-file", address, target]
+    else:
+        folder = Path(unquote(url.partition(":")[2])) if is_folder_address(url) else Path() if url else file.parent
+        get = ["install", "-m", "644", str(folder / file.name), target]
+    keyrings = [name for name in pool.binaries if name.endswith("-archive-keyring")]
+    names = " ".join([*recommend(pool, identity.name).split(), *keyrings])
+    commands = [shlex.join(get), f"apt update && apt install {names}" if names else "apt update"]
+    if len(keyrings) == 1:
+        edit = f"/^Signed-By:/,$c Signed-By: /usr/share/keyrings/{keyrings[0]}.gpg"
+        commands.append(shlex.join(["sed", "-i", edit, target]))
+    return tuple(commands)
+
+
 def find_url(root: Path, identity: Identity) -> str:
     """URL of the repository for nodes, as it was given last; "" when it is reached in its folder alone.
 
@@ -92,6 +118,11 @@ def _read(file: Path) -> str:
         return ""
     with file.open("rb") as opened:
         return opened.read(_MOST_BYTES).decode("utf-8", "replace")
+
+
+def is_web(url: str) -> bool:
+    """Tell whether an address is one of a web server, below which files have theirs."""
+    return re.match(r"(?:tor\+)?https?://", url) is not None
 
 
 def is_folder_address(text: str) -> bool:

@@ -13,6 +13,7 @@ from hapkg.control import Suite, parse_date, split_stanzas
 from hapkg.disk import sha256_file
 from hapkg.errors import MachineError
 from hapkg.repository.change import RepositoryChange
+from hapkg.repository.contents import make_changelog_address
 from hapkg.repository.ftparchive import Reading, begin_reading
 from hapkg.repository.index_merge import make_indexes
 from hapkg.repository.indexes import (
@@ -26,6 +27,7 @@ from hapkg.repository.indexes import (
     read_release,
 )
 from hapkg.repository.keys.signing import SigningKey, has_signed, sign
+from hapkg.repository.paths import read_file
 from hapkg.repository.remote.location import STAGING
 from hapkg.repository.sources_file import Identity
 from hapkg.repository.upload import INCOMING, Incoming, Upload, name_suite
@@ -91,6 +93,8 @@ def stage(
     identity: Identity,
     key: SigningKey,
     reading: Reading | None,
+    *,
+    url: str,
 ) -> dict[Suite, bytes]:
     """Make the indexes of the next states in the staging folder, where the new pool files of the change are.
 
@@ -106,6 +110,7 @@ def stage(
             "Label": identity.label,
             "Description": f"{identity.label} for {suite}",
             "Architectures": " ".join(architectures),
+            "Changelogs": make_changelog_address(url),
             "Components": " ".join(COMPONENTS),
         }
         unchanged = not change.renew and paths.isdisjoint(new)
@@ -176,7 +181,7 @@ def _is_same(
 def _is_current(root: Path, suite: Suite, release: bytes, key: SigningKey, valid_days: int) -> bool:
     """Tell whether the suite is published just so already: the same but for the date, complete, signed by this key."""
     file = root / "dists" / suite / "Release"
-    same = file.is_file() and _drop_dates(file.read_bytes()) == _drop_dates(release)
+    same = file.is_file() and _drop_dates(read_file(file)) == _drop_dates(release)
     return same and _is_complete(root, suite, key, valid_days)
 
 

@@ -8,8 +8,9 @@ files alone, so that a publish that is killed anywhere leaves what was published
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,15 +19,24 @@ from hapkg.control import Suite
 from hapkg.errors import MachineError, RepositoryError
 from hapkg.repository import snapshots
 from hapkg.repository.change import Publication, PublishTarget, RepositoryChange
+from hapkg.repository.contents import ContentCache, write_changelogs
 from hapkg.repository.ftparchive import Reading
-from hapkg.repository.indexes import find_suites, name_by_hash, read_digests, read_pool, read_release, recommend
+from hapkg.repository.indexes import find_suites, name_by_hash, read_digests, read_pool, read_release
 from hapkg.repository.keys.signing import SigningKey, export_key, find_key, strip_armor
 from hapkg.repository.page import write_page
-from hapkg.repository.paths import check_path
+from hapkg.repository.paths import check_path, read_file
 from hapkg.repository.remote.location import JOURNAL, LOCK, STAGING, WAIT_HINT
-from hapkg.repository.sources_file import ADDRESS, Identity, find_url, make_sources, name_sources, write_sources
+from hapkg.repository.sources_file import (
+    ADDRESS,
+    Identity,
+    find_url,
+    make_commands,
+    make_sources,
+    name_sources,
+    write_sources,
+)
 from hapkg.repository.staging import sign_all, stage, stage_incoming
-from hapkg.repository.trust import check_key_may_be_made, check_state, check_writers
+from hapkg.repository.trust import check_folders, check_key_may_be_made, check_state, check_writers
 
 
 @contextlib.contextmanager
@@ -41,6 +51,7 @@ def open_transaction(target: PublishTarget) -> Iterator[Transaction]:
     with translate_errors(root):
         disk.make_folder((root / LOCK).parent)
         with disk.lock(root / LOCK, what=f"the repository {root}", hint=WAIT_HINT, timeout=target.timeout):
+            check_folders(root)
             check_state(target)
             _clear(root)
             try:
@@ -79,6 +90,12 @@ def translate_errors(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise MachineError(
+                f"a folder of the repository {root} lies on another file system",
+                details=[str(name) for name in (error.filename, error.filename2) if name],
+                hint="files come in by renames: keep pool, dists, changelogs and .hapkg on one file system",
+            ) from error
         raise MachineError(
             f"the repository {root} cannot be written: {error.strerror or error}",
             details=[str(name) for name in (error.filename, error.filename2) if name],
@@ -110,7 +127,7 @@ class Transaction:
         url = self._target.url or find_url(root, identity)
         reading = finish_reading() if finish_reading else None
         stage_incoming(root, incoming)
-        releases = stage(root, states, change, identity, key, reading)
+        releases = stage(root, states, change, identity, key, reading, url=url)
         sign_all(root, releases, key)
         armored = export_key(key, armored=True) if key.fingerprints else b""
         if armored:  # before what it signs: a kill between them leaves a key more, and no suite without its key
@@ -121,25 +138,26 @@ class Transaction:
             _end_suite(root, change.ended, identity)
         sources = self._write_front(states, key, armored, url)
         (root / JOURNAL).unlink(missing_ok=True)  # all of it is published
-        if len(states) > 1:  # who published a suite is told of that one first
-            changed = {root / name_sources(identity, suite) for suite in releases}
-            sources = tuple(sorted(sources, key=lambda file: file not in changed))
         _remove(root, change)
-        first = next(iter((*releases, *states)), None)
+        # Who published a suite is told of that one first.
+        told = [suite for suite in states if suite in change.states and suite in releases]
+        told = list(dict.fromkeys((*told, *change.states, *releases, *states)))
+        if len(states) > 1:
+            sources = tuple(root / name_sources(identity, suite) for suite in told)
         return Publication(
             added=tuple(incoming.new),
             present=incoming.present,
-            written=tuple(releases),
+            written=tuple(suite for suite in told if suite in releases),
             unchanged=tuple(suite for suite in states if suite not in releases),
             key=key,
             keyring=root / f"{identity.keyring}.gpg",
             sources=sources,
             url=url,
-            install=recommend(read_pool(root, first), identity.name) if first else "",
+            commands=make_commands(url, root / name_sources(identity, told[0]), identity, read_pool(root, told[0])),
         )
 
-    def _write_front(self, suites: Iterable[Suite], key: SigningKey, armored: bytes, url: str) -> tuple[Path, ...]:
-        """Write the .sources files and the page; return the .sources files."""
+    def _write_front(self, suites: Collection[Suite], key: SigningKey, armored: bytes, url: str) -> tuple[Path, ...]:
+        """Write the .sources files, changelogs and the page; return the .sources files."""
         root, identity = self._target.root, self._target.identity
         uri = url or f"file:{quote(str(root))}"
         stanzas = {suite: make_sources(uri, suite, armored.decode()) for suite in suites}
@@ -147,7 +165,9 @@ class Transaction:
             sources = write_sources(root, identity, stanzas, batch)
             if url:
                 batch.replace({root / ADDRESS: f"{url}\n".encode()})
-            write_page(root, identity, key.fingerprints, batch)
+            contents = ContentCache(root)
+            write_changelogs(root, [read_pool(root, suite) for suite in suites] if url else (), contents, batch)
+            write_page(root, identity, key.fingerprints, batch, contents)
         return sources
 
 
@@ -213,6 +233,8 @@ def _join_folders(root: Path, paths: Iterable[str]) -> list[str]:
             folder = path[:end]
             if folder not in known:
                 known[folder] = os.path.lexists(root / folder)
+                if known[folder] and (root / folder).is_symlink():
+                    raise RepositoryError(f"{root / folder} is no folder", hint="hapkg makes no links there: remove it")
             if not known[folder]:
                 moved = folder
                 break
@@ -245,7 +267,7 @@ def _clear(root: Path, *, complete: bool = False) -> None:
     staging, journal = root / STAGING, root / JOURNAL
     if journal.is_file():
         listed = {file.path for suite in find_suites(root) for file in read_pool(root, suite).files.values()}
-        named = journal.read_text("utf-8", "replace").splitlines()
+        named = read_file(journal).decode("utf-8", "replace").splitlines()
         for path in [check_path(path, where=f"the journal {journal}", below="pool/") for path in named]:
             if path not in listed:
                 (root / path).unlink(missing_ok=True)

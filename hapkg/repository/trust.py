@@ -22,11 +22,13 @@ from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import find_newest, find_suites, read_digests, read_release
 from hapkg.repository.keys.gpg import run_gpg
 from hapkg.repository.keys.signing import KeyChoice, find_key, list_fingerprints, strip_armor
-from hapkg.repository.paths import check_path
+from hapkg.repository.paths import check_path, read_file
 from hapkg.repository.remote.location import JOURNAL
 from hapkg.repository.snapshots import Snapshot, name_proof
 
-_FOLDERS = (".hapkg", ".hapkg/staging", ".hapkg/incoming", ".hapkg/snapshots", "pool", "dists")
+_FOLDERS = (".hapkg", ".hapkg/staging", ".hapkg/incoming", ".hapkg/snapshots", "pool", "dists", "changelogs")
+_TREES = ("dists", "changelogs", ".hapkg/snapshots")
+"""Folders all of whose folders hapkg writes in; those of the pool are looked at where files come in."""
 _MARKS = (
     b"-----BEGIN PGP SIGNED MESSAGE-----\n",
     b"\n-----BEGIN PGP SIGNATURE-----\n",
@@ -60,6 +62,15 @@ def check_writers(root: Path, *, shared: bool) -> None:
                 f"{folder} is writable for {who}, who can change what you sign",
                 hint=f"run: chmod go-w {folder}; or say --shared",
             )
+
+
+def check_folders(root: Path) -> None:
+    """Raise RepositoryError for a link in the place of a folder that hapkg writes in, at any depth."""
+    for tree in _TREES:
+        for current, folders, _ in os.walk(root / tree):
+            for name in folders:
+                if (folder := Path(current, name)).is_symlink():
+                    raise RepositoryError(f"{folder} is no folder", hint="hapkg makes no links there: remove it")
 
 
 def _name_user(number: int) -> str:
@@ -136,7 +147,7 @@ def read_signed(keyring: Path, file: Path) -> bytes | None:
 
     The file must hold that text and its signature, and nothing else.
     """
-    content = file.read_bytes()
+    content = read_file(file)
     if not _is_one_message(content):
         return None
     with tempfile.TemporaryFile() as out:
@@ -181,7 +192,7 @@ def _check_suite(root: Path, suite: Suite, keyring: Path, owner: str) -> None:
     text = read_signed(keyring, file)
     if text is None:
         signers = _find_signers(file)
-        if not _is_one_message(file.read_bytes()) or _is_known(keyring, signers):
+        if not _is_one_message(read_file(file)) or _is_known(keyring, signers):
             raise RepositoryError(
                 f"suite {suite} of {root} is not what your keys signed: its InRelease carries no good signature",
                 details=[f"{file} was changed by somebody else, or is damaged"],

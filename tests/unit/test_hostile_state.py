@@ -34,9 +34,9 @@ from hapkg.errors import BusyError, RepositoryError, UsageError
 from hapkg.locations import State
 from hapkg.prove.vm_image import find_image
 from hapkg.records import read_record
+from hapkg.repository.contents import ContentCache
 from hapkg.repository.keys.signing import read_retired
 from hapkg.repository.last_published import find_memory
-from hapkg.repository.page import ContentCache
 from hapkg.repository.remote.s3 import _read_stamps
 
 SUITE = Suite("bookworm")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import tempfile
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from hapkg.errors import RepositoryError
+from hapkg.errors import RepositoryError, UsageError
 from hapkg.repository.keys.gpg import run_gpg
 from hapkg.repository.keys.keyring import Key, read_keys
 from hapkg.repository.keys.lint import NOW, lint
@@ -22,6 +25,9 @@ from hapkg.repository.keys.signing import (
     retire_key,
     sign,
 )
+
+_DAYS = {"": 1, "d": 1, "w": 7, "m": 30, "y": 365}
+"""Days of gpg's units."""
 
 
 def create(home: Path, owner: str, expires: str = "never") -> Key:
@@ -83,16 +89,41 @@ def retire(home: Path, fingerprint: str) -> Key:
 def extend(home: Path, fingerprint: str = "", expires: str = "5y") -> Key:
     """Extend the validity of a key, an expired one too, and bind its parts anew. The only one needs no name.
 
-    Raises RepositoryError when it is none of those that are not retired.
+    `expires` as gpg takes it: 5y, 18m, 2030-01-31, never. Raises RepositoryError when the key is none of those that are
+    not retired, or would end sooner than now.
     """
     held = [key for key in list_keys(home) if key.fingerprint not in read_retired(home)]
     (found,) = _pick(fingerprint, [key.fingerprint for key in held], "one of the keys here")
     key = next(key for key in held if key.fingerprint == found)
+    _check_extends(key, expires)
     act = ("--cert-digest-algo", "SHA512", "--quick-set-expire", found, expires)
     add_key(home, *act, doing="extend the key")
     if key.subkeys:
         add_key(home, *act, *(subkey.fingerprint for subkey in key.subkeys), doing="extend the key")
     return next(key for key in list_keys(home) if key.fingerprint == found)
+
+
+def _check_extends(key: Key, expires: str) -> None:
+    """Raise RepositoryError unless a key and its parts last longer afterwards, for nodes believe the later date."""
+    asked = _find_end(expires)
+    for name, end in ((key.fingerprint, key.expires), *((sub.fingerprint, sub.expires) for sub in key.subkeys)):
+        if asked is not None and (end is None or asked < end):
+            until = f"is valid until {datetime.fromtimestamp(end, UTC):%Y-%m-%d}" if end else "never expires"
+            raise RepositoryError(
+                f"{name} {until}, and would end sooner with --expires {expires}",
+                hint="say a later date, or never; to end a key: hapkg key retire, once another one signs",
+            )
+
+
+def _find_end(expires: str) -> int | None:
+    """When something ends, in seconds since 1970, that gpg is told to make last so long; None for never."""
+    if expires in ("never", "none", "0", "-"):
+        return None
+    if match := re.fullmatch(r"(\d{1,6})([dwmy]?)", expires):
+        return int(time.time()) + int(match[1]) * _DAYS[match[2]] * 86400
+    with contextlib.suppress(ValueError):
+        return int(datetime.strptime(expires, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
+    raise UsageError(f"{expires!a} is no time that a key can last", hint="say 5y, 18m, 2030-01-31 or never")
 
 
 def list_keys(home: Path) -> tuple[Key, ...]:

@@ -186,6 +186,8 @@ def has_signed(key: SigningKey, *files: Path) -> bool:
     All of them, and no other.
     """
     with contextlib.suppress(RepositoryError):
+        if not all(file.is_file() for file in files):  # gpg would wait for a FIFO
+            return False
         status = run_gpg(key.home, "--status-fd", "1", "--verify", *map(str, files), doing="verify").decode()
         valid = [line.split() for line in status.splitlines() if line.split()[1:2] == ["VALIDSIG"]]
         return len(valid) == len(key.fingerprints) and all(
@@ -196,7 +198,8 @@ def has_signed(key: SigningKey, *files: Path) -> bool:
 
 def check_signature(keyring: Path, *files: Path) -> bool:
     """Tell whether a signed text, or a signature and its file, carries a good signature by a key of a keyring."""
-    return run(["gpgv", "--keyring", str(keyring), *map(str, files)], check=False).status == 0
+    plain = all(file.is_file() for file in files)  # gpgv would wait for a FIFO
+    return plain and run(["gpgv", "--keyring", str(keyring), *map(str, files)], check=False).status == 0
 
 
 def list_fingerprints(keyring: Path) -> tuple[str, ...]:

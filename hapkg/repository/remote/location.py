@@ -22,6 +22,7 @@ STAGING = ".hapkg/staging"
 JOURNAL = f"{STAGING}/journal"
 PAGE = ".hapkg/page"
 """Folder of what the page was made of; making it again needs less with it."""
+_LONGEST_PART = 255
 OWN = (".hapkg/cache/", ".hapkg/incoming/", f"{PAGE}/", f"{STAGING}/", LOCK)
 """Folders and files of one machine, never carried to another; but for the journal."""
 
@@ -91,11 +92,11 @@ def parse_location(text: str, base: Path) -> Location:
             path = _clean(f"{slash}{unquote(path)}")
             return HostFolder(host=match[1], path=path, port=int(match[2] or 0) or None)
     elif found and scheme == "file" and (match := re.fullmatch(r"[\w.-]*(/[^?#]*)", rest)):
-        return Path(unquote(match[1]))
+        return _check_folder(Path(unquote(match[1])))
     elif not found and (match := re.fullmatch(rf"({_HOST}):(?!:)(.+)", text)) and "/" not in match[1]:
         return HostFolder(host=match[1], path=_find_home(match[2]))
     elif not found and text and not re.match(r"[^/]*::", text):
-        return base / text
+        return _check_folder(base / text)
     daemon = scheme == "rsync" or re.match(r"[^/]*::", text)
     problem = "has neither lock nor order" if daemon else "is no location of a repository"
     raise UsageError(f"{text!r} {problem}", hint=FORMS)
@@ -105,6 +106,17 @@ def name_mirror(location: Location) -> str:
     """A name for the local copy of a repository elsewhere: to read, and no other's."""
     text = str(location)
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.") + "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _check_folder(folder: Path) -> Path:
+    """Return a path that gpg, apt and a .sources file can name. Raises UsageError."""
+    text = str(folder)
+    if text.isprintable() and all(len(part.encode()) <= _LONGEST_PART for part in folder.parts):
+        return folder
+    raise UsageError(
+        f"{ascii(text)[:200]} cannot be the folder of a repository",
+        hint="name one of printable UTF-8 text without line ends, of at most 255 bytes between slashes",
+    )
 
 
 def _find_home(path: str) -> str:

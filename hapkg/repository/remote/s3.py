@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 import uuid
@@ -29,6 +30,7 @@ from hapkg.repository.remote.location import JOURNAL, LOCK, OWN, WAIT_HINT, Buck
 
 LEASE = 120.0
 """Seconds after which a lock that its owner does not renew is anybody's."""
+_AMAZON = re.compile(r"\.amazonaws\.com(\.cn)?\Z")
 _AT_ONCE = 8
 """Objects that are on their way at the same time."""
 _TYPES = {
@@ -60,6 +62,7 @@ class Bucket:
         try:
             import boto3  # noqa: PLC0415 - half a second, for those alone who have a bucket
             from botocore import exceptions  # noqa: PLC0415
+            from botocore.config import Config  # noqa: PLC0415
         except ImportError as error:
             raise MachineError(
                 f"{location} needs the Python package boto3", hint="install it beside hapkg: pip install 'hapkg[s3]'"
@@ -68,6 +71,10 @@ class Bucket:
         self._refusal = exceptions.ClientError
         with self._translate_errors():
             self._client: Any = boto3.client("s3")
+            if not _AMAZON.search(self._client.meta.endpoint_url):  # others may not know checksums that come afterwards
+                words = dict.fromkeys(("request_checksum_calculation", "response_checksum_validation"), "when_required")
+                words = {word: os.environ.get(f"AWS_{word.upper()}", value) for word, value in words.items()}
+                self._client = boto3.client("s3", config=Config(**words))
 
     @contextmanager
     def open(self, *, owner: str, change: bool, timeout: float) -> Iterator[None]:
@@ -256,6 +263,7 @@ class Bucket:
                 check_stop()
                 time.sleep(0.5 if tag else 0)
         if self._try_put(body, IfNoneMatch="*"):
+            self._client.delete_object(Bucket=self._location.bucket, Key=self._key(LOCK))
             raise RepositoryError(
                 f"{self._location} does not know conditional writes (If-None-Match), so that it cannot be locked",
                 hint="use a store that does: AWS, MinIO, Ceph and others in their newer versions",

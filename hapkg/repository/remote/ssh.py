@@ -72,10 +72,10 @@ class Host:
 
     def __init__(self, location: HostFolder) -> None:
         self._location = location
-        self._ssh = shlex.split(os.environ.get("RSYNC_RSH", "")) or ["ssh"]
+        self._login = shlex.split(os.environ.get("RSYNC_RSH", "")) or ["ssh"]
         if location.port:
-            self._ssh += ["-p", str(location.port)]
-        self._ssh += ["-o", "BatchMode=yes"]
+            self._login += ["-p", str(location.port)]
+        self._ssh = [*self._login, "-o", "BatchMode=yes"]
         self._environment = {name: os.environ[name] for name in _AGENT if name in os.environ}
         self._conversation: Conversation | None = None
         self._shell = ""
@@ -216,5 +216,5 @@ class Host:
             raise RepositoryError(
                 f"the repository {self._location} cannot be reached or written",
                 details=(*(error.details or (error.brief,)), *printed),
-                hint=f"see whether this works: {shlex.join([*self._ssh, self._location.host, 'rsync --version'])}",
+                hint=f"see whether this works: {shlex.join([*self._login, self._location.host, 'rsync --version'])}",
             ) from error

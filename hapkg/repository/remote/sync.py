@@ -3,7 +3,7 @@ it whole for apt at every moment.
 
     journal          the pool files that come in, and those that go: if this never ends, whoever works on the
                      repository next removes of them what nothing publishes
-    pool, by-hash    under names that nothing refers to yet
+    pool, by-hash    under names that nothing refers to yet; changelogs
     Packages, …      the same under plain names, for what knows no by-hash
     snapshots        so that what becomes real has its history; and names of what was removed, which stay taken
     keyring          before what its keys sign
@@ -43,7 +43,7 @@ from hapkg.repository.remote.s3 import Bucket
 from hapkg.repository.remote.ssh import Host
 
 _ORDER = (
-    r"pool/|dists/.*/by-hash/",
+    r"pool/|dists/.*/by-hash/|changelogs/",
     r"dists/[^/]+/.+/|\.hapkg/(snapshots/|removed\Z)|[^/]+-archive-keyring\.",
     r"dists/[^/]+/Release",
     r"dists/[^/]+/InRelease\Z",

@@ -30,6 +30,8 @@ class Repository:
 
     folder: Path
     url: str
+    commands: tuple[str, ...]
+    """For a node, as publish printed them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +74,10 @@ def repository(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         url = f"http://127.0.0.1:{server.server_port}"
         done = built.hapkg.succeed("publish", "--repo", str(folder), "--url", url)
         assert f"note: whether this is newer than {SUITE}'s own is not known" in done.stderr
-        assert done.stdout.splitlines()[-1] == "apt update && apt install ha-stack"
+        commands = done.stdout.splitlines()[-3:]
+        assert commands[1] == "apt update && apt install ha-stack ha-archive-keyring"
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Repository(folder=folder, url=url)
+        yield Repository(folder=folder, url=url, commands=tuple(commands))
         server.shutdown()
 
 
@@ -84,12 +87,13 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def make_node(hapkg: Hapkg, sources: Path) -> Iterator[Node]:
-    """A node that knows Debian and one more repository."""
+def make_node(hapkg: Hapkg, *sources: Path) -> Iterator[Node]:
+    """A node that knows Debian and, where its file is given, one more repository."""
     base = find_chroot(State(hapkg.cache), Suite(SUITE))
     assert base is not None
     with enter(base, "node") as session:
-        session.copy_in([sources], "/etc/apt/sources.list.d", user="root")
+        if sources:
+            session.copy_in(sources, "/etc/apt/sources.list.d", user="root")
         node = Node(session=session)
         # the host's proxy, where it has one, does not serve loopback
         node.run("""echo 'Acquire::http::Proxy::127.0.0.1 "DIRECT";' > /etc/apt/apt.conf.d/60direct""")
@@ -107,10 +111,14 @@ def local(repository: Repository, tmp_path: Path) -> Path:
 
 
 def test_the_stack_installs_over_http_and_runs(hapkg: Hapkg, repository: Repository) -> None:
-    with make_node(hapkg, repository.folder / "ha-stack.sources") as node:
+    with make_node(hapkg) as node:
+        for command in repository.commands:
+            told = node.run(command).output
+            assert not [line for line in told.splitlines() if line.startswith(("W:", "E:", "N:"))], told
+        assert "Signed-By: /usr/share/keyrings/ha-archive-keyring.gpg\n" in node.run(f"cat {SOURCES}").output
         assert node.install_stack() == "two says moin\n"
         listed = node.run("dpkg-query -W -f '${Package} ${db:Status-Status}\\n' 'ha-*'").output.splitlines()
-        assert listed == [f"ha-{name} installed" for name in ("one", "stack", "three", "two")]
+        assert listed == [f"ha-{name} installed" for name in ("archive-keyring", "one", "stack", "three", "two")]
         policy = node.run("apt-cache policy ha-two").output
         assert f"{repository.url} {SUITE}/main" in policy
         node.run("apt-get purge 'ha-*'")

@@ -33,6 +33,25 @@ def small(tmp_path: Path) -> Iterator[Path]:
         run("umount", folder)
 
 
+@pytest.mark.parametrize("name", ["pool", "dists", ".hapkg"])
+def test_a_folder_on_another_file_system_is_said(
+    small: Path, root: Path, issue: Issue, stacks: Builds, name: str
+) -> None:
+    issue(stacks(1))
+    (small / name).mkdir()
+    run("cp", "-a", f"{root}/{name}/.", small / name)
+    run("mount", "--bind", small / name, root / name)
+    try:
+        with pytest.raises(MachineError, match="lies on another file system") as refused:
+            issue(stacks(2))
+        assert "on one file system" in refused.value.hint
+        assert verify_here(root).faults == ()
+    finally:
+        run("umount", root / name)
+    issue(stacks(2))
+    assert verify_here(root).faults == ()
+
+
 def test_a_disk_that_is_full_sooner_or_later_leaves_what_was_published(
     small: Path, stacks: Builds, key: KeyChoice, client: Callable[[str], Client]
 ) -> None:

@@ -25,6 +25,7 @@ from hapkg.errors import BusyError, RepositoryError
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import read_release
 from hapkg.repository.keys.signing import KeyChoice
+from hapkg.repository.pruning import prune
 from hapkg.repository.publishing import promote, publish, rollback
 from hapkg.repository.snapshots import (
     Difference,
@@ -60,6 +61,39 @@ EXAMPLES = Path(__file__).parents[3] / "docs/examples"
 def site(root: Path, key: KeyChoice) -> PublishTarget:
     """The repository to roll back and promote in."""
     return PublishTarget(root=root, identity=IDENTITY, choice=key)
+
+
+def test_commands_that_look_need_no_checkout_and_others_say_which(
+    root: Path, issue: Issue, stacks: Builds, key: KeyChoice, tmp_path: Path
+) -> None:
+    issue(stacks(1))
+    issue(stacks(2))
+    program = Path(sys.executable).with_name("hapkg")
+
+    def hapkg(*words: str, at: tuple[str, ...] = ("--repo", str(root))) -> str:
+        options = ("--cache", str(tmp_path / "cache"))
+        return run(program, *options, "repo", *words, *at, check=False, cwd=tmp_path, HAPKG_KEYS=str(key.home))
+
+    assert hapkg("list").count("publish") == 2
+    assert "1.2-2+ha12.0" in hapkg("show", "bookworm")
+    assert hapkg("diff", "bookworm", "1") == "+ ha-stack 1.2-2+ha12.0 all\n"
+    assert "checked 2 files of bookworm" in hapkg("verify")
+    for told in (hapkg("list", at=()), hapkg("refresh"), hapkg("rollback", "bookworm", "1")):
+        assert "no project found from" in told
+        assert "--project" in told
+        assert "Traceback" not in told
+
+
+def test_a_relative_path_is_one_of_the_working_directory(
+    root: Path, issue: Issue, stacks: Builds, key: KeyChoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue(stacks(1))
+    issue(stacks(2))
+    monkeypatch.chdir(root.parent)
+    site = PublishTarget(root=Path(root.name), identity=IDENTITY, choice=key)
+    rollback(site, BOOKWORM, 1)
+    prune(site, keep=1, days=0, at_once=True)
+    assert verify_here(root).faults == ()
 
 
 def test_every_publish_is_a_snapshot_with_its_packages(

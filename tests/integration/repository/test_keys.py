@@ -20,7 +20,7 @@ from hapkg.repository.keyring_package import make_keyring
 from hapkg.repository.keys import lifecycle
 from hapkg.repository.keys.keyring import Key, read_keys
 from hapkg.repository.keys.lint import lint
-from hapkg.repository.keys.signing import KeyChoice, find_active, find_key
+from hapkg.repository.keys.signing import KeyChoice, add_key, find_active, find_key
 from hapkg.repository.publishing import refresh
 from tests.support.packages import BOOKWORM, IDENTITY, Builds, Client, Issue, run
 
@@ -88,7 +88,7 @@ def test_an_expired_key_of_hapkg_is_extended_and_a_publish_warns_before(
     assert f"WARNING: the key {key.fingerprint} expires on 20" in capsys.readouterr().err
     (fault,) = lint(key, own=True)
     assert (fault.reason, fault.remedy) == ("it expires", f"hapkg key extend {key.fingerprint}")
-    lifecycle.extend(choice.home, expires="seconds=1")
+    add_key(choice.home, "--quick-set-expire", key.fingerprint, "seconds=1", doing="let the key expire")
     while find_active(choice.home):
         time.sleep(0.1)
     with pytest.raises(RepositoryError, match="holds no key that can sign") as refused:
@@ -103,6 +103,30 @@ def test_an_expired_key_of_hapkg_is_extended_and_a_publish_warns_before(
     client(publication.sources[0].read_text()).update()
     with pytest.raises(RepositoryError, match="ABCD is not one of the keys here"):
         lifecycle.extend(choice.home, "ABCD")
+
+
+@pytest.mark.parametrize("expires", ["1d", "20", "3w", "2m", "2030-01-31", "1970-01-01"])
+@pytest.mark.parametrize("before", ["never", "10y"])
+def test_a_key_is_not_extended_to_an_earlier_day(tmp_path: Path, before: str, expires: str) -> None:
+    home = tmp_path / "keys"
+    key = lifecycle.create(home, OWNER, before)
+    with pytest.raises(RepositoryError, match="and would end sooner with --expires") as refused:
+        lifecycle.extend(home, expires=expires)
+    assert ("never expires" if before == "never" else "is valid until 20") in refused.value.brief
+    assert lifecycle.list_keys(home) == (key,)
+
+
+def test_a_key_is_extended_to_a_later_day_and_for_ever(tmp_path: Path) -> None:
+    home = tmp_path / "keys"
+    lifecycle.create(home, OWNER, "1y")
+    for expires in ("800", "3y", "2099-12-31", "never"):
+        before = lifecycle.list_keys(home)[0].expires or 0
+        after = lifecycle.extend(home, expires=expires).expires
+        assert after is None if expires == "never" else after and after > before
+    for expires in ("soon", "", "5 years", "2030-02-31", "\x1b[2J"):
+        with pytest.raises(UsageError, match="is no time that a key can last") as refused:
+            lifecycle.extend(home, expires=expires)
+        assert refused.value.brief.isprintable()
 
 
 def test_two_keys_of_the_users_own_gnupg_sign_a_rotation(

@@ -18,6 +18,7 @@ from hapkg.disk import Batch
 from hapkg.errors import BusyError
 from hapkg.jinja import render_page
 from hapkg.repository.change import PublishTarget
+from hapkg.repository.indexes import read_release
 from hapkg.repository.keys import lifecycle
 from hapkg.repository.keys.signing import KeyChoice
 from hapkg.repository.page import write_page
@@ -57,11 +58,14 @@ class Page(HTMLParser):
 
 def test_the_page_tells_what_is_there_and_how_to_use_it(root: Path, issue: Issue, builds: Builds) -> None:
     issue(builds(1))
-    publication = issue(builds(2))
+    publication = issue(builds(2), url="https://example.org/apt")
     text = write_page(root, IDENTITY, publication.key.fingerprints, Batch()).read_text()
     page = Page(text)
     words = "".join(page.text)
     assert publication.sources[0].read_text() in words
+    assert "\n".join(publication.commands) in words
+    assert "https://example.org/apt/ha-stack-bookworm.sources" in publication.commands[0]
+    assert f"Published {read_release(root / 'dists/bookworm/InRelease')['Date']}; state 2: publish." in words
     assert publication.key.fingerprint in words.replace(" ", "")
     assert "1.2-2+ha12.0, 1.2-1+ha12.0" in words
     assert "/opt/libha-logic1" in words
@@ -74,6 +78,17 @@ def test_the_page_tells_what_is_there_and_how_to_use_it(root: Path, issue: Issue
     before = (root / "index.html").stat().st_mtime_ns
     write_page(root, IDENTITY, publication.key.fingerprints, Batch())
     assert (root / "index.html").stat().st_mtime_ns == before
+
+
+def test_a_page_without_an_address_says_so_and_does_not_tell_the_publishers_folder(
+    root: Path, issue: Issue, stacks: Builds
+) -> None:
+    publication = issue(stacks(1))
+    text = (root / "index.html").read_text()
+    assert "--url https://HOST/FOLDER/" in text
+    assert str(root) not in text
+    assert "file:" not in text
+    assert publication.commands[0].startswith("install -m 644 '")  # where it is the publisher who reads
 
 
 def test_the_page_shows_what_each_package_holds(root: Path, issue: Issue, tmp_path: Path) -> None:
@@ -92,9 +107,10 @@ def test_the_page_shows_what_each_package_holds(root: Path, issue: Issue, tmp_pa
 
 
 def test_the_page_of_a_pocket_names_the_debian_release(root: Path, issue: Issue, stacks: Builds) -> None:
-    issue(stacks(1), pocket="testing")
+    issue(stacks(1), pocket="testing", url="https://example.org/apt")
     words = "".join(Page((root / "index.html").read_text()).text)
-    assert "On a node with Debian bookworm, put" in words
+    assert "On a node with Debian bookworm, as root:" in words
+    assert "packages on trial before they come into bookworm" in words
     assert "Suites: bookworm-testing\n" in words
 
 

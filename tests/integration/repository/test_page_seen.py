@@ -61,7 +61,8 @@ def test_nothing_is_wider_than_the_window(page: Path, browser: Browser, width: i
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 def test_what_a_node_needs_is_seen_at_once(page: Path, browser: Browser, key: KeyChoice, width: int) -> None:
     browser.show(page, width=width, dark=False)
-    fingerprint, *stanzas = see(browser, "pre.copy")
+    (fingerprint,) = see(browser, "pre.key")
+    stanzas = see(browser, "pre.stanza")
     assert fingerprint.replace(" ", "") == find_key(key, owner=IDENTITY.key_owner).fingerprint
     files = [page.parent / f"ha-stack-{suite}.sources" for suite in (BOOKWORM, f"{BOOKWORM}-testing")]
     assert [stanza.strip() for stanza in stanzas] == [file.read_text().strip() for file in files]

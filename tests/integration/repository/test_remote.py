@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import http.client
 import json
 import os
 import random
@@ -10,10 +11,13 @@ import re
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial, partialmethod
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +319,88 @@ def test_an_inrelease_that_somebody_else_wrote_is_not_overwritten(bucket: Any, t
     assert bucket.get_object(Bucket="packages", Key="dists/bookworm/InRelease")["Body"].read() == b"theirs"
 
 
+class OldStore(BaseHTTPRequestHandler):
+    """A store in front of another one: it knows no checksums but MD5, or no conditions."""
+
+    behind: str
+    refused: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+
+    def answer(self) -> None:
+        """Pass a request on, or refuse it."""
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length) if length else None
+        if any(
+            re.match(pattern, f"{name}: {value}", re.IGNORECASE)
+            for name, value in self.headers.items()
+            for pattern in self.refused
+        ):
+            self.send_response(501)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        kept = {name: value for name, value in self.headers.items() if name.lower() not in self.ignored}
+        connection = http.client.HTTPConnection(self.behind)
+        connection.request(self.command, self.path, body, kept)
+        found = connection.getresponse()
+        content = found.read()
+        self.send_response(found.status)
+        for name, value in found.getheaders():
+            if name.lower() not in ("content-length", "transfer-encoding", "connection", "server", "date"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def serve_old(s3: str, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Puts such a store before the other one."""
+    with ExitStack() as stack:
+
+        def begin(refused: tuple[str, ...] = (), ignored: tuple[str, ...] = ()) -> None:
+            kind = type(
+                "Store", (OldStore,), {"behind": s3.removeprefix("http://"), "refused": refused, "ignored": ignored}
+            )
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), kind))
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+
+        yield begin
+
+
+def test_a_store_that_knows_no_checksums_of_today_is_published_into(
+    serve_old: Callable[..., None], key: KeyChoice, stacks: Builds, tmp_path: Path
+) -> None:
+    serve_old(refused=("x-amz-(sdk-)?checksum", "x-amz-trailer", "content-encoding: aws-chunked"))
+    place = parse_location("s3://packages/some/apt/", tmp_path)
+    with open_repository(place, State(tmp_path / "here"), change=True) as root:
+        publish(PublishTarget(root=root, identity=IDENTITY, choice=key, url="https://example.org/"), [stacks(1)])
+    with open_repository(place, State(tmp_path / "there"), change=False) as root:
+        assert verify_here(root).faults == ()
+
+
+def test_a_store_without_conditions_is_refused_and_left_as_it_was(
+    serve_old: Callable[..., None], bucket: Any, tmp_path: Path
+) -> None:
+    serve_old(ignored=("if-none-match", "if-match"))
+    place = parse_location("s3://packages/some/apt/", tmp_path)
+    with (
+        pytest.raises(RepositoryError, match="does not know conditional writes"),
+        open_repository(place, State(tmp_path / "here"), change=True),
+    ):
+        pass
+    assert "Contents" not in bucket.list_objects_v2(Bucket="packages")
+
+
 @pytest.mark.usefixtures("bucket")
 def test_a_bucket_that_is_not_there_or_a_server_that_is_not_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -345,6 +431,7 @@ def test_a_host_that_is_not_there_is_said(ssh: str, tmp_path: Path, monkeypatch:
     ):
         pass
     assert any("refused" in line for line in caught.value.details)
+    assert "BatchMode" not in caught.value.hint  # a question of ssh can be answered there
 
 
 GREETS = "case $SSH_ORIGINAL_COMMAND in rsync*) ;; *) echo Welcome; echo ready ;; esac"
@@ -457,7 +544,7 @@ def test_hapkg_ends_at_once_while_a_host_is_silent(silent: int, tmp_path: Path, 
     finally:
         running.end()
     assert (done.status, done.stderr.splitlines()) == (130, ["stopped"])
-    assert not Path("/proc", ssh).exists()
+    wait_until(lambda: not Path("/proc", ssh).exists(), "the end of ssh", seconds=10)  # a busy machine reaps it later
 
 
 def find_children(pid: int, name: str) -> list[str]:
@@ -514,6 +601,10 @@ def test_places(text: str, place: Location) -> None:
         "https://host/apt",
         "s3://",
         "s3://A/b",
+        "apt\nx",
+        "apt\udcff",
+        f"srv/{'x' * 256}",
+        "file:///srv/a%0Ab",
         "ssh://host",
         "s3://aaa/../b",
         "ssh://-Jfoo/srv",
@@ -523,7 +614,8 @@ def test_places(text: str, place: Location) -> None:
 def test_what_is_no_place(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_location(text, Path("/base"))
-    assert "s3://BUCKET/PREFIX" in caught.value.hint
+    assert "s3://BUCKET/PREFIX" in caught.value.hint or "printable" in caught.value.hint
+    assert caught.value.brief.isprintable()
 
 
 @pytest.mark.parametrize("text", ["host:~", "host:~/", "host:~other/apt", "host:~/~x"])

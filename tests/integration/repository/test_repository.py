@@ -175,6 +175,7 @@ def test_release_names_the_publisher_and_the_suite(root: Path, issue: Issue, bui
     assert stanza == {
         "Acquire-By-Hash": "yes",
         "Architectures": OWN,
+        "Changelogs": "no",
         "Codename": "bookworm",
         "Components": "main debug",
         "Description": f"{IDENTITY.label} for bookworm",
