@@ -26,11 +26,12 @@ from hapkg.draft.autotools import (
 )
 from hapkg.draft.debian_packages import find_packages
 from hapkg.draft.meson import Meson, read_meson
-from hapkg.draft.metadata import UpstreamIdentity, describe, find_holders, find_licenses, identify
+from hapkg.draft.metadata import FoundLicenses, UpstreamIdentity, describe, find_holders, find_licenses, identify
 from hapkg.draft.recipe_text import Entry, TomlTable, format_tables
 from hapkg.draft.upstream_release import NOWHERE, UpstreamRelease, take
 from hapkg.errors import FetchError, MachineError, SourceError, UsageError
 from hapkg.locations import State
+from hapkg.recipe import licenses
 from hapkg.recipe.collection import read_collection
 from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe
 from hapkg.recipe.settings import Project
@@ -81,10 +82,12 @@ def draft(project: Project, name: str, origin: str, state: State, find_owners: F
             raise UsageError(f"{recipe.source} builds {min(taken)} already", hint="choose another name")
     try:
         release = take(source, origin, state)
-        text = _compose(project, plain, release, recipes, find_owners)
+        files = _compose(project, plain, release, recipes, find_owners)
         disk.make_folder(project.recipes)
         with tempfile.TemporaryDirectory(dir=project.recipes, prefix=".new-") as scratch:
-            disk.write(Path(scratch) / plain / RECIPE_FILE, text.encode())
+            for path, text in files.items():
+                disk.make_folder((Path(scratch) / plain / path).parent)
+                disk.write(Path(scratch) / plain / path, text.encode())
             read_recipe(
                 Path(scratch) / plain,
                 package_prefix=project.settings.package_prefix,
@@ -104,20 +107,22 @@ def _compose(
     release: UpstreamRelease,
     recipes: Mapping[SourceName, Recipe],
     find_owners: FindOwners | None,
-) -> str:
-    """The text of recipe.toml."""
+) -> dict[str, str]:
+    """The texts of recipe.toml and of licences that it brings, by their paths."""
     facts = _gather(project, plain, release, recipes, find_owners)
+    found = find_licenses(release.files, plain, project.templates, facts.meson.license)
     tables = [
         TomlTable("", _describe_source(facts)),
         TomlTable("[upstream]", _describe_upstream(facts)),
         TomlTable("[[origins]]", _describe_origin(release)),
-        TomlTable("[[copyright]]", _describe_copyright(project, plain, facts)),
+        TomlTable("[[copyright]]", _describe_copyright(found, facts)),
         TomlTable("[[packages]]", _describe_package(facts)),
     ]
     if facts.development:
         required, _ = find_packages(find_required(release.files), recipes)
         tables.append(TomlTable("[[packages]]", _describe_development(facts, required)))
-    return format_tables(tables)
+    own = {f"debian/{licenses.FOLDER}/{name}": text for name, text in found.texts.items()}
+    return {RECIPE_FILE: format_tables(tables), **own}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,12 +239,10 @@ def _describe_origin(release: UpstreamRelease) -> list[Entry]:
     ]
 
 
-def _describe_copyright(project: Project, plain: str, facts: _Facts) -> list[Entry]:
-    files, known = facts.release.files, project.templates
-    licenses, license_remark = find_licenses(files, plain, known, facts.meson.license)
+def _describe_copyright(found: FoundLicenses, facts: _Facts) -> list[Entry]:
     nobody = f"{facts.release.date.year} the authors of {facts.identity.name}"
-    holders, holders_remark = find_holders(files, nobody)
-    return [Entry("copyright", holders, holders_remark), Entry("license", licenses, license_remark)]
+    holders, holders_remark = find_holders(facts.release.files, nobody)
+    return [Entry("copyright", holders, holders_remark), Entry("license", found.names, found.remark)]
 
 
 def _describe_package(facts: _Facts) -> list[Entry]:

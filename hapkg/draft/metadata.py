@@ -13,7 +13,8 @@ from hapkg.draft.autotools import find_fields, read_calls, substitute
 from hapkg.draft.meson import Meson
 from hapkg.draft.upstream_release import NOWHERE, SOURCES, UpstreamRelease, read_tag
 from hapkg.errors import SourceError
-from hapkg.recipe.settings import Templates, find_template
+from hapkg.recipe.licenses import has_text, quote
+from hapkg.recipe.settings import Templates
 from hapkg.version import is_upstream_version
 
 _LEGAL = re.compile(r"(COPYING|LICEN[CS]E)[^/]*", re.IGNORECASE)
@@ -151,31 +152,48 @@ def describe(files: Mapping[str, str], identity: UpstreamIdentity, meson: Meson)
     return next(iter(good), ""), textwrap.shorten(paragraph, 600, placeholder=" …") or plain
 
 
-def find_licenses(files: Mapping[str, str], plain: str, templates: Templates, stated: str) -> tuple[str, str]:
-    """Debian's names of the licences, joined, and a remark when one of them has no text in debian-templates/.
+@dataclass(frozen=True, kw_only=True)
+class FoundLicenses:
+    """Licences of a release."""
 
-    stated is what the project calls its licence, where the sources are silent.
+    names: str
+    """Debian's names of them, joined as debian/copyright joins them."""
+    texts: Mapping[str, str]
+    """Upstream's own texts of those that neither the templates nor Debian have, as debian/copyright quotes them."""
+    remark: str
+    """Words on those that have no text."""
+
+
+def find_licenses(files: Mapping[str, str], plain: str, templates: Templates, stated: str) -> FoundLicenses:
+    """The licences that sources, or else legal files, state.
+
+    stated is what the project calls its licence, where the sources are silent. A licence that nothing names is called
+    after the source, and has all legal files as its text.
     """
     told = Counter(name for path, text in files.items() if _is_own(path) and (name := _name_license(text)))
     names = sorted(told, key=lambda name: (-told[name], name))
     if not names and stated:
         names = list(filter(None, [_name_license(f"SPDX-License-Identifier: {stated}") or _name_license(stated)]))
     for pattern in (_LEGAL, _README):
-        texts = [files[path] for path in sorted(files) if pattern.fullmatch(path)]
-        names = names or list(dict.fromkeys(name for text in texts if (name := _name_license(text))))
+        stating = [files[path] for path in sorted(files) if pattern.fullmatch(path)]
+        names = names or list(dict.fromkeys(name for text in stating if (name := _name_license(text))))
+    legal = {path: text for path, text in sorted(files.items()) if _LEGAL.fullmatch(path) and text.strip()}
     if not names:
-        folder = "debian-templates/common/licenses"
-        return (
-            f"{plain}-license",
-            f"not known: read the sources, then write {folder}/{plain}-license or put another name",
-        )
-    licenses = " and ".join(names)
-    missing = [
-        name
-        for name in re.split(r" and | or ", licenses)
-        if not find_template(templates, f"common/licenses/{name}").is_file()
-    ]
-    return licenses, f"to be written: debian-templates/common/licenses/{', '.join(missing)}" if missing else ""
+        name, whole = f"{plain}-license", "\n\n".join(legal.values())
+        if whole:
+            remark = "not known: read its text, and give it Debian's name where it has one"
+            return FoundLicenses(names=name, texts={name: quote(whole)}, remark=remark)
+        remark = f"not known: read the sources, then write debian/licenses/{name} or put another name"
+        return FoundLicenses(names=name, texts={}, remark=remark)
+    joined = " and ".join(names)
+    lacking = [name for name in re.split(r" and | or ", joined) if not has_text(name, templates)]
+    own = {name: [text for text in legal.values() if _name_license(text) == name] for name in lacking}
+    missing = [name for name in lacking if not own[name]]
+    return FoundLicenses(
+        names=joined,
+        texts={name: quote(texts[0]) for name, texts in own.items() if texts},
+        remark=f"to be written: debian/licenses/{', '.join(missing)}" if missing else "",
+    )
 
 
 def _name_license(text: str) -> str:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from hapkg.control import BinaryName, Suite
+from hapkg.recipe import licenses
+from hapkg.recipe.licenses import find_texts
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.settings import Settings, Templates
 from hapkg.recipe.style import COMMON, STYLE_FILE
 
-_LICENSES = "licenses"
 _BYTE_CODE = "__pycache__"
 """Folders that Python leaves beside modules that tests import."""
 _EXECUTABLE_MARK = b"#!"
@@ -74,7 +75,8 @@ def render_debian(
         "key": key,
         "versions": versions,
         "components": [_describe(component) for component in components],
-        "licenses": _list_licenses(recipe),
+        "licenses": (names := _list_licenses(recipe)),
+        "license_texts": find_texts(names, recipe.folder / "debian" / licenses.FOLDER, templates),
         **recipe.values,
     }
     files = {**_render_templates(recipe, templates, compiled, values), **recipe.files}
@@ -133,7 +135,7 @@ def _find_templates(*folders: Path) -> dict[str, Path]:
     for folder in folders:
         for file in sorted(folder.rglob("*")):
             path = file.relative_to(folder)
-            kept = path.parts[0] != _LICENSES and path.parent.name != _BYTE_CODE and str(path) != STYLE_FILE
+            kept = path.parts[0] != licenses.FOLDER and path.parent.name != _BYTE_CODE and str(path) != STYLE_FILE
             if file.is_file() and kept:
                 found.setdefault(str(path).removesuffix(".j2"), file)
     return found

@@ -63,7 +63,7 @@ def render(environment: jinja2.Environment, source: Path, values: Mapping[str, A
     except jinja2.TemplateNotFound as cause:
         raise RecipeError(
             f"{values['recipe'].source}: {source.name} needs debian-templates/{cause.name}, which does not exist",
-            hint="a licence's text is a file in debian-templates/common/licenses/",
+            hint="a licence's text is a file in debian/licenses/ of its recipe or in debian-templates/common/licenses/",
         ) from cause
     except jinja2.TemplateSyntaxError as cause:
         raise RecipeError(f"{source}, line {cause.lineno}: {cause.message}") from cause

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from hapkg.control import Suite
+from hapkg.recipe.debian_folder import render_debian
 from hapkg.recipe.model import read_recipe
 from hapkg.recipe.settings import Project
 from tests.support.drafts import GPL_NOTICE, configure, draft_from, draft_text, make_project, make_tarball
-from tests.support.samples import STYLES
+from tests.support.samples import SETTINGS, STYLES, TEMPLATES
 
 
 @pytest.mark.parametrize(
@@ -133,8 +135,30 @@ def test_licences(project: Project, files: dict[str, str], expected: str) -> Non
 def test_a_licence_without_a_text_gets_a_remark(project: Project, tmp_path: Path) -> None:
     files = {"configure.ac": configure(), "a.c": "SPDX-License-Identifier: GPL-2.0+ AND MIT\n"}
     text = draft_text(project, make_tarball(tmp_path, files))
-    remark = "# to be written: debian-templates/common/licenses/Expat"
+    remark = "# to be written: debian/licenses/Expat"
     assert f'{remark}\nlicense = "GPL-2+ and Expat"\n' in text
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "quoted"),
+    [
+        (
+            "Permission is hereby granted, free of charge,\n\n\tto you\x1b[2J\n\n",
+            "Expat",
+            " .\n         to you\\x1b[2J\n",
+        ),
+        ("Do what you like.\n", "one-license", " Do what you like.\n"),
+    ],
+)
+def test_upstreams_own_text_comes_along_where_debian_has_none(
+    project: Project, text: str, name: str, quoted: str
+) -> None:
+    recipe = draft_from(project, {"configure.ac": configure(), "LICENSE": text})
+    assert recipe.copyright[0].license == name
+    assert (recipe.folder / "debian/licenses" / name).read_text().endswith(quoted)
+    suite = Suite("bookworm")
+    debian = render_debian(recipe, SETTINGS, (TEMPLATES,), suite=suite, version="1.2-1", key="k", versions={})
+    assert quoted in debian.files["copyright"].decode()
 
 
 @pytest.mark.parametrize(

@@ -271,8 +271,29 @@ def test_a_wrong_template_is_named(templates: Path, content: bytes, text: str) -
 def test_a_licence_without_text_is_named(templates: Path, name: str) -> None:
     assert refuse(make_recipe_from(change(AUTOTOOLS, "copyright.0.license", name)), templates) == (
         f"ha-one: copyright.j2 needs debian-templates/common/licenses/{name}, which does not exist",
-        "a licence's text is a file in debian-templates/common/licenses/",
+        "a licence's text is a file in debian/licenses/ of its recipe or in debian-templates/common/licenses/",
     )
+
+
+def test_a_licence_that_debian_has_is_named_by_its_place() -> None:
+    text = text_of(render(make_recipe_from(change(AUTOTOOLS, "copyright.0.license", "Apache-2.0"))), "copyright")
+    assert (
+        "License: Apache-2.0\n On Debian systems its full text is in /usr/share/common-licenses/Apache-2.0.\n" in text
+    )
+    text = text_of(render(make_recipe_from(change(AUTOTOOLS, "copyright.0.license", "LGPL-3+"))), "copyright")
+    assert "License: LGPL-3+\n This version or any later one.\n .\n On Debian systems its full text is in " in text
+
+
+def test_a_recipe_has_texts_of_licences_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "debian/licenses/Odd"
+    file.parent.mkdir(parents=True)
+    file.write_text(" Do {{ what }} you like.\n .\n Or not.\n")
+    recipe = make_recipe_from(change(AUTOTOOLS, "copyright.0.license", "Odd or GPL-2+"))
+    rendered = render(recipe.model_copy(update={"folder": tmp_path}))
+    text = text_of(rendered, "copyright")
+    assert "License: Odd\n Do {{ what }} you like.\n .\n Or not.\n" in text
+    assert [path for path in rendered.files if "licenses" in path] == []
+    assert len([*Deb822.iter_paragraphs(text)]) == 6
 
 
 def test_a_pinned_package_without_version_is_named() -> None:
