@@ -147,14 +147,15 @@ def site_import(
         raise UsageError("--report or --corosync is needed, one of them", hint="a report has everything in it")
     if crm and cib:
         raise UsageError("--crm and --cib say the same", hint="name one of them")
-    sources, xml = read_report(report) if report else (Sources(corosync=_read_text(corosync or Path())), "")
-    xml = _read_text(cib) if cib else "" if crm else xml
-    if xml:
+    sources, xml = read_report(report) if report else (Sources(corosync=_read_text(corosync or Path())), None)
+    if crm:
+        text = _read_text(crm)
+    elif (wanted := _read_text(cib) if cib else xml) is not None:
         with context.obj.store.lock():
             built = open_context(context.obj.project, context.obj.store, suite, None)
-            text = show_cib(built, xml, lambda phase: output.say(f"site: {phase}"))
+            text = show_cib(built, wanted, lambda phase: output.say(f"site: {phase}"))
     else:
-        text = _read_text(crm) if crm else sources.crm
+        text = sources.crm
     files = sorted(drbd.glob("*")) if drbd and drbd.is_dir() else [drbd] if drbd else []
     texts = {file.name: _read_text(file) for file in files if file.suffix in (".res", ".conf")}
     said = replace(sources, crm=text, drbd=texts or sources.drbd, booth=_read_text(booth) if booth else sources.booth)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 _SECRET = re.compile(
-    r"passw|passphrase|secret|token|credential|community|api[_-]?key|(?:\A|[_-])(?:key|pin|psk)(?:\Z|[_-])",
+    r"passw|passphrase|secret|token|credential|community|api[_-]?key|(?:\A|[_-])(?:key|pin|psk|pass)(?:\Z|[_-])",
     re.IGNORECASE,
 )
 _HARMLESS = re.compile(r".*[_-](?:script|file|path|dir|name|id|type|timeout|length|size|prot)\Z", re.IGNORECASE)

@@ -55,6 +55,7 @@ ROOM_FILES = [CHECKOUT / "hapkg" / room / "__init__.py" for room in (*ROOMS, "re
 TESTS = CHECKOUT / "tests"
 TESTS_OF_NO_MODULE = {
     "recipe.test_golden",
+    "site.test_cases",
     "test_architecture",
     "test_foreign_bytes",
     "test_hastack",

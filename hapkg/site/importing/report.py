@@ -55,7 +55,7 @@ class _Limited(io.RawIOBase):
         return count
 
 
-def read_report(file: Path) -> tuple[Sources, str]:
+def read_report(file: Path) -> tuple[Sources, str | None]:
     """Sources of a site file in a report of crm, and the CIB's XML where crm's own words are not in it.
 
     Raises SiteError for what is no report, or too large to be one.
@@ -81,11 +81,12 @@ def read_report(file: Path) -> tuple[Sources, str]:
         next((files[part] for files in (taken, *nodes.values()) if part in files), "")
         for part in ("configure_show.txt", "cib.xml")
     )
+    notes += [] if crm or cib else ["the report has nothing of what pacemaker runs"]
     drbd = {part: text for part, text in taken.items() if part.startswith("drbd")}
     sources = Sources(
         corosync=taken["corosync.conf"], crm=crm, drbd=drbd, booth=taken.get("booth.conf", ""), notes=tuple(notes)
     )
-    return sources, "" if crm else cib
+    return sources, cib if cib and not crm else None
 
 
 def _read_files(file: Path) -> dict[str, dict[str, str]]:

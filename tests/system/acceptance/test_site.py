@@ -83,6 +83,73 @@ def test_a_refusal_of_crm_names_the_line_and_has_no_colours(tmp_path: Path, line
     assert "\x1b" not in errors
 
 
+CONF = """totem {
+  version: 2
+  cluster_name: demo
+  transport: knet
+}
+nodelist {
+  node {
+    name: n1
+    nodeid: 1
+    ring0_addr: 192.0.2.11
+  }
+}
+quorum {
+  provider: corosync_votequorum
+}
+"""
+CIB = """<cib validate-with="pacemaker-3.0" epoch="4" num_updates="0" admin_epoch="0"><configuration>
+<crm_config><cluster_property_set id="cib-bootstrap-options">
+<nvpair id="a" name="no-quorum-policy" value="stop"/></cluster_property_set></crm_config>
+<nodes><node id="1" uname="n1"><instance_attributes id="i"><nvpair id="r" name="rack" value="a"/></instance_attributes>
+</node></nodes>
+<resources>
+<primitive id="ip" class="ocf" provider="heartbeat" type="IPaddr2"><instance_attributes id="p">
+<nvpair id="p1" name="ip" value="192.0.2.100"/></instance_attributes>
+<operations><op id="o" name="monitor" interval="10s"/></operations></primitive>
+<primitive id="again" class="ocf" provider="pacemaker" type="Dummy">
+<operations><op id="o2" name="monitor" interval="10s"/></operations></primitive>
+</resources>
+<constraints><rsc_colocation id="near" score="INFINITY" rsc="again" with-rsc="ip"/></constraints>
+</configuration><status/></cib>
+"""
+NESTED = "".join(f'<!ENTITY {new} "{f"&{old};" * 64}">' for old, new in ("ab", "bc", "cd", "de", "ef"))
+BOMB = f"""<!DOCTYPE cib [<!ENTITY a "{"x" * 64}">{NESTED}]>
+<cib validate-with="pacemaker-3.0"><configuration><crm_config><x v="&f;"/></crm_config></configuration></cib>
+"""
+
+
+def import_cib(folder: Path, xml: str) -> subprocess.CompletedProcess[str]:
+    (folder / "corosync.conf").write_text(CONF)
+    (folder / "cib.xml").write_text(xml)
+    argv = [str(HAPKG), "site", "import", "--corosync", str(folder / "corosync.conf"), "--cib", str(folder / "cib.xml")]
+    return subprocess.run([*argv, "--suite", SUITE], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.usefixtures("stack")
+def test_the_cib_of_a_cluster_becomes_a_site_file(tmp_path: Path) -> None:
+    done = import_cib(tmp_path, CIB)
+    assert done.returncode == 0, done.stderr
+    table = tomllib.loads(done.stdout)
+    assert table["nodes"][0]["attributes"] == {"rack": "a"}
+    assert table["crm"]["properties"] == {"no-quorum-policy": "stop"}
+    lines = table["crm"]["extra"].splitlines()
+    assert "primitive ip IPaddr2 params ip=192.0.2.100 op monitor interval=10s" in lines
+    assert "primitive again ocf:pacemaker:Dummy op monitor interval=10s" in lines
+    assert "colocation near inf: again ip" in lines
+    assert not [line for line in done.stderr.splitlines() if "crm: " in line], "the rendered one means the same"
+
+
+@pytest.mark.usefixtures("stack")
+@pytest.mark.parametrize("xml", ["", "<cib>", "<html/>", CIB.replace("near", "ip"), BOMB], ids=range(5))
+def test_what_is_no_cib_is_refused(tmp_path: Path, xml: str) -> None:
+    done = import_cib(tmp_path, xml)
+    assert done.returncode == 14, done.stdout
+    assert "the CIB is none that crm understands" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 REAL = [
     *sorted((CHECKOUT / "docs/sites").glob("*.toml")),
     *(

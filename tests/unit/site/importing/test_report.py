@@ -36,11 +36,14 @@ def pack(file: Path, files: dict[str, str], mode: str = "w:bz2") -> Path:
 @pytest.mark.parametrize("mode", ["w:bz2", "w:gz", "w:xz", "w"])
 def test_a_report_has_what_a_site_file_needs(tmp_path: Path, mode: str) -> None:
     sources, cib = read_report(pack(tmp_path / "report.tar", FILES, mode))
-    assert (sources.corosync, sources.crm, cib) == ("totem { of n1 }", "primitive a Dummy", "")
+    assert (sources.corosync, sources.crm, cib) == ("totem { of n1 }", "primitive a Dummy", None)
     assert sources.drbd == {"drbd.d/r0.res": "resource r0 { }", "drbd.conf": "include"}
     assert "n2 has another corosync.conf than n1" in sources.notes
     without = {name: text for name, text in FILES.items() if "configure_show" not in name}
     assert read_report(pack(tmp_path / "report.tar", without, mode))[1] == "<cib/>"
+    bare = {name: text for name, text in without.items() if "cib" not in name}
+    sources, cib = read_report(pack(tmp_path / "report.tar", bare, mode))
+    assert (sources.crm, cib, sources.notes[-1]) == ("", None, "the report has nothing of what pacemaker runs")
 
 
 def test_what_is_no_regular_file_of_a_node_is_not_read(tmp_path: Path) -> None:
