@@ -116,6 +116,9 @@ totem.version (u32) = 2
 def test_what_corosync_runs_with_is_compared_with_its_file() -> None:
     assert set(flatten(CONF)) == {line.split()[0] for line in CMAP.splitlines()[1:]}
     assert list(compare_engine(CONF, CMAP)) == []
+    assert list(compare_engine(CONF.replace("version: 2", "version: 2\n  transport: knet"), CMAP)) == []
+    (told,) = compare_engine(CONF.replace("    name: n2", "    name: n2\n    nodeid: 2"), CMAP)
+    assert told.startswith("nodelist.node.1.nodeid is not there")
     more = "nodelist.node.2.name (str) = n3\n"
     (told,) = compare_engine(CONF, CMAP + more)
     assert told.startswith("nodelist.node.2.name is n3")
