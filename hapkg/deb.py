@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Literal, Self
 
 from hapkg import process
+from hapkg.confinement import confine
 from hapkg.control import split_stanzas
 
 BLOCK = 1 << 20
@@ -197,7 +198,7 @@ def _ask_dpkg(deb: Path, part: Part) -> Iterator[io.RawIOBase]:
     with (
         io.FileIO(writer, "w") as sink,
         Path(os.devnull).open("r+b") as null,
-        process.hold(argv, stdin=null, stdout=sink, stderr=null) as child,
+        process.hold(confine(argv, readable=[deb]), stdin=null, stdout=sink, stderr=null) as child,
         io.FileIO(reader, "r") as source,  # closed first: dpkg-deb ends when nobody reads
     ):
         sink.close()

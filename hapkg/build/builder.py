@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from hapkg import process
-from hapkg.build.limits import LimitGuard, find_refusal, make_command
-from hapkg.build.memory import Gauge
+from hapkg import confinement
+from hapkg.build.limits import Gauge, LimitGuard, find_refusal, make_command
 from hapkg.build.results import Results, collect
 from hapkg.build.timings import follow
 from hapkg.chroot.base import BUILD_FOLDER
@@ -103,12 +102,14 @@ def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str],
             session = stack.enter_context(
                 enter_layer(task.state, task.chroot, task.installed, task.source, log, nice=task.nice)
             )
-            _install_dependencies(task, session, log)
-            clock.enter("unpack", log)
-            _compile_within_limits(task, session, log, log_path, clock)
-            clock.enter("collect", log)
-            collect(session, task.results, target)
-            libraries = _list_libraries(session)
+            with _within_limits(task, session, log_path, clock):
+                _install_dependencies(task, session, log)
+                clock.enter("unpack", log)
+                with _watch(log_path, clock):
+                    _compile(task, session, log)
+                clock.enter("collect", log)
+                collect(session, task.results, target)
+                libraries = _list_libraries(session)
         except ProcessError as error:
             raise _describe_failure(task, clock.phase, log_path, error) from error
         return Built(seconds=clock.stop(), libraries=libraries)
@@ -168,12 +169,9 @@ class _Clock:
 
 
 @contextlib.contextmanager
-def _watch(log_path: Path, clock: _Clock, measure: Callable[[], None]) -> Iterator[None]:
-    """Follow the phases inside dpkg-buildpackage by what dh writes into the log, from its end on.
-
-    Once a second the build is measured.
-    """
-    ended = threading.Event()
+def _watch(log_path: Path, clock: _Clock) -> Iterator[None]:
+    """Follow the phases inside dpkg-buildpackage by what dh writes into the log, from its end on."""
+    rest = b""
 
     def look(stream: IO[bytes], rest: bytes) -> bytes:
         *lines, rest = (rest + stream.read(_TAIL_BYTES)).split(b"\n")  # a flood is not read as fast as it comes
@@ -182,19 +180,27 @@ def _watch(log_path: Path, clock: _Clock, measure: Callable[[], None]) -> Iterat
         return rest[-_TAIL_BYTES:]
 
     def watch() -> None:
-        rest, measured = b"", time.monotonic()
-        with log_path.open("rb") as stream:
-            stream.seek(start)
-            while not ended.wait(0.1):
-                rest = look(stream, rest)
-                if time.monotonic() - measured >= 1:
-                    measure()
-                    measured = time.monotonic()
-            stream.seek(max(stream.tell(), log_path.stat().st_size - _TAIL_BYTES))
-            look(stream, rest)
+        nonlocal rest
+        rest = look(stream, rest)
 
-    start = log_path.stat().st_size
-    thread = threading.Thread(target=watch)
+    with log_path.open("rb") as stream:
+        stream.seek(0, os.SEEK_END)
+        with _repeat(watch, 0.1):
+            yield
+        stream.seek(max(stream.tell(), log_path.stat().st_size - _TAIL_BYTES))
+        look(stream, rest)
+
+
+@contextlib.contextmanager
+def _repeat(act: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Do something every so many seconds, in a thread of its own."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(seconds):
+            act()
+
+    thread = threading.Thread(target=repeat)
     thread.start()
     try:
         yield
@@ -206,10 +212,16 @@ def _watch(log_path: Path, clock: _Clock, measure: Callable[[], None]) -> Iterat
 def check_with_lintian(task: BuildTask, target: Path) -> None:
     """Run lintian over the finished packages; its report is kept beside them. Raises BuildError for an error tag."""
     changes = sorted(target.glob("*.changes"))
-    argv = ["lintian", "--no-cfg", "--fail-on", "error", "--tag-display-limit", "0", "--allow-root"]
-    with tempfile.TemporaryDirectory() as scratch:  # lintian leaves files behind in its temporary folder
-        files = [*map(str, changes), str(task.package.dsc)]
-        result = process.run([*argv, *files], check=False, environment={"TMPDIR": scratch}, nice=task.nice)
+    argv = ["lintian", "--no-cfg", "--fail-on", "error", "--tag-display-limit", "0"]
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:  # lintian leaves files behind in it
+        result = confinement.run(
+            [*argv, *map(str, changes), str(task.package.dsc)],
+            readable=[target, task.package.dsc.parent],
+            writable=Path(scratch),
+            environment={"TMPDIR": scratch},
+            check=False,
+            nice=task.nice,
+        )
     (target / LINTIAN_NAME).write_text(result.output, "utf-8")
     if result.status != 0:
         errors = [line for line in result.output.splitlines() if line.startswith("E:")]
@@ -243,14 +255,16 @@ def _install_dependencies(task: BuildTask, session: Session, log: IO[bytes]) -> 
         )
 
 
-def _compile_within_limits(task: BuildTask, session: Session, log: IO[bytes], log_path: Path, clock: _Clock) -> None:
-    """Compile; a build that passes a limit is ended. Raises BuildError that names it."""
+@contextlib.contextmanager
+def _within_limits(task: BuildTask, session: Session, log_path: Path, clock: _Clock) -> Iterator[None]:
+    """Measure all that a build does once a second, and end it where it passes a limit: a BuildError that names it."""
     with Path(os.devnull).open("wb") as null:
         held = Process(["sleep", "infinity"], null)  # the build ends with it, also that of an ordinary user
+    session.holder = held.pid
     guard = LimitGuard(task.limits, session.name, log_path, task.gauge, end=held.kill)
     try:
-        with _watch(log_path, clock, guard.look):
-            _compile(task, session, log, held.pid)
+        with _repeat(guard.look, 1):
+            yield
     except ProcessError as error:
         tail = _read_tail(log_path)
         excess = guard.reason or find_refusal(task.limits, tail)
@@ -263,9 +277,10 @@ def _compile_within_limits(task: BuildTask, session: Session, log: IO[bytes], lo
         ) from error
     finally:
         held.kill()
+        session.holder = os.getpid()
 
 
-def _compile(task: BuildTask, session: Session, log: IO[bytes], holder: int) -> None:
+def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
     options = f"parallel={task.parallel}" + ("" if task.tests else " nocheck")
     script = f"""set -e
         {_extract(task)}
@@ -274,7 +289,7 @@ def _compile(task: BuildTask, session: Session, log: IO[bytes], holder: int) -> 
         dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary --no-pre-clean"""
     kept = lend_cache(session, task.state, task.chroot.suite, task.source, log)
     with kept if task.ccache else contextlib.nullcontext():
-        session.run([*make_command(task.limits), "sh", "-c", script], log=log, holder=holder)
+        session.run([*make_command(task.limits), "sh", "-c", script], log=log)
 
 
 def _extract(task: BuildTask) -> str:

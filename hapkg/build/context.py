@@ -83,6 +83,11 @@ class BuildContext:
         """Debian's archive, from which sources are fetched for every suite."""
         return find_debian_mirror(self.project, self.mirror)
 
+    @property
+    def most_download(self) -> int:
+        """The most bytes of a file of upstream that is downloaded."""
+        return self.project.settings.limits.download_megabytes * 1_000_000
+
     def describe_command(self, name: SourceName) -> str:
         """The command that builds a source again, as it is built here."""
         words = self.requests[name].words if name in self.requests else ""
@@ -177,6 +182,7 @@ def take_snapshots(context: BuildContext, requests: Mapping[SourceName, Snapshot
     from hapkg.source.vcs import find_release  # noqa: PLC0415
 
     recipes, state = dict(context.recipes), context.store.state
+    mirror, most = context.debian_mirror, context.most_download
     tarballs: dict[SourceName, Tarball] = {}
     contained: dict[SourceName, tuple[str, ...]] = {}
     wanted = {name: request for name, request in requests.items() if request is not None}
@@ -184,7 +190,7 @@ def take_snapshots(context: BuildContext, requests: Mapping[SourceName, Snapshot
         recipe = make_snapshot_recipe(recipes[name], commit, wanted[name].ref, find_release(recipes[name], commit))
         tarballs[name] = fetch_commit(recipe, commit, state)
         remote = {
-            patch.name: fetch_patch(recipe, patch, state, context.debian_mirror) for patch in recipe.remote_patches
+            patch.name: fetch_patch(recipe, patch, state, mirror, most_bytes=most) for patch in recipe.remote_patches
         }
         scratch = state.work / f"{name}-patches"
         disk.remove_tree(scratch)

@@ -5,14 +5,13 @@ Only a fault of the recipe would: what machine or network did may go well the ne
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from hapkg import disk
 from hapkg.control import SourceName
 from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, ProcessError, SourceError
-from hapkg.records import read_record
+from hapkg.records import format_record, read_record
 
 _FILE = "failure.json"
 _KILLED = ("Killed", "Cannot allocate memory", "virtual memory exhausted", "signal SIGKILL")
@@ -64,7 +63,7 @@ def save(folder: Path, key: str | None, error: HapkgError) -> bool:
     if key is None or classify(error) != "recipe" or not isinstance(error, BuildError | SourceError):
         return False
     note = _FailureNote(key=key, brief=error.brief, details=error.details, hint=error.hint, code=error.exit_code)
-    disk.replace(folder / _FILE, json.dumps(vars(note)).encode())
+    disk.replace(folder / _FILE, format_record(vars(note)))
     return True
 
 

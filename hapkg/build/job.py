@@ -27,7 +27,8 @@ from hapkg.build.builder import BuildTask, build, check_with_lintian, make_layer
 from hapkg.build.content_digest import read_content
 from hapkg.build.context import BuildContext
 from hapkg.build.failures import Failure, Repeated
-from hapkg.build.memory import Gauge
+from hapkg.build.limits import Gauge
+from hapkg.build.maintainer_scripts import SNIPPETS, check_scripts
 from hapkg.build.pins import check_pins
 from hapkg.build.plan import Step
 from hapkg.build.planner import Planner, render
@@ -35,7 +36,7 @@ from hapkg.build.prefix_policy import check_packages
 from hapkg.build.results import Results
 from hapkg.build.store import Artifact
 from hapkg.chroot.ccache import find_packages
-from hapkg.chroot.layer import provide_layer
+from hapkg.chroot.layer import find_folders, provide_layer
 from hapkg.chroot.resolver import resolve
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import TARBALLS, BinaryName, SourceName
@@ -176,6 +177,9 @@ def compile_source(job: Job, prepared: Prepared, nice: int) -> Compiled:
     job.seconds.update(built.seconds)
     with timed(job, "check"):
         prefix = job.context.project.settings.prefix
+        debs, main = sorted(folder.glob("*.deb")), job.recipe.packages[0].package
+        snippets = find_folders(task.state, task.chroot, task.installed, SNIPPETS)
+        check_scripts(debs, task.package.debian, main, snippets)
         check_packages(job.recipe, folder, prefix, task.stack_debs, system=built.libraries)
     return Compiled(task=task, artifact=_describe_build(job, prepared, folder))
 
@@ -214,11 +218,11 @@ def fetch_source(job: Job) -> Fetched:
     context, recipe = job.context, job.recipe
     if recipe.native:
         return Fetched(tarball=None, patches={})
+    state, mirror, most = context.store.state, context.debian_mirror, context.most_download
     with timed(job, "fetch"):
-        tarball = context.snapshots.get(recipe.name) or fetch(recipe, context.store.state, context.debian_mirror)
+        tarball = context.snapshots.get(recipe.name) or fetch(recipe, state, mirror, most_bytes=most)
         patches = {
-            patch.name: fetch_patch(recipe, patch, context.store.state, context.debian_mirror)
-            for patch in recipe.remote_patches
+            patch.name: fetch_patch(recipe, patch, state, mirror, most_bytes=most) for patch in recipe.remote_patches
         }
     return Fetched(tarball=tarball, patches=patches)
 

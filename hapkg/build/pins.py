@@ -44,9 +44,9 @@ def make_lock(context: BuildContext, names: Sequence[SourceName]) -> Path:
         recipe = context.recipes[name]
         if recipe.native:
             continue
-        tarball = fetch(recipe, context.store.state, context.debian_mirror)
+        tarball = fetch(recipe, context.store.state, context.debian_mirror, most_bytes=context.most_download)
         for patch in recipe.remote_patches:
-            fetch_patch(recipe, patch, context.store.state, context.debian_mirror)
+            fetch_patch(recipe, patch, context.store.state, context.debian_mirror, most_bytes=context.most_download)
         tree = context.store.state.work / name
         tree.mkdir()
         unpack(recipe, tarball.path, tree)

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import mmap
 import re
@@ -17,11 +18,11 @@ import stat
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from hapkg import process
+from hapkg import confinement
 from hapkg.chroot.base import BUILD_FOLDER
 from hapkg.control import parse_relation_names
 from hapkg.deb import BLOCK, read_deb_control, read_members
@@ -30,6 +31,8 @@ from hapkg.recipe.model import Package, Recipe
 from hapkg.text import printable
 
 _ELF = b"\x7fELF"
+_READ = r"""for file; do readelf --dynamic --dyn-syms --wide "$file" 2>&1; printf '\0%d\0' "$?"; done"""
+"""A script that ends what readelf says of each file, and its status, with a zero byte."""
 _LOADED = re.compile(rb"(?<=\0)(?P<folder>/[A-Za-z0-9_+./-]*/)?(?P<name>lib[A-Za-z0-9_+-]+\.so(?:\.[0-9]+)*)(?=\0)")
 _LOADS = re.compile(r" (dlm?open|lt_dlopen\w*|g_module_open\w*)(@|$)", re.MULTILINE)
 """An ELF file that asks for one of these opens libraries by name, by libc, libltdl or GLib."""
@@ -70,7 +73,9 @@ class _File:
     path: str
     member: tarfile.TarInfo
     names_build_folder: bool
-    elf: _Elf | None
+    image: str = ""
+    """Name of its copy in the scratch folder, if it is an ELF file."""
+    elf: _Elf | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +115,7 @@ def check_packages(
     stack_debs are the stack's packages that the build could see; system has the file names of all libraries that were
     installed when it ended, and the packages of each.
     """
-    packages = {deb: _read_package(deb, f"{BUILD_FOLDER}/{recipe.source}") for deb in sorted(folder.glob("*.deb"))}
+    packages = _read_packages(sorted(folder.glob("*.deb")), f"{BUILD_FOLDER}/{recipe.source}", folder.parent)
     names = {deb: _list_paths(deb) for deb in stack_debs if "-dbgsym_" not in deb.name}
     names |= {deb: [file.path for file in files] for deb, files in packages.items() if "-dbgsym_" not in deb.name}
     libraries = {
@@ -181,35 +186,54 @@ def _read_data(deb: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
         raise BuildError(str(error)) from error
 
 
-def _read_package(deb: Path, build_folder: str) -> list[_File]:
-    """The members of a package and what their contents say. Raises BuildError for a damaged one."""
-    files = []
-    with tempfile.NamedTemporaryFile(prefix="elf-") as scratch:
-        for member, content in _read_data(deb):
-            named, elf = False, None
-            if content is not None:
+def _read_packages(debs: Sequence[Path], build_folder: str, scratch: Path) -> dict[Path, list[_File]]:
+    """The members of packages and what their contents say. Raises BuildError for a damaged package."""
+    with tempfile.TemporaryDirectory(prefix="elf-", dir=scratch) as made:
+        images = Path(made)
+        packages = {deb: _read_package(deb, build_folder, images) for deb in debs}
+        elfs = _read_elfs(images)
+        return {deb: [replace(file, elf=elfs.get(file.image)) for file in files] for deb, files in packages.items()}
+
+
+def _read_package(deb: Path, build_folder: str, images: Path) -> list[_File]:
+    """The members of a package. ELF files are copied into the folder of images."""
+    files: list[_File] = []
+    for member, content in _read_data(deb):
+        named, image = False, ""
+        with contextlib.ExitStack() as stack:
+            block, last, out = content.read(BLOCK) if content else b"", b"", None
+            if block.startswith(_ELF):
+                image = f"{deb.name}-{len(files)}"
+                out = stack.enter_context((images / image).open("wb"))
+            while content and block:
+                named = named or build_folder.encode() in last + block
+                last = block[-len(build_folder) :]
+                if out:
+                    out.write(block)
                 block = content.read(BLOCK)
-                is_elf, last = block.startswith(_ELF), b""
-                scratch.seek(0)
-                scratch.truncate()
-                while block:
-                    named = named or build_folder.encode() in last + block
-                    last = block[-len(build_folder) :]
-                    if is_elf:
-                        scratch.write(block)
-                    block = content.read(BLOCK)
-                scratch.flush()
-                elf = _read_elf(Path(scratch.name)) if is_elf else None
-            path = member.name.removeprefix(".")
-            files.append(_File(path=path, member=member, names_build_folder=named, elf=elf))
+        path = member.name.removeprefix(".")
+        files.append(_File(path=path, member=member, names_build_folder=named, image=image))
     return files
 
 
-def _read_elf(file: Path) -> _Elf:
-    result = process.run(["readelf", "--dynamic", "--dyn-syms", "--wide", str(file)], check=False)
-    dynamic = result.output
-    if result.status != 0:
-        return _Elf()
+def _read_elfs(images: Path) -> dict[str, _Elf]:
+    """Facts about each ELF file of a folder, by name. Raises BuildError where readelf does not come to its end."""
+    names = sorted(file.name for file in images.iterdir())
+    if not names:
+        return {}
+    for path in (images, *images.iterdir()):
+        path.chmod(0o755)  # for the user that readelf is
+    files = [str(images / name) for name in names]
+    told = confinement.run(["sh", "-c", _READ, "sh", *files], readable=[images], check=False).output.split("\0")
+    if len(told) != 2 * len(names) + 1:
+        raise BuildError("readelf ends early", details=told[-1].splitlines()[-3:], hint="look at the ELF files built")
+    return {
+        name: _read_elf(images / name, dynamic) if status == "0" else _Elf()
+        for name, dynamic, status in zip(names, told[::2], told[1::2], strict=False)
+    }
+
+
+def _read_elf(file: Path, dynamic: str) -> _Elf:
     found = _RUNPATH.search(dynamic)
     loads = _LOADS.search(dynamic) is not None
     loaded: frozenset[tuple[str, str]] = frozenset()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hapkg import process
+from hapkg import confinement
 from hapkg.chroot.base import BUILD_FOLDER
 from hapkg.chroot.schroot import Session
 from hapkg.control import split_stanzas
@@ -125,7 +125,8 @@ def check_fields(folder: Path, results: Results) -> None:
             continue
         right = {"Package": package, "Version": results.version, "Architecture": architecture, "Source": results.source}
         try:
-            fields = process.run(["dpkg-deb", "--field", str(folder / file), *right]).output
+            argv = ["dpkg-deb", "--field", str(folder / file), *right]
+            fields = confinement.run(argv, readable=[folder / file]).output
             found = {"Source": package, **next(split_stanzas(fields), {})}
         except (ProcessError, KeyError) as error:
             faults.append(f"{file} is no package: {error}")

@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from hapkg.build.events import Ending, Outcome, Progress
 from hapkg.build.failures import Failure, classify
-from hapkg.build.memory import read_available
+from hapkg.build.limits import read_available
 from hapkg.build.plan import Step
 from hapkg.build.priority import UNKNOWN_BYTES, fits
 from hapkg.build.store import Artifact

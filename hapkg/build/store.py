@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from hapkg.control import SourceName, Suite
 from hapkg.disk import sha256_file
 from hapkg.errors import IntegrityError, MachineError
 from hapkg.locations import State
-from hapkg.records import read_record
+from hapkg.records import format_record, read_record
 
 LOG_NAME = "build.log"
 _DESCRIPTION = "artifact.json"
@@ -124,7 +123,7 @@ class Store:
         stamps = {name: _read_stamp(new / name) for name in artifact.files}
         table = asdict(replace(artifact, stamps=stamps))
         del table["folder"]
-        (new / _DESCRIPTION).write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", "utf-8")
+        (new / _DESCRIPTION).write_bytes(format_record(table))
         for file in new.iterdir():
             disk.sync(file)
         disk.sync(new)

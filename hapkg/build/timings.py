@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from hapkg.build.events import Ending, Outcome, Progress
 from hapkg.control import SourceName
 from hapkg.errors import UsageError
 from hapkg.locations import State
-from hapkg.records import read_record
+from hapkg.records import format_record, read_record
 
 BUILD_PHASES = ("unpack", "configure", "compile", "test", "package")
 """Phases inside dpkg-buildpackage, in order."""
@@ -188,7 +187,7 @@ class Recorder:
         )
         file = state.runs / f"{self._when.replace(':', '')}.json"
         disk.make_folder(file.parent)
-        disk.replace(file, json.dumps(asdict(record), indent=1).encode() + b"\n")
+        disk.replace(file, format_record(asdict(record)))
         for old in sorted(file.parent.glob("[0-9]*.json"))[:-KEPT_RECORDS]:
             old.unlink()
         return file

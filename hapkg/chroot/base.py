@@ -12,11 +12,10 @@ from typing import IO
 from hapkg import process
 from hapkg.apt import Mirror
 from hapkg.chroot.mmdebstrap import bootstrap
+from hapkg.confinement import BUILD_UID
 from hapkg.control import Suite
 
 BUILD_USER = "hapkg"
-BUILD_UID = 2952
-"""Fixed, so that a number that leaks into a package is the same everywhere."""
 BUILD_FOLDER = "/build"
 ARCHIVES = "/srv/hapkg/archives"
 DEFAULT_HOST = "hapkg"
@@ -35,6 +34,8 @@ tmpfs /dev/shm tmpfs mode=1777 0 0
 @ARCHIVES@ {ARCHIVES} none ro,bind 0 0
 """
 """Mounts of every session, as fstab lines."""
+_LIST = r"find . -type d -printf 'd %m %U %G %P\n' -o -printf '%y %m %U %G %s %T@ %l %P\n' | LC_ALL=C sort | sha256sum"
+"""Names, kinds, modes, owners, sizes and times of all that is in a folder: what a crash or a hand changes."""
 _BASE_FILES = {
     "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAPT::Sandbox::User "root";\n'
     'Acquire::Languages "none";\nAcquire::Retries "3";\nAPT::Get::Assume-Yes "true";\n',
@@ -60,9 +61,20 @@ def describe_mounts(root: Path, archives: Path) -> str:
     return _MOUNTS.replace("@ROOT@", str(root)).replace("@ARCHIVES@", str(archives))
 
 
+def describe_layers(base: Path, layers: Path) -> str:
+    """A shell script for schroot's setup: the base in a folder, compared with its listing, and layers above it."""
+    script = read_data("hapkg-layers.sh").replace("@LIST@", _LIST)
+    return script.replace("@BASE@", str(base)).replace("@LAYERS@", str(layers))
+
+
+def write_listing(base: Path) -> None:
+    """Write the listing of the root in a base's folder, with which sessions compare it."""
+    process.run(process.privileged(["sh", "-c", f'cd "$0/root" && {_LIST} > ../listing', str(base)]))
+
+
 def digest_contents() -> str:
     """One digest of all that hapkg puts into a base, and of how sessions find their layers."""
-    whole = [_COMPILE, _read_contents(), _MOUNTS, _ANSWERS, read_data("hapkg-layers.sh")]
+    whole = [_COMPILE, _read_contents(), _MOUNTS, _ANSWERS, _LIST, read_data("hapkg-layers.sh")]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 

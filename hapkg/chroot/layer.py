@@ -34,7 +34,7 @@ from hapkg.chroot.resolver import find_archives, resolve
 from hapkg.chroot.schroot import DAMAGED, LAYER_MARK, Chroot, Session, enter
 from hapkg.errors import BuildError, MachineError, ProcessError
 from hapkg.locations import State
-from hapkg.records import read_record
+from hapkg.records import format_record, read_record
 
 DAYS = 30
 """Days that a layer stays unused."""
@@ -95,6 +95,16 @@ def _find_layer(state: State, key: str, levels: int) -> Layer | None:
         used = file.stat().st_mtime
         return Layer(key=key, packages=note.packages, bytes=note.bytes, used=used, below=note.below)
     return None
+
+
+def find_folders(state: State, base: Chroot, packages: Mapping[str, str], path: str) -> tuple[Path, ...]:
+    """Folders at a path of the base, and of the layers of these packages, as they are outside of any session."""
+    layer = find_layer(state, make_layer_key(base, find_archives(base, packages, state))) if packages else None
+    roots = [base.root]
+    while layer is not None:
+        roots.append(state.layers / layer.key / "root")
+        layer = find_layer(state, layer.below) if layer.below else None
+    return tuple(root / path for root in roots if (root / path).is_dir())
 
 
 def list_layers(state: State) -> tuple[Layer, ...]:
@@ -278,7 +288,7 @@ def _note(state: State, base: Chroot, key: str, packages: Mapping[str, str], bel
             f"the layer {key[:12]} of build dependencies vanished while it was made", hint="run: hapkg doctor"
         ) from None
     note = _LayerNote(base=base.digest, suite=base.suite, packages=packages, bytes=size, below=below)
-    disk.replace(folder / f"{key}.json", json.dumps(vars(note), indent=1, sort_keys=True).encode() + b"\n")
+    disk.replace(folder / f"{key}.json", format_record(vars(note)))
     return Layer(key=key, packages=packages, bytes=size, used=time.time(), below=below)
 
 

@@ -22,7 +22,7 @@ from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, parse_relation_names, split_stanzas
 from hapkg.errors import BuildError, ProcessError
 from hapkg.locations import State
-from hapkg.records import read_record
+from hapkg.records import format_record, read_record
 
 _FIELDS = ("Build-Depends", "Build-Depends-Arch", "Build-Depends-Indep")
 _FETCHED = re.compile(r"^'(\S+)' (([^\s_/]+)_([^\s_/]+)_[^\s_/]+\.deb) (\d+) SHA256:([0-9a-f]{64})$", re.MULTILINE)
@@ -107,7 +107,7 @@ def _save(base: Chroot, question: _Question, state: State, answer: Mapping[str, 
     disk.make_folder(file.parent)
     scratch = disk.make_scratch(file.parent, ".new-")  # two sources may ask the same at the same time
     table = {name: vars(archive) for name, archive in answer.items()}
-    disk.write(scratch / file.name, json.dumps(table, indent=1, sort_keys=True).encode() + b"\n")
+    disk.write(scratch / file.name, format_record(table, names=True))
     disk.move({scratch / file.name: file})
     scratch.rmdir()
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import pwd
 import re
@@ -28,18 +27,22 @@ from hapkg.chroot.base import (
     BUILD_USER,
     DEFAULT_HOST,
     ENTER,
+    describe_layers,
     describe_mounts,
     digest_contents,
     digest_index,
     make_base,
-    read_data,
+    write_listing,
 )
 from hapkg.control import Suite, read_stanzas
 from hapkg.errors import MachineError, ProcessError
 from hapkg.locations import State
-from hapkg.records import read_record
+from hapkg.records import format_record, read_record
 
 LOCAL_REPOSITORY = "/srv/hapkg/stack"
+INSTALL_SECONDS = 3600
+"""Time that the archive's packages may take to be installed: the longest layers take half a minute."""
+_TIMED_OUT = ("exit status 124", "exit status 137")
 LAYER_MARK = "/srv/hapkg/layer-is-complete"
 """A file by which a session that becomes a layer says that all of it is there."""
 DAMAGED = re.compile("the layer ([0-9a-f]+) is damaged")
@@ -52,6 +55,8 @@ _WITHOUT_INDEX = (
     "Dir::Cache::SrcPkgCache=",
     "APT::Get::Show-Versions=true",
 )
+_DAMAGED_BASE = "the base chroot is damaged"
+"""Its words about a base that is not."""
 _CONFIGURATIONS = Path("/etc/schroot/chroot.d")
 _PROFILES = Path("/etc/schroot/hapkg")
 _SESSIONS = Path("/var/lib/schroot/session")
@@ -79,11 +84,17 @@ class Chroot:
         return self.folder / "root"
 
 
+_compared: set[Chroot] = set()
+"""Base chroots that were as they were made when this process entered them first."""
+
+
 class Session:
     """An entered chroot: an overlay that lives until the session ends."""
 
     def __init__(self, name: str, nice: int = 0) -> None:
         self.name = name
+        self.holder = os.getpid()
+        """The process whose end is that of every command, within a second."""
         self._nice = nice
 
     def run(
@@ -92,7 +103,6 @@ class Session:
         *,
         user: str = BUILD_USER,
         host: str = DEFAULT_HOST,
-        holder: int | None = None,
         log: IO[bytes] | None = None,
         stdin: IO[bytes] | None = None,
         stdout: IO[bytes] | None = None,
@@ -101,10 +111,10 @@ class Session:
         """Run one command inside, without a network. See process.run for the streams and errors.
 
         Root has the rights that dpkg needs, and no others. On a host of another name than the default it may also give
-        itself addresses, in the network namespace of this command alone. It ends within a second of the process holder.
+        itself addresses, in the network namespace of this command alone.
         """
         return process.run(
-            self._make_command(argv, user, host, holder),
+            self._make_command(argv, user, host),
             log=log,
             stdin=stdin,
             stdout=stdout,
@@ -116,10 +126,8 @@ class Session:
         """Run one command inside on hapkg's own streams; its exit status. See process.attach."""
         return process.attach(self._make_command(argv, user))
 
-    def _make_command(
-        self, argv: Sequence[str], user: str, host: str = DEFAULT_HOST, holder: int | None = None
-    ) -> list[str]:
-        inside = [ENTER, str(holder or os.getpid()), user, host, *argv]
+    def _make_command(self, argv: Sequence[str], user: str, host: str = DEFAULT_HOST) -> list[str]:
+        inside = [ENTER, str(self.holder), user, host, *argv]
         return ["schroot", "--run-session", "--chroot", self.name, "--user", "root", "--directory", "/", "--", *inside]
 
     def copy_in(self, files: Sequence[Path], folder: str, *, user: str = BUILD_USER) -> None:
@@ -139,10 +147,16 @@ class Session:
         """Install packages of the archive, all that they need among them: names in the folder mounted at ARCHIVES.
 
         Files are named to apt one by one, and then it does not look into the archive's index: reading that takes longer
-        than to decide about a hundred packages.
+        than to decide about a hundred packages. Raises ProcessError, also after INSTALL_SECONDS.
         """
         settings = [f"--option={setting}" for setting in _WITHOUT_INDEX]
-        self.run(["apt-get", *settings, "install", *(f"{ARCHIVES}/{file}" for file in files)], user="root", log=log)
+        argv = ["timeout", "--kill-after=10", str(INSTALL_SECONDS), "apt-get", *settings, "install"]
+        try:
+            self.run([*argv, *(f"{ARCHIVES}/{file}" for file in files)], user="root", log=log)
+        except ProcessError as error:
+            if error.brief.endswith(_TIMED_OUT):
+                log.write(f"hapkg: apt-get did not end within {INSTALL_SECONDS} seconds\n".encode())
+            raise
 
     def install_local(self, debs: Sequence[Path], *, log: IO[bytes], ordered: bool = False) -> None:
         """Install these packages of the stack, whose dependencies are there.
@@ -171,15 +185,18 @@ def enter(chroot: Chroot, label: str, options: Mapping[str, str] | None = None, 
     """
     name = f"{chroot.name}-{label.replace('+', '_')}"  # schroot takes no plus, names of packages may have one
     chosen = [f"--option=hapkg.{option}={value}" for option, value in (options or {}).items()]
+    if chroot not in _compared:
+        chosen.append("--option=hapkg.base=yes")
     argv = ["schroot", "--begin-session", "--chroot", f"chroot:{chroot.name}", "--session-name", name, *chosen]
     try:
-        _begin_session(argv)
+        _begin_session(argv, chroot.suite)
+        _compared.add(chroot)
         yield Session(name, nice)
     finally:
         end_session(name)
 
 
-def _begin_session(argv: Sequence[str]) -> None:
+def _begin_session(argv: Sequence[str], suite: Suite) -> None:
     """Begin a session. Raises ProcessError for a damaged layer or a full disk, else MachineError in schroot's words."""
     try:
         process.run(argv)
@@ -187,6 +204,10 @@ def _begin_session(argv: Sequence[str]) -> None:
         text = "\n".join(error.details)
         if DAMAGED.search(text) or os.strerror(errno.ENOSPC) in text:
             raise
+        if _DAMAGED_BASE in text:
+            raise MachineError(
+                f"the base chroot of {suite} is not as it was made", hint=f"run: hapkg chroot update --suite {suite}"
+            ) from error
         raise MachineError(
             "schroot cannot begin a session on this machine", details=error.details, hint="run: hapkg doctor"
         ) from error
@@ -232,7 +253,7 @@ def find_chroot(state: State, suite: Suite) -> Chroot | None:
     """The finished base chroot of a suite, or None."""
     folder, name = state.chroots / suite, _schroot_name(state, suite)
     found = read_record(folder / "chroot.json", Chroot, suite=suite, name=name, folder=folder)
-    if not (_CONFIGURATIONS / name).exists():
+    if not (_CONFIGURATIONS / name).exists() or not (folder / "listing").is_file():
         return None  # made by another machine's installation, or its configuration was removed by hand
     if found is None or found.contents != digest_contents():
         return None  # made by a hapkg that prepared its chroots differently
@@ -267,7 +288,8 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror, *, log: IO[bytes])
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()
     index = digest_index(root / "var/lib/apt/lists")
     description = {"contents": digest_contents(), "digest": digest, "index": index, "packages": len(packages)}
-    disk.write(new / "chroot.json", json.dumps(description).encode() + b"\n")
+    disk.write(new / "chroot.json", format_record(description))
+    write_listing(new)
     process.run(["sync", "-f", str(new)])  # thousands of files of root's: once for the file system
     make_folders(state, suite)
     write_configuration(state, suite)
@@ -315,7 +337,7 @@ def write_configuration(state: State, suite: Suite) -> None:
         _PROFILES / "copyfiles": "/etc/resolv.conf\n",
         _PROFILES / "nssdatabases": "",
         _PROFILES / f"{name}.fstab": describe_mounts(state.chroots / suite / "root", state.archives / suite),
-        _PROFILES / f"{name}.config": read_data("hapkg-layers.sh").replace("@LAYERS@", str(state.layers)),
+        _PROFILES / f"{name}.config": describe_layers(state.chroots / suite, state.layers),
         _CONFIGURATIONS / name: _describe_chroot(state, suite),
     }
     for path, text in files.items():
@@ -338,7 +360,8 @@ description=hapkg build chroot of {suite}
 type=directory
 directory={state.chroots}/{suite}/root
 union-type=overlay
-user-modifiable-keys=hapkg.layer,hapkg.save,hapkg.sweep
+user-modifiable-keys=hapkg.base,hapkg.layer,hapkg.save,hapkg.sweep
+hapkg.base=
 hapkg.layer=
 hapkg.save=
 hapkg.sweep=

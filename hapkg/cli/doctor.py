@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hapkg import apt, process
+from hapkg.confinement import confine
 from hapkg.distribution import read_debian
 from hapkg.locations import State
 from hapkg.text import printable
 
 PROGRAMS = {
     "apt-ftparchive": "apt-utils",
+    "bwrap": "bubblewrap",
     "dpkg-buildpackage": "dpkg-dev",
     "dpkg-source": "dpkg-dev",
     "gpg": "gnupg",
@@ -54,6 +56,7 @@ def diagnose(state: State) -> tuple[HostCheck, ...]:
         *_check_machines(),
         _check_privilege(),
         _check_namespaces(),
+        _check_confinement(),
         _check_overlay(state),
         _check_mount(state),
         _check_space(state),
@@ -102,6 +105,22 @@ def _check_namespaces() -> HostCheck:
     remedy = "in a container: give it CAP_SYS_ADMIN and a seccomp profile that lets it; or run hapkg on the host"
     return _try(
         "namespaces", ["unshare", *_NAMESPACES, "--", "true"], "mount, pid, ipc, uts and net can be made", remedy
+    )
+
+
+def _check_confinement() -> HostCheck:
+    """Run a program as those are run that read bytes of others: without root's rights, also by an ordinary user."""
+    if process.find_program("bwrap") is None:
+        return HostCheck(check="confinement", ok=False, found="no bwrap", remedy="apt-get install bubblewrap")
+    done = process.run(confine(["true"]), check=False)
+    return HostCheck(
+        check="confinement",
+        ok=done.status == 0,
+        found="programs can be confined" if done.status == 0 else printable(" ".join(done.output.split())),
+        remedy=""
+        if done.status == 0
+        else "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1; in a "
+        "container: give it CAP_SYS_ADMIN and a seccomp profile that lets it",
     )
 
 

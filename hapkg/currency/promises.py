@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from enum import StrEnum
 from hapkg import disk
 from hapkg.control import SourceName, Suite
 from hapkg.locations import State
-from hapkg.records import read_record
+from hapkg.records import format_record, read_record
 
 
 class Promise(StrEnum):
@@ -45,7 +44,7 @@ def remember(state: State, suite: Suite, promises: Iterable[tuple[SourceName, st
     for source, version, promise in promises:
         sources[source] = _Noted(version=version, promise=str(promise))
     record = _PromiseRecord(asked=f"{datetime.now(UTC):%Y-%m-%d}", sources=sources)
-    disk.replace(file, json.dumps(asdict(record)).encode())
+    disk.replace(file, format_record(asdict(record)))
 
 
 def tell_not_newer(state: State, suite: Suite, versions: Iterable[tuple[SourceName, str]]) -> str:

@@ -3,9 +3,11 @@
 # hapkg.layer=KEY   the session sees the layer KEY, and what that lies on, between the base and what it writes itself
 # hapkg.save=KEY    what the session writes becomes the layer KEY, on that of hapkg.layer, when it ends, if it left the
 #                   mark behind
+# hapkg.base=yes    the base itself must be as it was made
 # hapkg.sweep=yes   layers that hapkg has put aside are removed
 #
 # Layers hold files of root, so all that is done to them is done here: whoever may enter the chroot needs no other right.
+base=@BASE@
 layers=@LAYERS@
 mark=srv/hapkg/layer-is-complete
 
@@ -15,11 +17,15 @@ for hapkg_key in "${HAPKG_LAYER-}" "${HAPKG_SAVE-}"; do
     esac
 done
 
-# Names, kinds, modes, owners, sizes and times of all that is in a layer: what a crash or a hand changes.
 hapkg_list() {
-    ( cd "$1" && find . -type d -printf 'd %m %U %G %P\n' -o -printf '%y %m %U %G %s %T@ %l %P\n' ) | LC_ALL=C sort | sha256sum
+    ( cd "$1" && @LIST@ )
 }
 
+if [ "$STAGE" = setup-start ] && [ -n "${HAPKG_BASE-}" ] && [ "${0##*/}" = 10mount ] \
+    && [ "$(hapkg_list "$base/root")" != "$(cat "$base/listing")" ]; then
+    echo "error: hapkg: the base chroot is damaged" >&2
+    exit 1
+fi
 if [ -n "${HAPKG_SAVE-}" ]; then
     CHROOT_UNION_OVERLAY_DIRECTORY=$layers/.new-$HAPKG_SAVE
 fi

@@ -27,7 +27,7 @@ from hapkg.control import Suite, compare_versions, parse_relation_names, read_st
 from hapkg.errors import MachineError, ProcessError, RepositoryError
 from hapkg.locations import State
 from hapkg.prove import initrd
-from hapkg.records import read_record
+from hapkg.records import format_record, read_record
 from hapkg.repository.indexes import IndexedPackage, Pool
 
 SIZE = "3G"
@@ -138,14 +138,21 @@ def find_needs(pool: Pool, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(needs))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _ImageFacts:
+    """The record of an image."""
+
+    kernel: str
+    packages: str
+
+
 def find_image(state: State, suite: Suite, needs: Iterable[str], mirror: Mirror) -> GuestImage | None:
     """The finished image of a suite for exactly these inputs, or None."""
     folder = _find_folder(state, suite, needs, mirror)
-    facts = read_record(folder / "image.json", dict[str, str]) or {}
-    try:
-        return GuestImage(suite=suite, folder=folder, kernel_version=facts["kernel"], packages=int(facts["packages"]))
-    except (ValueError, KeyError):
+    facts = read_record(folder / "image.json", _ImageFacts)
+    if facts is None or not facts.packages.isdecimal():
         return None
+    return GuestImage(suite=suite, folder=folder, kernel_version=facts.kernel, packages=int(facts.packages))
 
 
 def make_image(
@@ -178,7 +185,7 @@ def make_image(
         process.run(["qemu-img", "convert", "-O", "qcow2", str(raw), str(new / "root.qcow2")], log=log)
         raw.unlink()
         disk.remove_tree(new / "root", of_root=True)
-        (new / "image.json").write_text(json.dumps(facts) + "\n", "utf-8")
+        (new / "image.json").write_bytes(format_record(facts))
         for file in new.iterdir():
             disk.sync(file)
         disk.remove_tree(folder, of_root=True)

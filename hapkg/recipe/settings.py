@@ -78,6 +78,8 @@ class Limits(Table):
     memory_megabytes: Amount = 16384
     processes: Amount = 4096
     shm_megabytes: Amount = 2048
+    disk_megabytes: Amount = 1 << 16
+    download_megabytes: Amount = 10_000
 
 
 class Settings(Table):

@@ -22,7 +22,7 @@ from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import DebianOrigin, DebianPatch, PinnedFile, RemotePatch, TarballOrigin, UrlPatch
 from hapkg.source.origins import debian, tarball
 from hapkg.source.origins.repository import Commit
-from hapkg.source.origins.request import FINAL, Request
+from hapkg.source.origins.request import FINAL, MOST_BYTES, Request
 from hapkg.source.signature import check_commit, check_tarball
 from hapkg.source.vcs import KINDS, archive_commit, find_commit
 
@@ -68,7 +68,7 @@ def fetch_commit(recipe: Recipe, commit: Commit, state: State) -> Tarball:
     )
 
 
-def fetch(recipe: Recipe, state: State, mirror: Mirror | None) -> Tarball:
+def fetch(recipe: Recipe, state: State, mirror: Mirror | None, *, most_bytes: int = MOST_BYTES) -> Tarball:
     """The tarball of a recipe, from the cache or from the first origin that delivers it.
 
     Raises IntegrityError when bytes are not what the recipe pins, FetchError when no origin delivers anything.
@@ -79,7 +79,7 @@ def fetch(recipe: Recipe, state: State, mirror: Mirror | None) -> Tarball:
     pinned = [origin for origin in recipe.origins if isinstance(origin, PinnedFile)]
     if pinned:
         try:
-            path, origin, cached, asked = _obtain(recipe.source, what, pinned, state, mirror)
+            path, origin, cached, asked = _obtain(recipe.source, what, pinned, state, mirror, most_bytes)
         except (FetchError, IntegrityError) as error:
             failures.append(error)
             notes += error.details
@@ -102,13 +102,15 @@ def fetch(recipe: Recipe, state: State, mirror: Mirror | None) -> Tarball:
     raise kind(f"{recipe.source}: no origin delivered {what}", details=notes, hint=failures[0].hint)
 
 
-def fetch_patch(recipe: Recipe, patch: RemotePatch, state: State, mirror: Mirror | None) -> bytes:
+def fetch_patch(
+    recipe: Recipe, patch: RemotePatch, state: State, mirror: Mirror | None, *, most_bytes: int = MOST_BYTES
+) -> bytes:
     """The content of a patch that the recipe pins and does not carry. Raises as fetch() does."""
-    return _obtain(recipe.source, f"patch {patch.name}", [patch], state, mirror)[0].read_bytes()
+    return _obtain(recipe.source, f"patch {patch.name}", [patch], state, mirror, most_bytes)[0].read_bytes()
 
 
 def _obtain(
-    source: str, what: str, origins: Sequence[PinnedFile], state: State, mirror: Mirror | None
+    source: str, what: str, origins: Sequence[PinnedFile], state: State, mirror: Mirror | None, most_bytes: int
 ) -> tuple[Path, PinnedFile, bool, tuple[str, ...]]:
     """A pinned file: its path, the origin it is of, whether it was in the cache, and what went wrong before."""
     notes: list[str] = []
@@ -120,7 +122,7 @@ def _obtain(
         for attempt in range(ATTEMPTS):
             process.check_stop()
             try:
-                return _fetch_one(origin, state, mirror), origin, False, tuple(notes)
+                return _fetch_one(origin, state, mirror, most_bytes), origin, False, tuple(notes)
             except (FetchError, IntegrityError) as error:
                 if attempt + 1 < ATTEMPTS and not isinstance(error, IntegrityError) and error.hint != FINAL:
                     time.sleep(_PAUSES[attempt])
@@ -177,11 +179,12 @@ def _keep(file: Path, state: State, sha256: str) -> Path:
     return target
 
 
-def _fetch_one(origin: PinnedFile, state: State, mirror: Mirror | None) -> Path:
+def _fetch_one(origin: PinnedFile, state: State, mirror: Mirror | None, most_bytes: int) -> Path:
     try:
         (state.sources / "sha256").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=state.sources, prefix=".fetch-") as scratch:
-            file = _FETCHERS[type(origin)](origin, Request(state=state, mirror=mirror, scratch=Path(scratch)))
+            request = Request(state=state, mirror=mirror, scratch=Path(scratch), most_bytes=most_bytes)
+            file = _FETCHERS[type(origin)](origin, request)
             return _keep(file, state, origin.sha256)
     except OSError as cause:
         raise MachineError(f"{state}: {cause.strerror}", hint="free some space, or use another --cache") from cause

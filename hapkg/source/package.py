@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg import disk, process
+from hapkg import confinement, disk
 from hapkg.control import read_file_names
 from hapkg.errors import ProcessError, SourceError
 from hapkg.recipe.debian_folder import DebianFolder
 from hapkg.recipe.model import Recipe
 from hapkg.source.fetch import Tarball
 from hapkg.source.unpack import unpack
+
+_MAKE = """set -e
+dpkg-source --before-build "$1"
+find "$1/debian" -type d -exec chmod 755 {} +
+chmod 755 "$1"
+find "$1/debian" -depth -exec touch -h -d "@$2" {} +
+touch -d "@$2" "$1"
+dpkg-source --build "$1"
+"""
+"""Patches the tree $1 and packs it. What hapkg wrote gets modes and times that are the same everywhere: dpkg-source
+keeps the folders' modes, which the umask decides, and only cuts times down, while a recipe's date $2 may lie ahead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +35,8 @@ class SourcePackage:
     dsc: Path
     files: tuple[Path, ...]
     """The .dsc and every file it names."""
+    debian: Mapping[str, bytes]
+    """Files of its debian/, by path there."""
 
 
 def make_source_package(
@@ -46,18 +58,18 @@ def make_source_package(
     if not target.exists():
         lay_out(recipe, tarball, target=target, inspect=inspect)
     debian.write(tree / "debian")
-    environment = {"SOURCE_DATE_EPOCH": str(recipe.source_date_epoch)}
+    date = str(recipe.source_date_epoch)
     try:
-        process.run(["dpkg-source", "--before-build", tree.name], cwd=target, environment=environment)
-        _settle_packaging(tree, recipe.source_date_epoch)
-        process.run(["dpkg-source", "--build", tree.name], cwd=target, environment=environment)
+        argv = ["sh", "-c", _MAKE, "sh", tree.name, date]
+        confinement.run(argv, writable=target, environment={"SOURCE_DATE_EPOCH": date})
     except ProcessError as error:
         raise _describe_failure(recipe, error) from error
     disk.remove_tree(tree)
     dsc = target / f"{recipe.source}_{version}.dsc"
     if not dsc.exists():
         raise SourceError(f"{recipe.source}: dpkg-source wrote no {dsc.name}")
-    return SourcePackage(dsc=dsc, files=(dsc, *(target / name for name in read_file_names(dsc))))
+    files = (dsc, *(target / name for name in read_file_names(dsc)))
+    return SourcePackage(dsc=dsc, files=files, debian=debian.files)
 
 
 def lay_out(
@@ -84,18 +96,6 @@ def _drop_packaging(tree: Path) -> None:
         disk.remove_tree(packaging)
     else:
         packaging.unlink(missing_ok=True)
-
-
-def _settle_packaging(tree: Path, seconds: int) -> None:
-    """Give what hapkg wrote modes and times that are the same everywhere.
-
-    dpkg-source keeps the folders' modes, which the umask decides, and only cuts times down, while a recipe's date may
-    lie ahead.
-    """
-    for path in (*(tree / "debian").rglob("*"), tree / "debian", tree):
-        if path.is_dir():
-            path.chmod(0o755)
-        os.utime(path, (seconds, seconds))
 
 
 def _describe_failure(recipe: Recipe, error: ProcessError) -> SourceError:

@@ -9,7 +9,6 @@ gives its file back to the byte.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from hapkg import disk
 from hapkg.errors import ProcessError, SourceError, UsageError
 from hapkg.recipe.dep3 import read_header
 from hapkg.recipe.model import Recipe
-from hapkg.records import read_record
+from hapkg.records import format_record, read_record
 from hapkg.source.patch_review import WHO, apply_patch, run_git, start_history, write_diff
 from hapkg.source.unpack import unpack
 
@@ -66,7 +65,7 @@ def make_work_tree(recipe: Recipe, tarball: Path, remote: Mapping[str, bytes], t
             commit = _apply(recipe, made, patch.name, (recipe.folder / "patches" / patch.name).read_bytes())
             patches[commit] = patch.name
         note = _Note(source=recipe.source, version=recipe.version, base=base, patches=patches)
-        (made / _NOTE).write_text(json.dumps(vars(note)))
+        (made / _NOTE).write_bytes(format_record(vars(note)))
         disk.move({made: tree})
     finally:
         disk.remove_tree(scratch)

@@ -24,7 +24,7 @@ from typing import Any
 from hapkg import disk
 from hapkg.errors import BusyError, MachineError, RepositoryError
 from hapkg.process import check_stop
-from hapkg.records import read_record
+from hapkg.records import format_record, read_record
 from hapkg.repository.paths import check_path, check_tree, is_of_repository
 from hapkg.repository.remote.location import JOURNAL, LOCK, OWN, WAIT_HINT, BucketFolder
 
@@ -241,7 +241,7 @@ class Bucket:
             self._stamps[path] = stamp
 
     def _write_stamps(self) -> None:
-        disk.replace(self._record, json.dumps(self._stamps, sort_keys=True).encode())
+        disk.replace(self._record, format_record(self._stamps, names=True))
 
     def _take(self, body: bytes, deadline: float) -> None:
         """Write the lock, or take over one that nobody holds any more."""

@@ -14,6 +14,7 @@ from hapkg.errors import FetchError, ProcessError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe
 from hapkg.source.origins.repository import Commit, Vcs, is_commit
+from hapkg.source.origins.request import BOUNDED
 from hapkg.source.signature import GIT_ALONE, GIT_OPTIONS, check_tag
 from hapkg.text import printable
 
@@ -41,7 +42,8 @@ class Git(Vcs):
     def update(self, url: str, mirror: Path) -> None:
         """Take the server's branches and tags, and drop those it has no more."""
         fetch = ["fetch", "--quiet", "--prune", "--force", "--no-tags", "--no-recurse-submodules"]
-        process.run(["git", "-C", str(mirror), *GIT_OPTIONS, *fetch, "--", url, *_REFS], environment=_REMOTE)
+        argv = [*BOUNDED, "git", "-C", str(mirror), *GIT_OPTIONS, *fetch, "--", url, *_REFS]
+        process.run(argv, environment=_REMOTE)
 
     def find_tag(self, mirror: Path, tag: str) -> str | None:
         """The commit of refs/tags/TAG."""
@@ -156,7 +158,7 @@ class Git(Vcs):
 
     def _fetch_id(self, url: str, mirror: Path, commit: str) -> str | None:
         """A commit that no branch or tag has, from a server that gives such."""
-        argv = ["git", "-C", str(mirror), *GIT_OPTIONS, "fetch", "--quiet", "--no-tags", "--", url, commit]
+        argv = [*BOUNDED, "git", "-C", str(mirror), *GIT_OPTIONS, "fetch", "--quiet", "--no-tags", "--", url, commit]
         done = process.run(argv, check=False, environment=_REMOTE)
         return self._resolve(mirror, commit) if done.status == 0 else None
 

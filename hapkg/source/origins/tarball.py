@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -10,16 +11,17 @@ from typing import IO, Any
 from hapkg import process
 from hapkg.errors import FetchError
 from hapkg.recipe.upstream import TarballOrigin, UrlPatch
-from hapkg.source.origins.request import FINAL, Request
+from hapkg.source.origins.request import FINAL, MOST_BYTES, Request
 
 TIMEOUT_SECONDS = 30
-MOST_BYTES = 10_000_000_000
-"""More than this no source has: a server that sends on has no end."""
+PATIENCE_SECONDS = 60
+LEAST_BYTES = 1000
+"""By the second, on average, once a download took PATIENCE_SECONDS: a server that sends less has no end, either."""
 
 
 def fetch(origin: TarballOrigin | UrlPatch, request: Request) -> Path:
     """The file at the origin's address. Raises FetchError."""
-    return download(origin.url, request.scratch / "download")
+    return download(origin.url, request.scratch / "download", most_bytes=request.most_bytes)
 
 
 def download(url: str, target: Path, *, most_bytes: int = MOST_BYTES) -> Path:
@@ -88,9 +90,14 @@ def _read_blocks(response: IO[bytes]) -> Iterator[bytes]:
     """The blocks that a server sends. The network's failures end here, so that only the disk's are the caller's."""
     import http.client  # noqa: PLC0415
 
+    began, size = time.monotonic(), 0
     try:
-        while block := response.read(1 << 20):
+        while block := response.read1(1 << 20):  # type: ignore[attr-defined] # what is there, and no wait for more
             process.check_stop()
+            size += len(block)
+            seconds = time.monotonic() - began
+            if seconds > PATIENCE_SECONDS and size < seconds * LEAST_BYTES:
+                raise FetchError(f"the server sends less than {LEAST_BYTES:,} bytes a second")
             yield block
     except (OSError, http.client.HTTPException) as cause:
         raise FetchError(f"the connection failed: {cause}") from cause

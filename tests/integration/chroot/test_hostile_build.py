@@ -39,6 +39,34 @@ def test_what_a_build_leaves_beside_its_results_ends_it(
     _check_nothing_outside(hapkg, victim)
 
 
+OWN = "#!/bin/sh\nset -e\n#DEBHELPER#\n"
+SCRIPTS = {
+    "a script of its own": ("", "printf '#!/bin/sh\\ntouch /owned\\n' > debian/ha-evil.postinst", "postinst"),
+    "a line more": (OWN, "sed -i '2a touch /owned' debian/ha-evil.postinst", "postinst"),
+    "what looks as if debhelper had added it": (
+        OWN,
+        "printf '# Automatically added by dh_x/1\\ntouch /owned\\n# End automatically added section\\n'"
+        " > debian/ha-evil.postinst.debhelper",
+        "postinst",
+    ),
+    "a trigger": ("", "echo interest /usr/bin > debian/ha-evil.triggers", "triggers"),
+}
+"""Scripts of a package that debian/ has, the command by which the build changes them, and which is named."""
+
+
+@pytest.mark.parametrize("change", SCRIPTS)
+def test_a_maintainer_script_that_the_build_makes_ends_it(change: str, hapkg: Hapkg, project: Miniature) -> None:
+    own, command, name = SCRIPTS[change]
+    project.add("evil", make_plain_source(install=[*INSTALL, command]))
+    if own:
+        project.add_debian_file("evil", "ha-evil.postinst", own)
+    done = hapkg.on(project.root).run("build", "evil", "--no-lintian", "--suite", SUITE)
+    assert done.status == 10, done.stderr
+    assert done.complaint.brief.startswith("ha-evil_1.0-1+ha12.1_")
+    assert name in done.complaint.brief
+    assert "debian/" in done.complaint.brief
+
+
 IN_PLACE = {
     "kept": "ha-evil_1.0-1+ha12.1_{architecture}.deb is a symbolic link, and no file",
     "{victim}": "",

@@ -31,6 +31,11 @@ EXCESSES = {
         ["head -c 30000000 /dev/zero > /dev/shm/large", SLEEP],
         "puts more than 10 MB into /dev/shm (shm-megabytes)",
     ),
+    "disk": (
+        "disk-megabytes = 50",
+        ["for n in 1 2 3 4 5 6 7 8; do head -c 20000000 /dev/urandom > large$$n; done", "sync", SLEEP],
+        "puts more than 50 MB on the disk (disk-megabytes)",
+    ),
     "file": (
         "file-megabytes = 10",
         ["head -c 30000000 /dev/zero > large"],
@@ -51,4 +56,17 @@ def test_a_build_that_passes_a_limit_is_ended_and_named(hapkg: Hapkg, project: M
     assert done.complaint.brief.startswith(f"ha-greedy {clause}, and was ended in phase ")
     assert "[tool.hapkg.limits]" in done.complaint.hint
     assert max(map(len, done.complaint.details)) < 2000
+    assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING
+
+
+def test_a_built_package_whose_script_hangs_ends_the_build_that_installs_it(hapkg: Hapkg, project: Miniature) -> None:
+    with (project.root / "pyproject.toml").open("a") as settings:
+        settings.write("\n[tool.hapkg.limits]\nsilence-seconds = 8\n")
+    project.add("slow", make_plain_source())
+    project.add_debian_file("slow", "ha-slow.postinst", f"#!/bin/sh\nset -e\n{SLEEP}\n#DEBHELPER#\n")
+    project.add("user", make_plain_source(), build_depends=["ha-slow"])
+    done = hapkg.on(project.root).run("build", "user", "--no-lintian", "--suite", SUITE)
+    assert done.status == 10, done.stderr
+    told = "ha-user says nothing for 8 seconds (silence-seconds), and was ended in phase dependencies"
+    assert done.complaint.brief == told
     assert find_leftovers(hapkg.chroot, hapkg.cache) == NOTHING

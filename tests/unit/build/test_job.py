@@ -46,13 +46,13 @@ def test_phases_are_announced_and_their_seconds_add_up(one: Job, told: list[str]
 def test_what_cannot_be_prefetched_is_left_to_the_stage_that_needs_it(
     one: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise FetchError("no network")
 
     monkeypatch.setattr(job, "fetch", fail)
     assert job.prefetch(one, {}, 0) is None
 
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise Interrupted("stopped")
 
     monkeypatch.setattr(job, "fetch", stop)

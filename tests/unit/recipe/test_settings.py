@@ -61,6 +61,8 @@ def test_settings_have_defaults() -> None:
             "memory-megabytes": 16384,
             "processes": 4096,
             "shm-megabytes": 2048,
+            "disk-megabytes": 65536,
+            "download-megabytes": 10000,
         },
     }
 

@@ -21,6 +21,7 @@ from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import DebianOrigin, Origin, PinnedFile, RemotePatch, Upstream
 from hapkg.source import fetch as origin
 from hapkg.source.fetch import Tarball, fetch, fetch_patch
+from hapkg.source.origins import tarball
 from hapkg.source.vcs import KINDS
 from tests.support.samples import AUTOTOOLS, make_recipe_from
 
@@ -343,3 +344,15 @@ def test_every_origin_has_its_module() -> None:
     kinds = {get_args(kind.model_fields["type"].annotation)[0] for kind in members if kind not in files}
     assert KINDS.keys() == kinds
     assert kinds <= Upstream.model_fields.keys()
+
+
+def test_a_server_that_sends_too_much_or_hardly_anything_is_given_up(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.give("/one.tar.gz", GOOD)
+    with pytest.raises(FetchError, match="larger than 10 bytes"):
+        tarball.download(url, tmp_path / "file", most_bytes=10)
+    monkeypatch.setattr(tarball, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(tarball, "LEAST_BYTES", 1 << 60)
+    with pytest.raises(FetchError, match="bytes a second"):
+        tarball.download(url, tmp_path / "file")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hapkg.errors import SourceError
+from hapkg.source import extraction
 from hapkg.source import unpack as unpacking
 from hapkg.source.unpack import unpack
 from tests.support.samples import AUTOTOOLS, make_recipe_from
@@ -227,6 +228,18 @@ def test_a_full_disk_is_not_upstreams_fault(tmp_path: Path, monkeypatch: pytest.
     def fill(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("hapkg.source.unpack.shutil.copyfileobj", fill)
+    file = make_tarball(tmp_path, make_member("one/x", content=b"x"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hapkg.source.extraction.shutil.copyfileobj", fill)
+    with file.open("rb") as stream:
+        assert extraction.extract(stream, 10, 10, 1000) == (extraction.MACHINE, str(errno.ENOSPC))
+    monkeypatch.setattr(unpacking, "_extract", lambda *_: (extraction.MACHINE, str(errno.ENOSPC)))
+    (tmp_path / "tree").mkdir()
     with pytest.raises(OSError, match="No space left"):
-        unpack_members(tmp_path, make_member("one/x", content=b"x"))
+        unpack(RECIPE, file, tmp_path / "tree")
+
+
+def test_the_tree_belongs_to_whoever_asked_for_it(tmp_path: Path) -> None:
+    tree = unpack_members(tmp_path, make_member("one/x", mode=0o4755), make_member("one/l", tarfile.SYMTYPE, to="/etc"))
+    assert {path.lstat().st_uid for path in (tree, *tree.rglob("*"))} == {os.geteuid()}
+    assert Path("/etc").stat().st_uid == 0
