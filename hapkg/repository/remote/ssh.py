@@ -39,7 +39,7 @@ for name in flock find dd rsync; do
     command -v "$name" >/dev/null || { say "$@" "lacks $name"; exit; }
 done
 mkdir -p -- "$1" && cd -- "$1" || exit
-for name in .hapkg .hapkg/staging .hapkg/lock pool dists; do
+for name in .hapkg .hapkg/staging .hapkg/lock pool dists changelogs; do
     [ ! -L "$name" ] || { say "$@" "link $name"; exit; }
 done
 mkdir -p .hapkg/staging || exit

@@ -22,6 +22,7 @@ from hapkg.errors import HapkgError, MachineError, RepositoryError
 from hapkg.locations import State
 from hapkg.repository.change import Publication, PublishTarget
 from hapkg.repository.keys.signing import KeyChoice, export_key, find_key
+from hapkg.repository.pruning import prune
 from hapkg.repository.publishing import promote, publish, publish_with_keyring, refresh, rollback
 from hapkg.repository.remote.location import parse_location
 from hapkg.repository.remote.sync import open_repository
@@ -370,6 +371,22 @@ def test_a_link_in_the_place_of_a_lock_or_a_folder_is_refused(
         refresh(PublishTarget(root=root, identity=IDENTITY, choice=key, shared=shared))
     assert refused.value.hint
     assert not moved.is_file() or moved.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["pool/bookworm", "pool/bookworm/main", "pool/bookworm/main/h/ha-stack"])
+def test_a_link_in_the_place_of_a_folder_of_the_pool_is_not_followed(
+    root: Path, issue: Callable[..., Publication], stacks: Builds, key: KeyChoice, victim: Path, name: str
+) -> None:
+    issue(stacks(1))
+    folder = victim.with_name("folder")
+    (root / name).rename(folder)
+    (root / name).symlink_to(folder)
+    before = sorted(folder.rglob("*"))
+    target = PublishTarget(root=root, identity=IDENTITY, choice=key, shared=True)
+    with pytest.raises(RepositoryError, match="is no folder"):
+        publish(target, [stacks(2)])
+    prune(target, keep=1, days=0, at_once=True)
+    assert sorted(folder.rglob("*")) == before
 
 
 OTHERS: dict[str, Callable[[Path], object]] = {
