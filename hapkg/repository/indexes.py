@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache, cmp_to_key, lru_cache
+from functools import cache, cached_property, cmp_to_key, lru_cache
 from pathlib import Path
 
 from hapkg.control import BinaryName, SourceName, Suite, compare_versions, format_date, parse_pins, split_stanzas
@@ -92,20 +92,41 @@ class IndexedPackage:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Files and packages that a suite offers. Versions are in ascending order."""
+    """Files and packages that a suite offers."""
 
     files: Mapping[str, PoolFile] = field(default_factory=dict)
     """By file name: one name is one file in a suite, whichever source it belongs to."""
-    sources: Mapping[SourceName, tuple[PublishedSource, ...]] = field(default_factory=dict)
-    binaries: Mapping[BinaryName, tuple[str, ...]] = field(default_factory=dict)
     packages: tuple[IndexedPackage, ...] = ()
     """Binary and source packages, each once, in the order of the indexes."""
     architectures: tuple[str, ...] = ()
+
+    @cached_property  # comparing versions takes long, and a history is read without
+    def sources(self) -> Mapping[SourceName, tuple[PublishedSource, ...]]:
+        """Versions of source packages in ascending order, by name."""
+        found: dict[SourceName, dict[str, PublishedSource]] = {}
+        for package in self.packages:
+            if "Filename" not in package.fields:
+                source = PublishedSource(version=package.version, key=package.fields.get("Hapkg-Key", ""))
+                found.setdefault(SourceName(package.name), {})[package.version] = source
+        return {name: tuple(known[version] for version in _sort_versions(known)) for name, known in found.items()}
+
+    @cached_property
+    def binaries(self) -> Mapping[BinaryName, tuple[str, ...]]:
+        """Versions of binary packages in ascending order, by name."""
+        found: dict[BinaryName, set[str]] = {}
+        for package in self.packages:
+            if "Filename" in package.fields:
+                found.setdefault(BinaryName(package.name), set()).add(package.version)
+        return {name: _sort_versions(versions) for name, versions in found.items()}
 
     @property
     def paths(self) -> frozenset[str]:
         """The pool paths of all files."""
         return frozenset(file.path for file in self.files.values())
+
+
+def _sort_versions(versions: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(versions, key=cmp_to_key(compare_versions)))
 
 
 def recommend(pool: Pool, name: str) -> str:
@@ -146,29 +167,17 @@ def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
     """
     folder = root / "dists" / suite
     files: dict[str, PoolFile] = {}
-    sources: dict[SourceName, dict[str, PublishedSource]] = {}
-    binaries: dict[BinaryName, set[str]] = {}
     packages: dict[str, IndexedPackage] = {}
     for path in digests:
         if not path.endswith(("/Packages", "/Sources")):
             continue
         for package in parse_index(_read_text(folder, path, digests)):
-            stanza, entries = package.fields, read_entries(package.fields)
+            entries = read_entries(package.fields)
             for pool_path, (_, pool_digest) in entries.items():
                 files[pool_path.rpartition("/")[2]] = PoolFile(path=pool_path, digest=pool_digest)
             packages.setdefault(" ".join(entries), package)
-            if "Filename" in stanza:
-                binaries.setdefault(BinaryName(package.name), set()).add(package.version)
-            else:
-                source = PublishedSource(version=package.version, key=stanza.get("Hapkg-Key", ""))
-                sources.setdefault(SourceName(package.name), {})[package.version] = source
-    order = cmp_to_key(compare_versions)
     return Pool(
         files=files,
-        sources={
-            name: tuple(found[version] for version in sorted(found, key=order)) for name, found in sources.items()
-        },
-        binaries={name: tuple(sorted(versions, key=order)) for name, versions in binaries.items()},
         packages=tuple(packages.values()),
         architectures=tuple(sorted({match[1] for path in digests if (match := _BINARY_FOLDER.search(path))})),
     )
