@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from hapkg import confinement
+from hapkg.build.failures import find_remedy
 from hapkg.build.limits import Gauge, LimitGuard, find_refusal, make_command
 from hapkg.build.results import Results, collect
 from hapkg.build.timings import follow
@@ -32,6 +33,8 @@ from hapkg.recipe.settings import Limits
 from hapkg.source.package import SourcePackage
 
 TAIL_LINES = 25
+_SEARCHED_LINES = 500
+"""Of the end of a log, where the first error of a build that runs in parallel is looked for."""
 _TAIL_BYTES = 1 << 18
 _LONGEST = 400
 """Letters of a line of a log that are shown."""
@@ -310,12 +313,12 @@ def _list_libraries(session: Session) -> dict[str, frozenset[str]]:
     return {name: frozenset(found) for name, found in owners.items()}
 
 
-def _read_tail(log_path: Path) -> list[str]:
+def _read_tail(log_path: Path, most: int = TAIL_LINES) -> list[str]:
     """The last lines of a log that are not empty. A build may have written it without an end to a line."""
     with log_path.open("rb") as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
         lines = log.read().decode("utf-8", "replace").splitlines()
-    return [line[:_LONGEST] for line in lines if line.strip()][-TAIL_LINES:]
+    return [line[:_LONGEST] for line in lines if line.strip()][-most:]
 
 
 def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: ProcessError) -> HapkgError:
@@ -348,5 +351,5 @@ def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: Proces
     return BuildError(
         f"{task.source} fails in phase {phase}{error.brief.partition(' failed')[2]}",
         details=details,
-        hint="the first error is further up in the log",
+        hint=find_remedy(_read_tail(log_path, most=_SEARCHED_LINES)) or "the first error is further up in the log",
     )

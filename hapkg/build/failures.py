@@ -5,6 +5,8 @@ Only a fault of the recipe would: what machine or network did may go well the ne
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,17 @@ from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, Proce
 from hapkg.records import format_record, read_record
 
 _FILE = "failure.json"
+_LACKS = (
+    (r"fatal error: ([\w./+-]+): No such file or directory", "header {} is missing"),
+    (r"cannot find -l([\w.+-]+)", "library lib{}.so is missing"),
+    (r"(?:No package '|Package |Dependency \"?)([\w.+-]+)(?:' found|\"? (?:was )?not found)", "{}.pc is missing"),
+    (r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'", "Python module {} is missing"),
+    (r"(?:^|: )([\w.+-]+): (?:command not found|not found)$", "program {} is missing"),
+    (r"^make(?:\[\d+\])?: ([\w.+-]+): No such file or directory", "program {} is missing"),
+)
+"""What a log says of something that is not there, and the same in one form."""
+_UNTAKEN = r"^dh_missing: (?:warning|error): (\S+) exists in debian/tmp but is not installed"
+_UNMADE = r'^dh_install: (?:warning|error): Cannot find \(any matches for\) "([^"]+)"'
 _KILLED = ("Killed", "Cannot allocate memory", "virtual memory exhausted", "signal SIGKILL")
 
 
@@ -56,6 +69,19 @@ def classify(error: HapkgError) -> str:
     if isinstance(error, MachineError | ProcessError) or any(sign in text for sign in _KILLED):
         return "machine"
     return "recipe"
+
+
+def find_remedy(lines: Sequence[str]) -> str:
+    """Words on what to change in recipe.toml, by the first line of a log that tells what a build lacks; or ""."""
+    for line in lines:
+        for pattern, text in _LACKS:
+            if match := re.search(pattern, line):
+                return f"{text.format(match[1])}: name its package in build-depends of recipe.toml"
+        if match := re.search(_UNMADE, line):
+            return f"upstream installs no {match[1]}: correct files of the package in recipe.toml"
+        if match := re.search(_UNTAKEN, line):
+            return f"no package takes {match[1]}: add it to files of a package in recipe.toml, or to not-installed"
+    return ""
 
 
 def save(folder: Path, key: str | None, error: HapkgError) -> bool:

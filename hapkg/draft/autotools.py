@@ -66,7 +66,7 @@ def find_words(files: Mapping[str, str], configure: str) -> dict[str, bool]:
         words.update(dict.fromkeys("".join(call[1:2]).split(), False))
     defined = {call[0] for path, text in files.items() if path.endswith(".m4") for call in read_calls(text, "AC_DEFUN")}
     archived = set(re.findall(r"\bAX_\w+", configure)) - defined
-    macros = sorted(set(re.findall(r"\b(?:(?:A[CM]|IT)_\w+|PKG_)", configure)))
+    macros = sorted(set(re.findall(r"\b(?:(?:A[CM]|IT|LT|LTDL)_\w+|PKG_)", configure)))
     words.update(dict.fromkeys([*macros, *(["AX_"] if archived else [])], False))
     if any(path.endswith(".am") and "_TEXINFOS" in text for path, text in files.items()):
         words["makeinfo"] = False

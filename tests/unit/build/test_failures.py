@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.build.failures import classify, load, save
+from hapkg.build.failures import classify, find_remedy, load, save
 from hapkg.control import SourceName
 from hapkg.errors import (
     BuildError,
@@ -81,3 +81,40 @@ def test_other_inputs_no_note_and_a_damaged_one_are_no_failure(tmp_path: Path) -
     for text in ("", "[]", "{}", '{"key": "a key"}'):
         note.write_text(text)
         assert load(tmp_path, "a key", ONE) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("a.c:3:10: fatal error: libxml/tree.h: No such file or directory", "header libxml/tree.h is missing"),
+        ("/usr/bin/ld: cannot find -lgnutls: No such file or directory", "library libgnutls.so is missing"),
+        ("No package 'libnl-3.0' found", "libnl-3.0.pc is missing"),
+        ("configure: error: Package libqb was not found in the pkg-config search path.", "libqb.pc is missing"),
+        ('meson.build:9:7: ERROR: Dependency "glib-2.0" not found, tried pkgconfig', "glib-2.0.pc is missing"),
+        ("ModuleNotFoundError: No module named 'lxml.etree'", "Python module lxml.etree is missing"),
+        ("/bin/sh: 1: help2man: not found", "program help2man is missing"),
+        ("./build.sh: line 4: a2x: command not found", "program a2x is missing"),
+        ("make[2]: flex: No such file or directory", "program flex is missing"),
+        (
+            'dh_install: warning: Cannot find (any matches for) "opt/ha/bin/two" (tried in ., debian/tmp)',
+            "upstream installs no opt/ha/bin/two: correct files of the package in recipe.toml",
+        ),
+        (
+            "dh_missing: warning: opt/ha/share/x exists in debian/tmp but is not installed to anywhere",
+            "no package takes opt/ha/share/x: add it to files of a package in recipe.toml, or to not-installed",
+        ),
+    ],
+)
+def test_what_a_build_lacks_is_read_from_its_log(line: str, told: str) -> None:
+    words = find_remedy(["checking for gcc... gcc", line, "make: *** [debian/rules:7: binary] Error 2"])
+    assert words in (told, f"{told}: name its package in build-depends of recipe.toml")
+
+
+def test_a_log_that_names_nothing_missing_has_no_remedy() -> None:
+    lines = [
+        "checking for help2man... no",
+        "config.h: 3 not found",
+        "FAIL: test one",
+        "make: *** [Makefile:3: all] Error 2",
+    ]
+    assert find_remedy([]) == find_remedy(lines) == ""
