@@ -24,7 +24,7 @@ _LACKS = (
     (r"(?:^|: )([\w.+-]+): (?:command not found|not found)$", "program {} is missing"),
     (r"^make(?:\[\d+\])?: ([\w.+-]+): No such file or directory", "program {} is missing"),
 )
-"""What a log says of something that is not there, and the same in one form."""
+"""Patterns of lines that tell of something missing, and the same in one form."""
 _UNTAKEN = r"^dh_missing: (?:warning|error): (\S+) exists in debian/tmp but is not installed"
 _UNMADE = r'^dh_install: (?:warning|error): Cannot find \(any matches for\) "([^"]+)"'
 _KILLED = ("Killed", "Cannot allocate memory", "virtual memory exhausted", "signal SIGKILL")
