@@ -31,7 +31,7 @@ from hapkg.repository import pruning, publishing
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import find_suites
 from hapkg.repository.keys.signing import KeyChoice
-from hapkg.repository.last_published import Memory, Published, find_memory, read_published
+from hapkg.repository.last_published import Memory, Published, find_gone, find_memory, read_published
 from hapkg.repository.remote.location import Location, parse_location
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import (
@@ -363,6 +363,8 @@ def open_target(
         yield make_target(project, root, choice, url, wait, shared=shared, memory=memory, adopt=adopt)
         if change:
             states.update(read_published(root))
+        if adopt:
+            states.update(find_gone(root, memory))
         if ended:
             states[ended] = Published(digest="", date=datetime.now(UTC))
 

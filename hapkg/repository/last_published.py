@@ -20,6 +20,7 @@ from hapkg.control import Suite, parse_date
 from hapkg.disk import sha256_file
 from hapkg.records import read_record
 from hapkg.repository.indexes import find_suites, read_release
+from hapkg.repository.snapshots import find_ended
 
 _FORMAT = 1
 
@@ -74,6 +75,11 @@ class Memory:
                     faults[suite] = (
                         f"suite {suite} of {root} was signed at {known.date:%F %T} UTC, and has lost its InRelease"
                     )
+                elif known.digest and suite not in find_ended(root):
+                    faults[suite] = (
+                        f"suite {suite} of {root} was published from here at {known.date:%F %T} UTC, and is gone; "
+                        "hapkg repo drop ends one, and hapkg repo refresh --adopt forgets one"
+                    )
                 continue
             date = _read_date(file)
             if sha256_file(file) != known.digest and (date is None or date < known.date):
@@ -98,6 +104,12 @@ class Memory:
         table = _Table(format=_FORMAT, place=self.place, suites=suites)
         with contextlib.suppress(OSError):  # keys that lie where nobody may write sign all the same
             disk.replace(self.file, (json.dumps(vars(table), indent=1) + "\n").encode())
+
+
+def find_gone(root: Path, memory: Memory) -> dict[Suite, Published | None]:
+    """Suites that the memory knows and that are there no more, for it to forget; but for those that were ended."""
+    suites = find_suites(root)
+    return {suite: None for suite, known in memory.read().items() if known.digest and suite not in suites}
 
 
 def find_memory(keys: Path, place: str) -> Memory:

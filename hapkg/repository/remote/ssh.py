@@ -213,8 +213,9 @@ class Host:
             printed = [
                 f"the shell of {self._location.host} prints: {line}" for line in self._greetings[:_SHOWN] if line
             ]
+            said = [line for line in error.details if not line.startswith("command: ")]  # three lines of our options
             raise RepositoryError(
                 f"the repository {self._location} cannot be reached or written",
-                details=(*(error.details or (error.brief,)), *printed),
+                details=(*(said or [error.brief]), *printed),
                 hint=f"see whether this works: {shlex.join([*self._login, self._location.host, 'rsync --version'])}",
             ) from error

@@ -13,7 +13,7 @@ import pytest
 
 from hapkg.cli.main import app
 from hapkg.control import SourceName, Suite
-from hapkg.errors import RepositoryError
+from hapkg.errors import IntegrityError, RepositoryError
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.keys.signing import KeyChoice
 from hapkg.repository.last_published import find_memory
@@ -210,3 +210,24 @@ def test_the_memory_knows_that_a_suite_ended(
     with pytest.raises(RepositoryError, match="and was ended from here at"):
         hapkg("refresh")
     assert list(memory.find_faults(root)) == [TESTING]
+
+
+def test_verify_knows_a_suite_that_is_gone_without_an_end_until_that_is_adopted(
+    root: Path, stacks: Builds, key: KeyChoice, site: PublishTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HAPKG_KEYS", str(key.home))
+    memory = find_memory(key.home, str(root))
+    publish(site, [stacks(1)])
+    publish(site, [stacks(1)], pocket="testing")
+
+    def hapkg(*words: str) -> None:
+        app(["--project", str(CHECKOUT), "repo", *words, "--repo", str(root)], standalone_mode=False)
+
+    hapkg("refresh")
+    shutil.rmtree(root / "dists" / TESTING)
+    hapkg("refresh")  # what is there goes on
+    with pytest.raises(IntegrityError, match=r"suite bookworm-testing of .* was published from here .*, and is gone"):
+        hapkg("verify")
+    hapkg("refresh", "--adopt")
+    hapkg("verify")
+    assert list(memory.read()) == [BOOKWORM]
