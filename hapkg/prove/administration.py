@@ -168,7 +168,7 @@ def share_volume_group(scene: Scene) -> None:
     scene.run_on_both(lvm(f"lvchange -an {volume}"))
     scene.run(scene.two, lvm(f"vgchange --lockstop {group}"))
     scene.run(scene.one, f"{lvm(f'vgremove -q -y {group}')} && pvremove -q -y {device}")
-    scene.run_on_both("lvmlockctl --stop-lockspaces --force 1; systemctl stop lvmlockd", check=False)
+    scene.run_on_both("lvmlockctl --stop-lockspaces --wait 1; systemctl stop lvmlockd", check=False)
 
     def gone() -> probes.Observation:
         listed = "".join(scene.run_on_both("dlm_tool ls", check=False))
