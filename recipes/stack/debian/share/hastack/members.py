@@ -29,12 +29,14 @@ def add_node(name: str) -> int:
     """Take a node into the running cluster, which the site's package already names."""
     site, state = _look(name)
     new = _find(site, name)
-    _be_same(site, state)
+    own = _be_same(site, state, without=name)
     _reload(site)
     member = state.find(name)
     if member is None or not member.online:
         return _tell([*_bring(site, new), Next("here", f"ha-stack add-node {name}")])
     say(f"done  {name} is {member.describe()}")
+    if cluster.read_published(cluster.REPORT).get(name) != own:  # it tells when check runs there
+        return _tell([Next(name, "ha-stack check"), Next("here", f"ha-stack add-node {name}")])
     return _tell(_load())
 
 
@@ -121,8 +123,8 @@ def _find(site: Site, name: str) -> Node:
     )
 
 
-def _be_same(site: Site, state: cluster.State, *, without: str = "") -> None:
-    """Make sure that all nodes here have the same configuration. Raises Problem that names those who have not."""
+def _be_same(site: Site, state: cluster.State, *, without: str = "") -> str:
+    """The report that all nodes here have told alike. Raises Problem that names those who have not."""
     own = check.tell_report(site)
     reports = cluster.read_published(cluster.REPORT)
     here = [member.name for member in state.members if member.online and member.name != without]
@@ -134,6 +136,7 @@ def _be_same(site: Site, state: cluster.State, *, without: str = "") -> None:
             REFUSED,
         )
     say(f"done  {', '.join(sorted(here))} have the same configuration")
+    return own
 
 
 def _reload(site: Site) -> None:
