@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.samples import CHECKOUT
-from tests.system.acceptance.commands import CRM, EXPORTER, PCS, Command
+from tests.system.acceptance.commands import CRM, EXPORTER, PCS, TOOLS, Command
 from tests.system.acceptance.cures import CURES, OTHERS
 
 PAGE = CHECKOUT / "docs/node-tested.md"
@@ -28,6 +28,7 @@ def describe(title: str, program: str, rows: tuple[Command, ...]) -> list[str]:
 def make_page() -> str:
     lines = [HEAD]
     lines += describe("crm", "crm ", CRM)
+    lines += describe("Beside crm", "", TOOLS)
     lines += describe("Debian's pcs, with ha-stack-links", "pcs ", PCS)
     lines += describe("prometheus-hacluster-exporter, with ha-stack-links", "", EXPORTER)
     lines += ["## Remedies of `ha-stack check`", ""]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 FOLDER = "/opt/ha/etc/corosync"
 REINSTALL = "apt install --reinstall -o Dpkg::Options::=--force-confask -o Dpkg::Options::=--force-confmiss"
+JOURNAL = Path("/opt/ha/var/lib/ha-stack/upgrade.json")
 KILL = "kill -9 $(pidof {0}); while pidof {0}; do sleep 0.1; done"
 
 
@@ -79,6 +81,24 @@ CURES = (
         "components.json cannot be read",
         "apt install --reinstall ha-stack",
     ),
+    Cure(
+        "crm_resource --fail --resource follower --node $(crm_resource --resource follower --locate --quiet)",
+        "failure",
+        "follower_asyncmon_0 on fiesta-ha",
+        "crm resource cleanup",
+    ),
+    Cure(
+        "dpkg --unpack $(find /srv/apt/pool -name 'ha-gfs2-utils_*.deb' | head -1)",
+        "packages",
+        "dpkg has not finished: ha-gfs2-utils",
+        "dpkg --configure -a",
+    ),
+    Cure(
+        f"mkdir -p {JOURNAL.parent}; echo half > {JOURNAL}",
+        "upgrade",
+        "upgrade.json cannot be read",
+        f"rm {JOURNAL}",
+    ),
 )
 """Each is done to the second node, and undone by the printed line alone."""
 OTHERS = (
@@ -104,6 +124,27 @@ OTHERS = (
         test="test_check: test_a_broken_list_of_facts_comes_back_by_the_printed_line",
     ),
     Cure(
+        "a site with fencing agents, without the programs that they run",
+        "fencing",
+        "needs ipmitool, which is missing",
+        "apt install ipmitool",
+        test="test_check: test_programs_of_fencing_agents_come_by_the_printed_lines",
+    ),
+    Cure(
+        "crm_attribute --name stonith-enabled --update false",
+        "fencing",
+        "off: a lost node is never switched off",
+        "crm_attribute --name stonith-enabled --update true",
+        test="test_fencing: test_fencing_that_was_switched_off_comes_back_by_the_printed_line",
+    ),
+    Cure(
+        "a site with fencing devices that are not loaded yet",
+        "fencing",
+        "off: a lost node is never switched off",
+        "ha-stack bootstrap --force",
+        test="test_fencing: test_devices_of_a_site_are_loaded_when_it_is_asked_for",
+    ),
+    Cure(
         "packages that apt has upgraded",
         "daemons",
         "run from before an upgrade",
@@ -111,7 +152,7 @@ OTHERS = (
         test="test_node: test_what_apt_upgraded_before_runs_after_it",
     ),
     Cure(
-        "a DRBD module that calls /sbin/drbdadm",
+        "a DRBD module that calls /sbin/drbdadm (its parameter is a file in the test)",
         "module",
         "no handler runs",
         "echo /opt/ha/sbin/drbdadm > /sys/module/drbd/parameters/usermode_helper",

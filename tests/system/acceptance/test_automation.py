@@ -12,7 +12,7 @@ from tests.system.acceptance.commands import EXPORTER, PCS, Command
 from tests.system.acceptance.conftest import Node
 from tests.system.acceptance.formation import Cluster, locate
 
-TOOLS = "cron curl openssh-client openssh-server pcs prometheus-hacluster-exporter"
+TOOLS = "ansible-core cron curl openssh-client openssh-server pcs prometheus-hacluster-exporter"
 ONLINE = "Online: [ fiesta-ha1 fiesta-ha2 ]"
 QUIET = "printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d"
 REACH = """mkdir -p /run/sshd /root/.ssh
@@ -62,6 +62,12 @@ def test_sudo_keeps_the_administrators_own_path(reached: Machine) -> None:
     finally:
         reached.run("cp -p /root/sudoers /etc/sudoers; dpkg-reconfigure ha-stack")
     assert "/opt/ha/sbin" in reached.run(told).stdout
+
+
+def test_ansible_finds_the_programs(reached: Machine) -> None:
+    ask = "ansible all --inventory fiesta-ha1, --module-name command --args"
+    assert ONLINE in reached.run(f"{ask} 'crm_mon -1'").stdout
+    assert ONLINE in reached.run(f"{ask} 'crm status' --become").stdout
 
 
 def test_a_member_of_the_group_may_ask_and_nobody_else(reached: Machine) -> None:

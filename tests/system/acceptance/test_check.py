@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.system.acceptance.cluster import Machine
+from tests.system.acceptance.conftest import Node
 from tests.system.acceptance.cures import CURES, Cure
 from tests.system.acceptance.formation import FOLDER, Cluster, start
 
@@ -65,6 +66,43 @@ def test_a_broken_list_of_facts_comes_back_by_the_printed_line(cluster: Cluster)
     (remedy,) = re.findall(r"^(apt install .*) brings it back$", told.stdout, re.MULTILINE)
     apply(node, remedy)
     cluster.two.run("ha-stack check")
+
+
+AGENTS = {
+    "fence_ipmilan": "ipmitool",
+    "fence_apc_snmp": "snmp",
+    "external/rackpdu": "snmp",
+    "fence_virsh": "openssh-client",
+    "external/libvirt": "libvirt-clients",
+    "fence_scsi": "sg3-utils",
+    "fence_mpath": "multipath-tools",
+}
+"""One fencing agent for each program that one may need, and Debian's package of it."""
+
+
+def test_programs_of_fencing_agents_come_by_the_printed_lines(cluster: Cluster) -> None:
+    node, file = cluster.two, cluster.two.root / "opt/ha/etc/ha-stack/cluster.crm"
+    disk = Node(root=node.root)  # whose apt reaches Debian
+    packages = " ".join(sorted(set(AGENTS.values())))
+    had = disk.run(f"dpkg-query -W -f '${{db:Status-Status}} ${{Package}}\\n' {packages} || true").stdout
+    disk.run(f"apt-get purge -y {packages}")
+    before = file.read_bytes()
+    lines = [f"primitive f{number} stonith:{agent}\n" for number, agent in enumerate(AGENTS)]
+    file.write_bytes(before + "".join(lines).encode())
+    try:
+        found = find(node, "fencing", "which is missing")
+        assert {f["found"].split()[0]: f["remedy"] for f in found} == {
+            agent: f"apt install {package}" for agent, package in AGENTS.items()
+        }
+        for remedy in sorted({f["remedy"] for f in found}):
+            disk.run(remedy.replace("apt install", "apt-get install -y --no-install-recommends"))
+        assert find(node, "fencing", "which is missing") == []
+    finally:
+        file.write_bytes(before)
+        again = " ".join(line.split()[1] for line in had.splitlines() if line.startswith("installed "))
+        disk.run(
+            f"apt-get purge -y --autoremove {packages}; apt-get install -y --no-install-recommends {again} iproute2"
+        )
 
 
 def test_a_cut_cable_is_a_link_that_is_down(cluster: Cluster) -> None:
@@ -167,6 +205,30 @@ def test_a_file_made_by_hand_is_judged(cluster: Cluster, old: str, new: str, wor
         assert any(words in f["found"] for f in found), found
         assert all("reinstall" not in f["remedy"] for f in found)
     finally:
+        file.unlink()
+
+
+def test_ports_are_those_that_a_file_made_by_hand_gives_each_link(cluster: Cluster) -> None:
+    file = cluster.stranger.root / FOLDER[1:] / "corosync.conf"
+    links = "".join(f"  interface {{\n    linknumber: {link}\n    mcastport: {5414 + link}\n  }}\n" for link in (0, 1))
+    two = BY_HAND.replace("    ring0_addr: stranger\n", "    ring0_addr: stranger\n    ring1_addr: stranger\n")
+    file.write_text(two.replace("transport: knet\n", f"transport: knet\n{links}"))
+    try:
+        ports = [f["found"] for f in look(cluster.stranger) if f["check"] == "port" and f["found"].startswith("udp")]
+        assert ports == ["udp 5414 is free for the cluster", "udp 5415 is free for the cluster"]
+    finally:
+        file.unlink()
+
+
+def test_a_disk_that_is_nearly_full_is_told(cluster: Cluster) -> None:
+    machine, file = cluster.stranger, cluster.stranger.root / FOLDER[1:] / "corosync.conf"
+    file.write_text(BY_HAND)
+    machine.run("mount -t tmpfs -o size=8m tmpfs /opt/ha/var")
+    try:
+        (found,) = find(machine, "space", "8 MiB are free below /opt/ha/var")
+        assert found["level"] == "FAIL"
+    finally:
+        machine.run("umount /opt/ha/var")
         file.unlink()
 
 

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.system.acceptance.commands import ANY, CRM, NAVIGATION, Command
+from tests.system.acceptance.commands import ANY, CRM, NAVIGATION, TOOLS, Command
 from tests.system.acceptance.conftest import Node
 from tests.system.acceptance.formation import Cluster
 
-TOOLS = "openssh-client openssh-server"
+SSH = "openssh-client openssh-server"
 QUIET = "printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d"
 LISTEN = "mkdir -p /run/sshd; chmod 700 /root/.ssh; /usr/sbin/sshd"
 PLACES = re.compile(
@@ -24,7 +24,7 @@ PLACES = re.compile(
 @pytest.fixture(scope="module")
 def reached(cluster: Cluster) -> Iterator[Cluster]:
     """The cluster with sshd on its nodes, and a key by which root of each reaches the other."""
-    script = f"{QUIET}; apt-get update; apt-get install -y --no-install-recommends {TOOLS}; rm /usr/sbin/policy-rc.d"
+    script = f"{QUIET}; apt-get update; apt-get install -y --no-install-recommends {SSH}; rm /usr/sbin/policy-rc.d"
     disks = [Node(root=machine.root) for machine in cluster.nodes]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda disk: disk.run(script), disks))
@@ -46,7 +46,7 @@ def reached(cluster: Cluster) -> Iterator[Cluster]:
     one.run("rm -rf /tmp/report*")
     for node, disk in zip(cluster.nodes, disks, strict=True):
         node.run("kill $(cat /run/sshd.pid); rm -r /root/.ssh", check=False)
-        disk.run(f"apt-get purge -y --autoremove {TOOLS}")
+        disk.run(f"apt-get purge -y --autoremove {SSH}")
     cluster.wait_until_served()
 
 
@@ -102,3 +102,24 @@ def test_a_command_of_crm_does_what_the_table_says(reached: Cluster, row: Comman
         reached.one.run(row.after)
     if row.settles:
         reached.wait_until_served()
+
+
+@pytest.mark.parametrize("row", TOOLS, ids=[row.line for row in TOOLS])
+def test_a_program_that_crm_does_not_call_does_what_the_table_says(reached: Cluster, row: Command) -> None:
+    done = reached.one.run(f"{row.line} 2>&1", check=False)
+    assert (done.returncode, row.words in done.stdout) == (row.status, True), done.stdout
+    if row.after:
+        reached.one.run(row.after)
+
+
+def test_a_report_names_the_versions_of_all_that_is_installed(reached: Cluster) -> None:
+    node = reached.one
+    installed = node.run("dpkg-query -W -f '${db:Status-Status} ${Package}    ${Version}.${Architecture}\\n' 'ha-*'")
+    wanted = {
+        line.removeprefix("installed ") for line in installed.stdout.splitlines() if line.startswith("installed ")
+    }
+    assert len(wanted) > 12
+    node.run("crm report -S -f 1H /tmp/versions; tar -C /root -xf /tmp/versions.tar.*; rm /tmp/versions.tar.*")
+    text = node.run("cat /root/versions/sysinfo.txt; rm -r /root/versions").stdout
+    told = text.partition("##### Installed cluster related packages #####\n")[2].partition("\n\n")[0]
+    assert {line for line in told.splitlines() if line.startswith("ha-")} == wanted

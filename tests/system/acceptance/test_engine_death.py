@@ -1,8 +1,10 @@
-"""The engine dies under load: nothing crashes, and the line that `ha-stack check` prints brings the node back."""
+"""The engine or a daemon dies: nothing crashes or hangs, and the line that `ha-stack check` prints brings it back."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,16 @@ for client in "crm_mon -1" "cibadmin --query" "crm_node -l" "attrd_updater --nam
     (while [ -e /run/load ]; do timeout 5 $client; done) </dev/null >/dev/null 2>&1 &
 done
 """
+LATE = """
+#include <sys/syscall.h>
+#include <unistd.h>
+pid_t setsid(void) {
+    if (access("/run/late", F_OK) == 0)
+        sleep(5);
+    return syscall(SYS_setsid);
+}
+"""
+"""Loaded into pacemakerd: as long as /run/late is there, its children take five seconds to become daemons."""
 
 
 @pytest.mark.parametrize("round_", range(ROUNDS))
@@ -50,4 +62,42 @@ def test_nothing_is_started_while_pacemaker_stops(cluster: Cluster) -> None:
     )
     assert node.tell("pidof pacemaker-attrd pacemaker-based pacemaker-controld pacemaker-fenced") == ""
     node.run("service pacemaker start")
+    cluster.wait_until_served()
+
+
+def test_a_client_that_waits_for_a_node_outlives_its_departure(cluster: Cluster) -> None:
+    one, two = cluster.nodes
+    cluster.wait_until_served()
+    before = one.find("pacemaker-attrd")
+    # What is stopped does not answer, and so it is waited for until it is known to have left.
+    two.run("kill -STOP $(pidof pacemaker-attrd)")
+    wait = "attrd_updater --private --wait cluster --name waiting --update 1"
+    one.run(f"rm -f /root/waited; ({wait}; echo $? > /root/waited) </dev/null >/dev/null 2>&1 & sleep 1")
+    assert not (one.root / "root/waited").exists()
+    two.run("kill -9 $(pidof pacemaker-attrd)")
+    cluster.wait_until(lambda: one.tell("cat /root/waited") == "0\n", "answer to the client")
+    assert one.find("pacemaker-attrd") == before
+    one.run("attrd_updater --private --name waiting --delete")
+    cluster.wait_until_served()
+
+
+def test_a_daemon_that_is_told_to_stop_as_it_starts_does(cluster: Cluster, tmp_path: Path) -> None:
+    node = cluster.two
+    cluster.wait_until_served()
+    (tmp_path / "late.c").write_text(LATE)
+    library = node.root / "root/late.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "late.c")], check=True)
+    node.run("service pacemaker stop; LD_PRELOAD=/root/late.so /etc/init.d/pacemaker start")
+    try:
+        cluster.wait_until_whole()
+        node.run("touch /run/late; kill -9 $(pidof pacemaker-controld)")
+        cluster.wait_until(
+            lambda: len(node.tell("pidof pacemakerd").split()) == 2, "a controller that is being started"
+        )
+        assert node.run("timeout 90 service pacemaker stop", check=False).returncode == 0
+        assert node.tell("pidof pacemakerd pacemaker-controld") == ""
+    finally:
+        node.run("rm -f /run/late; kill -9 $(pidof pacemakerd pacemaker-controld)", check=False)
+        library.unlink()
+        node.run("service pacemaker start")
     cluster.wait_until_served()

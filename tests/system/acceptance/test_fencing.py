@@ -11,6 +11,7 @@ import pytest
 from tests.system.acceptance.conftest import Stack
 from tests.system.acceptance.fencing import DEVICES, STRUCK, install_devices
 from tests.system.acceptance.formation import Cluster, is_at, locate, start
+from tests.system.acceptance.test_check import apply, find
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,16 @@ def test_devices_of_a_site_are_loaded_when_it_is_asked_for(fenced: Cluster) -> N
         (found,) = (f for f in json.loads(machine.tell("ha-stack check --json")) if f["check"] == "fencing")
         assert (found["level"], found["found"]) == ("ok", "by fence_ha1, fence_ha2")
     assert "nothing to do" in fenced.two.run("ha-stack bootstrap").stdout
+
+
+def test_fencing_that_was_switched_off_comes_back_by_the_printed_line(fenced: Cluster) -> None:
+    one, two = fenced.nodes
+    one.run("crm_attribute --name stonith-enabled --update false")
+    (found,) = find(two, "fencing", "off")
+    assert (found["level"], found["remedy"]) == ("FAIL", "crm_attribute --name stonith-enabled --update true")
+    apply(two, found["remedy"])
+    fenced.wait_until(lambda: find(two, "fencing", "") == [], "fencing devices")
+    assert find(two, "drift", "stonith-enabled") == []
 
 
 def test_a_lost_node_is_switched_off_by_its_device_alone(fenced: Cluster) -> None:

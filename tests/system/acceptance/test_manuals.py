@@ -33,6 +33,7 @@ def reader(node: Node) -> Iterator[Node]:
         ("7", "ocf_heartbeat_Filesystem", "fstype"),
         ("7", "ocf_pacemaker_ping", "host_list"),
         ("7", "ocf_linbit_drbd", "drbd_resource"),
+        ("7", "pacemaker", "pacemakerd(8)"),
         ("7", "pacemaker-controld", "dc-deadtime"),
         ("7", "pacemaker-schedulerd", "no-quorum-policy"),
         ("8", "cibsecret", "stash"),

@@ -82,6 +82,7 @@ until ss -H -l -n --udp | grep -q 127.0.0.1:5405; do sleep 0.1; done"""
         (want("modules", "no_such_module"), TAKE_BACK, "module", "linux-image-amd64"),
         (want("modules", "dlm"), TAKE_BACK, "configfs", "mount -t configfs none /sys/kernel/config"),
         (want("devices", "/dev/vgha/lvdrbd0"), TAKE_BACK, "device", "lvcreate --name lvdrbd0 --size SIZE vgha"),
+        (want("devices", "/dev/sdz9"), TAKE_BACK, "device", "lsblk"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_mends_it(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import textwrap
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,8 @@ import pytest
 
 from tests.support.machine import wait_until
 from tests.system.acceptance.cluster import Machine, boot_systemd, make_switch
-from tests.system.acceptance.conftest import SITE_PACKAGE, Node, Stack, make_node
+from tests.system.acceptance.conftest import CHECKOUT, SITE_PACKAGE, Node, Stack, make_node
+from tests.system.acceptance.fencing import AGENT, STRUCK
 from tests.system.acceptance.formation import FOLDER, NAMES, PATIENCE, locate
 from tests.system.acceptance.test_check import find
 
@@ -22,6 +24,15 @@ SERVICES = ("corosync", "pacemaker")
 WHOLE = "Online: [ fiesta-ha1 fiesta-ha2 ]"
 # Of no use without hardware, and each would be started, and fail, at every boot.
 UNUSED = "console-getty getty@tty1 systemd-logind e2scrub_reap e2scrub_all.timer apt-daily.timer"
+
+HANGING = """#!/bin/sh
+# A service that starts at once, and whose stop does not end.
+case $1 in
+    start) touch /run/hanging ;;
+    status) [ -e /run/hanging ] || exit 3 ;;
+    stop) [ ! -e /run/hanging ] || sleep 3600 ;;
+esac
+"""
 
 
 class Pair:
@@ -55,6 +66,10 @@ class Pair:
         wait_until(lambda: not _lives(machine.pid), f"end of {name}", seconds=PATIENCE)
         scope.close()
         del self._running[name]
+
+    def pull_plug(self, name: str) -> None:
+        """End a node at once, as a power switch does."""
+        self._running.pop(name)[1].close()
 
     def close(self) -> None:
         """Switch everything off."""
@@ -94,7 +109,8 @@ def pair(bare_node: Path, stack: Stack) -> Iterator[Pair]:
         packages = f"systemd-sysv dbus iproute2 procps ha-stack {SITE_PACKAGE}"
         # Nothing can be enabled while nobody runs systemd.
         mask = f"systemctl mask {UNUSED}; mkdir -p /var/log/journal"
-        script = f"apt-get update && apt-get install -y {packages} && {mask}"
+        exporter = "apt-get install -y --no-install-recommends prometheus-node-exporter"
+        script = f"apt-get update && apt-get install -y {packages} && {exporter} && {mask}"
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda pair: pair[0].run(script, hostname=pair[1]), zip(nodes, NAMES[:2], strict=True)))
         for node in nodes:
@@ -228,3 +244,58 @@ def test_a_corosync_that_is_killed_is_told_and_the_printed_line_brings_it_back(f
     (found,) = find(node, "pacemaker", "without corosync")
     node.run(found["remedy"])
     formed.wait_until_served()
+
+
+def test_a_shutdown_that_hangs_ends_at_the_power_switch(formed: Pair) -> None:
+    one, two = formed["fiesta-ha1"], formed["fiesta-ha2"]
+    struck = one.root / STRUCK[1:]
+    for node in (one, two):
+        for file, text in (("opt/ha/sbin/fence_standin", AGENT), ("etc/init.d/hanging", HANGING)):
+            (node.root / file).write_text(text)
+            (node.root / file).chmod(0o755)
+    one.run(
+        "crm --force configure primitive switch stonith:fence_standin params outlet=red pcmk_host_list=fiesta-ha2\n"
+        "crm --force configure location switch-1 switch -inf: fiesta-ha2\n"
+        "crm_attribute --name stonith-enabled --update true\n"
+        "crm configure primitive hanging lsb:hanging op stop interval=0 timeout=10s\n"
+        "crm configure location hanging-2 hanging -inf: fiesta-ha1"
+    )
+    wait_until(
+        lambda: (locate(one, "switch"), locate(one, "hanging")) == (one.name, two.name), "services", seconds=PATIENCE
+    )
+    two.run("systemctl poweroff --no-block")
+    wait_until(struck.exists, "act of the power switch", seconds=PATIENCE, evidence=formed.describe)
+    assert "fiesta-ha2 red" in struck.read_text()
+    formed.pull_plug(two.name)
+    wait_until(lambda: locate(one, "follower") == one.name, "follower on the node left", seconds=PATIENCE)
+    one.run(
+        "crm_attribute --name stonith-enabled --update false\n"
+        "crm --force configure delete hanging-2 hanging; crm --force resource stop switch"
+    )
+    wait_until(lambda: locate(one, "switch") == "", "end of the device", seconds=PATIENCE)
+    one.run("crm --force configure delete switch-1 switch")
+    formed.boot(two.name)
+    formed.wait_until_served()
+
+
+UNIT = re.compile(r"((?:^    \[?[A-Z].*\n|^\n(?=    ))+)", re.MULTILINE)
+"""A unit in the documentation."""
+
+
+def test_metrics_reach_prometheus_by_the_timer_of_the_documentation(formed: Pair) -> None:
+    node, folder = formed["fiesta-ha1"], "/etc/systemd/system"
+    text = (CHECKOUT / "docs/automation.md").read_text()
+    for kind in ("service", "timer"):
+        unit = textwrap.dedent(UNIT.search(text, text.index(f"ha-stack-metrics.{kind}"))[1])  # type: ignore[index]
+        (node.root / folder[1:] / f"ha-stack-metrics.{kind}").write_text(unit)
+    node.run("systemctl daemon-reload; systemctl enable --now ha-stack-metrics.timer")
+    try:
+        assert "ha-stack-metrics.service" in node.run("systemctl list-timers --no-pager").stdout
+        node.run("systemctl start ha-stack-metrics.service")
+        ask = "import urllib.request as u; print(u.urlopen('http://localhost:9100/metrics').read().decode())"
+        seen = node.run(f'python3 -c "{ask}"').stdout
+    finally:
+        node.run(f"systemctl disable --now ha-stack-metrics.timer; rm {folder}/ha-stack-metrics.*")
+    assert "\nha_stack_healthy " in seen
+    assert '\nha_stack_findings{check="quorum",level="ok"} 1\n' in seen
+    assert "\nnode_textfile_scrape_error 0\n" in seen

@@ -30,8 +30,8 @@ GOLDEN = Path(__file__).with_name("golden")
 BOOKWORM = Suite("bookworm")
 KEYS = {
     "ha-libqb": "396a985d8fd7aee13731ca30a0e9239beb0ec821b73989989429791b4a9d3395",
-    "ha-pacemaker": "620fbbba10cddbc91fe6062cd0a4b5497bcb026fb6aaf17628cc2bffa9128e50",
-    "ha-stack": "adbf91c56a614dee9e5f3b250b0b9340c2b7e5e4ff9fbb833d5082c5d6abb5f7",
+    "ha-pacemaker": "4faaf0646b92f99f090933b6fa2fb1b08b878d5c08612840f66b911169dff64a",
+    "ha-stack": "ebcbac1d2026c3895874210f7eb555014e3403540592d7cf1dc7e8ffed52e4bc",
 }
 """Keys of three real recipes. Another one here means that everybody builds this source again."""
 NAMES = sorted(f"ha-{file.parent.name}" for file in (CHECKOUT / "recipes").glob("*/recipe.toml"))

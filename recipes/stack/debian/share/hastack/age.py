@@ -104,7 +104,8 @@ def judge_age(made: Made, today: date) -> Finding:
     known = f"{len(made.closed)} holes that were known then are closed by patches, {len(made.open)} are open"
     text = f"ha-stack {made.version} is of {made.date}, {days} days old; {known}"
     if days > _OLD:
-        return Finding("age", WARN, f"{text}; what was found since is not", "ha-stack upgrade-node")
+        advice = "where apt knows nothing newer: hapkg build-all and hapkg publish, on the build machine"
+        return Finding("age", WARN, f"{text}; what was found since is not", "ha-stack upgrade-node", advice)
     if newest:
         text += f"; its newest release is {newest.source} {newest.version} of {newest.date}"
     return Finding("age", OK, text)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from hastack import cluster
+from hastack import cluster, engine
 from hastack.site import AUTHKEY, CRM, DRBD_SECRET, read_crm, read_site
 from hastack.system import REFUSED, Problem, need, run, say, sync_folder
 
@@ -42,6 +42,8 @@ def make_keys() -> None:
         _make(path)
         say(f"made {path}, for root alone")
     say(_describe_copies(missing))
+    if there := [node.name for node in site.others if engine.answers_ping(node.addresses)]:
+        say(f"one that {' or '.join(there)} has already is to be copied here instead: nodes with two keys never meet")
 
 
 def _make(path: Path) -> None:

@@ -49,7 +49,7 @@ def check_node() -> list[Finding]:
         if (journal := upgrade.read_journal()) is not None:
             findings.append(Finding("upgrade", WARN, upgrade.describe(journal)))
     except Problem as problem:  # no reason to keep the rest back
-        findings.append(Finding("upgrade", FAIL, problem.brief, problem.hint))
+        findings.append(Finding("upgrade", FAIL, problem.brief, f"rm {upgrade.JOURNAL}", problem.hint))
     return findings
 
 
@@ -143,10 +143,14 @@ def _check_kernel(site: Site) -> Iterator[Finding]:
         if Path(device).is_block_device():
             yield Finding("device", OK, device)
         else:
-            remedy = (
-                "lvcreate --name {1} --size SIZE {0}".format(*device.split("/")[2:4]) if device.count("/") == 3 else ""
+            _, _, *names = device.split("/")
+            volume = len(names) == 2 and names[0] != "disk"
+            advice = (
+                f"lvcreate --name {names[1]} --size SIZE {names[0]}"
+                if volume
+                else "lsblk lists the disks that are there"
             )
-            yield Finding("device", FAIL, f"{device} is missing", advice=remedy)
+            yield Finding("device", FAIL, f"{device} is missing", advice=advice)
 
 
 def _check_clock() -> Iterator[Finding]:
@@ -207,17 +211,12 @@ def _find_agents() -> tuple[str, ...]:
 
 
 def _check_packages() -> Iterator[Finding]:
-    versions = list_versions()
-    if "ha-stack" not in versions:
-        yield Finding("packages", FAIL, "ha-stack is not installed", "apt install ha-stack")
-        return
     audit = run("dpkg", "--audit").output.strip()
     if audit:
-        yield Finding(
-            "packages", FAIL, "dpkg has not finished: " + audit.splitlines()[-1].strip(), "dpkg --configure -a"
-        )
+        name = audit.splitlines()[-1].split()[0]
+        yield Finding("packages", FAIL, f"dpkg has not finished: {name}", "dpkg --configure -a")
     else:
-        yield Finding("packages", OK, f"ha-stack {versions['ha-stack']} and what it pins")
+        yield Finding("packages", OK, f"ha-stack {list_versions().get('ha-stack', '')} and what it pins")
     outdated = find_outdated()
     if outdated:
         yield Finding(

@@ -131,9 +131,14 @@ def check_links(site: Site) -> Iterator[Finding]:
             yield _explain_silence(name, node.addresses if node else ())
 
 
+def answers_ping(addresses: tuple[str, ...]) -> bool:
+    """Whether a machine is there, whatever runs on it."""
+    return any(run("ping", "-c", "1", "-W", "1", address).status == 0 for address in addresses)
+
+
 def _explain_silence(name: str, addresses: tuple[str, ...]) -> Finding:
     """Why no link reaches a node."""
-    if any(run("ping", "-c", "1", "-W", "1", address).status == 0 for address in addresses):
+    if answers_ping(addresses):
         text = f"no link to {name}, which answers ping: corosync is stopped there, or has another key or configuration"
         return Finding("link", FAIL, text, advice=f"ha-stack check on {name}; authkey must have the same fingerprint")
     return Finding(

@@ -9,9 +9,12 @@ n
 s|^from crmsh import utils$|sys.path.insert(0, "/opt/ha/lib/python3/dist-packages")\n&|
 }
 
-# What a report tells the versions of, and what sets a node up.
-s|^PACKAGES = "|&ha-stack ha-cluster-glue ha-corosync ha-crmsh ha-dlm ha-drbd-utils ha-fence-agents ha-gfs2-utils ha-kronosnet ha-libqb ha-pacemaker ha-resource-agents ha-stack-site ha-booth ha-corosync-qdevice |
+# What a report tells the versions of: all that is installed of the stack. And what sets a node up.
+s#^PACKAGES = "#&$(dpkg-query -W -f '${db:Status-Status} ${Package}\\n' 'ha-*' | sed -n 's/^installed //p') #
 s|utils\.fatal\(f"Package '\{package\}' is not installed"\)|utils.fatal("nodes of this stack are set up by ha-stack-site, or from /opt/ha/etc/corosync/corosync.conf.example; see ha-stack(8)")|
+
+# Pacemaker's own log is there without a journal, too, where the file of the journal says that there is none.
+s#"journal\.log", "pacemaker\.log"#"pacemaker.log", "journal.log"#
 
 s|Booth not installed|&: apt install ha-booth|
 
