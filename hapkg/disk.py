@@ -349,8 +349,8 @@ def _open_lock(file: Path) -> IO[str]:
 
 
 @contextlib.contextmanager
-def lock(file: Path, *, what: str, hint: str, timeout: float = 0) -> Iterator[None]:
-    """Hold an exclusive lock on a file, which names its holder: process, host, and since when.
+def lock(file: Path, *, what: str, hint: str, timeout: float = 0, shared: bool = False) -> Iterator[None]:
+    """Hold a lock on a file, which names its holder: process, host, and since when. shared: beside others who say so.
 
     Raises BusyError when another process still holds it after `timeout` seconds, MachineError for a link in its place.
     The kernel drops the lock with its process, however that ends.
@@ -359,7 +359,7 @@ def lock(file: Path, *, what: str, hint: str, timeout: float = 0) -> Iterator[No
     with _open_lock(file) as opened:
         while True:
             try:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(opened, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:

@@ -24,19 +24,26 @@ class State:
     """
 
     root: Path
+    suite: str = ""
+    """The one suite that its user works for: others may work for other suites at the same time."""
 
     def __str__(self) -> str:
         return str(self.root)
 
     @property
     def lock_file(self) -> Path:
-        """Held by the one process that changes state."""
+        """Held by the one process that changes state, or by all that work for one suite each."""
         return self.root / "lock"
+
+    @property
+    def suite_lock_file(self) -> Path:
+        """Held by the one process that works for the suite."""
+        return self.root / f"lock-{self.suite}"
 
     @property
     def work(self) -> Path:
         """Scratch of the lock's holder, emptied at every start."""
-        return self.root / "work"
+        return self.root / "work" / self.suite
 
     @property
     def sources(self) -> Path:

@@ -216,6 +216,8 @@ def check_with_lintian(task: BuildTask, target: Path) -> None:
     """Run lintian over the finished packages; its report is kept beside them. Raises BuildError for an error tag."""
     changes = sorted(target.glob("*.changes"))
     argv = ["lintian", "--no-cfg", "--fail-on", "error", "--tag-display-limit", "0"]
+    for path in (target, task.package.dsc.parent, *task.package.files):  # for the user that lintian is
+        path.chmod(0o755 if path.is_dir() else 0o644)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:  # lintian leaves files behind in it
         result = confinement.run(
             [*argv, *map(str, changes), str(task.package.dsc)],

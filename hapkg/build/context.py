@@ -117,7 +117,7 @@ def open_context(
     published = read_held(project.repository, chosen)
     return BuildContext(
         project=project,
-        store=store,
+        store=store.narrow(chosen),
         recipes=recipes,
         graph=make_graph(recipes, package_prefix=prefix),
         suite=chosen,

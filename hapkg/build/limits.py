@@ -13,7 +13,7 @@ import re
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ _MOUNTS = Path("/run/schroot/mount")
 _BURST = 2
 """Times the limit of processes at which the kernel refuses more: other builds of the same account count as well."""
 _PROC = Path("/proc")
+_GROUPS = Path("/sys/fs/cgroup")
 _FACTS = re.compile(r"^(Name|PPid|RssAnon):\s*(\S+)", re.MULTILINE)
 _AVAILABLE = re.compile(r"^MemAvailable:\s*(\d+) kB", re.MULTILINE)
 
@@ -118,10 +119,22 @@ def measure(session: str, proc: Path = _PROC) -> tuple[int, int]:
     return sum(held.get(number, 0) for number in found), len(found)
 
 
-def read_available(proc: Path = _PROC) -> int:
-    """Bytes that programs can have before the machine has to swap."""
+def read_available(proc: Path = _PROC, groups: Path = _GROUPS) -> int:
+    """Bytes that programs can have before the machine has to swap, or a control group of this process is full."""
     found = _AVAILABLE.search((proc / "meminfo").read_text("utf-8"))
-    return int(found[1]) * 1024 if found else 0
+    return min([int(found[1]) * 1024 if found else 0, *_read_groups(proc, groups)])
+
+
+def _read_groups(proc: Path, groups: Path) -> Iterator[int]:
+    """Bytes that are left in each control group that limits this process; groups is their file system."""
+    own = None
+    with contextlib.suppress(OSError):
+        own = re.search(r"^0::/(.*)$", (proc / "self/cgroup").read_text("utf-8"), re.MULTILINE)
+    folder = groups / (own[1] if own else "")
+    for group in (folder, *(parent for parent in folder.parents if parent.is_relative_to(groups))):
+        with contextlib.suppress(OSError, ValueError):  # no such file, "max"
+            used = int((group / "memory.current").read_text("ascii"))
+            yield max(0, int((group / "memory.max").read_text("ascii")) - used)
 
 
 class LimitGuard:

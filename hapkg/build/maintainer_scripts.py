@@ -22,7 +22,9 @@ _EMPTY = f"#!/bin/sh\nset -e\n{_MARK}\n"
 """A script that debhelper writes where debian/ has none."""
 _BLOCK = re.compile(r"# Automatically added by [^\n]*\n(.*?)\n# End automatically added section\n", re.DOTALL)
 _PLACE = re.compile(r"#[A-Z_]+#")
-_VALUE = r"(?:(?!\.\.)[A-Za-z0-9@%+=:,./_ '~-]|\\[.+:~-])*"
+_MOST_BYTES = 1 << 16
+"""Of a script: patterns may take long for more."""
+_VALUE = r"(?:(?!\.\.)[A-Za-z0-9@%+=:,./_ '~-]|\\[.+:~-]){0,1000}"
 """In the place of a snippet's variable: names, paths and versions; nothing that a shell acts upon."""
 _TRIGGERS = re.compile(r"(# Triggers added by dh_makeshlibs/\S+\n)?activate-noawait ldconfig\n?")
 
@@ -58,16 +60,16 @@ def _check_package(
             continue
         text = read_text(content).decode("utf-8", "surrogateescape")
         if name in SCRIPTS:
-            if not _is_made_of(text, own.decode() if own is not None else _EMPTY, known):
+            if not is_made_of(text, own.decode() if own is not None else _EMPTY, known):
                 yield f"{deb.name} has a {name} that is not what debian/ says and debhelper adds"
         elif not (text.encode("utf-8", "surrogateescape") == own or (name == "triggers" and _TRIGGERS.fullmatch(text))):
             yield f"{deb.name} has {name!a} among its control files, which debian/ does not say"
 
 
-def _is_made_of(text: str, template: str, known: Sequence[re.Pattern[str]]) -> bool:
+def is_made_of(text: str, template: str, known: Sequence[re.Pattern[str]]) -> bool:
     """Test for a template in whose place for debhelper there are snippets alone."""
     start, mark, end = template.partition(_MARK)
-    if not mark:
+    if not mark or len(text) > _MOST_BYTES:
         return text == template
     end = end.removeprefix("\n")
     if len(text) < len(start) + len(end) or not (text.startswith(start) and text.endswith(end)):

@@ -58,7 +58,6 @@ def run_plan(
         yield from (_reuse(context.store, step) for step in plan)
         return
 
-    layer.sweep(context.store.state)
     base = schroot.find_chroot(context.store.state, context.suite)
     if base is None:
         yield Progress(source=f"chroot {context.suite}", phase=CREATE, at=time.monotonic())
@@ -66,8 +65,12 @@ def run_plan(
         yield Progress(source=f"chroot {context.suite}", phase="ready", at=time.monotonic())
     schroot.make_folders(context.store.state, context.suite)
     yield from _build(context, targets, plan, base, options)
-    layer.prune_layers(context.store.state)
-    layer.sweep(context.store.state)
+
+
+def tidy_layers(store: Store) -> None:
+    """Remove layers that nobody used for long, and what is left of others. Nobody else works with the state folder."""
+    layer.prune_layers(store.state)
+    layer.sweep(store.state)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from typing import Any
 from hapkg import disk
 from hapkg.control import SourceName, Suite
 from hapkg.disk import sha256_file
-from hapkg.errors import IntegrityError, MachineError
+from hapkg.errors import BusyError, IntegrityError, MachineError
 from hapkg.locations import State
 from hapkg.records import format_record, read_record
 
 LOG_NAME = "build.log"
 _DESCRIPTION = "artifact.json"
+_TIDY_SECONDS = 60
+"""Longest wait for somebody who tidies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,37 +69,67 @@ class Store:
     """The state folder of one user, or of one test."""
 
     root: Path
+    suite: str = ""
+    """The one suite that is worked for; "": all of it is."""
 
     @property
     def state(self) -> State:
         """The folder's layout."""
-        return State(self.root)
+        return State(self.root, self.suite)
+
+    def narrow(self, suite: Suite) -> Store:
+        """The store for work on one suite, beside others who work on other suites."""
+        return replace(self, suite=suite)
 
     def failure_log(self, suite: Suite, source: SourceName) -> Path:
         """The log of a build until it is stored, and of the last one that failed."""
         return self.state.failed / suite / source / LOG_NAME
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Be the one process that changes state. Raises BusyError when another is; a dead holder's lock is free."""
+    def lock(self, tidy: Callable[[], object] = lambda: None) -> Iterator[None]:
+        """Be the one process that changes state, or, of a suite's store, that works for the suite.
+
+        tidy is called before and after, where no other process works with this folder: for what all suites share.
+        Raises BusyError when another process is in the way; a dead holder's lock is free.
+        """
+        what, hint, state = f"the state folder {self.root}", "wait until it has ended", self.state
         with contextlib.ExitStack() as stack:
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(
-                    disk.lock(
-                        self.state.lock_file, what=f"the state folder {self.root}", hint="wait until it has ended"
-                    )
-                )
+                if self.suite:
+                    own = disk.lock(state.suite_lock_file, what=f"{what}, for {self.suite},", hint=hint)
+                    stack.enter_context(own)
+                    self._tidy(tidy)
+                # Whoever tidies holds it for moments alone.
+                wait = _TIDY_SECONDS if self.suite else 0
+                held = disk.lock(state.lock_file, what=what, hint=hint, timeout=wait, shared=bool(self.suite))
+                inner = stack.enter_context(contextlib.ExitStack())
+                inner.enter_context(held)
             except OSError as cause:
                 raise MachineError(
                     f"the state folder {self.root} cannot be used: {cause.strerror}", hint="choose another with --cache"
                 ) from cause
+            if not self.suite:
+                tidy()
             yield
+            if not self.suite:
+                tidy()
+            else:
+                inner.close()
+                self._tidy(tidy)
+
+    def _tidy(self, tidy: Callable[[], object]) -> None:
+        """Tidy, unless somebody else is there, who might need it."""
+        with (
+            contextlib.suppress(BusyError),
+            disk.lock(self.state.lock_file, what="the state folder", hint=""),
+        ):
+            tidy()
 
     def reclaim(self) -> None:
         """Empty the scratch folder. The caller holds the lock."""
         disk.remove_tree(self.state.work)
-        for left in self.state.builds.glob(".new-*"):
+        for left in self.state.builds.glob(f".new-{self.suite}*"):
             disk.remove_tree(left)
         self.state.work.mkdir(parents=True, exist_ok=True)
 
@@ -117,7 +150,7 @@ class Store:
         """Take the files of a finished build out of a scratch folder into the store, all or nothing."""
         target = self.state.builds / artifact.key
         target.parent.mkdir(parents=True, exist_ok=True)
-        new = target.parent / f".new-{artifact.key}"
+        new = target.parent / f".new-{artifact.suite}-{artifact.key}"
         disk.remove_tree(new)
         shutil.copytree(made, new, symlinks=True)
         stamps = {name: _read_stamp(new / name) for name in artifact.files}
@@ -132,15 +165,18 @@ class Store:
         stored = _read_artifact(target)
         if stored is None:
             raise MachineError(f"the build {target} vanished while it was stored")
+        self.touch(stored)
         return stored
 
     def touch(self, artifact: Artifact) -> None:
-        """Mark a build as used just now: it becomes the newest of its source."""
-        os.utime(artifact.description)
+        """Mark a build as used just now: it becomes the newest of all, also where the clock went back."""
+        stamps = (_read_stamp(folder / _DESCRIPTION)[1] for folder in self.state.builds.glob("[!.]*"))
+        newest = max((time.time_ns(), *(stamp + 1 for stamp in stamps)))
+        os.utime(artifact.description, ns=(newest, newest))
 
     def remove_build(self, artifact: Artifact) -> None:
         """Remove a finished build: renamed first, so that half of one is never seen."""
-        doomed = artifact.folder.with_name(f".new-{artifact.key}")
+        doomed = artifact.folder.with_name(f".new-{artifact.suite}-{artifact.key}")
         artifact.folder.rename(doomed)
         disk.remove_tree(doomed)
 

@@ -185,7 +185,7 @@ class Recorder:
                 for name in sorted({*self._endings, *self._spans})
             ],
         )
-        file = state.runs / f"{self._when.replace(':', '')}.json"
+        file = state.runs / f"{self._when.replace(':', '')}-{self._suite}.json"
         disk.make_folder(file.parent)
         disk.replace(file, format_record(asdict(record)))
         for old in sorted(file.parent.glob("[0-9]*.json"))[:-KEPT_RECORDS]:

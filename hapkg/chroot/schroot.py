@@ -223,12 +223,13 @@ def end_session(name: str) -> None:
 
 
 def find_sessions(state: State) -> tuple[str, ...]:
-    """Names of the sessions that belong to the chroots of a state folder."""
+    """Names of the sessions that belong to the chroots of a state folder, or to that of the suite worked for."""
     if process.find_program("schroot") is None or not _may_have_sessions(state):
         return ()
     output = process.run(["schroot", "--list", "--all-sessions"], cleanup=True, check=False).output
     names = (line.strip().removeprefix("session:") for line in output.splitlines())
-    return tuple(name for name in names if name.startswith("hapkg-") and f"-{_state_mark(state)}-" in name)
+    start = f"hapkg-{state.suite}-" if state.suite else "hapkg-"
+    return tuple(name for name in names if name.startswith(start) and f"-{_state_mark(state)}-" in name)
 
 
 def _may_have_sessions(state: State) -> bool:
@@ -244,7 +245,7 @@ def reclaim(state: State) -> tuple[str, ...]:
     left = find_sessions(state)
     for name in left:
         end_session(name)
-    for folder in state.chroots.glob(".new-*"):
+    for folder in state.chroots.glob(f".new-{state.suite}*"):
         disk.remove_tree(folder, of_root=True)
     return left
 

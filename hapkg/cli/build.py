@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -17,7 +18,7 @@ from hapkg.build.kernel_packages import check_kernels, needs_chroot
 from hapkg.build.pins import find_unlocked, make_lock
 from hapkg.build.plan import Action, Step
 from hapkg.build.planner import make_plan
-from hapkg.build.run import RunOptions, run_plan
+from hapkg.build.run import RunOptions, run_plan, tidy_layers
 from hapkg.build.timings import Recorder
 from hapkg.cli import output
 from hapkg.cli.chroot import make_chroot
@@ -179,15 +180,15 @@ def _end(errors: Sequence[HapkgError | None]) -> None:
 
 def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
     """Build as the options say. The failure of a source is its outcome; any other error is raised as HapkgError."""
-    store, sites = context.store, read_site_recipes(context.project, options.site)
+    sites = read_site_recipes(context.project, options.site)
     build_context = _open(context, options, sites)
     requests = _read_requests(build_context, options)
     targets = list(requests) or pick(build_context, None)
-    recipes = [build_context.recipes[name] for name in targets]
+    recipes, store = [build_context.recipes[name] for name in targets], build_context.store
     check_kernels(recipes, build_context.project, build_context.suite, store.state, read_architecture())
     outcomes: list[Outcome] = []
     with contextlib.ExitStack() as stack:
-        stack.enter_context(store.lock())
+        stack.enter_context(store.lock(partial(tidy_layers, store)))
         for recipe in sites:
             for warning in recipe.values["site"].warnings:
                 output.say(f"site: {warning}")
@@ -256,7 +257,7 @@ def _open(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> B
     if needs_chroot(project.settings, suite, store.state):
         if options.origin or any("@" in name for name in options.names):
             without = open_context(project, store, options.suite, options.mirror, sites)
-            with store.lock():  # a wrong ref is told before half a minute is spent
+            with without.store.lock():  # a wrong ref is told before half a minute is spent
                 find_commits(without, _read_requests(without, options))
         make_chroot(project, store, suite, options.mirror)
     return replace(

@@ -57,6 +57,7 @@ def chroot_remove(context: typer.Context, suite: Annotated[str, typer.Argument(m
 
 def make_chroot(project: Project, store: Store, suite: Suite, archive: str | None, *, renew: bool = False) -> None:
     """Make the base chroot of a suite unless there is one, or anew. Raises HapkgError when that fails."""
+    store = store.narrow(suite)
     with store.lock():
         store.reclaim()
         schroot.reclaim(store.state)

@@ -48,8 +48,8 @@ def site_check(
     for path, site in _read(context, file):
         findings = [Finding(check=f"{path.name} agrees with itself", ok=True)]
         if not quick:
-            with context.obj.store.lock():
-                build_context = open_context(context.obj.project, context.obj.store, suite, None)
+            build_context = open_context(context.obj.project, context.obj.store, suite, None)
+            with build_context.store.lock():
                 findings += check_site(
                     build_context, site, path.read_text("utf-8"), lambda phase: output.say(f"site: {phase}")
                 )

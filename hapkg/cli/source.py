@@ -41,7 +41,7 @@ def shell(
     """Enter the clean chroot of a build: the tree is unpacked and patched, exports.sh is loaded."""
     build_context = open_context(context.obj.project, context.obj.store, suite, mirror)
     recipe = find(build_context, name)
-    with context.obj.store.lock(), enter_source(build_context, recipe.name) as (session, tree):
+    with build_context.store.lock(), enter_source(build_context, recipe.name) as (session, tree):
         lines = [f"cd {shlex.quote(tree)}", ". debian/exports.sh"]
         if not command:
             output.say(f"{recipe.source} as it is built for {build_context.suite}; exit ends it, and nothing stays")
@@ -64,7 +64,7 @@ def source(
     recipe = find(build_context, name)
     tree = _name_tree(recipe, folder)
     state, archive = build_context.store.state, build_context.debian_mirror
-    with context.obj.store.lock():
+    with build_context.store.lock():
         tarball = fetch(recipe, state, archive)
         remote = {patch.name: fetch_patch(recipe, patch, state, archive) for patch in recipe.remote_patches}
         make_work_tree(recipe, tarball.path, remote, tree)

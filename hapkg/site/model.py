@@ -44,6 +44,10 @@ class Site(Layout):
             found.append(f"two nodes that lose sight of each other may switch each other off at once: {mend}")
         if not self.cluster.encrypted:
             found.append("no crypto: whoever reaches the ring's network can join and command the cluster")
+        elif self.cluster.crypto_cipher == "none":
+            found.append("crypto-cipher = none: passwords of agents can be read on the network of the ring")
+        if self.cluster.crypto_hash in ("md5", "sha1"):
+            found.append(f"crypto-hash = {self.cluster.crypto_hash}: its day is over, sha256 costs no more")
         if self.quorum.two_node is False and len(self.nodes) == 2 and self.quorum.device is None:
             found.append("two-node = false: when one of two nodes is lost, the other stops its resources")
         found += [

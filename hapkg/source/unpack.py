@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -11,12 +12,13 @@ from hapkg.errors import SourceError
 from hapkg.recipe.model import Recipe
 from hapkg.source import extraction
 
-_PROGRAM = """import runpy, sys
-status, said = runpy.run_path(sys.argv[1])["extract"](sys.stdin.buffer, *map(int, sys.argv[2:]))
+_CALL = """
+import sys
+status, said = extract(sys.stdin.buffer, *map(int, sys.argv[1:]))
 sys.stdout.write(said)
 sys.exit(status)
 """
-"""Extracts standard input into the current folder, and says why it does not go on."""
+"""Below the code of extraction.py: extract standard input into the current folder, and say why it does not go on."""
 MOST_MEMBERS = 1_000_000
 MOST_LEVELS = 100
 MOST_BYTES = 10_000_000_000
@@ -57,10 +59,11 @@ def unpack(recipe: Recipe, tarball: Path, tree: Path) -> None:
 
 def _extract(tarball: Path, target: Path) -> tuple[int, str]:
     """Extract a tarball into a folder: the status that extraction.py gives, and its words."""
-    code, python = Path(extraction.__file__), Path(sys.executable).resolve()
+    python = Path(sys.executable).resolve()
     limits = [str(most) for most in (MOST_MEMBERS, MOST_LEVELS, MOST_BYTES)]
-    readable = [code] if python.is_relative_to("/usr") else [code, Path(sys.base_prefix)]
-    argv = [str(python), "-ISB", "-c", _PROGRAM, str(code), *limits]
+    readable = [] if python.is_relative_to("/usr") else [Path(sys.base_prefix)]
+    # The code itself, for the file may be one that only its owner reads.
+    argv = [str(python), "-ISB", "-c", inspect.getsource(extraction) + _CALL, *limits]
     with tarball.open("rb") as stream:
         done = confinement.run(argv, readable=readable, writable=target, stdin=stream, check=False)
     return done.status, done.output.strip()

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import tarfile
@@ -19,13 +20,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hapkg.build.maintainer_scripts import is_made_of
 from hapkg.build.results import Results, choose_names, unpack
 from hapkg.control import Suite, is_relation, parse_pins, parse_relation_names
 from hapkg.deb import read_deb_content, read_deb_control
 from hapkg.errors import ConfigError, SiteError
 from hapkg.locations import read_toml
+from hapkg.recipe.model import read_recipe
 from hapkg.recipe.settings import Settings
 from hapkg.repository.indexes import find_suites, read_digests, read_pool, read_release
+from hapkg.repository.paths import check_path
 from hapkg.repository.remote.location import parse_location
 from hapkg.repository.snapshots import list_snapshots, read_held, read_removed, read_snapshot
 from hapkg.repository.sources_file import Identity, find_url
@@ -34,11 +38,12 @@ from hapkg.site.importing.cluster import Sources, import_site
 from hapkg.site.importing.imported import write_site
 from hapkg.site.importing.report import read_report
 from hapkg.site.model import read_site
+from hapkg.source.extraction import FAULTS, Extraction, HostileError
 from hapkg.source.lockfile import read_lock
 from hapkg.tables import parse_table
 from hapkg.text import printable
 from hapkg.version import Version
-from tests.support.samples import CHECKOUT
+from tests.support.samples import CHECKOUT, STYLES
 
 SUITE = Suite("bookworm")
 IDENTITY = Identity(origin="Test", label="Test", maintainer="Test <test@example.org>")
@@ -138,6 +143,31 @@ def read_lock_file(root: Path, content: bytes) -> None:
     (root / "locks").mkdir(exist_ok=True)
     (root / "locks/bookworm.toml").write_bytes(content)
     read_lock(root, SUITE)
+
+
+def read_tarball(folder: Path, content: bytes) -> None:
+    """The members of upstream's tarball, which a program of its own extracts."""
+    target = folder / "unpacked"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    with contextlib.suppress(HostileError, *FAULTS), tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        Extraction(archive, target, 100, 10, 100_000).run()
+    outside = [path for path in folder.rglob("*") if not (path.is_symlink() or path.is_dir() or path.is_file())]
+    assert outside == []
+
+
+def read_recipe_file(folder: Path, content: bytes) -> None:
+    """A recipe."""
+    (folder / "one").mkdir(exist_ok=True)
+    (folder / "one/recipe.toml").write_bytes(content)
+    read_recipe(folder / "one", package_prefix="ha-", styles=STYLES)
+
+
+def read_scripts(folder: Path, content: bytes) -> None:
+    """A maintainer script of a package."""
+    text = content.decode("utf-8", "surrogateescape")
+    known = [re.compile(re.escape("true "))]
+    is_made_of(text, "#!/bin/sh\nset -e\n#DEBHELPER#\n", known)
 
 
 def read_settings(folder: Path, content: bytes) -> None:
@@ -257,6 +287,16 @@ def make_readers() -> dict[str, Reader]:
         ),
         "package": Reader(read=read_package, sample=make_package()),
         "lock": Reader(read=read_lock_file, sample=(CHECKOUT / "locks/bookworm.toml").read_bytes()[:600]),
+        "tarball": Reader(read=read_tarball, sample=make_archive()),
+        "recipe": Reader(read=read_recipe_file, sample=(CHECKOUT / "recipes/libqb/recipe.toml").read_bytes()),
+        "maintainer script": Reader(
+            read=read_scripts,
+            sample=b"#!/bin/sh\nset -e\n# Automatically added by a\ntrue \n# End automatically added section\n",
+        ),
+        "key in a bucket": Reader(
+            read=lambda _, content: check_path(text(content, "utf-8", "surrogateescape"), where="s3://a/b"),
+            sample=b"pool/bookworm/main/h/ha-one/ha-one_1-1_all.deb",
+        ),
         "settings": Reader(
             read=read_settings, sample=b'maintainer = "a <a@b.c>"\nsuites = ["bookworm"]\n[limits]\nprocesses = 1\n'
         ),

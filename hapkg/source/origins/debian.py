@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from hapkg import process
+from hapkg import disk, process
 from hapkg.apt import describe_index, make_options, read_apt_options
 from hapkg.control import Suite, compare_versions, read_stanzas
 from hapkg.disk import sha256_file
@@ -115,7 +115,7 @@ def update_index(
     }
     options = make_options(settings)
     done = folder / "done"
-    with _index_lock:
+    with _index_lock, disk.lock(folder / "lock", what=str(folder), hint="wait until it has ended", timeout=600):
         if refresh or not done.exists():
             (folder / "sources.list").write_text(line + "\n", "utf-8")
             done.unlink(missing_ok=True)

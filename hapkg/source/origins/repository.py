@@ -22,6 +22,9 @@ from hapkg.locations import State
 from hapkg.recipe.model import Recipe
 
 _COMMIT_LENGTH = 40
+_PATIENCE_SECONDS = 1800
+"""Longest wait for another process that refreshes the same mirror."""
+_WAIT = "wait until it has ended"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,19 +115,24 @@ class Vcs(ABC):
     def refresh(self, url: str, state: State) -> Path:
         """Make the mirror, whole or not at all, or bring it up to date. Raises FetchError."""
         mirror = self.find_mirror(url, state)
+        disk.make_folder(mirror.parent)
+        held = disk.lock(mirror.with_suffix(".lock"), what=str(mirror), hint=_WAIT, timeout=_PATIENCE_SECONDS)
         try:
-            if mirror.exists():
-                self.update(url, mirror)
-                return mirror
-            mirror.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=mirror.parent, prefix=".clone-") as scratch:
-                self.clone(url, Path(scratch) / "mirror")
-                disk.move({Path(scratch) / "mirror": mirror})
+            with held:  # another suite may be built at the same time
+                self._refresh(url, mirror)
         except ProcessError as error:
             raise FetchError(
                 f"{url} cannot be reached", details=error.details, hint="check the address and the network"
             ) from error
         return mirror
+
+    def _refresh(self, url: str, mirror: Path) -> None:
+        if mirror.exists():
+            self.update(url, mirror)
+            return
+        with tempfile.TemporaryDirectory(dir=mirror.parent, prefix=".clone-") as scratch:
+            self.clone(url, Path(scratch) / "mirror")
+            disk.move({Path(scratch) / "mirror": mirror})
 
     def find_commit(self, url: str, ref: str, state: State, *, tag: bool) -> Commit:
         """The commit that ref stands for, a tag alone where it must be one; a known id needs no network.

@@ -130,11 +130,23 @@ def test_a_gauge_keeps_the_peak(tmp_path: Path) -> None:
 
 def test_the_machine_tells_what_programs_can_have(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:       2000 kB\nMemFree:  10 kB\nMemAvailable:       1000 kB\n")
-    assert read_available(tmp_path) == 1000 * 1024
+    assert read_available(tmp_path, tmp_path) == 1000 * 1024
     assert read_available() > MIB
+
+
+@pytest.mark.parametrize(("limit", "left"), [("max", 1000 * 1024), ("600000", 500_000), ("50000", 0)])
+def test_a_control_group_leaves_no_more_than_its_limit(tmp_path: Path, limit: str, left: int) -> None:
+    (tmp_path / "meminfo").write_text("MemAvailable:       1000 kB\n")
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/cgroup").write_text("0::/outer/inner\n")
+    (tmp_path / "outer/inner").mkdir(parents=True)
+    for group, most in (("outer", limit), ("outer/inner", "max")):
+        (tmp_path / group / "memory.max").write_text(f"{most}\n")
+        (tmp_path / group / "memory.current").write_text("100000\n")
+    assert read_available(tmp_path, tmp_path) == left
 
 
 @pytest.mark.parametrize("text", ["", "MemTotal: 2000 kB\n"])
 def test_a_kernel_that_does_not_tell_is_taken_to_have_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "meminfo").write_text(text)
-    assert read_available(tmp_path) == 0
+    assert read_available(tmp_path, tmp_path) == 0

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -235,3 +236,59 @@ def test_a_state_folder_that_cannot_be_made_is_the_machines_failure(tmp_path: Pa
 def test_the_log_of_a_failure_has_its_place(store: Store) -> None:
     log = store.failure_log(BOOKWORM, SourceName("ha-one"))
     assert log == store.root / "failed/bookworm/ha-one/build.log"
+
+
+def try_lock(store: Store) -> bool:
+    """Take the lock of a store, if nobody is in the way, for a moment."""
+    try:
+        with store.lock():
+            return True
+    except BusyError:
+        return False
+
+
+def test_suites_do_not_wait_for_each_other_and_the_whole_folder_waits_for_all(tmp_path: Path) -> None:
+    whole = Store(root=tmp_path)
+    one, other = whole.narrow(Suite("bookworm")), whole.narrow(Suite("trixie"))
+    with one.lock():
+        assert [try_lock(store) for store in (one, other, whole)] == [False, True, False]
+    with whole.lock(), pytest.MonkeyPatch.context() as patched:
+        patched.setattr("hapkg.build.store._TIDY_SECONDS", 0)
+        assert [try_lock(store) for store in (one, other, whole)] == [False, False, False]
+    assert [try_lock(store) for store in (one, other, whole)] == [True, True, True]
+
+
+def test_what_suites_share_is_tidied_by_who_is_alone(tmp_path: Path) -> None:
+    one, other = (Store(root=tmp_path).narrow(Suite(name)) for name in ("bookworm", "trixie"))
+    tidied: list[str] = []
+    with one.lock(lambda: tidied.append("one")):
+        assert tidied == ["one"]
+        with other.lock(lambda: tidied.append("other")):
+            pass
+        assert tidied == ["one"]
+    assert tidied == ["one", "one"]
+
+
+def test_scratch_of_another_suite_stays(tmp_path: Path) -> None:
+    one, other = (Store(root=tmp_path).narrow(Suite(name)) for name in ("bookworm", "trixie"))
+    for store in (one, other):
+        store.reclaim()
+        (store.state.work / "half").touch()
+        (store.state.builds / f".new-{store.suite}-key").mkdir(parents=True)
+    one.reclaim()
+    assert not (one.state.work / "half").exists()
+    assert (other.state.work / "half").exists()
+    assert [left.name for left in one.state.builds.iterdir()] == [".new-trixie-key"]
+    Store(root=tmp_path).reclaim()
+    assert not other.state.work.exists()
+    assert list(one.state.builds.iterdir()) == []
+
+
+def test_the_newest_build_is_the_last_one_whatever_the_clock_says(store: Store, made: Path) -> None:
+    first, second = (store.add_build(describe(made, key * 64), made) for key in "12")
+    ahead = time.time_ns() + 10**15
+    os.utime(second.description, ns=(ahead, ahead))
+    store.touch(first)
+    assert [build.key for build in store.list_builds()] == [second.key, first.key]
+    third = store.add_build(describe(made, "3" * 64), made)
+    assert store.list_builds()[-1].key == third.key

@@ -18,6 +18,7 @@ from hapkg.site.model import Site, read_site
 from hapkg.site.package import make_site_recipe
 from tests.support.samples import CHECKOUT, META, SETTINGS, STYLES, TEMPLATES, format_toml, write_recipe
 from tests.unit.recipe.test_golden import PROJECT
+from tests.unit.site.samples import BASE, read_text
 
 EXAMPLE = tomllib.loads((CHECKOUT / "docs/site.example.toml").read_text())
 ETC = "/opt/ha/etc"
@@ -285,3 +286,13 @@ def test_a_recipe_cannot_be_a_site(tmp_path: Path) -> None:
     folder = write_recipe(tmp_path, {**META, "style": "site"})
     with pytest.raises(RecipeError, match="name the site file with --site"):
         read_recipe(folder, package_prefix="ha-", styles=STYLES)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [('crypto-cipher = "none"', "can be read on the network of the ring"), ('crypto-hash = "md5"', "its day is over")],
+)
+def test_weak_crypto_is_warned_of(tmp_path: Path, key: str, words: str) -> None:
+    assert not any(words in warning for warning in read_text(tmp_path, BASE).warnings)
+    weak = BASE.replace("[cluster]\n", f"[cluster]\n{key}\n")
+    assert any(words in warning for warning in read_text(tmp_path, weak).warnings)
