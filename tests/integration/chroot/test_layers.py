@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hapkg.chroot.base import write_listing
 from hapkg.chroot.layer import enter_prepared, list_layers, provide_layer, put_aside, sweep
 from hapkg.chroot.resolver import resolve
 from hapkg.chroot.schroot import Session, find_chroot
@@ -275,12 +276,14 @@ def test_a_run_that_was_killed_while_it_made_a_layer_harms_no_other(hapkg: Hapkg
     log = hapkg.cache / "failed" / SUITE / "ha-halfway" / "build.log"
     hang = hapkg.cache / "chroots" / SUITE / "root/etc/apt/apt.conf.d/99hang"
     hang.write_text(f'DPkg::Post-Invoke {{ "{SLEEP}"; }};\n')  # packages are there, and apt does not come to its end
+    write_listing(hapkg.cache / "chroots" / SUITE)  # else the base is one that a hand changed
     try:
         running = program.start("build", "halfway", "--no-lintian")
         wait_until(lambda: log.exists() and "Setting up" in log.read_text(), "package set up", seconds=300)
         assert running.stop(signal.SIGKILL).status == -signal.SIGKILL
     finally:
         hang.unlink()
+        write_listing(hapkg.cache / "chroots" / SUITE)
     wait_until(lambda: find_processes(hapkg.chroot) == [], "end of the killed run's processes", seconds=60)
     assert len(find_half_made(hapkg.cache)) == 1
     assert [layer for layer in list_layers(State(hapkg.cache)) if "libxml2-dev" in layer.packages] == []
