@@ -36,6 +36,8 @@ from hapkg.repository.indexes import (
 from hapkg.repository.paths import check_digest, check_path, read_file
 
 _PROOF = ".signed"
+_FORMAT = 1
+"""Of a snapshot's file; those from before numbers were written are of the first."""
 KEPT_GENERATIONS = 3
 """Number of states of a suite that apt can always read: the current one and those a slow client may have begun with."""
 SLOW_CLIENT = timedelta(days=1)
@@ -140,7 +142,8 @@ def add_snapshot(
 
 def write_snapshot(root: Path, snapshot: Snapshot, batch: Batch) -> None:
     """Write a snapshot's file."""
-    batch.replace({_name_file(root, snapshot): (json.dumps(asdict(snapshot), indent=1) + "\n").encode()})
+    content = {"format": _FORMAT, **asdict(snapshot)}
+    batch.replace({_name_file(root, snapshot): (json.dumps(content, indent=1) + "\n").encode()})
 
 
 def read_snapshot(root: Path, snapshot: Snapshot) -> Pool:
@@ -306,11 +309,13 @@ def _name_file(root: Path, snapshot: Snapshot) -> Path:
 def _read_snapshot(file: Path) -> Snapshot:
     try:
         table = json.loads(read_file(file))
+        if json.dumps(table.pop("format", _FORMAT)) != str(_FORMAT):
+            raise RepositoryError(f"the snapshot {file} is of another version of hapkg", hint="use that version")
         snapshot = Snapshot(**{**table, "keys": tuple(table["keys"]), "indexes": dict(table["indexes"])})
         _check_types(snapshot)
         if (snapshot.suite, f"{snapshot.number:08}") != (file.parent.name, file.stem):
             raise ValueError(f"it says it is number {snapshot.number} of {snapshot.suite}")
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RepositoryError(
             f"the snapshot {file} is damaged: {error}", hint="restore it from a copy, or remove it"
         ) from error

@@ -153,6 +153,9 @@ SNAPSHOTS = (
     {"made": "2024-01-31T12:00:00"},
     {"act": "\x1b[2J"},
     {"by": None},
+    {"format": 2},
+    {"format": "1"},
+    {"format": True},
     {"more": 1},
 )
 
@@ -167,6 +170,17 @@ def test_a_snapshot_of_other_words_is_refused_in_one_sentence(
         list_snapshots(root, BOOKWORM)
     assert caught.value.brief.isprintable()
     assert caught.value.hint
+
+
+def test_a_snapshot_from_before_formats_had_numbers_is_of_the_first(
+    root: Path, issue: Callable[..., Publication], stacks: Builds
+) -> None:
+    issue(stacks(1))
+    file = root / ".hapkg/snapshots/bookworm/00000001.json"
+    before, table = list_snapshots(root, BOOKWORM), json.loads(file.read_text())
+    assert table.pop("format") == 1
+    file.write_text(json.dumps(table))
+    assert list_snapshots(root, BOOKWORM) == before
 
 
 REMOVED = (
