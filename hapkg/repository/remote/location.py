@@ -80,6 +80,8 @@ def parse_location(text: str, base: Path) -> Location:
     As with scp and rsync, a colon before the first slash makes a host of what stands before it.
     """
     scheme, found, rest = text.partition("://")
+    if re.match(r"(file|https?|s3|ssh):/(?!/)", text):
+        raise UsageError(f"{text!r} has one slash where an address has two", hint=FORMS)
     if found and scheme == "s3":
         bucket, _, prefix = rest.partition("/")
         prefix = prefix.strip("/")
@@ -95,7 +97,7 @@ def parse_location(text: str, base: Path) -> Location:
         return _check_folder(Path(unquote(match[1])))
     elif not found and (match := re.fullmatch(rf"({_HOST}):(?!:)(.+)", text)) and "/" not in match[1]:
         return HostFolder(host=match[1], path=_find_home(match[2]))
-    elif not found and text and not re.match(r"[^/]*::", text):
+    elif not found and text and not re.match(r"[^/]*:(:|\Z)", text):
         return _check_folder(base / text)
     daemon = scheme == "rsync" or re.match(r"[^/]*::", text)
     problem = "has neither lock nor order" if daemon else "is no location of a repository"
