@@ -1,5 +1,5 @@
 # make stack       set up, build everything, publish to ./apt, and say what to run on a node
-# make test        unit tests, and real programs in real chroots: two processes side by side (TEST_JOBS=1: one)
+# make test        unit tests, and real programs in real chroots: three processes side by side (TEST_JOBS=1: one)
 # make acceptance  the real stack: build, publish, install, run
 # make endurance   an engine that dies ten times under load, and comes back
 # make conformance upstream's own test suites against the installed stack
@@ -10,8 +10,9 @@
 # make bench       builds against bare builds and sbuild, publishing against aptly, planning: an hour on a quiet machine
 SUITE ?= bookworm
 PYTHON ?= /usr/bin/python3
-# Processes that share the tests; each has a base chroot of its own.
-TEST_JOBS ?= 2
+# Processes that share the tests; each has a base chroot of its own. Builds wait for one another now and then: a third
+# process uses the two cores that CI has.
+TEST_JOBS ?= 3
 VENV = .venv
 HAPKG = $(VENV)/bin/hapkg
 
