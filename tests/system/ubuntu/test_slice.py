@@ -118,7 +118,7 @@ def test_the_slice_is_built_with_the_releases_number(built: Built) -> None:
 def test_the_chroot_is_the_archives_own_with_updates_of_security(built: Built) -> None:
     root = built.hapkg.cache / "chroots" / CODENAME / "root"
     sources = (root / "etc/apt/sources.list").read_text().splitlines()
-    lines = [line.partition("] ")[2] for line in sources]
+    lines = [line.partition("] ")[2] for line in sources if line]
     assert lines == [f"{built.address} {CODENAME}{more} main universe" for more in ("", "-updates", "-security")]
     status = (root / "var/lib/dpkg/status").read_text()
     assert re.search(rf"^Package: base-files\n(?:.+\n)*Version: .*{re.escape(SECURITY_MARK)}$", status, re.MULTILINE)
