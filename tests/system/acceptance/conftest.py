@@ -158,6 +158,13 @@ def make_node(bare: Path, stack: Stack, url: str | None) -> Iterator[Node]:
 @pytest.fixture(scope="session")
 def cluster(bare_node: Path, stack: Stack) -> Iterator[Cluster]:
     """Two nodes in a cluster, and a machine that has the stack and no site. Tests leave it whole."""
+    with install_cluster(bare_node, stack) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def install_cluster(bare_node: Path, stack: Stack) -> Iterator[Cluster]:
+    """A cluster of two fresh nodes, and a machine that has the stack and no site."""
     with contextlib.ExitStack() as scope:
         # By file:, so that what a test publishes later reaches a machine whose network has nobody else in it.
         nodes = [scope.enter_context(make_node(bare_node, stack, None)) for _ in range(3)]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.acceptance.cluster import Machine
-from tests.system.acceptance.conftest import SITE_PACKAGE, Stack, build_site
+from tests.system.acceptance.conftest import SITE_PACKAGE, Stack, build_site, install_cluster
 from tests.system.acceptance.fencing import AGENT, FENCED_SITE, install_devices
 from tests.system.acceptance.formation import NAMES, Cluster, locate
 
@@ -33,9 +33,12 @@ WIDER = FENCED_SITE.replace("[[fencing.devices]]", f"{MORE}[[fencing.devices]]",
 
 
 @pytest.fixture(scope="module")
-def fenced(cluster: Cluster, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """The cluster with a site that has devices, loaded."""
-    with install_devices(cluster, tmp_path_factory.mktemp("narrow")) as made:
+def fenced(bare_node: Path, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster with a site that has devices, loaded. Its own: its nodes are emptied and made again."""
+    with (
+        install_cluster(bare_node, stack) as cluster,
+        install_devices(cluster, tmp_path_factory.mktemp("narrow")) as made,
+    ):
         made.one.run("ha-stack bootstrap --force")
         for machine in made.nodes:
             shutil.copy(machine.root / "root/site.deb", machine.root / "root/narrow.deb")

@@ -47,9 +47,13 @@ class Built:
     hapkg: Hapkg
 
 
-def find_build_depends() -> set[str]:
-    """Debian's packages that the slice is built with."""
-    found = {"debhelper", "gcc", "python3", "passwd", "iproute2"}
+ON_NODES = ("iproute2", "libtimedate-perl", "libxml2-utils", "passwd", "python3", "systemd-standalone-sysusers")
+"""Packages that ha-stack wants on a node."""
+
+
+def find_needs() -> set[str]:
+    """Debian's packages that the slice is built with, and those that it runs with."""
+    found = {"debhelper", *ON_NODES}
     for name in (*SLICE, "stack"):
         text = (GOLDENS / f"ha-{name}" / "control").read_text()
         for field in re.findall(r"(?m)^Build-Depends:\n((?: .*\n)+)", text):
@@ -91,7 +95,7 @@ def built() -> Iterator[Built]:
     with contextlib.ExitStack() as scope:
         folder = Path(scope.enter_context(tempfile.TemporaryDirectory(prefix="hapkg-ubuntu-", dir="/var/tmp")))
         folder.chmod(0o755)
-        archive = make_stand_in(folder / "archive", find_build_depends())
+        archive = make_stand_in(folder / "archive", find_needs())
         address = scope.enter_context(serve(archive.folder)) + "/ubuntu"
         host = folder / "sources.list.d"
         host.mkdir()
