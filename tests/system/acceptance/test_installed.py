@@ -130,7 +130,8 @@ def test_the_ports_are_named_and_none_is_opened(node: Node) -> None:
     assert named == {("udp", "5405-5412"), ("tcp", "3121"), ("tcp", "7788-7799"), *dlm}
     ufw = node.run("cat /etc/ufw/applications.d/ha-stack").stdout
     (ports,) = re.findall(r"(?m)^ports=(.*)$", ufw)
-    assert {tuple(reversed(port.replace(":", "-").split("/"))) for port in ports.split("|")} == named
+    profile = {tuple(reversed(port.replace(":", "-").split("/"))) for port in ports.split("|")}
+    assert profile == named - {("sctp", "21064")}, "a profile of ufw has no word for SCTP"
     assert node.run("find /etc/firewalld /etc/ufw -type f 2>/dev/null", check=False).stdout == (
         "/etc/ufw/applications.d/ha-stack\n"
     )
