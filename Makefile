@@ -1,6 +1,7 @@
 # make stack       set up, build everything, publish to ./apt, and say what to run on a node
 # make test        unit tests, and real programs in real chroots: three processes side by side (TEST_JOBS=1: one)
 # make acceptance  the real stack: build, publish, install, run
+# make acceptance-long  the rest of it: every command of crm, systemd as PID 1, members that come and go
 # make endurance   an engine that dies ten times under load, and comes back
 # make conformance upstream's own test suites against the installed stack
 # make prove       the real stack on real kernels: two machines form a cluster and lose a node; prove-short: 25 minutes
@@ -26,7 +27,7 @@ PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts ubuntu bench clean
+.PHONY: setup stack test fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts ubuntu bench clean
 
 setup: $(VENV)/.done
 
@@ -74,8 +75,14 @@ lint-types: setup
 lint-rooms: setup
 	$(VENV)/bin/lint-imports --no-logo
 
+ACCEPTANCE = tests/system/acceptance
+LONG = $(addprefix $(ACCEPTANCE)/,test_crm.py test_members.py test_systemd.py)
+
 acceptance: setup
-	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/acceptance
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest $(ACCEPTANCE) $(addprefix --ignore=,$(LONG))
+
+acceptance-long: setup
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest $(LONG)
 
 endurance: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) HAPKG_ROUNDS=10 $(VENV)/bin/pytest tests/system/acceptance/test_engine_death.py
