@@ -188,10 +188,12 @@ def _watch(log_path: Path, clock: _Clock) -> Iterator[None]:
 
     with log_path.open("rb") as stream:
         stream.seek(0, os.SEEK_END)
-        with _repeat(watch, 0.1):
-            yield
-        stream.seek(max(stream.tell(), log_path.stat().st_size - _TAIL_BYTES))
-        look(stream, rest)
+        try:
+            with _repeat(watch, 0.1):
+                yield
+        finally:  # a build that fails is named by the phase that it reached since the last look
+            stream.seek(max(stream.tell(), log_path.stat().st_size - _TAIL_BYTES))
+            look(stream, rest)
 
 
 @contextlib.contextmanager
