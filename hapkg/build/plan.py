@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hapkg.build.store import Artifact
 from hapkg.control import BinaryName, SourceName, Suite, parse_relation_names
 from hapkg.errors import RecipeError
-from hapkg.version import Version
+from hapkg.recipe.version import Version
 
 if TYPE_CHECKING:  # whoever only tells a step needs neither
     from hapkg.recipe.debian_folder import DebianFolder

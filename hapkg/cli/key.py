@@ -11,7 +11,7 @@ import typer
 
 from hapkg.cli import output
 from hapkg.cli.options import JsonOption
-from hapkg.cli.repo import make_identity
+from hapkg.cli.target import make_identity
 from hapkg.errors import RepositoryError, UsageError
 from hapkg.locations import find_keys
 from hapkg.repository.keys import lifecycle

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hapkg.build.timings import RunRecord
-    from hapkg.recipe.model import OwnPatch, Recipe
+    from hapkg.recipe.model import Recipe
+    from hapkg.recipe.series import OwnPatch
     from hapkg.recipe.upstream import RemotePatch
     from hapkg.repository.change import Publication
 

@@ -15,7 +15,7 @@ from hapkg.draft.upstream_release import NOWHERE, SOURCES, UpstreamRelease, read
 from hapkg.errors import SourceError
 from hapkg.recipe.licenses import has_text, quote
 from hapkg.recipe.settings import Templates
-from hapkg.version import is_upstream_version
+from hapkg.recipe.version import is_upstream_version
 
 _LEGAL = re.compile(r"(COPYING|LICEN[CS]E)[^/]*", re.IGNORECASE)
 _README = re.compile(r"README(\.(md|markdown|rst|txt))?", re.IGNORECASE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -14,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 from hapkg.control import BinaryName, SourceName, is_relation, parse_relation_names
 from hapkg.errors import RecipeError
 from hapkg.locations import read_toml
-from hapkg.recipe.dep3 import PatchHeader, read_header
+from hapkg.recipe.series import OwnPatch, read_series
 from hapkg.recipe.style import EXTERNAL_MODULE, KERNEL_MODULE, META, Style, pick_style
 from hapkg.recipe.upstream import (
     Advisory,
@@ -33,13 +32,6 @@ from hapkg.recipe.upstream_version import is_between
 from hapkg.tables import Line, Table, check_line, parse_table
 
 RECIPE_FILE = "recipe.toml"
-_SERIES_LINE = re.compile(
-    r"(?P<name>[^#]*)"
-    r"(?:#(?=\s*(?:since|until))(?:\s*since\s+(?P<since>[0-9][A-Za-z0-9.+~]*))?"
-    r"(?:\s*until\s+(?P<until>[0-9][A-Za-z0-9.+~]*))?\s*\Z)?"
-)
-"""NAME, and a comment that may tell which versions of upstream it is for: # since 1.31 until 1.35"""
-_PATCH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+~-]*\Z")
 
 
 def _style(value: object, info: ValidationInfo) -> object:
@@ -114,27 +106,6 @@ class LintianOverride(Table):
     tag: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
     context: Line = ""
     reason: Line
-
-
-@dataclass(frozen=True, kw_only=True)
-class OwnPatch:
-    """A patch in the recipe's folder."""
-
-    name: str
-    header: PatchHeader
-    since: str | None = None
-    """The first version that it is written for."""
-    until: str | None = None
-    """The version in which upstream has it, or which another patch is written for."""
-
-    def is_for(self, version: str) -> bool:
-        """True where this version of upstream takes it."""
-        return is_between(version, self.since, self.until)
-
-    @property
-    def fixes(self) -> tuple[str, ...]:
-        """CVE ids, as a fetched patch has them."""
-        return self.header.fixes
 
 
 class VersionedSwitches(Table):
@@ -378,7 +349,7 @@ def read_recipe(folder: Path, *, package_prefix: str, styles: Mapping[str, Style
         if hidden in table:
             raise RecipeError(f"{file}: unknown key {hidden}", hint="patches are listed in patches/series")
     table["folder"] = folder
-    table["every-patch"] = _read_series(folder)
+    table["every-patch"] = read_series(folder)
     context = {"package_prefix": package_prefix, "styles": styles}
     recipe = parse_table(Recipe, table, where=str(file), error=RecipeError, context=context)
     for name in (recipe.signature.keys, recipe.signature.file) if recipe.signature else ():
@@ -390,35 +361,3 @@ def read_recipe(folder: Path, *, package_prefix: str, styles: Mapping[str, Style
             hint=f"name the source {package_prefix}{folder.name}, or rename the folder",
         )
     return recipe
-
-
-def _read_series(folder: Path) -> tuple[OwnPatch, ...]:
-    """All patches of patches/series; every one must exist and start with a DEP-3 header."""
-    series = folder / "patches" / "series"
-    if not series.exists():
-        return ()
-    try:
-        matches = [_SERIES_LINE.match(line) for line in series.read_text("utf-8").split("\n")]
-    except (OSError, UnicodeDecodeError) as cause:
-        raise RecipeError(f"{series} cannot be read: {cause}", hint="it is a text file with one name a line") from cause
-    lines = {match: match["name"].strip() for match in matches if match and match["name"].strip()}
-    names = list(lines.values())
-    found: list[OwnPatch] = []
-    for line, name in lines.items():
-        if not _PATCH_NAME.match(name):
-            raise RecipeError(
-                f"{series}: {name!r} must be a file name in the same folder",
-                hint="letters, digits and . _ + ~ - alone; every patch is applied with -p1",
-            )
-        if names.count(name) > 1:
-            raise RecipeError(f"{series}: patch {name} stands there twice", hint="remove one of the lines")
-        patch = series.parent / name
-        if not patch.is_file():
-            raise RecipeError(f"{series}: patch {name} does not exist", hint="add the file, or remove the line")
-        header = read_header(patch.read_text("utf-8", "replace"))
-        if header is None:
-            raise RecipeError(
-                f"{patch}: no DEP-3 header", hint="start the patch with Description: and Author: (or Origin:) lines"
-            )
-        found.append(OwnPatch(name=name, header=header, since=line["since"], until=line["until"]))
-    return tuple(found)

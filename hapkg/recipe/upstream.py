@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from hapkg.control import is_package_name
+from hapkg.recipe.version import is_upstream_version
 from hapkg.tables import Line, Table
-from hapkg.version import is_upstream_version
 
 
 def _package_name(value: str) -> str:

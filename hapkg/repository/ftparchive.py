@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg.coprocess import converse
 from hapkg.disk import make_scratch
 from hapkg.errors import RepositoryError
 from hapkg.process import describe_status
+from hapkg.repository.coprocess import converse
 from hapkg.repository.indexes import COMPONENTS
 
 _CONFIGURATION = """\

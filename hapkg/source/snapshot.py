@@ -10,10 +10,10 @@ from hapkg import disk
 from hapkg.errors import SourceError
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream_version import is_between
+from hapkg.recipe.version import make_snapshot
 from hapkg.source.origins.repository import Commit
 from hapkg.source.patch_review import Fate, review_patches
 from hapkg.source.unpack import unpack
-from hapkg.version import make_snapshot
 
 
 def make_snapshot_recipe(recipe: Recipe, commit: Commit, ref: str | None, release: str) -> Recipe:

@@ -28,6 +28,7 @@ from hapkg.errors import ConfigError, SiteError
 from hapkg.locations import read_toml
 from hapkg.recipe.model import read_recipe
 from hapkg.recipe.settings import Settings
+from hapkg.recipe.version import Version
 from hapkg.repository.indexes import find_suites, read_digests, read_pool, read_release
 from hapkg.repository.paths import check_path
 from hapkg.repository.remote.location import parse_location
@@ -42,7 +43,6 @@ from hapkg.source.extraction import FAULTS, Extraction, HostileError
 from hapkg.source.lockfile import read_lock
 from hapkg.tables import parse_table
 from hapkg.text import printable
-from hapkg.version import Version
 from tests.support.samples import CHECKOUT, STYLES
 
 SUITE = Suite("bookworm")

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from hapkg import process
-from hapkg.coprocess import converse
 from hapkg.errors import HapkgError, Interrupted, MachineError, ProcessError
 from hapkg.process import Result
+from hapkg.repository.coprocess import converse
 
 SOON = 8.0
 """Seconds after which a process that should have ended has not."""

@@ -17,10 +17,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from hapkg.coprocess import Conversation, converse
 from hapkg.disk import make_folder, make_scratch, remove_tree
 from hapkg.errors import BusyError, ProcessError, RepositoryError
 from hapkg.process import run
+from hapkg.repository.coprocess import Conversation, converse
 from hapkg.repository.remote.location import JOURNAL, OWN, WAIT_HINT, HostFolder
 
 _AGENT = ("SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "DISPLAY", "XDG_RUNTIME_DIR")

@@ -10,7 +10,7 @@ import pytest
 
 from hapkg.build.context import BuildContext, open_context
 from hapkg.build.store import Store
-from hapkg.cli.identity import check_identities, tell_packages
+from hapkg.cli.publish import check_identities, tell_packages
 from hapkg.cli.select import find_sites, read_site_recipes
 from hapkg.control import SourceName
 from hapkg.errors import RepositoryError, SiteError

@@ -13,7 +13,8 @@ import pytest
 from hapkg.errors import FetchError, IntegrityError, RecipeError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.dep3 import PatchHeader
-from hapkg.recipe.model import OwnPatch, Recipe, read_recipe
+from hapkg.recipe.model import Recipe, read_recipe
+from hapkg.recipe.series import OwnPatch
 from hapkg.source.fetch import Tarball, fetch, fetch_commit
 from hapkg.source.snapshot import make_snapshot_recipe
 from hapkg.source.vcs import find_commit, find_release

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hapkg.control import compare_versions
 from hapkg.distribution import read_distributions
-from hapkg.version import Version, is_upstream_version, make_snapshot
+from hapkg.recipe.version import Version, is_upstream_version, make_snapshot
 
 COMMIT = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
 
