@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,13 @@ def inputs_of(checkout: Path, stack: Mapping[str, str] | None = None) -> dict[st
     return make_inputs(recipe, debian, **arguments, stack=stack or {})  # type: ignore[arg-type]
 
 
+def decide_for_bookworm(
+    inputs: Mapping[str, Any], builds: Sequence[Artifact] = (), published: Iterable[KnownVersion] = ()
+) -> Step:
+    """The step of the sample recipe for these inputs."""
+    return decide(RECIPE, inputs, suite=BOOKWORM, release="12", builds=builds, published=published)
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout with one recipe that has a patch."""
@@ -127,13 +134,9 @@ def checkout(tmp_path: Path) -> Path:
 def test_a_build_without_tests_is_another_one_and_says_so() -> None:
     tested, untested = make(), make(tests=False)
     assert untested == {**tested, "tests": "left out"}
-    step = decide(
-        RECIPE, tested, suite=BOOKWORM, release="12", builds=[make_artifact(untested, "1.2-1+ha12.1")], published=[]
-    )
+    step = decide_for_bookworm(tested, builds=[make_artifact(untested, "1.2-1+ha12.1")])
     assert (step.action, step.reason) == (Action.BUILD, "its tests were left out before")
-    step = decide(
-        RECIPE, untested, suite=BOOKWORM, release="12", builds=[make_artifact(tested, "1.2-1+ha12.1")], published=[]
-    )
+    step = decide_for_bookworm(untested, builds=[make_artifact(tested, "1.2-1+ha12.1")])
     assert (step.action, step.reason) == (Action.BUILD, "its tests are left out")
     without = RECIPE.model_copy(update={"tests": False, "tests_off_reason": "there are none"})
     assert make(recipe=without, tests=False) == make(recipe=without)
@@ -175,14 +178,7 @@ def test_whatever_changes_a_build_changes_its_key_and_is_named(changes: dict[str
     inputs = make(**changes)
     assert make_key(inputs) != GOLDEN_KEY
     assert explain(GOLDEN_INPUTS, inputs) == reason
-    step = decide(
-        RECIPE,
-        inputs,
-        suite=BOOKWORM,
-        release="12",
-        builds=[make_artifact(GOLDEN_INPUTS, "1.2-1+ha12.1")],
-        published=[],
-    )
+    step = decide_for_bookworm(inputs, builds=[make_artifact(GOLDEN_INPUTS, "1.2-1+ha12.1")])
     assert (step.action, step.reason, step.key) == (Action.BUILD, reason, make_key(inputs))
 
 
@@ -235,7 +231,7 @@ def test_a_build_with_other_bytes_in_the_stack_is_named(checkout: Path) -> None:
 def test_a_finished_build_is_used_again() -> None:
     artifact = make_artifact(GOLDEN_INPUTS, "1.2-1+ha12.7")
     others = [make_artifact(make(stack={}), "1.2-1+ha12.8"), artifact, make_artifact(make(stack={}), "1.2-1+ha12.9")]
-    step = decide(RECIPE, GOLDEN_INPUTS, suite=BOOKWORM, release="12", builds=others, published=[])
+    step = decide_for_bookworm(GOLDEN_INPUTS, builds=others)
     assert step == Step(
         source=ONE,
         action=Action.REUSE,
@@ -249,7 +245,7 @@ def test_a_finished_build_is_used_again() -> None:
 
 def test_a_first_build_is_number_one_in_its_suite() -> None:
     other = make_artifact(make(suite=TRIXIE), "1.2-1+ha13.4", TRIXIE)
-    step = decide(RECIPE, GOLDEN_INPUTS, suite=BOOKWORM, release="12", builds=[other], published=[])
+    step = decide_for_bookworm(GOLDEN_INPUTS, builds=[other])
     assert step == Step(
         source=ONE,
         action=Action.BUILD,
@@ -263,7 +259,7 @@ def test_a_first_build_is_number_one_in_its_suite() -> None:
 def test_a_change_is_explained_against_the_newest_build() -> None:
     old, new = make(stack={}), make(chroot_digest="d")
     builds = [make_artifact(old, "1.2-1+ha12.1"), make_artifact(new, "1.2-1+ha12.2")]
-    step = decide(RECIPE, GOLDEN_INPUTS, suite=BOOKWORM, release="12", builds=builds, published=[])
+    step = decide_for_bookworm(GOLDEN_INPUTS, builds=builds)
     assert (step.reason, step.version) == ("the base chroot's packages changed", "1.2-1+ha12.3")
 
 
@@ -291,13 +287,13 @@ def test_the_same_key_keeps_its_version_and_another_gets_the_next(known: list[Kn
 def test_a_published_repository_raises_the_number() -> None:
     builds = [make_artifact(make(stack={}), "1.2-1+ha12.2")]
     published = [release("1.2-1+ha12.5"), release("1.2-1+ha12.4")]
-    step = decide(RECIPE, GOLDEN_INPUTS, suite=BOOKWORM, release="12", builds=builds, published=published)
+    step = decide_for_bookworm(GOLDEN_INPUTS, builds=builds, published=published)
     assert step.version == "1.2-1+ha12.6"
 
 
 def test_a_published_build_keeps_its_version_when_the_store_is_gone() -> None:
     published = [release("1.2-1+ha12.5", GOLDEN_KEY), release("1.2-1+ha12.6")]
-    step = decide(RECIPE, GOLDEN_INPUTS, suite=BOOKWORM, release="12", builds=[], published=published)
+    step = decide_for_bookworm(GOLDEN_INPUTS, published=published)
     assert (step.action, step.version) == (Action.BUILD, "1.2-1+ha12.5")
 
 
@@ -335,14 +331,7 @@ def test_every_change_is_named_with_old_and_new() -> None:
         depends={"m4": "1", "zlib1g-dev": "1:1.3"},
         stack={},
     )
-    step = decide(
-        RECIPE,
-        inputs,
-        suite=BOOKWORM,
-        release="12",
-        builds=[make_artifact(GOLDEN_INPUTS, "1.2-1+ha12.1")],
-        published=[],
-    )
+    step = decide_for_bookworm(inputs, builds=[make_artifact(GOLDEN_INPUTS, "1.2-1+ha12.1")])
     assert step.changes == (
         InputChange(name="source", old=DIGEST, new="0" * 64),
         InputChange(name="m4", old=None, new="1"),
