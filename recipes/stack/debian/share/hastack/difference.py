@@ -12,13 +12,15 @@ from tempfile import TemporaryDirectory
 from xml.etree import ElementTree as ET
 
 from hastack import bootstrap, cluster
-from hastack.site import CONFIGURATION, CRM, read_crm, read_site
+from hastack.site import CONFIGURATION, CRM, read_crm, read_entries, read_site
 from hastack.system import FAILED, REFUSED, Problem, need, run, say
 
 _OPTIONS = {"crm_config": "property", "rsc_defaults": "rsc_defaults", "op_defaults": "op_defaults"}
 _OBJECTS = ("resources", "constraints", "tags", "alerts", "acls")
 _SELF_MADE = ("have-watchdog", "dc-version", "cluster-infrastructure", "cluster-name", "last-lrm-refresh")
 """Properties that pacemaker and crm write themselves."""
+_NUMBERED = ("nodelist.node", "totem.interface")
+"""Sections of corosync.conf of which there are several; corosync counts them."""
 
 
 @dataclass(frozen=True)
@@ -162,17 +164,8 @@ def compare_engine(text: str, cmap: str) -> Iterator[str]:
 def flatten(text: str) -> dict[str, str]:
     """The keys of corosync.conf's totem, nodelist and quorum as corosync-cmapctl(8) calls them."""
     found: dict[str, str] = {}
-    path: list[str] = []
-    counts = {"node": 0, "interface": 0}
-    for line in (line.strip() for line in text.splitlines()):
-        if opened := re.fullmatch(r"(\w+)\s*\{", line):
-            name = opened[1]
-            path.append(f"{name}.{counts[name]}" if name in counts else name)
-            if name in counts:
-                counts[name] += 1
-        elif line == "}" and path:
-            path.pop()
-        elif ":" in line and not line.startswith("#") and path and path[0] in ("totem", "nodelist", "quorum"):
-            key, _, value = (part.strip() for part in line.partition(":"))
-            found[".".join((*path, key))] = value
+    for entry in read_entries(text):
+        if entry.section.partition(".")[0] in ("totem", "nodelist", "quorum"):
+            place = f"{entry.section}.{entry.number}" if entry.section in _NUMBERED else entry.section
+            found[f"{place}.{entry.key}"] = entry.value
     return found

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hastack.finding import FAIL, OK, WARN, Finding
-from hastack.site import CONFIGURATION, Site
+from hastack.site import CONFIGURATION, Site, read_entries
 from hastack.system import find_pids, run
 
 _NODE_KEYS = re.compile(r"name|nodeid|quorum_votes|ring\d_addr")
@@ -48,39 +48,25 @@ def find_oversights(text: str) -> tuple[str, ...]:
     """Lines of corosync.conf that corosync takes and that do not say what they seem to."""
     blank = "a no-break space, which corosync takes for a part of the word"
     found = [f"line {n}: {blank}" for n, line in enumerate(text.splitlines(), 1) if "\N{NO-BREAK SPACE}" in line]
-    entries = tuple(_read_entries(text))
+    entries = tuple(read_entries(text))
     seen: dict[str, int] = {}
-    for number, section, key, value in entries:
-        if re.search(r"\s#", value):
-            found.append(f"line {number}: what follows # is part of the value: comments have lines of their own")
-        if section != "nodelist.node":
+    for entry in entries:
+        line = f"line {entry.line}"
+        if re.search(r"\s#", entry.value):
+            found.append(f"{line}: what follows # is part of the value: comments have lines of their own")
+        if entry.section != "nodelist.node":
             continue
-        if not _NODE_KEYS.fullmatch(key):
-            found.append(f"line {number}: corosync knows no {key} of a node{_suggest(key)}")
-        first = seen.setdefault(f"{key} {value}", number) if key in ("name", "nodeid") else number
-        if first != number:
-            found.append(f"line {number}: {key} {value} stands in line {first}, too")
-    if not any((section, key) == ("quorum", "provider") for _, section, key, _ in entries):
+        if not _NODE_KEYS.fullmatch(entry.key):
+            found.append(f"{line}: corosync knows no {entry.key} of a node{_suggest(entry.key)}")
+        word = f"{entry.key} {entry.value}"
+        first = seen.setdefault(word, entry.line) if entry.key in ("name", "nodeid") else entry.line
+        if first != entry.line:
+            found.append(f"{line}: {word} stands in line {first}, too")
+    if not any((entry.section, entry.key) == ("quorum", "provider") for entry in entries):
         found.append("section quorum names no provider, so no node ever has quorum: provider: corosync_votequorum")
-    if not any(section == "nodelist.node" for _, section, _, _ in entries):
+    if not any(entry.section == "nodelist.node" for entry in entries):
         found.append("there is no nodelist; nodes that find each other by multicast cannot be checked")
     return tuple(found)
-
-
-def _read_entries(text: str) -> Iterator[tuple[int, str, str, str]]:
-    """Line, section, key and value of each entry of corosync.conf."""
-    path: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        bare = line.strip()
-        if bare.startswith("#"):
-            continue
-        if opened := re.match(r"([^:{]*)\{", bare):
-            path.append(opened[1].strip())
-        elif bare.startswith("}"):
-            path = path[:-1]
-        elif ":" in bare:
-            key, _, value = bare.partition(":")
-            yield number, ".".join(path), key.strip(), value.strip()
 
 
 def _suggest(key: str) -> str:

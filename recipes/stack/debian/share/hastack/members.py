@@ -51,12 +51,7 @@ def replace_node(name: str) -> int:
             f"to replace it: crm node standby {name}; on {name}, service pacemaker stop; service corosync stop",
             REFUSED,
         )
-    if member and member.unclean:
-        raise Problem(
-            f"{name} was lost and not switched off: nobody knows what it still writes",
-            f"switch it off; where no device can, pull its plug, and only then: stonith_admin --confirm {name}",
-            REFUSED,
-        )
+    _be_off(member)
     say(f"done  {name} is off")
     _be_same(site, state)
     return _tell([*_bring(site, node, replacing=True), Next("here", f"ha-stack status: {name} is online")])
@@ -78,12 +73,7 @@ def remove_node(name: str) -> int:
         leave = "crm node standby; service pacemaker stop; service corosync stop"
         purge = "apt purge 'ha-stack-site*'"
         return _tell([Next(name, leave), Next(name, purge), Next("here", f"ha-stack remove-node {name}")])
-    if member and member.unclean:
-        raise Problem(
-            f"{name} was lost and not switched off: nobody knows what it still writes",
-            f"switch it off; where no device can, pull its plug, and only then: stonith_admin --confirm {name}",
-            REFUSED,
-        )
+    _be_off(member)
     _be_same(site, state, without=name)
     _reload(site)
     for kind, leftover in find_leftovers(name, read_crm(), bootstrap.read_cib()):
@@ -109,6 +99,16 @@ def _look(name: str) -> tuple[Site, cluster.State]:
     if not state.quorate or not state.controller:
         raise Problem("the cluster has no quorum", "ha-stack status", REFUSED)
     return site, state
+
+
+def _be_off(member: cluster.Member | None) -> None:
+    """Raise Problem for a node that was lost and that nobody switched off."""
+    if member and member.unclean:
+        raise Problem(
+            f"{member.name} was lost and not switched off: nobody knows what it still writes",
+            f"switch it off; where no device can, pull its plug, and only then: stonith_admin --confirm {member.name}",
+            REFUSED,
+        )
 
 
 def _find(site: Site, name: str) -> Node:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,36 +128,62 @@ def parse_facts(facts: dict[str, Any]) -> Site:
     )
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A line of corosync.conf that sets something."""
+
+    line: int
+    section: str
+    """Names of the sections that it stands in, as "nodelist.node"."""
+    number: int
+    """How many of the innermost section's name and place stand before it."""
+    key: str
+    value: str
+
+
+def read_entries(text: str) -> Iterator[Entry]:
+    """The entries of corosync.conf, from the first to the last."""
+    path: list[tuple[str, int]] = []
+    counts: dict[str, int] = {}
+    for line, bare in enumerate(map(str.strip, text.splitlines()), 1):
+        section = path[-1][0] if path else ""
+        if bare.startswith("#"):
+            continue
+        if opened := re.match(r"([^:{]*)\{", bare):
+            section = f"{section}.{opened[1].strip()}".removeprefix(".")
+            path.append((section, counts.get(section, 0)))
+            counts[section] = counts.get(section, 0) + 1
+        elif bare.startswith("}"):
+            path = path[:-1]
+        elif ":" in bare:
+            key, _, value = bare.partition(":")
+            yield Entry(line, section, path[-1][1] if path else 0, key.strip(), value.strip())
+
+
 def parse_corosync(text: str) -> Site:
     """As much of a site as corosync.conf tells."""
-    nodes: list[Node] = []
-    totem: dict[str, str] = {}
-    table: dict[str, str] = {}
-    ports: dict[int, int] = {}
-    path: list[str] = []
-    for line in (line.strip() for line in text.splitlines()):
-        if not line.startswith("#") and (opened := re.match(r"([^:{]*)\{", line)):
-            path.append(opened[1].strip())
-            table = {} if path[-1] in ("node", "interface") else table
-        elif line == "}" and path:
-            if path == ["nodelist", "node"]:
-                addresses = tuple(value for key, value in sorted(table.items()) if re.fullmatch(r"ring\d_addr", key))
-                name = table.get("name") or (addresses[0] if addresses else "?")
-                nodes.append(Node(name, _read_number(table.get("nodeid", ""), 0), addresses))
-            elif path == ["totem", "interface"]:
-                link = _read_number(table.get("linknumber") or table.get("ringnumber", ""), 0)
-                ports[link] = _read_number(table.get("mcastport", ""), 5405 + link)
-            path.pop()
-        elif ":" in line and not line.startswith("#"):
-            key, _, value = (part.strip() for part in line.partition(":"))
-            if path == ["totem"]:
-                totem[key] = value
-            elif path in (["nodelist", "node"], ["totem", "interface"]):
-                table[key] = value
-    crypto = totem.get("crypto_hash", "none") != "none" or totem.get("secauth") == "on"
+    tables: dict[str, dict[int, dict[str, str]]] = {}
+    for entry in read_entries(text):
+        tables.setdefault(entry.section, {}).setdefault(entry.number, {})[entry.key] = entry.value
+    totem = {key: value for table in tables.get("totem", {}).values() for key, value in table.items()}
+    nodes = tuple(map(_parse_node, tables.get("nodelist.node", {}).values()))
+    ports = {}
+    for table in tables.get("totem.interface", {}).values():
+        link = _read_number(table.get("linknumber") or table.get("ringnumber", ""), 0)
+        ports[link] = _read_number(table.get("mcastport", ""), 5405 + link)
     links = max([1, *(len(node.addresses) for node in nodes)])
-    udp = tuple(ports.get(link, 5405 + link) for link in range(links))
-    return Site(cluster=totem.get("cluster_name", "?"), nodes=tuple(nodes), crypto=crypto, udp_ports=udp)
+    return Site(
+        cluster=totem.get("cluster_name", "?"),
+        nodes=nodes,
+        crypto=totem.get("crypto_hash", "none") != "none" or totem.get("secauth") == "on",
+        udp_ports=tuple(ports.get(link, 5405 + link) for link in range(links)),
+    )
+
+
+def _parse_node(table: dict[str, str]) -> Node:
+    addresses = tuple(value for key, value in sorted(table.items()) if re.fullmatch(r"ring\d_addr", key))
+    name = table.get("name") or (addresses[0] if addresses else "?")
+    return Node(name, _read_number(table.get("nodeid", ""), 0), addresses)
 
 
 def _read_number(text: str, otherwise: int) -> int:
