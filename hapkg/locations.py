@@ -96,6 +96,11 @@ class State:
         return self.root / "builds"
 
     @property
+    def rebuilt(self) -> Path:
+        """Records of rebuilds, by the sha256 of each .deb; reports on those that differ are in differences."""
+        return self.root / "rebuilt"
+
+    @property
     def failed(self) -> Path:
         """The last failure of each source, by suite."""
         return self.root / "failed"

@@ -33,6 +33,7 @@ from hapkg.distribution import read_debian
 from hapkg.errors import BusyError, RepositoryError, UsageError
 from hapkg.locations import State
 from hapkg.prove.vm_image import find_image
+from hapkg.rebuilt import read_rebuilt
 from hapkg.records import FORMAT, format_record, read_record
 from hapkg.repository.contents import ContentCache
 from hapkg.repository.keys.signing import read_retired
@@ -103,6 +104,27 @@ RECORDS: dict[str, Record] = {
             "stamps": {"a.deb": [1, 1767225600123456789]},
         },
         lambda state: Store(root=state.root).find_build(KEY) and Store(root=state.root).list_builds(),
+    ),
+    "rebuilt/SHA256.json": Record(
+        lambda state: state.rebuilt / f"{DIGEST}.json",
+        {
+            "sha256": DIGEST,
+            "file": "ha-one_1-1_amd64.deb",
+            "source": "ha-one",
+            "version": "1-1",
+            "suite": SUITE,
+            "rebuilds": [
+                {
+                    "when": "2026-11-29T17:40:12Z",
+                    "host": "builder",
+                    "identical": True,
+                    "variations": ["date"],
+                    "found": DIGEST,
+                    "report": "",
+                }
+            ],
+        },
+        lambda state: read_rebuilt(state, DIGEST),
     ),
     "failure.json": Record(
         lambda state: state.failed / SUITE / "ha-one" / "failure.json",
