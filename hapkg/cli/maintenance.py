@@ -17,7 +17,7 @@ from typer.main import get_group
 from hapkg import __version__, disk
 from hapkg.apt import find_mirror
 from hapkg.build import cleanup
-from hapkg.build.context import open_context
+from hapkg.build.context import find_debian_mirror, open_context
 from hapkg.build.pins import make_lock
 from hapkg.build.timings import pick_record
 from hapkg.cli import output
@@ -29,6 +29,7 @@ from hapkg.cli.select import find, open_suite
 from hapkg.cli.timeline import draw
 from hapkg.control import SourceName
 from hapkg.draft.contents import find_owners
+from hapkg.draft.debian_source import PREFIX
 from hapkg.draft.draft import draft
 from hapkg.draft.skeleton import make_project
 from hapkg.errors import HapkgError
@@ -78,7 +79,9 @@ def init(
 def new(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Folder of the recipe, the package's name without its prefix.")],
-    origin: Annotated[str, typer.Option("--from", help="Tarball, its address, or the address of a repository.")],
+    origin: Annotated[
+        str, typer.Option("--from", help="Tarball, its address, address of a repository, or debian:NAME[/SUITE].")
+    ],
     contents: Annotated[
         bool, typer.Option(help="Ask the suite's Contents index for what no table knows; it is fetched once.")
     ] = True,
@@ -90,7 +93,8 @@ def new(
     archive = find_mirror(mirror, project.distributions[first])
     search = partial(find_owners, suite=first, mirror=archive, state=store.state)
     with store.lock():
-        file = draft(project, name, origin, store.state, search if contents else None)
+        debian = find_debian_mirror(project, archive) if origin.startswith(PREFIX) else None
+        file = draft(project, name, origin, store.state, search if contents else None, debian)
         output.say(f"wrote {file}")
         source = SourceName(project.settings.package_prefix + file.parent.name)
         for suite in project.settings.suites:

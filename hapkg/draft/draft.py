@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hapkg import disk
+from hapkg.apt import Mirror
 from hapkg.control import SourceName
 from hapkg.draft.autotools import (
     Installed,
@@ -25,11 +26,13 @@ from hapkg.draft.autotools import (
     split,
 )
 from hapkg.draft.debian_packages import find_packages
+from hapkg.draft.debian_source import choose_relations
 from hapkg.draft.meson import Meson, read_meson
 from hapkg.draft.metadata import FoundLicenses, UpstreamIdentity, describe, find_holders, find_licenses, identify
 from hapkg.draft.recipe_text import Entry, TomlTable, format_tables
 from hapkg.draft.upstream_release import NOWHERE, UpstreamRelease, take
 from hapkg.errors import FetchError, MachineError, SourceError, UsageError
+from hapkg.host import read_architecture
 from hapkg.locations import State
 from hapkg.recipe import licenses
 from hapkg.recipe.collection import read_collection
@@ -58,11 +61,19 @@ FindOwners = Callable[[Sequence[str]], Mapping[str, str]]
 """The packages that have the files of some words: find_owners() for a suite."""
 
 
-def draft(project: Project, name: str, origin: str, state: State, find_owners: FindOwners | None = None) -> Path:
+def draft(
+    project: Project,
+    name: str,
+    origin: str,
+    state: State,
+    find_owners: FindOwners | None = None,
+    mirror: Mirror | None = None,
+) -> Path:
     """Write recipes/NAME/recipe.toml for what origin holds; its path. The caller holds the store's lock.
 
-    origin is a tarball (path or address) or a git or Mercurial repository (folder or address), of which the newest
-    tag that looks like a version is taken. find_owners is asked for what neither recipes nor hapkg's own table know.
+    origin is a tarball (path or address), a git or Mercurial repository (folder or address), of which the newest tag
+    that looks like a version is taken, or debian:NAME, a source package of mirror, Debian's archive. find_owners is
+    asked for what neither recipes nor hapkg's own table know.
 
     Raises UsageError for a name or an origin that cannot be, FetchError when the origin cannot be reached, SourceError
     when it holds nothing that hapkg can build.
@@ -81,7 +92,7 @@ def draft(project: Project, name: str, origin: str, state: State, find_owners: F
         if taken := {source, f"{source}-dev"} & {package.package for package in recipe.packages}:
             raise UsageError(f"{recipe.source} builds {min(taken)} already", hint="choose another name")
     try:
-        release = take(source, origin, state)
+        release = take(source, origin, state, mirror)
         files = _compose(project, plain, release, recipes, find_owners)
         disk.make_folder(project.recipes)
         with tempfile.TemporaryDirectory(dir=project.recipes, prefix=".new-") as scratch:
@@ -110,7 +121,7 @@ def _compose(
 ) -> dict[str, str]:
     """The texts of recipe.toml and of licences that it brings, by their paths."""
     facts = _gather(project, plain, release, recipes, find_owners)
-    found = find_licenses(release.files, plain, project.templates, facts.meson.license)
+    found = find_licenses(release, plain, project.templates, facts.meson.license)
     tables = [
         TomlTable("", _describe_source(facts)),
         TomlTable("[upstream]", _describe_upstream(facts)),
@@ -138,7 +149,7 @@ class _Facts:
     description: str
     needs: Sequence[str]
     unknown: Sequence[str]
-    """Words that no known package has."""
+    """Words that no known package has; of a source package of Debian, relations that are left out."""
     unasked: str
     """Why the suite's Contents index could not be asked for them."""
     installed: Installed
@@ -166,9 +177,12 @@ def _gather(
         installed = read_makefiles(files, identity.configure, identity.tarname)
     runtime, development, left = split(installed)
     make = find_make_words(files) if style.name == "make" else {}
-    needs, unknown = find_packages({**find_words(files, identity.configure), **make, **meson.words}, recipes)
     unasked = ""
-    if unknown and find_owners:
+    if release.debian:
+        needs, unknown = choose_relations(release.debian.build_depends, recipes, read_architecture())
+    else:
+        needs, unknown = find_packages({**find_words(files, identity.configure), **make, **meson.words}, recipes)
+    if unknown and find_owners and not release.debian:
         try:
             owners = find_owners(unknown)
         except FetchError as error:
@@ -176,7 +190,7 @@ def _gather(
         else:
             needs = sorted({*needs, *owners.values()})
             unknown = [word for word in unknown if word not in owners]
-    synopsis, description = describe(files, identity, meson)
+    synopsis, description = describe(release, identity, meson)
     return _Facts(
         source=project.settings.package_prefix + plain,
         style=style,
@@ -199,7 +213,8 @@ def _describe_source(facts: _Facts) -> list[Entry]:
     identity, subprojects = facts.identity, ", ".join(sorted(facts.meson.subprojects))
     libtool = re.search(r"\b(LT_INIT|A[CM]_PROG_LIBTOOL)\b", identity.configure)
     shared_alone = ["--disable-static"] if libtool else ["-Ddefault_library=shared"] if facts.meson.both else []
-    unknown = f"not known which package has: {', '.join(facts.unknown)}" if facts.unknown else ""
+    left = "for a profile or another architecture, left out" if facts.release.debian else "not known which package has"
+    unknown = f"{left}: {', '.join(facts.unknown)}" if facts.unknown else ""
     unknown += f"; {facts.unasked}" if facts.unasked else ""
     nowhere = "not known: put upstream's page here" if NOWHERE in identity.homepage else ""
     return [
@@ -229,6 +244,16 @@ def _describe_upstream(facts: _Facts) -> list[Entry]:
 
 
 def _describe_origin(release: UpstreamRelease) -> list[Entry]:
+    if debian := release.debian:
+        repacked = "Debian packed this tarball anew: it is not upstream's own" if debian.is_repacked else ""
+        missed = f"newer, but not delivered: {', '.join(debian.missed)}" if debian.missed else ""
+        patches = f"Debian's patches, none of which is taken: {', '.join(debian.patches)}" if debian.patches else ""
+        return [
+            Entry("type", release.kind, debian.unread or patches),
+            Entry("package", debian.package),
+            Entry("version", debian.version, "; ".join(filter(None, (repacked, missed)))),
+            Entry("sha256", debian.sha256),
+        ]
     if not release.is_tarball:
         return [Entry("type", release.kind)]
     local = release.url.startswith("file:")

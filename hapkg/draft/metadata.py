@@ -71,9 +71,20 @@ def identify(plain: str, release: UpstreamRelease, meson: Meson) -> UpstreamIden
     name = name if is_line(name) and len(name) < 40 else plain
     tarname = tarname or re.sub(r"[^a-z0-9_]+", "-", name.lower().removeprefix("gnu "))
     version = _find_version(release, version)
+    debian = release.debian
     git = _find_repository(release, {plain, name.lower(), tarname}) if release.is_tarball else release.url
+    if debian and not git:
+        forge = _FORGE.fullmatch(debian.homepage.removesuffix("/"))
+        git = debian.repository or (f"{forge[0].removesuffix('.git')}.git" if forge else "")
     host = re.match(r"https?://[^/]+", release.url)
-    pages = [site, *find_fields(files, "URL"), *meson.pages, git.removesuffix(".git"), host[0] if host else ""]
+    pages = [
+        debian.homepage if debian else "",
+        site,
+        *find_fields(files, "URL"),
+        *meson.pages,
+        git.removesuffix(".git"),
+        host[0] if host else "",
+    ]
     homepage = next((page for page in pages if re.fullmatch(r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(/[!-~]*)?", page)), "")
     return UpstreamIdentity(
         name=name,
@@ -100,6 +111,8 @@ def _find_version(release: UpstreamRelease, stated: str) -> str:
     told, plain = (release.files.get(path, "").partition("\n")[0] for path in (".tarball-version", "VERSION"))
     labels = [re.sub(rf"^{start}[-_](?=v?\d)", "", release.label) for start in (".*?", ".*")]
     candidates = [stated, told, *labels, plain] if release.is_tarball else [read_tag(release.label)]
+    if release.debian:
+        candidates.insert(0, release.debian.upstream_version)
     versions = [clean for word in candidates if (clean := _clean_version(word))]
     if not versions:
         raise SourceError(f"{release.url} does not tell its version", hint="its one folder should be NAME-VERSION")
@@ -138,8 +151,11 @@ def _find_repository(release: UpstreamRelease, names: set[str]) -> str:
     return next((f"{address}.git" for address in addresses), "")
 
 
-def describe(files: Mapping[str, str], identity: UpstreamIdentity, meson: Meson) -> tuple[str, str]:
+def describe(release: UpstreamRelease, identity: UpstreamIdentity, meson: Meson) -> tuple[str, str]:
     """Synopsis, "" when none is known, and description."""
+    files = release.files
+    if release.debian and release.debian.synopsis and release.debian.description:
+        return release.debian.synopsis, release.debian.description
     told = [value.strip(". ") for value in [*find_fields(files, "Summary|Description"), *meson.summaries]]
     synopses = [re.sub(r"^(\w+ is )?(an?|the) ", "", value, flags=re.IGNORECASE) for value in told]
     good = [value for value in synopses if is_line(value) and " " in value and len(value) < 80 and value[0].isalnum()]
@@ -164,14 +180,16 @@ class FoundLicenses:
     """Words on those that have no text."""
 
 
-def find_licenses(files: Mapping[str, str], plain: str, templates: Templates, stated: str) -> FoundLicenses:
-    """The licences that sources, or else legal files, state.
+def find_licenses(release: UpstreamRelease, plain: str, templates: Templates, stated: str) -> FoundLicenses:
+    """The licences that Debian, or else sources, or else legal files, state.
 
     stated is what the project calls its licence, where the sources are silent. A licence that nothing names is called
     after the source, and has all legal files as its text.
     """
+    files, debian = release.files, release.debian
     told = Counter(name for path, text in files.items() if _is_own(path) and (name := _name_license(text)))
-    names = sorted(told, key=lambda name: (-told[name], name))
+    names = list(debian.licenses) if debian else []
+    names = names or sorted(told, key=lambda name: (-told[name], name))
     if not names and stated:
         names = list(filter(None, [_name_license(f"SPDX-License-Identifier: {stated}") or _name_license(stated)]))
     for pattern in (_LEGAL, _README):
@@ -187,11 +205,13 @@ def find_licenses(files: Mapping[str, str], plain: str, templates: Templates, st
         return FoundLicenses(names=name, texts={}, remark=remark)
     joined = " and ".join(names)
     lacking = [name for name in re.split(r" and | or ", joined) if not has_text(name, templates)]
-    own = {name: [text for text in legal.values() if _name_license(text) == name] for name in lacking}
-    missing = [name for name in lacking if not own[name]]
+    quoted = debian.license_texts if debian else {}
+    own = {name: [quote(text) for text in legal.values() if _name_license(text) == name] for name in lacking}
+    texts = {name: text for name in lacking if (text := next(iter(own[name]), quoted.get(name, "")))}
+    missing = [name for name in lacking if name not in texts]
     return FoundLicenses(
         names=joined,
-        texts={name: quote(texts[0]) for name, texts in own.items() if texts},
+        texts=texts,
         remark=f"to be written: debian/licenses/{', '.join(missing)}" if missing else "",
     )
 

@@ -9,27 +9,32 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 from urllib.request import url2pathname
 
 from hapkg import disk, process
+from hapkg.apt import Mirror
 from hapkg.control import TARBALLS
 from hapkg.disk import sha256_file
+from hapkg.draft.debian_source import PREFIX, DebianSource, list_debian_sources, read_packaging
 from hapkg.errors import FetchError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.style import Style
-from hapkg.recipe.upstream import TarballOrigin
+from hapkg.recipe.upstream import DebianOrigin, TarballOrigin
 from hapkg.source import fetch
 from hapkg.source.origins.tarball import download
 from hapkg.source.unpack import MOST_BYTES, MOST_MEMBERS
 from hapkg.source.vcs import archive_commit, find_commit, list_tags
 from hapkg.tables import parse_table
 
-_FORMS = "a tarball ends in .tar.gz, .tar.xz or .tar.bz2; a repository in .git, or it starts with git+ or hg+"
+_FORMS = (
+    "a tarball ends in .tar.gz, .tar.xz or .tar.bz2; a repository in .git, or it starts with git+ or hg+; "
+    "debian:NAME is a source package"
+)
 _MODES: dict[str, Literal["r:gz", "r:xz", "r:bz2"]] = {".gz": "r:gz", ".xz": "r:xz", ".bz2": "r:bz2"}
 NOWHERE = "https://upstream.invalid"
 _BUILD_FILES = re.compile(
@@ -50,18 +55,27 @@ class UpstreamRelease:
     """A tag, or the name of the top folder: it may end in the version."""
     date: datetime
     kind: str
-    """"tarball", "git" or "hg"."""
+    """"tarball", "debian", "git" or "hg"."""
     url: str
     pin: str
     """sha256 of the tarball, id of the commit."""
+    debian: DebianSource | None = None
+    """The source package whose tarball it is."""
 
     @property
     def is_tarball(self) -> bool:
         """False for a commit of a repository."""
-        return self.kind == "tarball"
+        return self.kind in ("tarball", "debian")
 
 
-def take(source: str, origin: str, state: State) -> UpstreamRelease:
+def take(source: str, origin: str, state: State, mirror: Mirror | None) -> UpstreamRelease:
+    """Fetch and read a release. mirror is Debian's archive, of which only debian:NAME is asked for.
+
+    Raises UsageError for an origin that cannot be, FetchError when it cannot be reached, SourceError when it cannot be
+    read.
+    """
+    if origin.startswith(PREFIX):
+        return _take_debian(source, origin, state, mirror)
     kind, plus, url = origin.partition("+")
     if not (plus and kind in ("git", "hg") and "://" in url):
         kind, url = "git" if origin.endswith(".git") else "tarball", origin
@@ -106,6 +120,36 @@ def _take_tarball(source: str, url: str, state: State) -> UpstreamRelease:
         fetch.fetch(stub.model_copy(update={"origins": (pinned,)}), state, None)  # the first build needs no network
     date = datetime.fromtimestamp(newest, UTC)
     return UpstreamRelease(files=files, label=label, date=date, kind="tarball", url=url, pin=pinned.sha256)
+
+
+def _take_debian(source: str, origin: str, state: State, mirror: Mirror | None) -> UpstreamRelease:
+    """The newest version whose tarball the archive delivers."""
+    missed: list[str] = []
+    for found in list_debian_sources(origin, state, mirror):
+        shown = f"{PREFIX}{found.package}={found.version}"
+        stub = _make_stub(source, shown, {"git": f"{NOWHERE}/{source}.git"}, f"{NOWHERE}/x.tar.gz")
+        pinned = DebianOrigin(type="debian", package=found.package, version=found.version, sha256=found.sha256)
+        try:
+            tarball = fetch.fetch(stub.model_copy(update={"origins": (pinned,)}), state, mirror)
+        except FetchError:
+            missed.append(found.version)
+            continue
+        files, label, newest = _read_tree(tarball.path, shown, tarball.suffix)
+        whole = replace(read_packaging(found, state, mirror), missed=tuple(missed)) if mirror else found
+        return UpstreamRelease(
+            files=files,
+            label=label,
+            date=datetime.fromtimestamp(newest, UTC),
+            kind="debian",
+            url=shown,
+            pin=found.sha256,
+            debian=whole,
+        )
+    raise FetchError(
+        f"{origin}: the archive delivers the tarball of no version",
+        details=[f"versions: {', '.join(missed)}"],
+        hint="try again later, another archive with --mirror, or upstream's own release",
+    )
 
 
 def _take_commit(source: str, kind: str, url: str, state: State) -> UpstreamRelease:
@@ -157,13 +201,13 @@ def _rank(version: str) -> tuple[bool, list[int]]:
     return "." in version, [int(part) for part in version.split(".")]
 
 
-def _read_tree(tarball: Path, shown: str) -> tuple[dict[str, str], str, int]:
+def _read_tree(tarball: Path, shown: str, suffix: str = "") -> tuple[dict[str, str], str, int]:
     """Files below the top folder, the top folder's name, and the time of the newest file. Raises SourceError."""
     files: dict[str, str] = {}
     tops: set[str] = set()
     newest, size = 0, 0
     try:
-        with tarfile.open(tarball, _MODES[tarball.suffix]) as archive:
+        with tarfile.open(tarball, _MODES[Path(suffix or tarball.name).suffix]) as archive:
             for number, member in enumerate(archive, start=1):
                 process.check_stop()
                 size += member.size

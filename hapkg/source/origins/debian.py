@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hapkg import disk, process
-from hapkg.apt import describe_index, make_options, read_apt_options
+from hapkg.apt import Mirror, describe_index, make_options, read_apt_options
 from hapkg.control import Suite, compare_versions, read_stanzas
 from hapkg.disk import sha256_file
 from hapkg.distribution import read_debian
@@ -57,6 +57,43 @@ def fetch_patch(patch: DebianPatch, request: Request) -> Path:
         return file if found.status == 0 and file.is_file() and sha256_file(file) == patch.sha256 else None
 
     return _search(patch, lambda stanza: True, download, request)
+
+
+def fetch_packaging(package: str, version: str, request: Request) -> Path | None:
+    """The packaging of exactly this version; None for a native package and one of the old format. Raises FetchError."""
+
+    def download(options: Sequence[str], version: str) -> Path | None:
+        argv = ["apt-get", *options, "source", "--download-only", "--diff-only", f"{package}={version}"]
+        process.run(argv, cwd=request.scratch)
+        return next((file for file in request.scratch.iterdir() if ".debian.tar." in file.name), request.scratch)
+
+    origin = DebianOrigin(type="debian", package=package, version=version, sha256="0" * 64)
+    found = _search(origin, lambda stanza: stanza.get("Version") == version, download, request)
+    return found if found != request.scratch else None
+
+
+def find_releases(package: str, suites: Sequence[str], state: State, mirror: Mirror) -> list[Mapping[str, str]]:
+    """The index's stanzas of a source package in these suites, one for each version, the newest first.
+
+    Raises FetchError where none has it, or where no index can be had.
+    """
+    errors: list[str] = []
+    found: dict[str, Mapping[str, str]] = {}
+    for suite in suites:
+        try:
+            options = update_index(state, suite, mirror.line(suite, "deb-src"), refresh=False)
+        except ProcessError as error:
+            errors.append(f"{suite}: {error.details[-2] if len(error.details) > 1 else error.brief}")
+            continue
+        shown = process.run(["apt-cache", *options, "showsrc", "--only-source", package], check=False).output
+        found |= {stanza["Version"]: stanza for stanza in read_stanzas(shown) if stanza.get("Package") == package}
+    if not found:
+        raise FetchError(
+            f"the archive has no source package {package} in {', '.join(suites)}",
+            details=errors,
+            hint="names of source packages: apt-cache showsrc NAME; another suite: debian:NAME/SUITE",
+        )
+    return [found[version] for version in sorted(found, key=functools.cmp_to_key(compare_versions), reverse=True)]
 
 
 def _search(
