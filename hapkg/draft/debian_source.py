@@ -104,7 +104,7 @@ def list_debian_sources(origin: str, state: State, mirror: Mirror | None) -> lis
 
 
 def read_packaging(source: DebianSource, state: State, mirror: Mirror) -> DebianSource:
-    """The same version with what its packaging tells, or with the reason why that could not be read."""
+    """Add what the packaging of a version tells, or the reason why it could not be read."""
     disk.make_folder(state.sources)
     with tempfile.TemporaryDirectory(dir=state.sources, prefix=".draft-") as scratch:
         try:
