@@ -30,7 +30,7 @@ class Rebuild:
     """The name of the machine."""
     identical: bool
     variations: tuple[str, ...] = ()
-    """What was varied, by name and sorted; nothing: it was built as it had been."""
+    """Names of what was varied, sorted; without any it was built as it had been."""
     found: str = ""
     """sha256 of the .deb that came out; "" where none did."""
     report: str = ""
@@ -60,7 +60,7 @@ class RebuiltPackage:
 
 
 def read_rebuilt(state: State, sha256: str) -> RebuiltPackage | None:
-    """The rebuilds of the .deb with this digest; None where there was none on this machine, or the record is damaged."""
+    """The rebuilds of the .deb with this digest; None where none is known here, or the record is damaged."""
     if not _SHA256.fullmatch(sha256):
         return None
     found = read_record(_find_file(state, sha256), RebuiltPackage)
