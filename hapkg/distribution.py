@@ -54,6 +54,10 @@ class Distribution(Table):
         """The package that depends on the headers of the kernel that a suite installs: linux-headers-amd64."""
         return self.kernel_headers.replace("{architecture}", architecture)
 
+    def name_release(self, suite: Suite) -> str:
+        """A suite as package URLs name it: debian-12."""
+        return f"{self.vendor.lower()}-{self.suites[suite]}"
+
     @property
     def missing_keys(self) -> str:
         """The command that brings the keys of its archive to this machine; "" where they are here."""

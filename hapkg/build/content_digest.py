@@ -1,8 +1,9 @@
 """Digest of a binary package as a build that uses it sees it: unchanged while nothing that matters to it changed.
 
 Left out is what tells when, from what and under which number a package was made, and what no user can depend on: its
-version wherever its own relations repeat it, the changelog, the checksums and the size that follow from the files, and
-in every ELF file the build-id and the debug link, which change with a comment. docs/decisions/0008 has the reasons.
+version wherever its own relations repeat it, the changelog and the SBOM, the checksums and the size that follow from
+the files, and in every ELF file the build-id and the debug link, which change with a comment. docs/decisions/0008 has
+the reasons.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ CONTENT_FORMAT = 1
 """Raised when the digests below change for the same package."""
 _DERIVED_FIELDS = ("Version", "Installed-Size", "Build-Ids")
 _DERIVED_MEMBERS = ("control", "md5sums")
-_CHANGELOG = re.compile(r"/doc/[^/]+/changelog\.Debian(\.gz)?\Z")
+_ABOUT = re.compile(r"/doc/[^/]+/(changelog\.Debian|sbom\.cdx\.json)(\.gz)?\Z")
 _MARKED_SECTIONS = (b".note.gnu.build-id", b".gnu_debuglink")
 _OWN_VERSION = "${own:Version}"
 
@@ -107,7 +108,7 @@ def _read_control(deb: Path) -> tuple[Mapping[str, str], dict[str, list[str]]]:
 def _read_files(deb: Path) -> dict[str, list[str]]:
     """Facts and digest of each file of a package, by path."""
     found = {_make_path(member): _describe(member, content) for member, content in read_members(deb, "data")}
-    return {path: facts for path, facts in found.items() if not _CHANGELOG.search(path)}
+    return {path: facts for path, facts in found.items() if not _ABOUT.search(path)}
 
 
 def _make_path(member: tarfile.TarInfo) -> str:

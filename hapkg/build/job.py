@@ -43,7 +43,6 @@ from hapkg.control import TARBALLS, BinaryName, SourceName
 from hapkg.disk import sha256_file
 from hapkg.errors import HapkgError, Interrupted, MachineError
 from hapkg.host import read_architecture
-from hapkg.recipe.debian_folder import DebianFolder
 from hapkg.recipe.model import Recipe
 from hapkg.source.fetch import Tarball, fetch, fetch_patch
 from hapkg.source.lockfile import check_entry, make_entry
@@ -250,7 +249,7 @@ def pack_source(job: Job, step: Step, fetched: Fetched, finished: Finished) -> S
     with timed(job, "source"):
         return make_source_package(
             job.recipe,
-            DebianFolder(files={**debian.files, **patches}),
+            replace(debian, files={**debian.files, **patches}),
             fetched.tarball,
             version=version,
             target=job.work / "source",

@@ -1,9 +1,9 @@
 """Keys, versions and steps: the rules by which a source is built or reused. Pure: values are compared, no disk is read.
 
 A build's key is the sha256 of its inputs written as sorted JSON: the pinned source, every patch, every file of the
-rendered debian/, the base chroot's packages, the archive's packages that are installed for it, and what the stack
-packages it uses turned out to be. The version is not an input: it follows from the key, so that the same inputs get the
-same version even after the store was deleted.
+rendered debian/, what the SBOMs tell, the base chroot's packages, the archive's packages that are installed for it, and
+what the stack packages it uses turned out to be. The version is not an input: it follows from the key, so that the same
+inputs get the same version even after the store was deleted.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ if TYPE_CHECKING:  # whoever only tells a step needs neither
     from hapkg.recipe.debian_folder import DebianFolder
     from hapkg.recipe.model import Recipe
 
-KEY_FORMAT = 2
+KEY_FORMAT = 3
 """Raised when hapkg itself changes how packages come out, so that everything is rebuilt once."""
+_FORMAT_NEWS = "every package brings its SBOM from now on"
+"""The change of the newest format, as the plan tells it."""
 PLACEHOLDER = "0"
 """Stands for version and key where debian/ is rendered to compute the key."""
 
@@ -114,6 +116,7 @@ def make_inputs(
         "source": list(recipe.pins),
         "upstream": recipe.version,
         "debian": files,
+        **({"sbom": debian.facts.digest} if debian.facts else {}),
         "depends": dict(depends),
         "stack": dict(stack),
     }
@@ -225,7 +228,7 @@ def defer(
 def find_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[InputChange, ...]:
     """Inputs that differ between two builds: single values first, then files, packages and packages of the stack."""
     changes: list[InputChange] = []
-    for name in ("format", "tests", "suite", "architecture", "chroot", "source", "upstream"):
+    for name in ("format", "tests", "suite", "architecture", "chroot", "source", "upstream", "sbom"):
         before, after = old.get(name), new.get(name)
         if before != after:
             changes.append(InputChange(name=name, old=_show(before), new=_show(after)))
@@ -242,12 +245,15 @@ def find_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[InputC
 def explain_changes(changes: Sequence[InputChange]) -> str:
     """Changes in words, the first few of them."""
     words = {
-        "format": "hapkg builds differently now",
+        "format": _FORMAT_NEWS,
         "chroot": "the base chroot's packages changed",
         "source": "the source changed",
+        "sbom": "what the SBOM tells changed",
         "architecture": "the architecture changed",
     }
     told = []
+    if any(change.name == "format" for change in changes):  # the files of debian/ that it touched need no words
+        changes = [change for change in changes if change.name != "sbom" and not change.name.startswith("debian/")]
     for change in changes:
         verb = "is new" if change.old is None else "is gone" if change.new is None else "changed"
         if change.name == "tests":

@@ -202,6 +202,7 @@ def render(
         key=key,
         versions=versions,
         components=[context.recipes[need] for need in pinned],
+        distribution=context.distribution.name_release(context.suite),
         compiled=context.store.state.templates,
     )
 

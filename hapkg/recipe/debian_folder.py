@@ -15,15 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from hapkg.control import BinaryName, Suite
+from hapkg.evidence.facts import SourceFacts
 from hapkg.recipe import licenses
 from hapkg.recipe.licenses import find_texts
 from hapkg.recipe.model import Recipe
+from hapkg.recipe.pedigree import tell_facts
 from hapkg.recipe.settings import Settings, Templates
 from hapkg.recipe.style import COMMON, STYLE_FILE
 
 _BYTE_CODE = "__pycache__"
 """Folders that Python leaves beside modules that tests import."""
 _EXECUTABLE_MARK = b"#!"
+SBOMS = "sbom"
+"""Folder of debian/ with a folder for each package, which has its SBOM: debhelper keeps the names of files."""
+SBOM = "sbom.cdx.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +36,31 @@ class DebianFolder:
     """The files of one debian/ folder: path below it and content. A file that starts with #! is executable."""
 
     files: Mapping[str, bytes]
+    facts: SourceFacts | None = None
+    """Told by the SBOM of each package, which is written with the files; None: there are no SBOMs."""
+    version: str = ""
+    """The version that these have."""
 
     def write(self, target: Path) -> None:
         """Write the folder's files below target, which becomes debian/."""
-        for path, content in self.files.items():
+        for path, content in {**self.files, **self.make_sboms()}.items():
             file = target / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
             file.chmod(0o755 if content.startswith(_EXECUTABLE_MARK) else 0o644)
+
+    def make_sboms(self) -> dict[str, bytes]:
+        """SBOMs of the packages, and the lists by which debhelper installs them as documentation."""
+        if self.facts is None:
+            return {}
+        from hapkg.evidence.package_sbom import write_package_sbom  # noqa: PLC0415 - CycloneDX takes time, and plans need none
+
+        made: dict[str, bytes] = {}
+        for package in self.facts.packages:
+            sbom, listed = f"{SBOMS}/{package.name}/{SBOM}", f"{package.name}.docs"
+            made[sbom] = write_package_sbom(self.facts, package, self.version)
+            made[listed] = self.files.get(listed, b"") + f"debian/{sbom}\n".encode()
+        return made
 
 
 def render_debian(
@@ -51,12 +73,14 @@ def render_debian(
     key: str,
     versions: Mapping[BinaryName, str],
     components: Iterable[Recipe] = (),
+    distribution: str = "",
     compiled: Path | None = None,
 ) -> DebianFolder:
     """The debian/ folder of a recipe, without the patches that it does not carry.
 
     versions holds the exact version of every stack package that a meta-package pins, components the recipes of these
-    packages. compiled is a folder for compiled templates, which the caller may remove.
+    packages. distribution is the suite's, with its release: debian-12. compiled is a folder for compiled templates,
+    which the caller may remove.
 
     Raises RecipeError when a template is wrong or names something that does not exist.
     """
@@ -87,7 +111,11 @@ def render_debian(
         files[f"patches/{patch.name}"] = (recipe.folder / "patches" / patch.name).read_bytes()
     if recipe.series:
         files["patches/series"] = "".join(f"{name}\n" for name in recipe.series).encode()
-    return DebianFolder(files={path: content for path, content in files.items() if content.strip()})
+    return DebianFolder(
+        files={path: content for path, content in files.items() if content.strip()},
+        facts=tell_facts(recipe, settings, distribution),
+        version=version,
+    )
 
 
 def _describe(recipe: Recipe) -> dict[str, Any]:

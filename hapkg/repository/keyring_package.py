@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hapkg.control import SourceName, Suite, format_date
 from hapkg.disk import sha256_file
+from hapkg.evidence.facts import PackageFacts, SourceFacts
 from hapkg.process import run
 from hapkg.repository.indexes import find_suites, read_pool
 from hapkg.repository.keys.keyring import read_keys
@@ -127,6 +128,7 @@ def _build(tree: Path, file: Path, values: dict[str, object], keyring: bytes, ti
         f"usr/share/keyrings/{name}.gpg": keyring,
         f"usr/share/doc/{name}/changelog.gz": gzip.compress(_CHANGELOG.format(**values).encode(), 9, mtime=0),
         f"usr/share/doc/{name}/copyright": _COPYRIGHT.format(**values).encode(),
+        f"usr/share/doc/{name}/sbom.cdx.json": _write_sbom(name, values, time),
     }
     digests = "".join(
         f"{hashlib.md5(content, usedforsecurity=False).hexdigest()}  {path}\n" for path, content in files.items()
@@ -142,3 +144,22 @@ def _build(tree: Path, file: Path, values: dict[str, object], keyring: bytes, ti
             entry.chmod(0o755)
     argv = ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(tree), str(file)]
     run(argv, environment={"SOURCE_DATE_EPOCH": str(time)})
+
+
+def _write_sbom(name: str, values: Mapping[str, object], time: int) -> bytes:
+    from hapkg.evidence.package_sbom import write_package_sbom  # noqa: PLC0415 - CycloneDX takes time, and few publishes make the package
+
+    package = PackageFacts(name=name, synopsis=f"keys that sign the packages of {values['origin']}")
+    facts = SourceFacts(
+        name=name,
+        vendor=str(values["origin"]),
+        distribution="",
+        debian_name=name,
+        homepage="",
+        date=datetime.fromtimestamp(time, UTC),
+        license="LicenseRef-public-domain",
+        upstream=None,
+        patches=(),
+        packages=(package,),
+    )
+    return write_package_sbom(facts, package, str(values["version"]))

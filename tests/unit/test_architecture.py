@@ -17,8 +17,10 @@ from tests.support.samples import CHECKOUT
 LIBRARIES = {
     "boto3": {"repository.remote.s3"},
     "botocore": {"repository.remote.s3"},
+    "cyclonedx": {"evidence.package_sbom"},
     "debian": {"control"},
     "jinja2": {"jinja", "recipe.rendering"},
+    "packageurl": {"evidence.package_sbom", "evidence.purl"},
     "pydantic": {
         "records",
         "tables",
@@ -45,7 +47,7 @@ LIBRARIES = {
     "typer": {"cli"},
 }
 """The modules that know each library; cli stands for any module of the room."""
-ROOMS = ("recipe", "source", "chroot", "build", "repository", "site", "draft", "currency", "prove", "cli")
+ROOMS = ("recipe", "source", "chroot", "build", "repository", "site", "draft", "currency", "prove", "evidence", "cli")
 MODULES = {
     ".".join(file.relative_to(CHECKOUT / "hapkg").with_suffix("").parts): file
     for file in (CHECKOUT / "hapkg").rglob("*.py")

@@ -72,6 +72,22 @@ def test_what_needs_another_source_waits_for_it(built: Built) -> None:
     assert early <= {"fetch", "source", "layer", "wait"}, "what needs no other source is done meanwhile"
 
 
+def test_every_package_has_its_sbom_as_a_plain_file(built: Built) -> None:
+    debs = [deb for outcome in built.run.outcomes.values() for deb in built.hapkg.folder(outcome).glob("*.deb")]
+    named = [deb for deb in debs if "-dbgsym_" not in deb.name]
+    assert len(named) >= 4
+    for deb in named:
+        package = read_deb_control(deb)
+        (sbom,) = [
+            json.loads(content)
+            for path, content in read_content(deb).items()
+            if path == f"/usr/share/doc/{package['Package']}/sbom.cdx.json"
+        ]
+        told = sbom["metadata"]["component"]
+        assert (told["name"], told["version"]) == (package["Package"], package["Version"])
+        assert told["purl"].startswith("pkg:deb/hapkg/")
+
+
 def test_dependencies_come_from_what_a_program_links(built: Built) -> None:
     depends = read_deb_control(built.deb("ha-two"))["Depends"]
     assert "ha-one (>= 1.2)" in depends.split(", ")

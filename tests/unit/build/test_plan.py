@@ -48,7 +48,7 @@ ONE = SourceName("ha-one")
 RECIPE = make_recipe_from(AUTOTOOLS)
 DEBIAN = DebianFolder(files={"rules": b"#!/usr/bin/make -f\n", "control": b"Source: ha-one\n"})
 GOLDEN_INPUTS = {
-    "format": 2,
+    "format": 3,
     "suite": "bookworm",
     "architecture": "amd64",
     "chroot": "c" * 64,
@@ -61,7 +61,7 @@ GOLDEN_INPUTS = {
     "depends": {"zlib1g-dev": "1:1.2"},
     "stack": {"ha-two-dev": "2" * 64},
 }
-GOLDEN_KEY = "e5a95d3687be1711f87c69f1aa84ce8d340d18895ea505390ba980d19f13964e"
+GOLDEN_KEY = "4acaea0f9c378cc6e0eabc7ef92fd53a24c0f7e31496cb18ac3803e0930a782a"
 
 
 def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -190,8 +190,25 @@ def test_a_long_explanation_is_cut() -> None:
     debian = DebianFolder(files=dict.fromkeys("abc", b"x"))
     text = "the architecture changed; debian/a is new; debian/b is new; debian/c is new; and 2 more"
     assert explain(GOLDEN_INPUTS, make(architecture="arm64", debian=debian)) == text
-    assert explain({**GOLDEN_INPUTS, "format": 0}, GOLDEN_INPUTS) == "hapkg builds differently now"
     assert explain(GOLDEN_INPUTS, GOLDEN_INPUTS) == "the finished build is gone"
+
+
+def test_a_new_format_is_one_sentence() -> None:
+    """Files of debian/ that came with it need no words; an input that changed at the same time does."""
+    before = {**GOLDEN_INPUTS, "format": 2, "debian": {"rules": "x"}}
+    after = {**GOLDEN_INPUTS, "sbom": "s"}
+    assert explain(before, after) == "every package brings its SBOM from now on"
+    assert explain({**before, "chroot": "old"}, after) == (
+        "every package brings its SBOM from now on; the base chroot's packages changed"
+    )
+
+
+def test_what_only_the_sbom_tells_is_an_input(checkout: Path) -> None:
+    before = inputs_of(checkout)
+    origins = checkout / "recipes/one/recipe.toml"
+    origins.write_text(origins.read_text().replace("example.org/one-1.2", "example.net/one-1.2"))
+    after = inputs_of(checkout)
+    assert explain(before, after) == "what the SBOM tells changed"
 
 
 def test_neither_time_nor_place_of_a_checkout_is_an_input(checkout: Path, tmp_path: Path) -> None:
