@@ -19,7 +19,7 @@ HAPKG = $(VENV)/bin/hapkg
 
 # Real programs only; hapkg doctor names the ones that are missing. The last line is for tests: other readers of what hapkg writes.
 APT_PACKAGES = apt-utils autoconf automake binutils bubblewrap build-essential debhelper debian-archive-keyring devscripts \
-    dpkg-dev fakeroot git gnupg iproute2 libtool lintian mercurial mmdebstrap openssh-client piuparts pkgconf procps \
+    diffoscope-minimal dpkg-dev fakeroot git gnupg iproute2 libtool lintian mercurial mmdebstrap openssh-client piuparts pkgconf procps \
     openssl python3-venv sbuild schroot sudo uidmap util-linux xz-utils \
     aptly chromium cpio debmirror gpg-agent openssh-server reprepro rsync sqv systemd
 # Machines of hapkg prove, and nothing else.

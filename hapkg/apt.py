@@ -30,9 +30,13 @@ class Mirror:
     """None where only mmdebstrap's default is left."""
     security: str | None
     """None where the host's configuration names none."""
+    folder: str | None = None
+    """A folder of packages with an index of them, which stands for all suites: nothing is fetched from elsewhere."""
 
     def lines(self, suite: Suite, kind: str = "deb") -> tuple[str, ...]:
         """One-line apt entries of a suite, with its updates and security suites where there are such."""
+        if self.folder is not None:
+            return (f"{kind} [trusted=yes] copy:{self.folder} ./",)
         if self.uri is None:
             return ()
         entries = [self.line(suite, kind)]

@@ -66,6 +66,11 @@ class State:
         return self.root / "archives"
 
     @property
+    def pinned(self) -> Path:
+        """Packages in the versions that a base chroot was pinned to, each set with an index; links into archives."""
+        return self.root / "pinned"
+
+    @property
     def layers(self) -> Path:
         """Installed build dependencies by key."""
         return self.root / "layers"

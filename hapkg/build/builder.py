@@ -23,6 +23,7 @@ from hapkg.build.results import Results, collect
 from hapkg.build.timings import follow
 from hapkg.chroot.base import BUILD_FOLDER
 from hapkg.chroot.ccache import lend_cache, make_exports
+from hapkg.chroot.conditions import Conditions, prepare, run_build
 from hapkg.chroot.layer import enter_layer, provide_layer
 from hapkg.chroot.resolver import read_installed
 from hapkg.chroot.schroot import Chroot, Session
@@ -41,6 +42,7 @@ _LONGEST = 400
 SPARE_BYTES = 1 << 20
 """With less space than this left on its disk, a build has failed for want of it."""
 LINTIAN_NAME = "lintian.txt"
+_BUILD = ("dpkg-buildpackage", "--unsigned-source", "--unsigned-changes", "--build=binary", "--no-pre-clean")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +72,14 @@ class BuildTask:
     """Packages of the archive beside those, with their versions, where compilers are reached through ccache."""
     nice: int = 0
     """The nice value of all that the build runs."""
+    conditions: Conditions = field(default_factory=Conditions)
+    label: str = ""
+    """A word in the name of the session, where the source is built more than once at the same time."""
 
     @property
     def tree(self) -> str:
-        """The tree in the session: a fixed path, because some sources write it into what they build."""
-        return f"{BUILD_FOLDER}/{self.source}"
+        """The tree in the session: a fixed path in all builds but rebuilds, which ask whether it matters."""
+        return f"{self.conditions.folder}/{self.source}"
 
     @property
     def installed(self) -> Mapping[str, str]:
@@ -103,10 +108,11 @@ def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str],
         try:
             clock.enter("dependencies", log)
             session = stack.enter_context(
-                enter_layer(task.state, task.chroot, task.installed, task.source, log, nice=task.nice)
+                enter_layer(task.state, task.chroot, task.installed, task.source + task.label, log, nice=task.nice)
             )
             with _within_limits(task, session, log_path, clock):
                 _install_dependencies(task, session, log)
+                prepare(session, task.conditions, log)
                 clock.enter("unpack", log)
                 with _watch(log_path, clock):
                     _compile(task, session, log)
@@ -126,7 +132,7 @@ def enter_tree(task: BuildTask, log_path: Path) -> Iterator[Session]:
             with log_path.open("ab", buffering=0) as log:
                 session = stack.enter_context(enter_layer(task.state, task.chroot, task.installed, task.source, log))
                 _install_dependencies(task, session, log)
-                session.run(["sh", "-c", f"set -e\n{_extract(task)}"], log=log)
+                session.run(["sh", "-c", "\n".join(["set -e", *_extract(task)])], log=log)
         except ProcessError as error:
             raise _describe_failure(task, "unpack", log_path, error) from error
         yield session
@@ -289,21 +295,19 @@ def _within_limits(task: BuildTask, session: Session, log_path: Path, clock: _Cl
 
 def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
     options = f"parallel={task.parallel}" + ("" if task.tests else " nocheck")
-    script = f"""set -e
-        {_extract(task)}
-        export DEB_BUILD_OPTIONS='{options}'
-        {make_exports(task.chroot, task.packages, task.state) if task.ccache else ""}
-        dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary --no-pre-clean"""
+    lines = [*_extract(task), f"export DEB_BUILD_OPTIONS='{options}'"]
+    if task.ccache:
+        lines.append(make_exports(task.chroot, task.packages, task.state))
+    script = task.conditions.describe_build(lines, _BUILD)
     kept = lend_cache(session, task.state, task.chroot.suite, task.source, log)
     with kept if task.ccache else contextlib.nullcontext():
-        session.run([*make_command(task.limits), "sh", "-c", script], log=log)
+        run_build(session, task.conditions, [*make_command(task.limits), "sh", "-c", script], log)
 
 
-def _extract(task: BuildTask) -> str:
+def _extract(task: BuildTask) -> list[str]:
     """Lines of a shell script that unpack the source package, and go into its tree."""
-    return f"""cd {BUILD_FOLDER}
-        dpkg-source --no-check --extract {shlex.quote(task.package.dsc.name)} {shlex.quote(task.tree)}
-        cd {shlex.quote(task.tree)}"""
+    dsc = shlex.quote(f"{BUILD_FOLDER}/{task.package.dsc.name}")
+    return [f"dpkg-source --no-check --extract {dsc} {shlex.quote(task.tree)}", f"cd {shlex.quote(task.tree)}"]
 
 
 def _list_libraries(session: Session) -> dict[str, frozenset[str]]:

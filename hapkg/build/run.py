@@ -167,7 +167,7 @@ def _build(
     events, work = Events(), make_work(context, targets, plan, builds)
     planner = Planner(context, base, builds)
     jobs = _make_jobs(planner, base, work.order, targets if options.retry else (), events)
-    with _open_pool(2 * options.jobs + 3, context.store) as pool:
+    with open_pool(2 * options.jobs + 3, context.store) as pool:
         yield from Scheduler(
             work,
             _make_stages(jobs),
@@ -227,7 +227,7 @@ def _make_stages(jobs: dict[SourceName, Job]) -> Stages[Fetched, Prepared, Compi
 
 
 @contextlib.contextmanager
-def _open_pool(workers: int, store: Store) -> Iterator[ThreadPoolExecutor]:
+def open_pool(workers: int, store: Store) -> Iterator[ThreadPoolExecutor]:
     """Workers that leave nothing behind: on any early end their processes and sessions are ended first."""
     pool = ThreadPoolExecutor(max_workers=workers)
     try:

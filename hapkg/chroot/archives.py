@@ -41,7 +41,7 @@ def fetch_archives(archives: Collection[Archive], folder: Path, log: IO[bytes]) 
     Raises ProcessError when apt cannot deliver one or the disk has no room for it, FetchError when what it delivers is
     another one.
     """
-    missing = [archive for archive in archives if not _is_whole(archive, folder)]
+    missing = [archive for archive in archives if not is_whole(archive, folder)]
     if not missing:
         return
     wanted_bytes = sum(archive.bytes for archive in missing)
@@ -56,7 +56,7 @@ def fetch_archives(archives: Collection[Archive], folder: Path, log: IO[bytes]) 
         limit = max(archive.bytes for archive in missing) + _SPARE
         process.run(["prlimit", f"--fsize={limit}", _HELPER, *_OPTIONS, "download-file", *wanted], log=log)
         for archive in missing:
-            if not _is_whole(archive, scratch):
+            if not is_whole(archive, scratch):
                 raise FetchError(
                     f"{archive.uri} is not the package that the archive's index names",
                     details=[f"sha256 {archive.sha256}, {archive.bytes} bytes"],
@@ -68,7 +68,8 @@ def fetch_archives(archives: Collection[Archive], folder: Path, log: IO[bytes]) 
         disk.remove_tree(scratch)
 
 
-def _is_whole(archive: Archive, folder: Path) -> bool:
+def is_whole(archive: Archive, folder: Path) -> bool:
+    """Tell whether a package lies in a folder, as a regular file of its size and digest."""
     file = folder / archive.file
     try:
         regular = file.is_file() and not file.is_symlink()

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -92,6 +92,12 @@ def find_archives(base: Chroot, packages: Mapping[str, str], state: State) -> Ma
         )
     _save(base, packages, state, answer)
     return answer
+
+
+def read_remembered(state: State) -> Iterator[tuple[str, Archive]]:
+    """Names and files of all packages that apt's remembered answers tell of."""
+    for file in sorted(state.resolved.glob("[!.]*.json")):
+        yield from (read_record(file, dict[str, Archive]) or {}).items()
 
 
 def _load(base: Chroot, question: _Question, state: State) -> Mapping[str, Archive] | None:

@@ -39,6 +39,10 @@ COMMANDS = {
     "show": ("inspect", "Show one recipe: origins, patches, what it needs, what it builds, its last build."),
     "logs": ("inspect", "Print the log of the last build of a recipe, failed or finished."),
     "publish": ("publish", "Put the finished builds into a signed apt repository, at once or not at all."),
+    "rebuild": (
+        "prove",
+        "Build again from .dsc and .buildinfo, with exactly the packages that these name, and compare every byte.",
+    ),
     "lock": ("build", "Write down exactly what a suite is built from; from then on build-all refuses anything else."),
     "outdated": ("currency", "Tell what is newer than the recipes, upstream and in Debian, and what is gone."),
     "bump": (
