@@ -24,6 +24,7 @@ LIBRARIES = {
     "pydantic": {
         "records",
         "tables",
+        "chroot.base_lock",
         "distribution",
         "recipe.settings",
         "recipe.style",
@@ -47,7 +48,20 @@ LIBRARIES = {
     "typer": {"cli"},
 }
 """The modules that know each library; cli stands for any module of the room."""
-ROOMS = ("recipe", "source", "chroot", "build", "repository", "site", "draft", "currency", "prove", "evidence", "cli")
+ROOMS = (
+    "recipe",
+    "source",
+    "chroot",
+    "build",
+    "repository",
+    "site",
+    "draft",
+    "currency",
+    "rebuild",
+    "prove",
+    "evidence",
+    "cli",
+)
 MODULES = {
     ".".join(file.relative_to(CHECKOUT / "hapkg").with_suffix("").parts): file
     for file in (CHECKOUT / "hapkg").rglob("*.py")
