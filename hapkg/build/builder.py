@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from hapkg import confinement
-from hapkg.build.failures import find_remedy
+from hapkg.build.failures import read_cause, read_tail
 from hapkg.build.limits import Gauge, LimitGuard, find_refusal, make_command
 from hapkg.build.results import Results, collect
 from hapkg.build.timings import follow
@@ -34,11 +34,8 @@ from hapkg.recipe.settings import Limits
 from hapkg.source.package import SourcePackage
 
 TAIL_LINES = 25
-_SEARCHED_LINES = 500
 """Of the end of a log, where the first error of a build that runs in parallel is looked for."""
 _TAIL_BYTES = 1 << 18
-_LONGEST = 400
-"""Letters of a line of a log that are shown."""
 SPARE_BYTES = 1 << 20
 """With less space than this left on its disk, a build has failed for want of it."""
 LINTIAN_NAME = "lintian.txt"
@@ -279,7 +276,7 @@ def _within_limits(task: BuildTask, session: Session, log_path: Path, clock: _Cl
         with _repeat(guard.look, 1):
             yield
     except ProcessError as error:
-        tail = _read_tail(log_path)
+        tail = read_tail(log_path, TAIL_LINES)
         excess = guard.reason or find_refusal(task.limits, tail)
         if not excess:
             raise
@@ -321,16 +318,8 @@ def _list_libraries(session: Session) -> dict[str, frozenset[str]]:
     return {name: frozenset(found) for name, found in owners.items()}
 
 
-def _read_tail(log_path: Path, most: int = TAIL_LINES) -> list[str]:
-    """The last lines of a log that are not empty. A build may have written it without an end to a line."""
-    with log_path.open("rb") as log:
-        log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
-        lines = log.read().decode("utf-8", "replace").splitlines()
-    return [line[:_LONGEST] for line in lines if line.strip()][-most:]
-
-
 def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: ProcessError) -> HapkgError:
-    tail = _read_tail(log_path)
+    tail = read_tail(log_path, TAIL_LINES)
     text = "\n".join((*tail, *error.details))
     details = (*tail, f"log: {log_path}", f"again: {task.again}")
     full = any(sign in text for sign in ("No space left on device", "enough free space"))
@@ -359,5 +348,5 @@ def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: Proces
     return BuildError(
         f"{task.source} fails in phase {phase}{error.brief.partition(' failed')[2]}",
         details=details,
-        hint=find_remedy(_read_tail(log_path, most=_SEARCHED_LINES)) or "the first error is further up in the log",
+        hint=cause.remedy if (cause := read_cause(log_path)) else "the first error is further up in the log",
     )

@@ -5,9 +5,11 @@ Only a fault of the recipe would: what machine or network did may go well the ne
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from hapkg import disk
@@ -17,16 +19,24 @@ from hapkg.records import format_record, read_record
 
 _FILE = "failure.json"
 _LACKS = (
-    (r"fatal error: ([\w./+-]+): No such file or directory", "header {} is missing"),
-    (r"cannot find -l([\w.+-]+)", "library lib{}.so is missing"),
-    (r"(?:No package '|Package |Dependency \"?)([\w.+-]+)(?:' found|\"? (?:was )?not found)", "{}.pc is missing"),
-    (r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'", "Python module {} is missing"),
-    (r"(?:^|: )([\w.+-]+): (?:command not found|not found)$", "program {} is missing"),
-    (r"^make(?:\[\d+\])?: ([\w.+-]+): No such file or directory", "program {} is missing"),
+    (r"fatal error: ([\w./+-]+): No such file or directory", "{}", "header {} is missing"),
+    (r"cannot find -l([\w.+-]+)", "-l{}", "library lib{}.so is missing"),
+    (
+        r"(?:No package '|Package |Dependency \"?)([\w.+-]+)(?:' found|\"? (?:was )?not found)",
+        "{}.pc",
+        "{}.pc is missing",
+    ),
+    (r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'", "{}.py", "Python module {} is missing"),
+    (r"(?:^|: )([\w.+-]+): (?:command not found|not found)$", "{}", "program {} is missing"),
+    (r"^make(?:\[\d+\])?: ([\w.+-]+): No such file or directory", "{}", "program {} is missing"),
 )
-"""Patterns of lines that tell of something missing, and the same in one form."""
+"""Patterns of lines that tell of something missing, its word as drafts look for packages by, and the line's sense."""
 _UNTAKEN = r"^dh_missing: (?:warning|error): (\S+) exists in debian/tmp but is not installed"
 _UNMADE = r'^dh_install: (?:warning|error): Cannot find \(any matches for\) "([^"]+)"'
+_SEARCHED_LINES = 500
+_TAIL_BYTES = 1 << 18
+_LONGEST = 400
+"""Letters of a line of a log that are looked at."""
 _KILLED = ("Killed", "Cannot allocate memory", "virtual memory exhausted", "signal SIGKILL")
 
 
@@ -71,17 +81,67 @@ def classify(error: HapkgError) -> str:
     return "recipe"
 
 
-def find_remedy(lines: Sequence[str]) -> str:
-    """Words on what to change in recipe.toml, by the first line of a log that tells what a build lacks; or ""."""
+class Lack(StrEnum):
+    """Kinds of what a recipe has too little or too much of."""
+
+    DEPENDENCY = "build dependency"
+    UNMADE = "file that upstream does not install"
+    UNTAKEN = "file that no package takes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """The cause of a failed build, as its log tells it."""
+
+    lack: Lack
+    words: tuple[str, ...]
+    """foo.h, -lfoo, foo.pc, foo.py for a module of Python, a program; or paths and patterns of files. At least one."""
+    remedy: str
+    """Words on what to change in recipe.toml."""
+
+
+def find_cause(lines: Sequence[str]) -> Cause | None:
+    """The first cause that the lines of a log tell; None where no line tells any.
+
+    Files come all at once: debhelper lists every one that is amiss before it ends.
+    """
     for line in lines:
-        for pattern, text in _LACKS:
+        for pattern, form, text in _LACKS:
             if match := re.search(pattern, line):
-                return f"{text.format(match[1])}: name its package in build-depends of recipe.toml"
-        if match := re.search(_UNMADE, line):
-            return f"upstream installs no {match[1]}: correct files of the package in recipe.toml"
-        if match := re.search(_UNTAKEN, line):
-            return f"no package takes {match[1]}: add it to files of a package in recipe.toml, or to not-installed"
-    return ""
+                word, told = form.format(match[1]), text.format(match[1])
+                remedy = f"{told}: name its package in build-depends of recipe.toml"
+                return Cause(lack=Lack.DEPENDENCY, words=(word,), remedy=remedy)
+        if unmade := re.search(_UNMADE, line):
+            remedy = f"upstream installs no {unmade[1]}: correct files of the package in recipe.toml"
+            return Cause(lack=Lack.UNMADE, words=_list_matches(_UNMADE, lines), remedy=remedy)
+        if untaken := re.search(_UNTAKEN, line):
+            remedy = f"no package takes {untaken[1]}: add it to files of a package in recipe.toml, or to not-installed"
+            return Cause(lack=Lack.UNTAKEN, words=_list_matches(_UNTAKEN, lines), remedy=remedy)
+    return None
+
+
+def read_cause(log: Path) -> Cause | None:
+    """The first cause that the end of a log tells; None where none is told, or there is no log."""
+    try:
+        return find_cause(read_tail(log, _SEARCHED_LINES))
+    except OSError:
+        return None
+
+
+def read_tail(log: Path, most: int) -> list[str]:
+    """The last lines of a log that are not empty, cut where they are long.
+
+    A build may have written it without an end to a line.
+    """
+    with log.open("rb") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        lines = stream.read().decode("utf-8", "replace").splitlines()
+    return [line[:_LONGEST] for line in lines if line.strip()][-most:]
+
+
+def _list_matches(pattern: str, lines: Sequence[str]) -> tuple[str, ...]:
+    """The first group of every line that has the pattern, each once."""
+    return tuple(dict.fromkeys(match[1] for line in lines if (match := re.search(pattern, line))))
 
 
 def save(folder: Path, key: str | None, error: HapkgError) -> bool:

@@ -211,6 +211,20 @@ def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
     return [*outcomes, *(_describe_left_out(step) for step in left_out)]
 
 
+def build_source(build_context: BuildContext, name: SourceName) -> Outcome:
+    """Build one source and what it needs; its outcome, or that of the first that failed."""
+    steps = make_plan(build_context, [name], offline=True)
+    outcomes: list[Outcome] = []
+    with output.ProgressDisplay(steps) as display:
+        for event in run_plan(build_context, [name], steps, RunOptions(jobs=count_cores(), retry=True)):
+            display.notify(event)
+            if isinstance(event, Outcome):
+                outcomes.append(event)
+    output.print_outcomes(outcomes)
+    failed = (outcome for outcome in outcomes if outcome.error)
+    return next(failed, next(outcome for outcome in outcomes if outcome.source == name))
+
+
 def _read_requests(build_context: BuildContext, options: BuildOptions) -> dict[SourceName, SnapshotRequest | None]:
     """The named sources, and for each whether a snapshot of it is asked for, by NAME@REF or by the options.
 

@@ -10,11 +10,9 @@ import typer
 
 from hapkg.apt import Mirror
 from hapkg.build.context import BuildContext, open_context
-from hapkg.build.events import Outcome
-from hapkg.build.planner import make_plan
-from hapkg.build.run import RunOptions, run_plan
 from hapkg.build.store import Artifact, Store
 from hapkg.cli import output
+from hapkg.cli.build import build_source
 from hapkg.cli.options import MirrorOption, SuiteOption
 from hapkg.cli.select import find, newest_builds
 from hapkg.currency.bump import LOG_LINES, Bump, check_clean, commit, make_context, prepare, settle
@@ -22,7 +20,6 @@ from hapkg.currency.debian_archive import DebianIndexes, read_indexes
 from hapkg.currency.release_review import Change, compare_sets, list_sonames
 from hapkg.currency.security_fix import prepare_fix
 from hapkg.errors import FetchError, HapkgError, Interrupted, UsageError
-from hapkg.host import count_cores
 from hapkg.recipe.model import Recipe
 from hapkg.source.patch_review import Fate
 
@@ -118,31 +115,16 @@ def _bump(
     with ready as prepared:
         _print_bump(prepared)
         if with_build:
-            _print_sonames(before, _build(make_context(build_context, prepared), prepared))
+            done = build_source(make_context(build_context, prepared), prepared.new.name)
+            if done.error is not None:
+                raise done.error
+            _print_sonames(before, done.artifact)
         paths = settle(project, prepared)
         if with_commit:
             output.say(f"committed {commit(project, prepared, paths)}")
     for path in paths:
         output.say(f"{'wrote' if path.exists() else 'removed'} {path.relative_to(project.root)}")
     return prepared
-
-
-def _build(build_context: BuildContext, prepared: Bump) -> Artifact:
-    """Build the new recipe and what it needs. Raises the failure of the first source that failed."""
-    names = [prepared.new.name]
-    steps = make_plan(build_context, names, offline=True)
-    outcomes: list[Outcome] = []
-    with output.ProgressDisplay(steps) as display:
-        options = RunOptions(jobs=count_cores(), keep_going=False, retry=True)
-        for event in run_plan(build_context, names, steps, options):
-            display.notify(event)
-            if isinstance(event, Outcome):
-                outcomes.append(event)
-    output.print_outcomes(outcomes)
-    for outcome in outcomes:
-        if outcome.error is not None:
-            raise outcome.error
-    return next(found for outcome in outcomes if outcome.source == prepared.new.name and (found := outcome.artifact))
 
 
 def _print_bump(prepared: Bump) -> None:
@@ -174,8 +156,8 @@ def _print_bump(prepared: Bump) -> None:
     output.print_lines(lines)
 
 
-def _print_sonames(before: Artifact | None, now: Artifact) -> None:
-    if before is not None:
+def _print_sonames(before: Artifact | None, now: Artifact | None) -> None:
+    if before is not None and now is not None:
         change = compare_sets(list_sonames(before.paths(".deb")), list_sonames(now.paths(".deb")))
         output.print_lines(_tell_change("sonames", change))
 

@@ -18,9 +18,12 @@ from hapkg import __version__, disk
 from hapkg.apt import find_mirror
 from hapkg.build import cleanup
 from hapkg.build.context import find_debian_mirror, open_context
+from hapkg.build.failures import read_cause
 from hapkg.build.pins import make_lock
 from hapkg.build.timings import pick_record
 from hapkg.cli import output
+from hapkg.cli.build import build_source
+from hapkg.cli.context import Context
 from hapkg.cli.doctor import PROGRAMS, diagnose
 from hapkg.cli.main import COMPLETION
 from hapkg.cli.main import app as everything
@@ -30,8 +33,9 @@ from hapkg.cli.timeline import draw
 from hapkg.control import SourceName
 from hapkg.draft.contents import find_owners
 from hapkg.draft.debian_source import PREFIX
-from hapkg.draft.draft import draft
+from hapkg.draft.draft import FindOwners, draft
 from hapkg.draft.skeleton import make_project
+from hapkg.draft.trial import amend
 from hapkg.errors import HapkgError
 
 app = typer.Typer()
@@ -86,6 +90,10 @@ def new(
         bool, typer.Option(help="Ask the suite's Contents index for what no table knows; it is fetched once.")
     ] = True,
     mirror: MirrorOption = None,
+    trial: Annotated[
+        bool, typer.Option("--trial", help="Build it; amend the recipe by what the log tells, and build again.")
+    ] = False,
+    most: Annotated[int, typer.Option(help="Builds of a trial at most.", min=1)] = 10,
 ) -> None:
     """Draft the recipe of an upstream source, and lock it for each suite that has a lock."""
     project, store = context.obj.project, context.obj.store
@@ -105,6 +113,25 @@ def new(
                 output.say(f"wrote {make_lock(build_context, [source])}")
             except HapkgError as error:
                 output.say(f"note: {source} is not locked for {suite}: {error.brief}; hapkg lock {source} tries again")
+        if trial:
+            _try_out(context.obj, file, search if contents else None, mirror, most)
+
+
+def _try_out(context: Context, file: Path, search: FindOwners | None, mirror: str | None, most: int) -> None:
+    """Build a draft until it is built, or until its log tells nothing that can be amended. Raises the last failure."""
+    project = context.project
+    source = SourceName(project.settings.package_prefix + file.parent.name)
+    for number in range(1, most + 1):
+        build_context = open_context(project, context.store, None, mirror)
+        done = build_source(build_context, source)
+        if done.error is None:
+            output.say(f"{source} is built, after {number - 1} changes of {file}")
+            return
+        cause = read_cause(done.log) if done.log and done.source == source else None
+        changes = amend(file, cause, project.settings.prefix, build_context.recipes, search) if cause else []
+        if not changes or number == most:
+            raise done.error
+        output.print_lines([f"{file}:", *(f"  {change}" for change in changes)])
 
 
 @app.command()

@@ -21,11 +21,11 @@ from hapkg.control import SourceName, Suite
 from hapkg.currency.bump_target import NewOrigins, Target, choose_target, find_origins
 from hapkg.currency.debian_archive import DebianIndexes
 from hapkg.currency.outdated import ask_remotes
-from hapkg.currency.recipe_edit import RecipeText
 from hapkg.currency.release_review import Change, compare_sets, list_files, list_switches
 from hapkg.errors import FetchError, HapkgError, MachineError, ProcessError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe
+from hapkg.recipe.recipe_text import RecipeText
 from hapkg.recipe.settings import Project
 from hapkg.recipe.style import read_styles
 from hapkg.recipe.upstream import SignaturePolicy

@@ -31,8 +31,9 @@ _MOST_LINES = 10_000
 
 
 def find_owners(words: Iterable[str], suite: Suite, mirror: Mirror, state: State) -> dict[str, str]:
-    """The package that has each word: foo.pc, -lfoo, a header or a program. Words of no package or of several equals
-    are left out.
+    """The package that has each word: foo.pc, -lfoo, foo.py for a module, a header or a program.
+
+    Words of no package or of several equals are left out.
 
     The first call for a suite fetches its indexes. Raises FetchError when they cannot be had.
     """
@@ -72,6 +73,8 @@ def _make_pattern(word: str) -> str:
     plain = re.sub(r"([.+])", r"\\\1", word)
     if word.endswith(".pc"):
         return rf"usr/(lib|share)(/[^/]+)?/pkgconfig/{plain}"
+    if word.endswith(".py"):
+        return rf"usr/lib/python3/dist-packages/{word.partition('.')[0]}(/__init__)?\.py"
     if word.startswith("-l"):
         return rf"usr/lib(/[^/]+)?/lib{plain[2:]}\.so"
     if re.search(r"\.(h|hh|hpp)$", word):

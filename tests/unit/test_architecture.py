@@ -44,7 +44,7 @@ LIBRARIES = {
     },
     "rich": {"cli.output"},
     "sh": {"process"},
-    "tomlkit": {"currency.recipe_edit"},
+    "tomlkit": {"recipe.recipe_text"},
     "typer": {"cli"},
 }
 """The modules that know each library; cli stands for any module of the room."""

@@ -217,3 +217,23 @@ def test_an_option_that_meson_does_not_know_ends_the_build(hapkg: Hapkg, project
     run = program.run("build", "parley", "--json")
     assert run.endings == {"ha-parley": "failed"}
     assert 'Unknown options: "dropped"' in Path(run.outcomes["ha-parley"]["log"]).read_text()
+
+
+def test_a_trial_amends_what_the_log_names(hapkg: Hapkg, project: Miniature) -> None:
+    """A header that no Makefile tells of; the second build has its package."""
+    header = "$(DESTDIR)$(PREFIX)/include/knock.h"
+    makefile = f"PREFIX = /usr/local\nall:\n\tcc -c knock.c\ninstall:\n\tinstall -D knock.h {header}\n"
+    files = {"Makefile": makefile, "knock.c": f"{NOTICE}#include <zlib.h>\n", "knock.h": NOTICE}
+    release = project.root / "knock-1.0.tar.xz"
+    make_release(release, files)
+    program = hapkg.on(project.root)
+    done = program.succeed("new", "knock", "--from", release.name, "--no-contents", "--trial")
+    recipe = project.root / "recipes/knock/recipe.toml"
+    assert "  build-depends: + zlib1g-dev\n" in done.stderr + done.stdout
+    assert f"ha-knock is built, after 1 changes of {recipe}" in done.stderr
+    assert 'build-depends = ["zlib1g-dev"]' in recipe.read_text()
+    make_release(release, {**files, "knock.c": f"{NOTICE}#include <nowhere/to/be/found.h>\n"})
+    failed = program.run("new", "other", "--from", release.name, "--no-contents", "--trial")
+    assert failed.status == 5
+    assert "header nowhere/to/be/found.h is missing" in failed.stderr
+    assert (project.root / "recipes/other/recipe.toml").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.build.failures import classify, find_remedy, load, save
+from hapkg.build.failures import Lack, classify, find_cause, load, save
 from hapkg.control import SourceName
 from hapkg.errors import (
     BuildError,
@@ -106,10 +106,20 @@ def test_other_inputs_no_note_and_a_damaged_one_are_no_failure(tmp_path: Path) -
     ],
 )
 def test_what_a_build_lacks_is_read_from_its_log(line: str, told: str) -> None:
-    words = find_remedy(["checking for gcc... gcc", line, "make: *** [debian/rules:7: binary] Error 2"])
-    assert words in (told, f"{told}: name its package in build-depends of recipe.toml")
+    found = find_cause(["checking for gcc... gcc", line, "make: *** [debian/rules:7: binary] Error 2"])
+    assert found
+    assert found.remedy in (told, f"{told}: name its package in build-depends of recipe.toml")
 
 
 def test_a_log_that_names_nothing_missing_has_no_remedy() -> None:
     lines = ["checking for help2man... no", "config.h: 3 not found", "make: *** [Makefile:3: all] Error 2"]
-    assert find_remedy([]) == find_remedy(lines) == ""
+    assert find_cause([]) is find_cause(lines) is None
+
+
+def test_files_that_are_amiss_are_told_all_at_once() -> None:
+    untaken = [
+        f"dh_missing: warning: opt/ha/{path} exists in debian/tmp but is not installed to anywhere" for path in "ab"
+    ]
+    found = find_cause(["make: done", *untaken, *untaken])
+    assert found
+    assert (found.lack, found.words) == (Lack.UNTAKEN, ("opt/ha/a", "opt/ha/b"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hapkg.currency.recipe_edit import RecipeText
+from hapkg.recipe.recipe_text import RecipeText
 
 TEXT = """\
 # Why this recipe is as it is.

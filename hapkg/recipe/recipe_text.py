@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import tomlkit
+
+_WIDTH = 100
 
 
 class RecipeText:
@@ -61,6 +63,38 @@ class RecipeText:
     def drop_remote_patches(self, places: Collection[int]) -> None:
         """Remove fetched patches, by their place."""
         self._remove("remote-patches", places)
+
+    def add_to(self, key: str, words: Iterable[str]) -> list[str]:
+        """Add words that are not there yet to a list of the recipe itself, such as build-depends; those words."""
+        had = list(self._document.get(key, []))
+        new = [word for word in dict.fromkeys(words) if word not in had]
+        if new:
+            self._extend(self._document, key, new)
+        return new
+
+    def remove_from(self, key: str, words: Collection[str]) -> None:
+        """Take words out of a list of the recipe itself."""
+        self._document[key] = [word for word in self._document.get(key, []) if word not in words]
+
+    def list_packages(self) -> list[tuple[str, list[str]]]:
+        """Name and files of each binary package, in the recipe's order."""
+        return [(table["package"], list(table.get("files", []))) for table in self._document["packages"]]
+
+    def add_files(self, place: int, patterns: Iterable[str]) -> None:
+        """Give patterns to a package, by its place."""
+        self._extend(self._document["packages"][place], "files", patterns)
+
+    def drop_files(self, patterns: Collection[str]) -> None:
+        """Take patterns away from every package."""
+        for table in self._document["packages"]:
+            if "files" in table:
+                table["files"] = [pattern for pattern in table["files"] if pattern not in patterns]
+
+    def _extend(self, table: Any, key: str, words: Iterable[str]) -> None:
+        had = list(table.get(key, []))
+        written = tomlkit.array()
+        written.extend(dict.fromkeys([*had, *words]))
+        table[key] = written.multiline(len(repr(had)) > _WIDTH or len(repr(list(words))) > _WIDTH)
 
     def _remove(self, key: str, places: Collection[int]) -> None:
         for place in sorted(places, reverse=True):

@@ -1,0 +1,105 @@
+"""Trials of a draft: built, its failure read, the recipe amended and built again, as a person would.
+
+Only what a log names is changed: build dependencies, and the files of packages. Everything else ends the trial.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from hapkg import disk
+from hapkg.build.failures import Cause, Lack
+from hapkg.control import SourceName
+from hapkg.draft.debian_packages import find_packages
+from hapkg.draft.draft import FindOwners
+from hapkg.recipe.model import Recipe
+from hapkg.recipe.recipe_text import RecipeText
+
+_DEVELOPMENT = re.compile(
+    r"include/.*|(lib|share)/pkgconfig/.*|lib/[^/]*\.so|lib/cmake/.*|share/(man/man[23]|aclocal)/.*"
+)
+_UNWANTED = re.compile(r".*\.(la|a)|share/(doc|info)/.*")
+"""Files that no package of a draft takes: what static linking alone wants, and documents."""
+_FEW = 3
+"""Files of one folder that are named one by one; of more than these the folder is named."""
+
+
+def amend(
+    file: Path, cause: Cause, prefix: str, recipes: Mapping[SourceName, Recipe], find_owners: FindOwners | None
+) -> list[str]:
+    """Change a draft for what its build told; lines that say what was changed, none where nothing could be.
+
+    prefix is an absolute path. find_owners is asked for what neither recipes nor hapkg's own table know; it may raise
+    FetchError.
+    """
+    text = RecipeText(file.read_text("utf-8"))
+    match cause.lack:
+        case Lack.DEPENDENCY:
+            told = _add_dependencies(text, cause.words, recipes, find_owners)
+        case Lack.UNMADE:
+            told = _drop_files(text, [_strip(word, prefix) for word in cause.words])
+        case Lack.UNTAKEN:
+            told = _place_files(text, cause.words, prefix)
+    if told:
+        disk.replace(file, str(text).encode())
+    return told
+
+
+def _add_dependencies(
+    text: RecipeText, words: Sequence[str], recipes: Mapping[SourceName, Recipe], find_owners: FindOwners | None
+) -> list[str]:
+    packages, unknown = find_packages(dict.fromkeys(words, True), recipes)
+    owners = find_owners(unknown) if unknown and find_owners else {}
+    return [f"build-depends: + {name}" for name in text.add_to("build-depends", sorted({*packages, *owners.values()}))]
+
+
+def _drop_files(text: RecipeText, patterns: Sequence[str]) -> list[str]:
+    """Take patterns away; nothing is done where a package would be left with none."""
+    known = {pattern for _, files in text.list_packages() for pattern in files} & set(patterns)
+    if any(files and not set(files) - known for _, files in text.list_packages()):
+        return []
+    text.drop_files(known)
+    return [f"files: - {pattern}" for pattern in sorted(known)]
+
+
+def _place_files(text: RecipeText, paths: Sequence[str], prefix: str) -> list[str]:
+    """Give files to packages: what programs are built with to the -dev package, the rest to the first; some to none.
+
+    Nothing is done where a file lies outside the prefix: a person decides whether a node may get it.
+    """
+    inside = prefix.strip("/") + "/"
+    if not all(path.startswith(inside) for path in paths):
+        return []
+    names = [name for name, _ in text.list_packages()]
+    development = next((place for place, name in enumerate(names) if name.endswith("-dev")), 0)
+    told: list[str] = []
+    for pattern in _gather([path.removeprefix(inside) for path in paths], text):
+        if _UNWANTED.fullmatch(pattern):
+            text.add_to("not-installed", [pattern])
+            told.append(f"not-installed: + {pattern}")
+        else:
+            place = development if _DEVELOPMENT.fullmatch(pattern) or _DEVELOPMENT.fullmatch(f"{pattern}/x") else 0
+            text.add_files(place, [pattern])
+            told.append(f"files of {names[place]}: + {pattern}")
+    return told
+
+
+def _gather(paths: Sequence[str], text: RecipeText) -> Iterator[str]:
+    """Folders in the place of their files, where there are many and no package has a pattern in there."""
+    had = {str(PurePosixPath(pattern).parent) for _, files in text.list_packages() for pattern in files}
+    folders: dict[str, list[str]] = {}
+    for path in sorted(paths):
+        folders.setdefault(str(PurePosixPath(path).parent), []).append(path)
+    for folder, files in folders.items():
+        plain = len(files) > _FEW and "/" in folder and not any(one.startswith(folder) for one in had)
+        if plain and len({(bool(_UNWANTED.fullmatch(f)), bool(_DEVELOPMENT.fullmatch(f))) for f in files}) == 1:
+            yield folder
+        else:
+            yield from files
+
+
+def _strip(path: str, prefix: str) -> str:
+    """A path or pattern as a recipe has it: without the build's folder and the prefix."""
+    return path.removeprefix("debian/tmp/").lstrip("/").removeprefix(prefix.strip("/") + "/")

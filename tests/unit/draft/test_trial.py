@@ -1,0 +1,105 @@
+"""Amendments of a draft for what the log of its build told."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hapkg.build.failures import Cause, Lack
+from hapkg.draft.trial import amend
+
+RECIPE = """\
+# Kept.
+source = "ha-one"
+build-depends = ["zlib1g-dev"]
+
+[[packages]]
+package = "ha-one"
+files = ["bin/one", "share/one"] # these
+
+[[packages]]
+package = "ha-one-dev"
+files = ["lib/libone.so"]
+"""
+BELOW = "debian/tmp/opt/ha"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    file = tmp_path / "recipe.toml"
+    file.write_text(RECIPE)
+    return file
+
+
+def find_owners(words: Sequence[str]) -> Mapping[str, str]:
+    return {word: "libtwo-dev" for word in words if word == "two.h"}
+
+
+def change(file: Path, lack: Lack, *words: str) -> tuple[list[str], dict[str, Any]]:
+    """What is said, and the recipe afterwards."""
+    told = amend(file, Cause(lack=lack, words=words, remedy=""), "/opt/ha", {}, find_owners)
+    text = file.read_text()
+    assert text.startswith("# Kept.\n")
+    return told, tomllib.loads(text)
+
+
+def read_files(table: dict[str, Any]) -> list[list[str]]:
+    return [package["files"] for package in table["packages"]]
+
+
+def test_a_dependency_is_added_once(recipe: Path) -> None:
+    told, table = change(recipe, Lack.DEPENDENCY, "two.h")
+    assert told == ["build-depends: + libtwo-dev"]
+    assert table["build-depends"] == ["zlib1g-dev", "libtwo-dev"]
+    assert change(recipe, Lack.DEPENDENCY, "nothing.h")[0] == []
+
+
+def test_a_package_that_the_recipe_has_already_is_no_change(recipe: Path) -> None:
+    """Else a trial would build the same recipe again and again."""
+    assert change(recipe, Lack.DEPENDENCY, "zlib.h") == ([], tomllib.loads(RECIPE))
+
+
+def test_files_that_upstream_does_not_install_go(recipe: Path) -> None:
+    told, table = change(recipe, Lack.UNMADE, "opt/ha/share/one")
+    assert told == ["files: - share/one"]
+    assert read_files(table) == [["bin/one"], ["lib/libone.so"]]
+    assert change(recipe, Lack.UNMADE, f"{BELOW}/bin/one")[0] == []  # nothing would be left
+    assert change(recipe, Lack.UNMADE, "opt/ha/unknown")[0] == []
+
+
+def test_files_that_nobody_takes_get_their_package(recipe: Path) -> None:
+    names = (
+        "bin/two",
+        "include/one.h",
+        "lib/libone.la",
+        "lib/pkgconfig/one.pc",
+        "share/doc/one/README",
+        "lib/libtwo.so",
+    )
+    told, table = change(recipe, Lack.UNTAKEN, *(f"opt/ha/{name}" for name in names))
+    assert sorted(told) == [
+        "files of ha-one-dev: + include/one.h",
+        "files of ha-one-dev: + lib/libtwo.so",
+        "files of ha-one-dev: + lib/pkgconfig/one.pc",
+        "files of ha-one: + bin/two",
+        "not-installed: + lib/libone.la",
+        "not-installed: + share/doc/one/README",
+    ]
+    assert read_files(table)[0] == ["bin/one", "share/one", "bin/two"]
+    assert set(table["not-installed"]) == {"lib/libone.la", "share/doc/one/README"}
+
+
+def test_many_files_of_a_folder_become_the_folder(recipe: Path) -> None:
+    pages = [f"opt/ha/share/man/man8/{letter}.8" for letter in "abcde"]
+    told, table = change(recipe, Lack.UNTAKEN, *pages, *(f"opt/ha/bin/{letter}" for letter in "abcde"))
+    assert "files of ha-one: + share/man/man8" in told
+    assert read_files(table)[0] == ["bin/one", "share/one", *(f"bin/{letter}" for letter in "abcde"), "share/man/man8"]
+
+
+def test_files_outside_the_prefix_are_left_to_a_person(recipe: Path) -> None:
+    told, table = change(recipe, Lack.UNTAKEN, "opt/ha/bin/two", "usr/lib/udev/rules.d/one.rules")
+    assert (told, table) == ([], tomllib.loads(RECIPE))
