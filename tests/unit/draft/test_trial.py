@@ -59,7 +59,7 @@ def test_a_dependency_is_added_once(recipe: Path) -> None:
 
 
 def test_a_package_that_the_recipe_has_already_is_no_change(recipe: Path) -> None:
-    """Else a trial would build the same recipe again and again."""
+    """A trial would build the same recipe again and again."""
     assert change(recipe, Lack.DEPENDENCY, "zlib.h") == ([], tomllib.loads(RECIPE))
 
 
