@@ -78,10 +78,10 @@ def try_one(name: str, suite: str, *, from_tarball: bool) -> tuple[str, ...]:
     said = done.stdout + done.stderr
     changes = len(re.findall(r"(?m)^  (?:build-depends|files|files of \S+|not-installed): [+-] ", said))
     builds = len(re.findall(rf"(?m)^trial-{re.escape(name)}: (?:built|failed)", said))
-    error = re.search(r"(?m)^error: (.*)", said)
+    error, hint = (re.search(rf"(?m)^{word}: (.*)", said) for word in ("error", "hint"))
     result = "built" if done.returncode == 0 else "no draft" if not builds else "not built"
     seconds = f"{time.monotonic() - begun:.0f}"
-    return result, str(builds), str(changes), seconds, error[1] if error else ""
+    return result, str(builds), str(changes), seconds, "; ".join(found[1] for found in (error, hint) if found)
 
 
 def fetch_tarball(name: str, suite: str, folder: Path) -> str:

@@ -40,7 +40,7 @@ def find_owners(words: Sequence[str]) -> Mapping[str, str]:
 
 
 def change(file: Path, lack: Lack, *words: str) -> tuple[list[str], dict[str, Any]]:
-    """What is said, and the recipe afterwards."""
+    """The lines that were said, and the recipe afterwards."""
     told = amend(file, Cause(lack=lack, words=words, remedy=""), "/opt/ha", {}, find_owners)
     text = file.read_text()
     assert text.startswith("# Kept.\n")
