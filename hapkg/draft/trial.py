@@ -22,6 +22,7 @@ _DEVELOPMENT = re.compile(
 )
 _UNWANTED = re.compile(r".*\.(la|a)|share/(doc|info)/.*")
 """Files that no package of a draft takes: what static linking alone wants, and documents."""
+_LIBRARY = re.compile(r"(lib/lib[^*]*)\.so\.\*")
 _FEW = 3
 """Files of one folder that are named one by one; of more than these the folder is named."""
 
@@ -56,12 +57,20 @@ def _add_dependencies(
 
 
 def _drop_files(text: RecipeText, patterns: Sequence[str]) -> list[str]:
-    """Take patterns away; nothing is done where a package would be left with none."""
-    known = {pattern for _, files in text.list_packages() for pattern in files} & set(patterns)
-    if any(files and not set(files) - known for _, files in text.list_packages()):
+    """Take patterns away; nothing is done where a package would be left with none.
+
+    A library may have its release in its name, libone-1.2.so.0: a wider pattern takes the place of the plain one.
+    """
+    packages = text.list_packages()
+    known = {pattern for _, files in packages for pattern in files} & set(patterns)
+    wider = {pattern: f"{match[1]}-*.so.*" for pattern in known if (match := _LIBRARY.fullmatch(pattern))}
+    if any(files and not set(files) - known and not set(files) & set(wider) for _, files in packages):
         return []
+    for place, (_, files) in enumerate(packages):
+        text.add_files(place, [wider[pattern] for pattern in files if pattern in wider])
     text.drop_files(known)
-    return [f"files: - {pattern}" for pattern in sorted(known)]
+    instead = {pattern: f", + {other}" for pattern, other in wider.items()}
+    return [f"files: - {pattern}{instead.get(pattern, '')}" for pattern in sorted(known)]
 
 
 def _place_files(text: RecipeText, paths: Sequence[str], prefix: str) -> list[str]:

@@ -71,6 +71,14 @@ def test_files_that_upstream_does_not_install_go(recipe: Path) -> None:
     assert change(recipe, Lack.UNMADE, "opt/ha/unknown")[0] == []
 
 
+def test_a_library_with_its_release_in_its_name_is_found(recipe: Path) -> None:
+    recipe.write_text(RECIPE.replace('"bin/one", "share/one"', '"lib/libone.so.*"'))
+    told, table = change(recipe, Lack.UNMADE, "opt/ha/lib/libone.so.*")
+    assert told == ["files: - lib/libone.so.*, + lib/libone-*.so.*"]
+    assert read_files(table)[0] == ["lib/libone-*.so.*"]
+    assert change(recipe, Lack.UNMADE, "opt/ha/lib/libone-*.so.*")[0] == []
+
+
 def test_files_that_nobody_takes_get_their_package(recipe: Path) -> None:
     names = (
         "bin/two",
