@@ -234,6 +234,6 @@ def test_a_trial_amends_what_the_log_names(hapkg: Hapkg, project: Miniature) -> 
     assert 'build-depends = ["zlib1g-dev"]' in recipe.read_text()
     make_release(release, {**files, "knock.c": f"{NOTICE}#include <nowhere/to/be/found.h>\n"})
     failed = program.run("new", "other", "--from", release.name, "--no-contents", "--trial")
-    assert failed.status == 5
+    assert failed.status == 10
     assert "header nowhere/to/be/found.h is missing" in failed.stderr
     assert (project.root / "recipes/other/recipe.toml").exists()
