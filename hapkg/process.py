@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ _running: dict[int, Any] = {}
 _running_lock = threading.Lock()
 _stopping = threading.Event()
 _cleanups = 0
+_observer: Callable[[Sequence[str]], None] | None = None
 """Processes that run to clean up."""
 
 
@@ -73,6 +74,22 @@ def make_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 def find_program(name: str) -> str | None:
     """The full path of a program, or None."""
     return shutil.which(name, path=SEARCH_PATH)
+
+
+def observe(observer: Callable[[Sequence[str]], None] | None) -> None:
+    """Name who is told of each program as it is started, by any thread; None: nobody."""
+    global _observer  # noqa: PLW0603 - it is of the whole process, as signals are
+    _observer = observer
+
+
+def _find(argv: Sequence[str]) -> str:
+    """The path of a program that is about to be started. Raises MachineError when it is missing."""
+    program = find_program(argv[0])
+    if program is None:
+        raise MachineError(f"the program {argv[0]} is not installed", hint="run: hapkg doctor")
+    if _observer is not None:
+        _observer(argv)
+    return program
 
 
 def privileged(argv: Sequence[str]) -> list[str]:
@@ -103,9 +120,7 @@ def run(
     """
     if not cleanup:
         check_stop()
-    program = find_program(argv[0])
-    if program is None:
-        raise MachineError(f"the program {argv[0]} is not installed", hint="run: hapkg doctor")
+    program = _find(argv)
     with contextlib.ExitStack() as stack:
         captured = stack.enter_context(tempfile.TemporaryFile()) if log is None else log
         null = stack.enter_context(Path(os.devnull).open("rb"))
@@ -136,9 +151,7 @@ def attach(argv: Sequence[str]) -> int:
     Interrupted when hapkg is being stopped.
     """
     check_stop()
-    program = find_program(argv[0])
-    if program is None:
-        raise MachineError(f"the program {argv[0]} is not installed", hint="run: hapkg doctor")
+    program = _find(argv)
     before = signal.signal(signal.SIGINT, lambda *_: None)  # not ignored: the process would be born deaf to it
     try:
         with subprocess.Popen([program, *argv[1:]], env=make_environment()) as process:
@@ -160,9 +173,7 @@ class Process:
 
     def __init__(self, argv: Sequence[str], log: IO[bytes]) -> None:
         check_stop()
-        program = find_program(argv[0])
-        if program is None:
-            raise MachineError(f"the program {argv[0]} is not installed", hint="run: hapkg doctor")
+        program = _find(argv)
         self.argv = tuple(argv)
         with Path(os.devnull).open("rb") as null:
             self._process = _start(program, argv, null, log, log, None)
@@ -239,9 +250,7 @@ def hold(
     It has none where the caller fails or is stopped: nobody waits for a program that may say nothing for ever.
     """
     check_stop()
-    program = find_program(argv[0])
-    if program is None:
-        raise MachineError(f"the program {argv[0]} is not installed", hint="run: hapkg doctor")
+    program = _find(argv)
     process = _ask(program, argv, stdin, stdout, stderr, environment, cwd)
     with _running_lock:
         _running[process.pid] = process

@@ -150,11 +150,15 @@ def options(
     cache: Annotated[
         Path | None, typer.Option(help="State folder [default: $HAPKG_CACHE or ~/.cache/hapkg].", metavar="DIR")
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Answers, warnings and errors alone.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every program that is started.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Options of every command."""
+    if quiet or verbose:
+        _import("output").set_verbosity(quiet=quiet, verbose=verbose)
     context.obj = _import("context").Context(project, cache)
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from hapkg import process
 from hapkg.build.events import Ending, Outcome, Progress
 from hapkg.build.plan import Action, Step
 from hapkg.build.store import Artifact
@@ -36,9 +37,25 @@ _KEY_WARNING = 30 * 86400
 """So many seconds before a key expires, whoever signs with it is told."""
 
 
+_quiet = False
+
+
+def set_verbosity(*, quiet: bool, verbose: bool) -> None:
+    """Leave out progress, or tell of every program that is started as well. Errors and warnings are always told."""
+    global _quiet  # noqa: PLW0603 - of the whole program, as the streams are
+    _quiet = quiet
+    process.observe((lambda argv: _print_progress(printable(f"+ {shlex.join(argv)}"))) if verbose else None)
+
+
 def say(line: str) -> None:
-    """Print a line of progress on standard error."""
-    _print_progress(printable(line))
+    """Print a line of progress on standard error, unless it is to be quiet."""
+    if not _quiet:
+        _print_progress(printable(line))
+
+
+def warn(line: str) -> None:
+    """Print a warning on standard error."""
+    _print_progress(printable(f"WARNING: {line}"))
 
 
 def print_error(error: HapkgError) -> None:
@@ -156,7 +173,7 @@ def print_publication(publication: Publication, *, as_json: bool) -> None:
     for fingerprint, end in publication.key.ends.items():
         if end < time.time() + _KEY_WARNING:
             day = f"{datetime.fromtimestamp(end, UTC):%Y-%m-%d}"
-            say(f"WARNING: the key {fingerprint} expires on {day}, and apt then refuses what it signed; see: hapkg key")
+            warn(f"the key {fingerprint} expires on {day}, and apt then refuses what it signed; see: hapkg key")
     if as_json:
         print_json(
             {
@@ -180,7 +197,7 @@ def print_publication(publication: Publication, *, as_json: bool) -> None:
     if publication.key.fingerprint:
         say(f"signed by {publication.key.fingerprint}" + (" (made just now)" if publication.key.made else ""))
     else:
-        say("WARNING: nothing is signed; apt takes it with Trusted: yes alone, and so does whoever sits between")
+        warn("nothing is signed; apt takes it with Trusted: yes alone, and so does whoever sits between")
     if publication.url:
         say("on a node, as root:")
     else:
@@ -296,7 +313,7 @@ class ProgressDisplay:
         self._total = sum(1 for step in steps if step.action is Action.BUILD)
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and self._total:
+        if not _quiet and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and self._total:
             from rich.console import Console  # noqa: PLC0415 - heavy, and useless without a terminal
             from rich.live import Live  # noqa: PLC0415
 

@@ -322,7 +322,7 @@ def verify_repository(
         if is_signed:
             output.say(f"signatures of {', '.join(report.keys)}, from {keyring or choice.folder}")
         else:
-            output.say("WARNING: nothing is signed")
+            output.warn("nothing is signed")
         output.say(f"checked {report.checked} files of {', '.join(suites)}")
     if report.faults:
         raise IntegrityError(

@@ -180,3 +180,24 @@ def test_output_that_has_no_room_is_an_error_and_no_bug(project: Path, argv: lis
             [program, *argv], cwd=project, stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert (done.returncode, done.stderr) == (9, "error: there is no space left for what hapkg prints\n")
+
+
+def test_verbose_tells_of_programs_and_quiet_of_nothing_that_went_well(project: Path) -> None:
+    """Answers, on standard output, are the same; an error is told in any case."""
+    options = ["--project", str(project), "--cache", str(project / "cache")]
+    program = [sys.executable, "-c", "from hapkg.cli.main import main; main()"]
+
+    def run(*argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*program, *argv], capture_output=True, text=True, check=False, cwd=project)
+
+    plain, quiet, loud = (
+        run(*words, *options, "init", f"p{number}") for number, words in enumerate(([], ["-q"], ["-v"]))
+    )
+    assert "wrote p0/pyproject.toml\n" in plain.stderr
+    assert quiet.stderr == ""
+    assert quiet.stdout == plain.stdout.replace("p0", "p1")
+    assert "+ git config " in loud.stderr
+    assert "wrote p2/pyproject.toml\n" in loud.stderr
+    wrong = run("-q", *options, "logs", "nothing")
+    assert wrong.returncode != 0
+    assert wrong.stderr.startswith("error: ")
