@@ -10,7 +10,6 @@ import shlex
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +19,8 @@ from hapkg import confinement
 from hapkg.build.failures import read_cause, read_tail
 from hapkg.build.limits import Gauge, LimitGuard, find_refusal, make_command
 from hapkg.build.results import Results, collect
-from hapkg.build.timings import follow
-from hapkg.chroot.base import BUILD_FOLDER
+from hapkg.build.timings import Clock, follow
+from hapkg.chroot.base import BUILD_FOLDER, read_data
 from hapkg.chroot.ccache import lend_cache, make_exports
 from hapkg.chroot.conditions import Conditions, prepare, run_build
 from hapkg.chroot.layer import enter_layer, provide_layer
@@ -40,6 +39,10 @@ SPARE_BYTES = 1 << 20
 """With less space than this left on its disk, a build has failed for want of it."""
 LINTIAN_NAME = "lintian.txt"
 _BUILD = ("dpkg-buildpackage", "--unsigned-source", "--unsigned-changes", "--build=binary", "--no-pre-clean")
+_TEST = ("dpkg-buildpackage", "--no-check-builddeps", "--no-pre-clean", "--rules-target=build")
+_TEST_TOOLS = "/srv/hapkg/tests"
+"""The folder in a session of what makes dh run upstream's tests alone."""
+_TEST_DH = '#!/bin/sh\nexec /usr/bin/dh "$@" --with hapkg_tests\n'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,8 @@ class BuildTask:
     """Jobs that make may run at once."""
     again: str
     """The command that repeats the build."""
-    tests: bool = True
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    """Set when the build is not wanted any more: it is ended."""
     limits: Limits = field(default_factory=Limits)
     gauge: Gauge = field(default_factory=Gauge)
     """Follows the memory that the build holds."""
@@ -92,15 +96,20 @@ class Built:
     """Of each phase."""
     libraries: Mapping[str, frozenset[str]]
     """File names of all libraries that were installed when it ended, and the packages of each."""
+    session: Session
+    """The session that it was built in, for upstream's tests."""
 
 
-def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str], None]) -> Built:
+def build(
+    task: BuildTask, target: Path, log_path: Path, report: Callable[[str], None], held: contextlib.ExitStack
+) -> Built:
     """Build into the folder target, which must exist and be empty; report is told each phase.
 
-    Raises BuildError with the end of the log when the package does not build.
+    Upstream's tests are left to run_tests(): packages do not wait for them. The session stays open until held is
+    closed. Raises BuildError with the end of the log when the package does not build.
     """
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    clock = _Clock(report)
+    clock = Clock(report)
     with contextlib.ExitStack() as stack, log_path.open("ab", buffering=0) as log:
         try:
             clock.enter("dependencies", log)
@@ -118,7 +127,44 @@ def build(task: BuildTask, target: Path, log_path: Path, report: Callable[[str],
                 libraries = _list_libraries(session)
         except ProcessError as error:
             raise _describe_failure(task, clock.phase, log_path, error) from error
-        return Built(seconds=clock.stop(), libraries=libraries)
+        held.push(stack.pop_all())
+        return Built(seconds=clock.stop(), libraries=libraries, session=session)
+
+
+def run_tests(task: BuildTask, session: Session, log_path: Path, report: Callable[[str], None]) -> Mapping[str, float]:
+    """Run upstream's tests where the packages were built; seconds of each phase.
+
+    debian/rules builds once more, with a dh that finds everything done but the tests: their command, environment and
+    user are those that a build with tests would give them. Raises BuildError with the end of the log when one fails.
+    """
+    clock = Clock(report)
+    lines = [
+        f"export PATH={_TEST_TOOLS}:$PATH PERL5LIB={_TEST_TOOLS} DEB_BUILD_OPTIONS='parallel={task.parallel}'",
+        f"cd {shlex.quote(task.tree)}",
+        "rm -f debian/debhelper-build-stamp",
+    ]
+    script = task.conditions.describe_build(lines, _TEST)
+    with log_path.open("ab", buffering=0) as log:
+        clock.enter("test", log)
+        try:
+            with _within_limits(task, session, log_path, clock):
+                _bring_test_tools(session)
+                run_build(session, task.conditions, [*make_command(task.limits), "sh", "-c", script], log)
+        except ProcessError as error:
+            raise _describe_failure(task, clock.phase, log_path, error) from error
+    return clock.stop()
+
+
+def _bring_test_tools(session: Session) -> None:
+    """Put a dh before the suite's that hands it the add-on."""
+    files = {"dh": _TEST_DH, "Debian/Debhelper/Sequence/hapkg_tests.pm": read_data("hapkg-tests.pm")}
+    for path, text in files.items():
+        with tempfile.TemporaryFile() as content:
+            content.write(text.encode())
+            content.seek(0)
+            session.run(
+                ["install", "-D", "-m", "755", "/dev/stdin", f"{_TEST_TOOLS}/{path}"], user="root", stdin=content
+            )
 
 
 @contextlib.contextmanager
@@ -145,37 +191,8 @@ def make_layer(task: BuildTask, log_path: Path) -> None:
             raise _describe_failure(task, "layer", log_path, error) from error
 
 
-class _Clock:
-    """Tells and times the phases of one build."""
-
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self.phase = ""
-        self._report = report
-        self._since = time.monotonic()
-        self._seconds: dict[str, float] = {}
-
-    def enter(self, phase: str, log: IO[bytes] | None = None) -> None:
-        """The phase before ends, this one begins."""
-        self._settle()
-        self.phase = phase
-        self._report(phase)
-        if log is not None:
-            log.write(f"=== {phase}\n".encode())
-
-    def stop(self) -> dict[str, float]:
-        """The last phase ends: the seconds of all."""
-        self._settle()
-        return {phase: round(seconds, 2) for phase, seconds in self._seconds.items()}
-
-    def _settle(self) -> None:
-        now = time.monotonic()
-        if self.phase:
-            self._seconds[self.phase] = self._seconds.get(self.phase, 0.0) + now - self._since
-        self._since = now
-
-
 @contextlib.contextmanager
-def _watch(log_path: Path, clock: _Clock) -> Iterator[None]:
+def _watch(log_path: Path, clock: Clock) -> Iterator[None]:
     """Follow the phases inside dpkg-buildpackage by what dh writes into the log, from its end on."""
     rest = b""
 
@@ -266,14 +283,20 @@ def _install_dependencies(task: BuildTask, session: Session, log: IO[bytes]) -> 
 
 
 @contextlib.contextmanager
-def _within_limits(task: BuildTask, session: Session, log_path: Path, clock: _Clock) -> Iterator[None]:
+def _within_limits(task: BuildTask, session: Session, log_path: Path, clock: Clock) -> Iterator[None]:
     """Measure all that a build does once a second, and end it where it passes a limit: a BuildError that names it."""
     with Path(os.devnull).open("wb") as null:
         held = Process(["sleep", "infinity"], null)  # the build ends with it, also that of an ordinary user
     session.holder = held.pid
     guard = LimitGuard(task.limits, session.name, log_path, task.gauge, end=held.kill)
+
+    def look() -> None:
+        guard.look()
+        if task.cancelled.is_set():
+            held.kill()
+
     try:
-        with _repeat(guard.look, 1):
+        with _repeat(look, 1):
             yield
     except ProcessError as error:
         tail = read_tail(log_path, TAIL_LINES)
@@ -291,8 +314,7 @@ def _within_limits(task: BuildTask, session: Session, log_path: Path, clock: _Cl
 
 
 def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
-    options = f"parallel={task.parallel}" + ("" if task.tests else " nocheck")
-    lines = [*_extract(task), f"export DEB_BUILD_OPTIONS='{options}'"]
+    lines = [*_extract(task), f"export DEB_BUILD_OPTIONS='parallel={task.parallel} nocheck'"]
     if task.ccache:
         lines.append(make_exports(task.chroot, task.packages, task.state))
     script = task.conditions.describe_build(lines, _BUILD)

@@ -15,6 +15,7 @@ import contextlib
 import errno
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from hapkg import disk
 from hapkg.build import failures
-from hapkg.build.builder import BuildTask, build, check_with_lintian, make_layer
+from hapkg.build.builder import BuildTask, build, check_with_lintian, make_layer, run_tests
 from hapkg.build.content_digest import read_content
 from hapkg.build.context import BuildContext
 from hapkg.build.failures import Failure, Repeated
@@ -38,7 +39,7 @@ from hapkg.build.store import Artifact
 from hapkg.chroot.ccache import find_packages
 from hapkg.chroot.layer import find_folders, provide_layer
 from hapkg.chroot.resolver import resolve
-from hapkg.chroot.schroot import Chroot
+from hapkg.chroot.schroot import Chroot, Session
 from hapkg.control import TARBALLS, BinaryName, SourceName
 from hapkg.disk import sha256_file
 from hapkg.errors import HapkgError, Interrupted, MachineError
@@ -71,11 +72,20 @@ class Job:
     """The log, where it is not to be that of a build."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Duration of each phase so far; timed() adds to it."""
+    held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """The session, until upstream's tests have ended in it. Whoever makes a job closes this at the end."""
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    """Set when a source that it was built on has failed its tests."""
 
     @property
     def context(self) -> BuildContext:
         """The context of the run."""
         return self.planner.context
+
+    @property
+    def tested(self) -> bool:
+        """Upstream's tests are run."""
+        return has_tests(self.context, self.recipe)
 
     @property
     def log(self) -> Path:
@@ -112,10 +122,12 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Compiled:
-    """Packages that others may use, in the scratch folder."""
+    """Packages that others may use, in the scratch folder. They are not stored before upstream's tests have passed."""
 
     task: BuildTask
     artifact: Artifact
+    session: Session
+    """Where upstream's tests are run."""
 
 
 @contextlib.contextmanager
@@ -125,6 +137,11 @@ def timed(job: Job, phase: str) -> Iterator[None]:
     started = time.monotonic()
     yield
     job.seconds[phase] = round(job.seconds.get(phase, 0.0) + time.monotonic() - started, 2)
+
+
+def has_tests(context: BuildContext, recipe: Recipe) -> bool:
+    """True for a source whose upstream tests a run wants. What hapkg writes itself has none."""
+    return context.tests and recipe.tests and not recipe.native
 
 
 def prefetch(job: Job, compiled: Finished, nice: int) -> Fetched | None:
@@ -169,10 +186,10 @@ def prepare(job: Job, step: Step, finished: Finished, fetched: Fetched | None, n
 
 
 def compile_source(job: Job, prepared: Prepared, nice: int) -> Compiled:
-    """Build the packages and check them against the rules of the prefix."""
+    """Build the packages and check them against the rules of the prefix. The session stays open for tests."""
     folder = job.work / "made"
     task = replace(prepared.task, nice=nice)
-    built = build(task, folder, job.log, job.notify)
+    built = build(task, folder, job.log, job.notify, job.held)
     job.seconds.update(built.seconds)
     with timed(job, "check"):
         prefix = job.context.project.settings.prefix
@@ -180,19 +197,32 @@ def compile_source(job: Job, prepared: Prepared, nice: int) -> Compiled:
         snippets = find_folders(task.state, task.chroot, task.installed, SNIPPETS)
         check_scripts(debs, task.package.debian, main, snippets)
         check_packages(job.recipe, folder, prefix, task.stack_debs, system=built.libraries)
-    return Compiled(task=task, artifact=_describe_build(job, prepared, folder))
+    if not job.tested:
+        job.held.close()
+    return Compiled(task=task, artifact=_describe_build(job, prepared, folder), session=built.session)
 
 
-def finish(job: Job, compiled: Compiled, nice: int) -> Artifact:
-    """Check the packages with lintian and store them. The scratch folder stays: others may read it."""
-    artifact, folder = compiled.artifact, compiled.artifact.folder
+def test_source(job: Job, compiled: Compiled) -> None:
+    """Run upstream's tests, and end the session."""
+    with job.held:
+        job.seconds.update(run_tests(compiled.task, compiled.session, job.log, job.notify))
+
+
+def lint(job: Job, compiled: Compiled, nice: int) -> None:
+    """Check the packages with lintian, if the run wants it."""
     if job.context.lintian:
         with timed(job, "lint"):
-            check_with_lintian(replace(compiled.task, nice=nice), folder)
+            check_with_lintian(replace(compiled.task, nice=nice), compiled.artifact.folder)
+
+
+def store(job: Job, compiled: Compiled) -> Artifact:
+    """Store the packages. The scratch folder stays: others may read it."""
+    artifact, folder = compiled.artifact, compiled.artifact.folder
     for path in (*compiled.task.package.files, job.log):
         shutil.copyfile(path, folder / path.name)
     names = sorted(file for file in folder.iterdir() if file.name.endswith(_STORED_SUFFIXES))
-    whole = replace(artifact, files={file.name: sha256_file(file) for file in names}, seconds=job.seconds)
+    digests = {file.name: sha256_file(file) for file in names}
+    whole = replace(artifact, files=digests, seconds=job.seconds, memory=job.gauge.peak)
     stored = job.context.store.add_build(whole, folder)
     disk.remove_tree(job.log.parent)
     return stored
@@ -276,7 +306,7 @@ def make_task(job: Job, step: Step, package: SourcePackage, finished: Finished, 
         forbidden=tuple(pattern for other in context.recipes.values() for pattern in other.shadows),
         parallel=context.parallel,
         again=context.describe_command(job.recipe.name),
-        tests=context.tests,
+        cancelled=job.cancelled,
         limits=context.project.settings.limits,
         gauge=job.gauge,
         ccache=_find_ccache(job, inputs["depends"]),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hapkg.build.store import Artifact
-from hapkg.build.timings import RunRecord
+from hapkg.build.timings import AFTERWARDS, RunRecord
 from hapkg.control import SourceName, Suite
 from hapkg.recipe.graph import Graph
 
@@ -21,6 +21,9 @@ class Measured:
     """Time and memory of the last build of a source."""
 
     seconds: float = UNKNOWN_SECONDS
+    """Until others may use its packages."""
+    afterwards: float = 0.0
+    """Upstream's tests and lintian."""
     memory: int = UNKNOWN_BYTES
 
 
@@ -33,24 +36,32 @@ def find_measured(suite: Suite, builds: Sequence[Artifact], records: Sequence[Ru
     for record in records:
         for times in record.sources if record.suite == suite else ():
             if times.ending == "built":
-                seconds = sum(times.sum(waiting=False).values())
-                found[SourceName(times.source)] = Measured(seconds=seconds, memory=times.memory or UNKNOWN_BYTES)
+                found[SourceName(times.source)] = _measure(times.sum(waiting=False), times.memory)
     for build in builds:
         if build.suite == suite:
-            seconds = sum(build.seconds.values())
-            found[build.source] = Measured(seconds=seconds, memory=build.memory or UNKNOWN_BYTES)
+            found[build.source] = _measure(build.seconds, build.memory)
     return found
 
 
+def _measure(seconds: Mapping[str, float], memory: int) -> Measured:
+    afterwards = sum(seconds.get(phase, 0.0) for phase in AFTERWARDS)
+    usable = sum(took for phase, took in seconds.items() if phase not in AFTERWARDS)
+    return Measured(seconds=usable, afterwards=afterwards, memory=memory or UNKNOWN_BYTES)
+
+
 def measure_paths(
-    graph: Graph, names: Iterable[SourceName], seconds: Mapping[SourceName, float]
+    graph: Graph, names: Iterable[SourceName], measured: Mapping[SourceName, Measured]
 ) -> dict[SourceName, float]:
-    """For each source, the seconds from its start to the end of the longest chain of sources that wait for it."""
+    """For each source, the seconds from its start to the end of the longest chain of sources that wait for it.
+
+    A source is used before its tests have ended; they end a chain where nothing longer waits for it.
+    """
     wanted = set(names)
-    rest: dict[SourceName, float] = dict.fromkeys(wanted, 0.0)
+    known = {name: measured.get(name, Measured()) for name in wanted}
+    rest: dict[SourceName, float] = {name: known[name].afterwards for name in wanted}
     for name in reversed(graph.order):  # whoever needs a source comes after it
         if name in wanted:
-            rest[name] += seconds.get(name, UNKNOWN_SECONDS)
+            rest[name] += known[name].seconds
             for need in graph.needs[name]:
                 if need in wanted:
                     rest[need] = max(rest[need], rest[name])

@@ -167,16 +167,19 @@ def _build(
     events, work = Events(), make_work(context, targets, plan, builds)
     planner = Planner(context, base, builds)
     jobs = _make_jobs(planner, base, work.order, targets if options.retry else (), events)
-    with open_pool(2 * options.jobs + 3, context.store) as pool:
-        yield from Scheduler(
-            work,
-            _make_stages(jobs),
-            events,
-            pool,
-            jobs=options.jobs,
-            keep_going=options.keep_going,
-            read_held=lambda name: jobs[name].gauge.now,
-        ).run()
+    with contextlib.ExitStack() as held:
+        for one in jobs.values():
+            held.push(one.held)
+        with open_pool(3 * options.jobs + 3, context.store) as pool:
+            yield from Scheduler(
+                work,
+                _make_stages(jobs),
+                events,
+                pool,
+                jobs=options.jobs,
+                keep_going=options.keep_going,
+                read_held=lambda name: jobs[name].gauge.now,
+            ).run()
 
 
 def make_work(
@@ -185,14 +188,14 @@ def make_work(
     """The sources of a run for the scheduler, in an order that follows from the times of earlier runs."""
 
     measured = find_measured(context.suite, builds, read_records(context.store.state))
-    seconds = {name: found.seconds for name, found in measured.items()}
-    rest = measure_paths(context.graph, context.graph.closure(targets), seconds)
+    rest = measure_paths(context.graph, context.graph.closure(targets), measured)
     return Work(
         needs={name: context.graph.needs[name] for name in rest},
         order=sorted(rest, key=lambda name: (-rest[name], name)),
         longest=frozenset(find_longest(context.graph, rest)),
         prefetch=frozenset(step.source for step in plan if step.action is Action.BUILD),
         known=frozenset(build.source for build in builds if build.suite == context.suite),
+        tested=frozenset(name for name in rest if job.has_tests(context, context.recipes[name])),
         brief=frozenset(name for name in rest if context.recipes[name].style.name == META),
         memory={name: found.memory for name, found in measured.items()},
     )
@@ -221,7 +224,10 @@ def _make_stages(jobs: dict[SourceName, Job]) -> Stages[Fetched, Prepared, Compi
         decide=lambda name, finished: job.decide(jobs[name], finished),
         prepare=lambda name, step, finished, fetched, nice: job.prepare(jobs[name], step, finished, fetched, nice),
         compile=lambda name, prepared, nice: job.compile_source(jobs[name], prepared, nice),
-        finish=lambda name, compiled, nice: job.finish(jobs[name], compiled, nice),
+        test=lambda name, compiled: job.test_source(jobs[name], compiled),
+        lint=lambda name, compiled, nice: job.lint(jobs[name], compiled, nice),
+        store=lambda name, compiled: job.store(jobs[name], compiled),
+        cancel=lambda name: jobs[name].cancelled.set(),
         describe=lambda name, step, cause: job.describe_failure(jobs[name], step, cause),
     )
 

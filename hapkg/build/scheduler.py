@@ -4,6 +4,9 @@ A source starts the moment that all it needs is compiled, the one with the longe
 limited by the number of jobs and by the memory there is; the other stages overlap with it. The longest chain gets what
 it can use of the processor until others may use its packages; the rest is nice to it. What will surely be built is
 prefetched while it waits for others: one source at a time, so that it takes little from what can compile already.
+
+Upstream's tests run while others use the packages already. A source is stored when its own tests and those of all that
+it was built on have passed; where one fails, what was built on it is taken back, and what of that runs is ended.
 """
 
 from __future__ import annotations
@@ -41,8 +44,13 @@ class SourceState(StrEnum):
     READY = "ready"
     """It could compile if there were place and memory."""
     COMPILING = "compiling"
-    FINISHING = "finishing"
-    """Others may use its packages from now on."""
+    COMPILED = "compiled"
+    """Others may use its packages from now on; its tests wait for a place."""
+    TESTING = "testing"
+    LINTING = "linting"
+    HELD = "held"
+    """It passed, and waits for the tests of what it was built on."""
+    STORING = "storing"
     BUILT = "built"
     REUSED = "reused"
     FAILED = "failed"
@@ -51,7 +59,12 @@ class SourceState(StrEnum):
 
 _WAITING = (SourceState.WAITING, SourceState.PREFETCHING)
 _STARTING = (SourceState.DECIDING, SourceState.PREPARING)
-_COMPILED = (SourceState.FINISHING, SourceState.BUILT, SourceState.REUSED)
+_PENDING = (*_WAITING, SourceState.READY, SourceState.COMPILED, SourceState.HELD)
+"""Nothing is done for it just now."""
+_STORED = (SourceState.BUILT, SourceState.REUSED)
+_MADE = (SourceState.COMPILED, SourceState.TESTING, SourceState.LINTING, SourceState.HELD, SourceState.STORING)
+_COMPILED = (*_MADE, *_STORED)
+_BEGUN = (*_STARTING, SourceState.READY, SourceState.COMPILING, *_MADE)
 _LOST = (SourceState.FAILED, SourceState.SKIPPED)
 
 
@@ -82,7 +95,12 @@ class Stages(Generic[Fetched, Prepared, Compiled]):
     """With the builds of all it needs. A step with an artifact ends the source: it is reused."""
     prepare: Callable[[SourceName, Step, Mapping[SourceName, Artifact], Fetched | None, int], Prepared]
     compile: Callable[[SourceName, Prepared, int], Compiled]
-    finish: Callable[[SourceName, Compiled, int], Artifact]
+    test: Callable[[SourceName, Compiled], object]
+    """Upstream's tests, with the nice value of compile."""
+    lint: Callable[[SourceName, Compiled, int], object]
+    store: Callable[[SourceName, Compiled], Artifact]
+    cancel: Callable[[SourceName], object]
+    """End soon whatever runs for the source. Called by the scheduler's own thread."""
     describe: Callable[[SourceName, Step | None, HapkgError | OSError], Failure]
     """The failure of a stage, as it is told. Called by the scheduler's own thread."""
 
@@ -101,6 +119,8 @@ class Work:
     """Sources that will surely be built."""
     known: frozenset[SourceName] = frozenset()
     """Sources that were built before."""
+    tested: frozenset[SourceName] = frozenset()
+    """Sources whose tests are run."""
     brief: frozenset[SourceName] = frozenset()
     """Sources whose build takes a moment: a meta-package, which waits for all others."""
     memory: Mapping[SourceName, int] = field(default_factory=dict)
@@ -134,7 +154,8 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
         read_available: Callable[[], int] = read_available,
         read_held: Callable[[SourceName], int] = lambda name: 0,
     ) -> None:
-        """At most jobs sources compile at a time; the pool needs 2 * jobs + 3 workers for all stages to overlap.
+        """At most jobs sources compile at a time, and so many are tested; the pool needs 3 * jobs + 3 workers for all
+        stages to overlap.
 
         With keep_going, a failure leaves alone what does not need it. read_available gives the bytes of memory that
         programs can still have, read_held those that a source which compiles holds now.
@@ -152,22 +173,27 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
         self.steps: dict[SourceName, Step] = {}
         self.prepared: dict[SourceName, Prepared] = {}
         self.compiled: dict[SourceName, Artifact] = {}
+        self.made: dict[SourceName, Compiled] = {}
+        self.passed: set[SourceName] = set()
+        """Sources whose own tests have passed."""
         self.started: dict[SourceName, float] = {}
+        self.told: dict[SourceName, SourceState] = {}
+        """The state in which a source was told to wait last."""
         self.running = 0
         """Stages whose end is not known yet."""
         self.stopping = False
 
     def run(self) -> Generator[Progress | Outcome, None, None]:
         """Run to the end; every source ends in exactly one Outcome. Raises Interrupted when a stage does."""
-        while self.running or self._find(*_WAITING, SourceState.READY):
+        while self.running or self._find(*_PENDING):
             yield from self._skip()
-            self._start()
+            yield from self._start()
             if self.running:
                 event = self.events.get()
                 if isinstance(event, Done):
                     self.running -= 1
                     yield from self._advance(event)
-                elif self.states.get(SourceName(event.source)) not in _LOST:  # it may be skipped and still prefetching
+                elif self.states.get(SourceName(event.source)) not in _LOST:  # it may be skipped and still at work
                     yield event
 
     def _find(self, *states: SourceState) -> list[SourceName]:
@@ -182,6 +208,24 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
         for name in self._find(SourceState.READY) if self.stopping else ():
             yield self._end_skipped(name, None)
 
+    def _take_back(self, failed: SourceName) -> Iterator[Outcome]:
+        """End all that was begun on a source whose tests failed, and on that."""
+        for name in self._find(*_BEGUN):
+            if failed in self._find_ground(name):
+                yield self._end_skipped(name, failed)
+                self.stages.cancel(name)
+
+    def _find_ground(self, name: SourceName) -> set[SourceName]:
+        """The source, and all that it was built on and that is not stored yet."""
+        found: set[SourceName] = set()
+        waiting = [name]
+        while waiting:
+            one = waiting.pop()
+            if one not in found and self.states[one] not in _STORED:
+                found.add(one)
+                waiting += self.work.needs[one]
+        return found
+
     def _find_culprit(self, name: SourceName) -> SourceName | None:
         """The failed source for which this one cannot be built."""
         for need in self.work.needs[name]:
@@ -194,11 +238,10 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
     def _end_skipped(self, name: SourceName, culprit: SourceName | None) -> Outcome:
         self.states[name] = SourceState.SKIPPED
         reason = f"needs {culprit}, which failed" if culprit else "stopped after a failure"
-        return Outcome(
-            source=name, ending=Ending.SKIPPED, version=None, reason=reason, seconds=0.0, at=time.monotonic()
-        )
+        now = time.monotonic()
+        return Outcome(source=name, ending=Ending.SKIPPED, version=None, reason=reason, seconds=0.0, at=now)
 
-    def _start(self) -> None:
+    def _start(self) -> Iterator[Progress]:
         """Start every stage that can be started."""
         for name in self._find(SourceState.WAITING):
             if all(self.states[need] in _COMPILED for need in self.work.needs[name]):
@@ -207,18 +250,26 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
                     self._submit(name, SourceState.DECIDING, partial(self.stages.decide, name, self._find_builds(name)))
             elif self._may_prefetch(name):
                 nice = self._find_nice(name)
-                self._submit(
-                    name, SourceState.PREFETCHING, partial(self.stages.prefetch, name, dict(self.compiled), nice)
-                )
+                compiled = dict(self.compiled)
+                self._submit(name, SourceState.PREFETCHING, partial(self.stages.prefetch, name, compiled, nice))
+        for name in self._find(SourceState.COMPILED):
+            if len(self._find(SourceState.TESTING)) < self.jobs:
+                self._submit(name, SourceState.TESTING, partial(self.stages.test, name, self.made[name]))
         ready = self._find(SourceState.READY)
         ready.sort(key=lambda name: name not in self.work.longest)
         # The first in line is not overtaken by one that holds less: it would never have its turn.
         while ready and self._has_place(ready[0]) and self._has_memory(ready[0]):
             name = ready.pop(0)
             prepared = self.prepared.pop(name)
-            self._submit(
-                name, SourceState.COMPILING, partial(self.stages.compile, name, prepared, self._find_nice(name))
-            )
+            nice = self._find_nice(name)
+            self._submit(name, SourceState.COMPILING, partial(self.stages.compile, name, prepared, nice))
+        for name in self._find(SourceState.HELD):
+            if self._find_ground(name) <= self.passed:
+                self._submit(name, SourceState.STORING, partial(self.stages.store, name, self.made.pop(name)))
+        for name in self._find(SourceState.COMPILED, SourceState.HELD):
+            if self.told.get(name) is not self.states[name]:
+                self.told[name] = self.states[name]
+                yield Progress(source=name, phase=WAIT, at=time.monotonic())
 
     def _submit(self, name: SourceName, state: SourceState, stage: Callable[[], object]) -> None:
         self.states[name] = state
@@ -252,7 +303,8 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
 
     def _has_memory(self, name: SourceName) -> bool:
         """Asked again at every event: something compiles where there is no memory."""
-        running = [(self._expect(other), self.read_held(other)) for other in self._find(SourceState.COMPILING)]
+        at_work = self._find(SourceState.COMPILING, SourceState.TESTING)
+        running = [(self._expect(other), self.read_held(other)) for other in at_work]
         return fits(self._expect(name), self.read_available(), running)
 
     def _expect(self, name: SourceName) -> int:
@@ -271,7 +323,10 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
         except Interrupted:
             raise
         except (HapkgError, OSError) as cause:
-            yield self._fail(name, cause)
+            if self.states[name] not in _LOST:
+                tested = self.states[name] is SourceState.TESTING
+                yield self._fail(name, cause)
+                yield from self._take_back(name) if tested else ()
             return
         match self.states[name]:
             case SourceState.PREFETCHING:
@@ -285,13 +340,22 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
                 self.states[name] = SourceState.READY
                 yield Progress(source=name, phase=WAIT, at=time.monotonic())
             case SourceState.COMPILING:
-                self.compiled[name] = result.artifact
-                self.states[name] = SourceState.FINISHING
-                nice = NICE if self._holds_up() else self._find_nice(name)
-                self._submit(name, SourceState.FINISHING, partial(self.stages.finish, name, result, nice))
-            case SourceState.FINISHING:
+                self.compiled[name], self.made[name] = result.artifact, result
+                self.states[name] = SourceState.COMPILED
+                if name not in self.work.tested:
+                    self._lint(name)
+            case SourceState.TESTING:
+                self._lint(name)
+            case SourceState.LINTING:
+                self.states[name] = SourceState.HELD
+            case SourceState.STORING:
                 self.states[name] = SourceState.BUILT
                 yield self._end(name, Ending.BUILT, result)
+
+    def _lint(self, name: SourceName) -> None:
+        self.passed.add(name)
+        nice = NICE if self._holds_up() else self._find_nice(name)
+        self._submit(name, SourceState.LINTING, partial(self.stages.lint, name, self.made[name], nice))
 
     def _begin(self, name: SourceName, step: Step) -> Iterator[Outcome]:
         """Reuse a source, or prepare it."""
@@ -301,9 +365,8 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
             self.states[name] = SourceState.REUSED
             yield self._end(name, Ending.REUSED, step.artifact)
         else:
-            fetched, nice = self.fetched.pop(name, None), self._find_nice(name)
-            stage = partial(self.stages.prepare, name, step, self._find_builds(name), fetched, nice)
-            self._submit(name, SourceState.PREPARING, stage)
+            rest = (self._find_builds(name), self.fetched.pop(name, None), self._find_nice(name))
+            self._submit(name, SourceState.PREPARING, partial(self.stages.prepare, name, step, *rest))
 
     def _end(self, name: SourceName, ending: Ending, artifact: Artifact) -> Outcome:
         return Outcome(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from hapkg import disk
 from hapkg.build.events import Ending, Outcome, Progress
@@ -15,16 +17,17 @@ from hapkg.errors import UsageError
 from hapkg.locations import State
 from hapkg.records import format_record, read_record
 
-BUILD_PHASES = ("unpack", "configure", "compile", "test", "package")
+BUILD_PHASES = ("unpack", "configure", "compile", "package")
 """Phases inside dpkg-buildpackage, in order."""
-ALL_PHASES = ("fetch", "layer", "source", "dependencies", *BUILD_PHASES, "collect", "check", "lint")
+AFTERWARDS = ("test", "lint")
+"""Phases of a source whose packages others use already."""
+ALL_PHASES = ("fetch", "layer", "source", "dependencies", *BUILD_PHASES, "collect", "check", *AFTERWARDS)
 """Every phase of a source, in order."""
 _MARKS: Mapping[str, str] = {
     "update_autotools_config": "configure",
     "autoreconf": "configure",
     "auto_configure": "configure",
     "auto_build": "compile",
-    "auto_test": "test",
     "testroot": "package",
     "prep": "package",
     "auto_install": "package",
@@ -59,8 +62,8 @@ class SourceTimes:
 
     @property
     def usable(self) -> float:
-        """When others could use it: lintian looks at it afterwards."""
-        ends = [span.end for span in self.spans if span.phase != "lint"]
+        """When others could use it: upstream's tests and lintian come afterwards."""
+        ends = [span.end for span in self.spans if span.phase not in (*AFTERWARDS, WAIT)]
         return max(ends, default=0.0)
 
     @property
@@ -206,3 +209,32 @@ def follow(lines: Sequence[str], phase: str) -> Iterator[str]:
         if found is not None and BUILD_PHASES.index(found) > BUILD_PHASES.index(phase):
             phase = found
             yield phase
+
+
+class Clock:
+    """Tells and times the phases of one build."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self.phase = ""
+        self._report = report
+        self._since = time.monotonic()
+        self._seconds: dict[str, float] = {}
+
+    def enter(self, phase: str, log: IO[bytes] | None = None) -> None:
+        """The phase before ends, this one begins."""
+        self._settle()
+        self.phase = phase
+        self._report(phase)
+        if log is not None:
+            log.write(f"=== {phase}\n".encode())
+
+    def stop(self) -> dict[str, float]:
+        """The last phase ends: the seconds of all."""
+        self._settle()
+        return {phase: round(seconds, 2) for phase, seconds in self._seconds.items()}
+
+    def _settle(self) -> None:
+        now = time.monotonic()
+        if self.phase:
+            self._seconds[self.phase] = self._seconds.get(self.phase, 0.0) + now - self._since
+        self._since = now

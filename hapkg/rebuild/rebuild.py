@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hapkg import disk
-from hapkg.build.builder import BuildTask, build
+from hapkg.build.builder import BuildTask, build, run_tests
 from hapkg.build.results import Results
 from hapkg.build.run import open_pool
 from hapkg.build.store import Store
@@ -147,7 +147,10 @@ def _rebuild(
         folder.mkdir(parents=True)
         log.unlink(missing_ok=True)
         task = _make_task(subject, environment, variations, tools, core, options)
-        build(task, folder, log, lambda phase: None)
+        with contextlib.ExitStack() as held:
+            built = build(task, folder, log, lambda phase: None, held)
+            if options.tests:
+                run_tests(task, built.session, log, lambda phase: None)
         packages = compare(subject.debs, folder, label, store.state)
         outcome = replace(outcome, packages=packages)
     except Interrupted:
@@ -198,7 +201,6 @@ def _make_task(
         parallel=parallel,
         again=f"hapkg rebuild {subject.source} --suite {subject.suite}"
         + "".join(f" --variation {name}" for name in variations),
-        tests=options.tests,
         limits=options.limits,
         conditions=make_conditions(variations, tools, parallel, core),
         label=f"-{_name_rebuild(variations)}",

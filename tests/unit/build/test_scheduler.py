@@ -53,7 +53,7 @@ def make_artifact(name: SourceName, folder: str) -> Artifact:
 def make_work(needs: Mapping[str, str], **known: Any) -> Work:
     """Work whose order is that of the mapping; needs are words."""
     names = {SourceName(name): tuple(map(SourceName, words.split())) for name, words in needs.items()}
-    return Work(needs=names, order=tuple(names), **known)
+    return Work(**{"needs": names, "order": tuple(names), "tested": frozenset(names), **known})
 
 
 def pick(names: str) -> frozenset[SourceName]:
@@ -80,6 +80,7 @@ class Bench:
         self.seen: dict[Started, dict[SourceName, str]] = {}
         """For stages that see other sources: the folder that each lay in."""
         self.fetched: dict[str, str | None] = {}
+        self.cancelled: list[SourceName] = []
         self.pool = ThreadPoolExecutor(16)
         self.scheduler = Scheduler(
             work,
@@ -88,7 +89,10 @@ class Bench:
                 decide=self.decide,
                 prepare=self.prepare,
                 compile=self.compile,
-                finish=self.finish,
+                test=self.test,
+                lint=self.lint,
+                store=self.store,
+                cancel=self.cancelled.append,
                 describe=self.describe,
             ),
             Events(),
@@ -134,9 +138,17 @@ class Bench:
         self._act("compile", name, nice)
         return Packages(make_artifact(name, "scratch"))
 
-    def finish(self, name: SourceName, compiled: Packages, nice: int) -> Artifact:
+    def test(self, name: SourceName, compiled: Packages) -> None:
         assert compiled.artifact.source == name
-        self._act("finish", name, nice)
+        self._act("test", name)
+
+    def lint(self, name: SourceName, compiled: Packages, nice: int) -> None:
+        assert compiled.artifact.source == name
+        self._act("lint", name, nice)
+
+    def store(self, name: SourceName, compiled: Packages) -> Artifact:
+        assert compiled.artifact.source == name
+        self._act("store", name)
         return make_artifact(name, "store")
 
     def describe(self, name: SourceName, step: Step | None, cause: HapkgError | OSError) -> Failure:
@@ -207,7 +219,7 @@ CHAIN = {"a": "", "b": "a", "c": "b"}
 
 
 def test_a_source_starts_when_all_it_needs_is_compiled_and_sees_their_scratch_folders(make_bench: Maker) -> None:
-    bench = make_bench({"a": "", "b": "", "c": "a b"}, held=[("finish", "a"), ("compile", "b")])
+    bench = make_bench({"a": "", "b": "", "c": "a b"}, held=[("lint", "a"), ("compile", "b")])
     bench.until("a", "wait")
     bench.until("b", "compile")
     bench.settle()
@@ -216,7 +228,7 @@ def test_a_source_starts_when_all_it_needs_is_compiled_and_sees_their_scratch_fo
     bench.until("c", Ending.BUILT)
     assert bench.seen["decide", "c"] == {"a": "scratch", "b": "scratch"}
     assert "a" not in bench.endings, "what is compiled may be used before lintian has seen it"
-    bench.release(("finish", "a"))
+    bench.release(("lint", "a"))
     bench.finish_run()
     assert set(bench.endings.values()) == {"built"}
 
@@ -283,12 +295,12 @@ def test_with_keep_going_only_what_needs_the_failed_one_is_skipped(make_bench: M
 def test_a_source_that_lintian_refuses_takes_along_who_has_not_begun(make_bench: Maker) -> None:
     bench = make_bench(
         {"a": "", "b": "a", "c": "a b"},
-        held=[("finish", "a"), ("compile", "b")],
-        failing={("finish", "a"): BuildError("E: tag")},
+        held=[("lint", "a"), ("compile", "b")],
+        failing={("lint", "a"): BuildError("E: tag")},
         keep_going=True,
     )
     bench.until("b", "compile")
-    bench.release(("finish", "a"))
+    bench.release(("lint", "a"))
     bench.until("a", Ending.FAILED)
     bench.release(("compile", "b"))
     bench.finish_run()
@@ -307,7 +319,7 @@ def test_a_bug_in_a_stage_ends_the_run(make_bench: Maker) -> None:
         bench.finish_run()
 
 
-@pytest.mark.parametrize("stage", ["prefetch", "decide", "prepare", "compile", "finish"])
+@pytest.mark.parametrize("stage", ["prefetch", "decide", "prepare", "compile", "test", "lint", "store"])
 def test_an_interrupted_stage_interrupts_the_run(make_bench: Maker, stage: str) -> None:
     name = "b" if stage == "prefetch" else "a"
     bench = make_bench(
@@ -458,7 +470,7 @@ def test_whatever_is_not_on_the_longest_chain_is_nice(make_bench: Maker) -> None
     chain = {stage: nice for (stage, name), nice in bench.nice.items() if name == "b"}
     assert set(chain.values()) == {0}
     aside = {stage: nice for (stage, name), nice in bench.nice.items() if name == "x"}
-    assert aside == {"decide": 0, "prepare": NICE, "compile": NICE, "finish": NICE}
+    assert aside == {"decide": 0, "prepare": NICE, "compile": NICE, "test": 0, "lint": NICE, "store": 0}
 
 
 @pytest.mark.parametrize(("brief", "nice"), [("", NICE), ("b", 0)])
@@ -468,7 +480,129 @@ def test_lintian_is_nice_while_a_source_waits_for_one_that_is_not_compiled(
     needs = {"a": "", "x": "", "b": "a x"}
     bench = make_bench(needs, longest=pick("a b"), brief=pick(brief), held=[("compile", "x")])
     bench.until("a", Ending.BUILT)
-    assert bench.nice["finish", "a"] == nice
+    assert bench.nice["lint", "a"] == nice
     bench.release(("compile", "x"))
     bench.finish_run()
-    assert bench.nice["finish", "b"] == 0
+    assert bench.nice["lint", "b"] == 0
+
+
+def test_a_source_starts_while_the_tests_of_what_it_needs_run_and_is_stored_when_they_have_passed(
+    make_bench: Maker,
+) -> None:
+    bench = make_bench(CHAIN, held=[("test", "a")])
+    bench.until("c", "wait")
+    bench.until("c", "lint")
+    bench.settle()
+    assert bench.order("test") == ["a", "b", "c"]
+    assert bench.order("store") == []
+    assert bench.is_in(SourceState.HELD) == {"b", "c"}
+    bench.release(("test", "a"))
+    bench.finish_run()
+    assert set(bench.endings.values()) == {"built"}
+    assert sorted(bench.order("store")) == ["a", "b", "c"]
+
+
+def test_a_chain_waits_for_tests_in_its_middle(make_bench: Maker) -> None:
+    bench = make_bench(CHAIN, held=[("test", "b")])
+    bench.until("a", Ending.BUILT)
+    bench.until("c", "lint")
+    bench.settle()
+    assert bench.order("store") == ["a"]
+    bench.release(("test", "b"))
+    bench.finish_run()
+    assert bench.order("store")[0] == "a"
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_failing_tests_take_back_all_that_was_built_on_the_source(make_bench: Maker, keep_going: bool) -> None:
+    needs = {**CHAIN, "d": "c", "x": "", "y": "x", "e": "d"}
+    bench = make_bench(
+        needs,
+        held=[("test", "a"), ("compile", "d")],
+        failing={("test", "a"): BuildError("FAIL: one-test")},
+        keep_going=keep_going,
+    )
+    bench.until("y", Ending.BUILT)
+    bench.until("d", "compile")
+    bench.release(("test", "a"))
+    bench.until("e", Ending.SKIPPED)
+    assert SourceName("d") in bench.cancelled, "it compiles for nothing"
+    bench.release(("compile", "d"))
+    bench.finish_run()
+    assert bench.endings == {
+        **dict.fromkeys("xy", "built"),
+        "a": "failed",
+        **dict.fromkeys("bcde", "skipped"),
+    }
+    reasons = {outcome.source: outcome.reason for outcome in bench.outcomes if outcome.ending is Ending.SKIPPED}
+    assert reasons == dict.fromkeys("bcde", "needs a, which failed")
+    assert sorted(bench.order("store")) == ["x", "y"]
+    assert ("test", "d") not in bench.started
+
+
+def test_a_build_that_is_ended_fails_silently_and_says_no_more(make_bench: Maker) -> None:
+    bench = make_bench(
+        {"a": "", "b": "a"},
+        held=[("test", "a"), ("compile", "b")],
+        failing={("test", "a"): BuildError("no"), ("compile", "b"): BuildError("was ended")},
+    )
+    bench.until("b", "compile")
+    bench.release(("test", "a"))
+    bench.until("b", Ending.SKIPPED)
+    bench.scheduler.events.put(Progress(source="b", phase="package"))
+    told = len(bench.told)
+    bench.release(("compile", "b"))
+    bench.finish_run()
+    assert bench.told[told:] == []
+
+
+@pytest.mark.parametrize("stage", ["prepare", "lint"])
+def test_what_is_ended_may_be_in_any_stage(make_bench: Maker, stage: str) -> None:
+    bench = make_bench(
+        {"a": "", "b": "a"}, held=[("test", "a"), (stage, "b")], failing={("test", "a"): BuildError("no")}
+    )
+    bench.until("b", stage)
+    bench.release(("test", "a"))
+    bench.until("b", Ending.SKIPPED)
+    bench.release((stage, "b"))
+    bench.finish_run()
+    assert bench.endings == {"a": "failed", "b": "skipped"}
+    assert bench.order("store") == []
+
+
+def test_what_is_reused_was_built_on_something_that_passed(make_bench: Maker) -> None:
+    bench = make_bench(CHAIN, reused="b", held=[("test", "a")], failing={("test", "a"): BuildError("no")})
+    bench.until("c", Ending.BUILT)
+    bench.release(("test", "a"))
+    bench.finish_run()
+    assert bench.endings == {"a": "failed", "b": "reused", "c": "built"}
+
+
+def test_a_source_without_tests_waits_for_no_place_to_run_them(make_bench: Maker) -> None:
+    bench = make_bench({"a": "", "b": "", "c": ""}, jobs=1, tested=pick("a b"), held=[("test", "a")])
+    bench.until("c", Ending.BUILT)
+    bench.settle()
+    assert bench.order("test") == ["a"]
+    assert bench.is_in(SourceState.COMPILED) == {"b"}
+    waits = [event for event in bench.told if event == Progress(source="b", phase="wait", at=getattr(event, "at", 0))]
+    assert len(waits) == 2, "for its place to compile, and for its place to be tested"
+    bench.release(("test", "a"))
+    bench.finish_run()
+    assert set(bench.endings.values()) == {"built"}
+
+
+def test_memory_of_tests_that_run_is_not_given_away(make_bench: Maker) -> None:
+    bench = make_bench(
+        {"a": "", "b": ""},
+        held=[("compile", "a"), ("test", "a")],
+        memory={SourceName("a"): 6 * GIB, SourceName("b"): 5 * GIB},
+        read_available=lambda: 8 * GIB,
+        read_held=lambda name: 2 * GIB,
+    )
+    bench.until("b", "wait")
+    bench.release(("compile", "a"))
+    bench.until("a", "test")
+    bench.settle()
+    assert bench.is_in(SourceState.READY) == {"b"}
+    bench.release(("test", "a"))
+    bench.finish_run()
