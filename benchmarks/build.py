@@ -1,10 +1,12 @@
 """The cost of a build of the stack, against bare builds and against sbuild, in the same run.
 
-    .venv/bin/python benchmarks/build.py [--suite bookworm] [--leave-out sbuild] [--cache DIR]
+    .venv/bin/python benchmarks/build.py [--suite bookworm] [--leave-out sbuild] [--cache DIR] [--tests] [--only NAME …]
 
 Everything works on a copy of the checkout and a state folder of its own, with the tarballs and the archive's packages
-that the user's state folder has: no figure holds a download. Upstream's tests are left out everywhere. lintian runs in
-one of hapkg's two builds of the stack, and nowhere else.
+that the user's state folder has: no figure holds a download. lintian runs in one of hapkg's two builds of the stack,
+and nowhere else. Upstream's tests are left out everywhere. With --tests they run in hapkg's one build, with lintian,
+and in the bare builds, beside the sources that need what they test; nothing else is measured. So it is with --only,
+which builds these sources and what they need.
 
 bare        what a person does by hand, in one chroot that has every build dependency already: autoreconf, configure,
             make, make install, with the same flags, by one `make -j CORES` over all sources, each as soon as it can
@@ -33,7 +35,7 @@ from tables import call, describe_machine, keep, make_table, measure
 
 from hapkg.build.store import Artifact, Store
 from hapkg.chroot import schroot
-from hapkg.chroot.base import BUILD_FOLDER
+from hapkg.chroot.base import BUILD_FOLDER, BUILD_USER
 from hapkg.chroot.layer import enter_layer
 from hapkg.chroot.schroot import Chroot, Session
 from hapkg.control import SourceName, Suite
@@ -101,11 +103,12 @@ class Bench:
         argv = [str(program), "--cache", str(self.cache), *arguments]
         return subprocess.run(argv, cwd=self.root, stdout=subprocess.PIPE, text=True, check=True).stdout
 
-    def build_all(self, *names: str, lintian: bool = True) -> tuple[float, dict[str, str]]:
+    def build_all(self, *names: str, lintian: bool = True, tests: bool = False) -> tuple[float, dict[str, str]]:
         """hapkg build-all, or build of these names; seconds, and how each source ended."""
         program = Path(sys.executable).with_name("hapkg")
         what = ("build", *names) if names else ("build-all",)
-        argv = [str(program), "--cache", str(self.cache), *what, "--suite", self.suite, "--no-tests", "--json"]
+        argv = [str(program), "--cache", str(self.cache), *what, "--suite", self.suite, "--json"]
+        argv += [] if tests else ["--no-tests"]
         argv += [] if lintian else ["--no-lintian"]
         begun = time.monotonic()
         done = subprocess.run(argv, cwd=self.root, stdout=subprocess.PIPE, text=True, check=False)
@@ -122,7 +125,7 @@ class Bench:
         return recipes, make_graph(recipes, package_prefix=project.settings.package_prefix), builds
 
 
-def time_bare(bench: Bench, works: dict[str, Work]) -> tuple[float, dict[str, float]]:
+def time_bare(bench: Bench, works: dict[str, Work], *, tests: bool = False) -> tuple[float, dict[str, float]]:
     """The stack built by hand: seconds of all, and of each source."""
     recipes, graph, builds = bench.read()
     base = find_base(bench)
@@ -130,16 +133,23 @@ def time_bare(bench: Bench, works: dict[str, Work]) -> tuple[float, dict[str, fl
     for build in builds.values():
         packages |= build.inputs["depends"]
     with tempfile.TemporaryFile() as log, enter_layer(bench.cache, base, packages, "bare", log) as session:
-        names = [name for name in graph.order if recipes[name].style.name != "meta"]
+        names = [name for name in graph.order if recipes[name].style.name != "meta" and name in builds]
+        tested = [name for name in names if tests and recipes[name].tests]
         for name in names:
             session.copy_in(builds[name].paths(".dsc", ".tar.xz", ".tar.gz", ".tar.bz2"), BUILD_FOLDER, user="root")
             (dsc,) = builds[name].paths(".dsc")
             session.run(["sh", "-c", f"cd {BUILD_FOLDER} && dpkg-source --no-check -x {dsc.name} {name}"], user="root")
-        lines = [f".PHONY: all {' '.join(names)}", f"all: {' '.join(names)}"]  # folders have these names
+        targets = " ".join((*names, *(f"test-{name}" for name in tested)))
+        lines = [f".PHONY: all {targets}", f"all: {targets}"]  # folders have these names
         for name in names:
             needs = " ".join(need for need in graph.needs[name] if need in names)
             write(session, f"{BUILD_FOLDER}/{name}.sh", make_script(recipes[name]))
             lines += [f"{name}: {needs}", f"\t+@cd {BUILD_FOLDER}/{name} && sh -e ../{name}.sh > ../{name}.log 2>&1"]
+        for name in tested:
+            write(session, f"{BUILD_FOLDER}/test-{name}.sh", make_script(recipes[name], tests=True))
+            user = f"setpriv --reuid={BUILD_USER} --regid={BUILD_USER} --clear-groups"
+            script = f"chown -R {BUILD_USER}: . && {user} sh -e ../test-{name}.sh > ../test-{name}.log 2>&1"
+            lines += [f"test-{name}: {name}", f"\t+@cd {BUILD_FOLDER}/{name} && {script}"]
         write(session, f"{BUILD_FOLDER}/Makefile", "\n".join((*lines, "")))
         tell = "grep -L ^TOOK: *.log | xargs tail -n 20; exit 1"
         argv = ["sh", "-c", f"cd {BUILD_FOLDER} && make -j {CORES} || {{ {tell}; }}"]
@@ -155,8 +165,8 @@ def time_bare(bench: Bench, works: dict[str, Work]) -> tuple[float, dict[str, fl
     }
 
 
-def make_script(recipe: Recipe) -> str:
-    """The commands of a source, by the words of its own rules where they are more than the usual ones."""
+def make_script(recipe: Recipe, *, tests: bool = False) -> str:
+    """The commands of a source, or those of its tests, by its own rules where they are more than the usual ones."""
     words = " ".join(f'"{word}"' for word in recipe.make)
     if recipe.style.name == "autotools":
         steps = ("autoreconf", "auto_configure")  # one call would do them side by side: its jobs are those of all
@@ -171,7 +181,10 @@ def make_script(recipe: Recipe) -> str:
         commands += [f"python3 setup.py install {install} --install-scripts=$PREFIX/sbin"]
     else:
         commands = ["make -f debian/rules override_dh_auto_build"]
-    environment = ["export DEB_BUILD_MAINT_OPTIONS=hardening=+all DEB_BUILD_OPTIONS=nocheck"]
+    if tests:
+        commands = ["make -f debian/rules override_dh_auto_test"]
+    wanted = f"parallel={CORES}" if tests else "nocheck"
+    environment = [f"export DEB_BUILD_MAINT_OPTIONS=hardening=+all DEB_BUILD_OPTIONS={wanted}"]
     environment += ["if [ -e debian/exports.sh ]; then . debian/exports.sh; fi"]  # a kernel module has none
     environment += [
         HIDDEN.get(recipe.source, ""),
@@ -242,9 +255,9 @@ def patch(bench: Bench, recipe: str, file: str, what: str, before: str, after: s
     series.write_text(f"{known}{name}\n", "utf-8")
 
 
-def compare(rows: Rows, name: str, peer: float, own: float, alone: float, limit: float) -> None:
-    """hapkg's two builds of the stack against another one."""
-    for what, seconds in (("build-all", own), ("build-all --no-lintian", alone)):
+def compare(rows: Rows, name: str, peer: float, own: Mapping[str, float], limit: float) -> None:
+    """hapkg's builds of the stack against another one."""
+    for what, seconds in own.items():
         ratio = seconds / peer
         rows.append((f"{what} ÷ {name}", f"{ratio:.2f}", f"≤ {limit}", verdict(ratio <= limit)))
 
@@ -347,8 +360,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--suite", default="bookworm")
     parser.add_argument("--leave-out", nargs="*", default=[], choices=["bare", "sbuild", "changes"])
+    parser.add_argument("--tests", action="store_true", help="with upstream's tests")
+    parser.add_argument("--only", nargs="*", default=[], help="sources to build with what they need, instead of all")
     parser.add_argument("--cache", type=Path, default=find_state(None).root, help="whose downloads to use")
     options = parser.parse_args()
+    part = options.tests or options.only
     folder = Path(tempfile.mkdtemp(prefix="hapkg-bench-", dir="/var/tmp"))
     bench = Bench(folder, Suite(options.suite))
     print(f"{describe_machine()}; {folder}", file=sys.stderr)
@@ -357,33 +373,37 @@ def main() -> None:
     try:
         bench.warm(options.cache)
         works: dict[str, Work] = {}
-        with watch() as works["--no-lintian"]:
-            alone, _ = bench.build_all(lintian=False)
-        notes = {"build-all, no layers, no tests, no lintian": f"{alone:.0f} s"}
-        bench.forget()
+        own: dict[str, float] = {}
+        notes: dict[str, str] = {}
+        if not options.tests:  # with them, nothing but the usual build is compared
+            with watch() as works["--no-lintian"]:
+                own["build-all --no-lintian"], _ = bench.build_all(*options.only, lintian=False)
+            bench.forget()
         with watch() as works["build-all"]:
-            own, _ = bench.build_all()
-        notes["build-all, no layers, no tests"] = f"{own:.0f} s"
+            own["build-all"], _ = bench.build_all(*options.only, tests=options.tests)
+        for what, seconds in own.items():
+            notes[f"{what}, no layers, {'' if options.tests else 'no '}tests"] = f"{seconds:.0f} s"
         print(bench.hapkg_tells("times"), file=sys.stderr)
         if "bare" not in options.leave_out:
-            whole, bare = time_bare(bench, works)
+            whole, bare = time_bare(bench, works, tests=options.tests)
             notes["bare builds"] = f"{whole:.0f} s (" + ", ".join(f"{n} {s:.0f}" for n, s in bare.items()) + ")"
-            compare(rows, "bare builds", whole, own, alone, 1.35)
-        if "sbuild" not in options.leave_out:
+            compare(rows, "bare builds", whole, own, 1.15 if options.tests else 1.35)
+        if "sbuild" not in options.leave_out and not part:
             with watch() as works["sbuild"]:
                 peer = time_sbuild(bench, Path(tempfile.mkdtemp(dir=folder)))
             notes["sbuild"] = f"{peer:.0f} s"
-            compare(rows, "sbuild", peer, own, alone, 0.5)
-        ready = time_entering(bench)
-        rows.append(("ready chroot with cached dependencies", f"{ready:.2f} s", "< 0.7 s", verdict(ready < 0.7)))
-        if "changes" not in options.leave_out:
+            compare(rows, "sbuild", peer, own, 0.5)
+        if not part:
+            ready = time_entering(bench)
+            rows.append(("ready chroot with cached dependencies", f"{ready:.2f} s", "< 0.7 s", verdict(ready < 0.7)))
+        if "changes" not in options.leave_out and not part:
             time_changes(bench, bare, rows)
     finally:
         bench.hapkg("chroot", "rm", bench.suite)
         shutil.rmtree(folder, ignore_errors=True)
     table = make_table(("figure", "measured", "must reach", ""), rows)
     profile = make_table(("seconds of the processor", *works), compare_work(works, CORES))
-    keep("build", f"{table}\n{profile}", notes)
+    keep("build-tests" if options.tests else "build", f"{table}\n{profile}", notes)
 
 
 if __name__ == "__main__":

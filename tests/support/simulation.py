@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,8 @@ from tests.support.samples import make_node, make_nodes
 class Times:
     """Seconds of one source, and what it needs."""
 
-    needs: Sequence[str]
+    needs: str
+    """Words."""
     prepare: float
     compile: float
     test: float
@@ -89,7 +90,7 @@ def simulate(sources: Mapping[str, Times], *, jobs: int, beside: bool = True) ->
     ahead = {name: times.prepare + times.compile + (0.0 if beside else times.test) for name, times in names.items()}
     behind = {name: times.lint + (times.test if beside else 0.0) for name, times in names.items()}
     measured = {name: Measured(seconds=ahead[name], afterwards=behind[name]) for name in names}
-    nodes = (make_node(name, [SourceName(need) for need in times.needs]) for name, times in names.items())
+    nodes = (make_node(name, [SourceName(need) for need in times.needs.split()]) for name, times in names.items())
     graph = make_graph(make_nodes(*nodes), package_prefix="ha-")
     rest = measure_paths(graph, names, measured)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from hapkg.build.store import Artifact
 from hapkg.control import SourceName, Suite
 from hapkg.errors import BuildError, HapkgError, Interrupted
 from hapkg.process import NICE
+from tests.support.simulation import Times, simulate
 
 GIB = 1 << 30
 Started = tuple[str, str]
@@ -606,3 +607,33 @@ def test_memory_of_tests_that_run_is_not_given_away(make_bench: Maker) -> None:
     assert bench.is_in(SourceState.READY) == {"b"}
     bench.release(("test", "a"))
     bench.finish_run()
+
+
+STACK = {
+    "ha-cluster-glue": Times("", 5, 75, 0, 7),
+    "ha-libqb": Times("", 5, 53, 151, 7),
+    "ha-crmsh": Times("", 5, 8, 14, 7),
+    "ha-drbd-utils": Times("", 5, 52, 20, 12),
+    "ha-fence-agents": Times("", 5, 45, 20, 12),
+    "ha-gfs2-utils": Times("", 5, 50, 40, 7),
+    "ha-kronosnet": Times("ha-libqb", 5, 61, 84, 7),
+    "ha-resource-agents": Times("ha-cluster-glue ha-libqb", 5, 35, 10, 58),
+    "ha-corosync": Times("ha-libqb ha-kronosnet", 5, 48, 3, 7),
+    "ha-corosync-qdevice": Times("ha-libqb ha-kronosnet ha-corosync", 5, 32, 0, 7),
+    "ha-pacemaker": Times("ha-cluster-glue ha-libqb ha-resource-agents ha-corosync", 5, 200, 73, 66),
+    "ha-booth": Times("ha-pacemaker", 5, 25, 10, 7),
+    "ha-dlm": Times("ha-corosync ha-pacemaker", 5, 10, 0, 7),
+    "ha-stack": Times("ha-crmsh ha-dlm ha-resource-agents", 0, 3, 0, 7),
+}
+"""Seconds of the real stack, as they were recorded on two quiet cores with all cores for each."""
+
+
+@pytest.mark.parametrize(("faster", "ratio"), [(1.0, 0.70), (0.4, 0.60)])
+def test_tests_of_the_real_stack_leave_the_critical_path(faster: float, ratio: float) -> None:
+    """Simulated with eight places: compiling takes as long as on two cores, or 0.4 times as long; tests mostly wait."""
+    stack = {name: replace(times, compile=times.compile * faster) for name, times in STACK.items()}
+    before, now = simulate(stack, jobs=8, beside=False), simulate(stack, jobs=8)
+    assert now <= ratio * before
+    chain = ("ha-libqb", "ha-kronosnet", "ha-corosync", "ha-pacemaker")
+    path = sum(stack[name].prepare + stack[name].compile for name in chain)
+    assert now == pytest.approx(path + stack[chain[-1]].test + stack[chain[-1]].lint)
