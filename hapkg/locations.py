@@ -121,6 +121,11 @@ class State:
         return self.root / "guests"
 
     @property
+    def known_holes(self) -> Path:
+        """The last answer about holes."""
+        return self.root / "holes.json"
+
+    @property
     def promises(self) -> Path:
         """By suite, which versions of ours were newer than Debian's when it was asked last."""
         return self.root / "promises"

@@ -27,6 +27,7 @@ from hapkg.build import failures
 from hapkg.build.builder import BuildTask, build, check_with_lintian, make_layer, run_tests
 from hapkg.build.content_digest import read_content
 from hapkg.build.context import BuildContext
+from hapkg.build.documents.made import find_documents
 from hapkg.build.failures import Failure, Repeated
 from hapkg.build.limits import Gauge
 from hapkg.build.maintainer_scripts import SNIPPETS, check_scripts
@@ -224,6 +225,7 @@ def store(job: Job, compiled: Compiled) -> Artifact:
     digests = {file.name: sha256_file(file) for file in names}
     whole = replace(artifact, files=digests, seconds=job.seconds, memory=job.gauge.peak)
     stored = job.context.store.add_build(whole, folder)
+    find_documents(job.context, stored)
     disk.remove_tree(job.log.parent)
     return stored
 

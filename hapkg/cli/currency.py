@@ -19,6 +19,7 @@ from hapkg.currency import osv
 from hapkg.currency.audit import Assessment, count_open
 from hapkg.currency.audit import audit as audit_recipes
 from hapkg.currency.debian_archive import LATER, DebianIndexes, read_indexes
+from hapkg.currency.known_holes import remember_holes
 from hapkg.currency.osv import ask_osv
 from hapkg.currency.outdated import Standing, compare_all, find_missing_modules
 from hapkg.currency.promises import remember
@@ -51,6 +52,7 @@ def audit(
     """Compare the recipes with Debian's security tracker: which known holes are open.
 
     A hole is closed by a patch that names it, by a version, or by a decision in the recipe. Exit code 1: some are open.
+    The next publish says the same in its VEX document, as far as all recipes were asked about.
     """
     if as_json and as_sarif:
         raise UsageError("--json and --sarif are two forms of one answer", hint="name one of them")
@@ -59,7 +61,10 @@ def audit(
     recipes = read_recipes(project)
     known = read_tracker(data, {recipe.debian_source for recipe in recipes.values()}, context.obj.store.state)
     chosen = _pick(project, recipes, names)
-    findings = audit_recipes(chosen, known, chosen_suite, ask_osv(chosen, osv.ADDRESS) if with_osv else None)
+    affecting = ask_osv(chosen, osv.ADDRESS) if with_osv else None
+    if not names:
+        remember_holes(context.obj.store.state, known, affecting)
+    findings = audit_recipes(chosen, known, chosen_suite, affecting)
     if as_json:
         output.print_json([asdict(finding) for finding in findings])
     elif as_sarif:

@@ -39,6 +39,7 @@ COMMANDS = {
     "show": ("inspect", "Show one recipe: origins, patches, what it needs, what it builds, its last build."),
     "logs": ("inspect", "Print the log of the last build of a recipe, failed or finished."),
     "publish": ("publish", "Put the finished builds into a signed apt repository, at once or not at all."),
+    "verify": ("prove", "Follow the chain of evidence of every package, from Release's signature to upstream's."),
     "rebuild": (
         "prove",
         "Build again from .dsc and .buildinfo, with exactly the packages that these name, and compare every byte.",

@@ -1,9 +1,10 @@
-"""hapkg prove, rebuild: what was published, on real kernels, and once more from its source packages."""
+"""hapkg prove, rebuild, verify: what was published, on real kernels, once more from its sources, and link by link."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from importlib import resources
@@ -16,10 +17,19 @@ from hapkg.apt import Mirror, find_mirror
 from hapkg.build.run import tidy_layers
 from hapkg.build.store import Store
 from hapkg.cli import output
-from hapkg.cli.options import JobsOption, JsonOption, MirrorOption, NamesArgument, RepoOption, SuiteOption
-from hapkg.cli.target import open_root
+from hapkg.cli.options import (
+    CheckKeyOption,
+    JobsOption,
+    JsonOption,
+    MirrorOption,
+    NamesArgument,
+    RepoOption,
+    SuiteOption,
+)
+from hapkg.cli.target import find_own_memory, make_choice, open_root
 from hapkg.control import Suite
-from hapkg.errors import UsageError
+from hapkg.disk import sha256_file
+from hapkg.errors import ConfigError, IntegrityError, UsageError
 from hapkg.host import count_cores
 from hapkg.prove.proof import ProofOptions, check_proof, run_proof
 from hapkg.prove.runner import StepEnding, StepResult
@@ -36,8 +46,15 @@ from hapkg.rebuild.rebuild import (
 )
 from hapkg.rebuild.subject import read_repository, read_store
 from hapkg.rebuild.variations import VARIATIONS, choose
+from hapkg.recipe.collection import read_collection
 from hapkg.recipe.settings import Project
+from hapkg.repository.indexes import find_suites
+from hapkg.repository.trust import open_keyring
 from hapkg.site.model import read_site
+from hapkg.source.lockfile import read_lock
+from hapkg.verification.chain import check_suite
+from hapkg.verification.links import Link, LinkName, LinkState, SuiteChain, find_first_break
+from hapkg.verification.source_links import Checkout, judge_source
 
 BUILT_IN = "data/prove.site.toml"
 
@@ -212,3 +229,112 @@ def _show_rebuilds(outcomes: Sequence[RebuildOutcome], suite: Suite, *, as_json:
             ],
         }
     )
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    place: Annotated[
+        str | None,
+        typer.Argument(help="A repository, or a .deb [default: the project's repository].", metavar="REPO|FILE.deb"),
+    ] = None,
+    repo: RepoOption = None,
+    key: CheckKeyOption = None,
+    keyring: Annotated[
+        Path | None, typer.Option(help="Keys to check with [default: your own].", metavar="FILE")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A link that is absent is a fault, too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow the chain of evidence of every package, link by link: from Release's signature to upstream's.
+
+    Needs the repository and a keyring; in a checkout, lock and upstream's signature are compared as well. Asks no
+    network. Exit code 0: no link breaks; 7: one does, and the first one is named.
+    """
+    deb = Path(place) if place and place.endswith(".deb") else None
+    if deb is not None and not deb.is_file():
+        raise UsageError(f"{deb} does not exist", hint="name a package file, or a repository")
+    if keyring is not None and not keyring.is_file():
+        raise UsageError(f"{keyring} does not exist", hint="name a copy of the publisher's keyring that you trust")
+    digest = sha256_file(deb) if deb else ""
+    where = repo if deb else place or repo
+    choice = make_choice(key, unsigned=False)
+    with open_keyring(choice, keyring) as keys, open_root(context, where) as root:
+        memory, state = find_own_memory(context, where, choice), context.obj.store.state
+        chains = [
+            check_suite(
+                root,
+                suite,
+                keys,
+                memory=memory,
+                judge=partial(judge_source, state, _open_checkout(context, suite)),
+                wanted=lambda package: not digest or digest in {found for _, found in package.files.values()},
+            )
+            for suite in find_suites(root)
+        ]
+    if as_json:
+        output.print_json([asdict(chain) for chain in chains])
+    else:
+        _print_chains(chains)
+    _judge_chains(chains, deb, strict=strict)
+
+
+def _print_chains(chains: Sequence[SuiteChain]) -> None:
+    """A row for each suite and each package, a column for each link; then why links are absent."""
+    names = [name for name in LinkName if any(_pick(chain, name) for chain in chains)]
+    rows = []
+    for chain in chains:
+        rows.append((chain.suite, "", *(_mark(chain.links, name) for name in names)))
+        rows += [(one.package, one.version, *(_mark(one.links, name) for name in names)) for one in chain.packages]
+    output.print_table(("package", "version", *names), rows)
+    told: dict[str, list[str]] = {}
+    for chain in chains:
+        for what, link in ((chain.suite, link) for link in chain.links):
+            if link.state is not LinkState.HOLDS:
+                told.setdefault(f"{link.name} {link.state}: {link.told}", []).append(what)
+        for one in chain.packages:
+            for link in one.links:
+                if link.state is not LinkState.HOLDS:
+                    told.setdefault(f"{link.name} {link.state}: {link.told}", []).append(one.package)
+    for line, whose in told.items():
+        output.say(f"{line} ({', '.join(whose[:3])}{f' and {len(whose) - 3} more' if whose[3:] else ''})")
+
+
+def _pick(chain: SuiteChain, name: LinkName) -> list[Link]:
+    links = [link for one in chain.packages for link in one.links]
+    return [link for link in (*chain.links, *links) if link.name is name]
+
+
+def _mark(links: Sequence[Link], name: LinkName) -> str:
+    """The worst of a link's states, as awk can take it."""
+    states = {link.state for link in links if link.name is name}
+    marks = {LinkState.BREAKS: "BREAKS", LinkState.ABSENT: "absent", LinkState.HOLDS: "ok"}
+    return next((mark for state, mark in marks.items() if state in states), "-")
+
+
+def _judge_chains(chains: Sequence[SuiteChain], deb: Path | None, *, strict: bool) -> None:
+    if broken := find_first_break(chains):
+        what, link = broken
+        raise IntegrityError(
+            f"link {link.name} of {what} breaks: {link.told}",
+            details=[link.meaning],
+            hint="trust nothing of it until you know who changed it: compare with a copy, or with another mirror",
+        )
+    if deb is not None and not any(chain.packages for chain in chains):
+        raise IntegrityError(
+            f"no suite of the repository has {deb.name} with these bytes",
+            hint="it was changed, is of another repository, or is published no more",
+        )
+    links = [link for chain in chains for name in LinkName for link in _pick(chain, name)]
+    if strict and (absent := sorted({link.name for link in links if link.state is LinkState.ABSENT})):
+        raise IntegrityError(f"links are absent: {', '.join(absent)}", hint="the lines above say of what, and why")
+
+
+def _open_checkout(context: typer.Context, suite: Suite) -> Checkout | None:
+    """Recipes and lock of the checkout that this is run in, where it is one that can be read."""
+    try:
+        project: Project = context.obj.project
+    except ConfigError:
+        return None
+    lock = read_lock(project.root, Suite(suite.partition("-")[0]))
+    return Checkout(recipes=read_collection(project).recipes, lock=lock)

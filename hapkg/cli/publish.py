@@ -15,9 +15,10 @@ from typing import Annotated
 import typer
 
 from hapkg.build.context import BuildContext
+from hapkg.build.documents.made import find_documents
 from hapkg.build.plan import Action
 from hapkg.build.planner import make_plan
-from hapkg.build.store import Store
+from hapkg.build.store import Artifact, Store
 from hapkg.cli import output
 from hapkg.cli.options import (
     JsonOption,
@@ -33,6 +34,7 @@ from hapkg.cli.options import (
 from hapkg.cli.select import newest_builds, open_suite
 from hapkg.cli.target import check_url, find_location, find_own_memory, make_choice, make_target
 from hapkg.control import TARBALLS, SourceName, Suite, compare_versions
+from hapkg.currency.claims import make_claims
 from hapkg.currency.promises import tell_not_newer
 from hapkg.deb import read_members, read_text
 from hapkg.errors import RepositoryError, UsageError
@@ -78,10 +80,13 @@ def publish(
     if not suites:
         raise UsageError("nothing is built yet", hint="run: hapkg build-all")
     build_contexts = [open_suite(context, name, site) for name in suites]
-    collected = [collect_uploads(build_context) for build_context in build_contexts]
-    for build_context, uploads in zip(build_contexts, collected, strict=True):
+    collected = [collect_builds(build_context) for build_context in build_contexts]
+    uploads, claims = [], {}
+    for build_context, artifacts in zip(build_contexts, collected, strict=True):
         _note_site(build_context)
-        _note_promise(build_context, {upload.source for upload in uploads})
+        _note_promise(build_context, {artifact.source for artifact in artifacts})
+        uploads += [make_upload(build_context, artifact) for artifact in artifacts]
+        claims[build_context.suite] = make_claims(build_context, artifacts)
     location, choice = find_location(context, repo), make_choice(key, unsigned)
     memory = find_own_memory(context, repo, choice)
     with memory.keep() as states, open_repository(location, store.state, change=True, timeout=wait) as root:
@@ -90,10 +95,11 @@ def publish(
             check_identities(root, build_contexts, pocket or "")
         publication = publish_with_keyring(
             make_target(project, root, choice, url, wait, shared=shared, memory=memory),
-            [upload for uploads in collected for upload in uploads],
+            uploads,
             [Suite(name) for name in suites],
             package=f"{project.settings.package_prefix}archive-keyring",
             pocket=pocket or "",
+            claims=claims,
         )
         states.update(read_published(root))
     output.print_publication(publication, as_json=as_json)
@@ -101,8 +107,8 @@ def publish(
         output.say(line)
 
 
-def collect_uploads(context: BuildContext) -> tuple[Upload, ...]:
-    """The finished builds of the recipes as they stand now, verified, as uploads for a repository.
+def collect_builds(context: BuildContext) -> tuple[Artifact, ...]:
+    """The finished builds of the recipes as they stand now, verified.
 
     Sources whose recipe is wrong, and those that need them, are left out, and named: the repository keeps what it has
     of them. An optional source that the project does not name is taken where it was built. Raises RepositoryError when
@@ -122,13 +128,16 @@ def collect_uploads(context: BuildContext) -> tuple[Upload, ...]:
         )
     others = [name for name in context.recipes if name not in {step.source for step in steps}]
     steps += tuple(step for step in make_plan(context, others) if step.source in others)
-    artifacts = [step.artifact for step in steps if step.artifact is not None]
+    artifacts = tuple(step.artifact for step in steps if step.artifact is not None)
     for artifact in artifacts:
         context.store.verify(artifact)
-    return tuple(
-        Upload(suite=artifact.suite, source=artifact.source, files=artifact.paths(".deb", ".dsc", *TARBALLS))
-        for artifact in artifacts
-    )
+    return artifacts
+
+
+def make_upload(context: BuildContext, artifact: Artifact) -> Upload:
+    """The upload of a build: its packages, its source and its documents."""
+    files = (*artifact.paths(".deb", ".dsc", *TARBALLS), *find_documents(context, artifact))
+    return Upload(suite=artifact.suite, source=artifact.source, files=files)
 
 
 def _note_promise(build_context: BuildContext, published: Collection[SourceName]) -> None:

@@ -46,6 +46,8 @@ class Assessment:
     description: str
     verdict: Verdict
     why: str
+    justification: str = ""
+    """The kind of reason for what is not affected, in OpenVEX's words; "" where none was given."""
 
     @property
     def is_open(self) -> bool:
@@ -77,9 +79,10 @@ def _audit_one(recipe: Recipe, data: TrackerData, suite: Suite, affecting: Colle
     for id_ in {**known, **named, **decided, **dict.fromkeys(affecting)}:
         hole = known.get(id_) or Hole(id=id_, description="", suites={})
         state, unstable = hole.suites.get(suite), hole.suites.get(_UNSTABLE)
+        justification = ""
         if advisory := decided.get(id_):
             verdict = _VERDICTS[advisory.status]
-            why = advisory.why
+            why, justification = advisory.why, advisory.justification or ""
         elif id_ in named:
             verdict, why = Verdict.PATCHED, named[id_]
         elif id_ in affecting:
@@ -97,6 +100,7 @@ def _audit_one(recipe: Recipe, data: TrackerData, suite: Suite, affecting: Colle
                 description=hole.description,
                 verdict=verdict,
                 why=why,
+                justification=justification,
             )
         )
     return findings

@@ -279,6 +279,16 @@ class AdvisoryStatus(StrEnum):
     """It stays open; the reason says what is to be done."""
 
 
+class Justification(StrEnum):
+    """The kind of reason why a hole is none here, in OpenVEX's words."""
+
+    COMPONENT_NOT_PRESENT = "component_not_present"
+    VULNERABLE_CODE_NOT_PRESENT = "vulnerable_code_not_present"
+    VULNERABLE_CODE_NOT_IN_EXECUTE_PATH = "vulnerable_code_not_in_execute_path"
+    VULNERABLE_CODE_CANNOT_BE_CONTROLLED_BY_ADVERSARY = "vulnerable_code_cannot_be_controlled_by_adversary"
+    INLINE_MITIGATIONS_ALREADY_EXIST = "inline_mitigations_already_exist"
+
+
 class Advisory(Table):
     """A hole that a person looked at."""
 
@@ -286,3 +296,11 @@ class Advisory(Table):
     """As the security tracker has it: CVE-2024-3049, TEMP-0000000-0A1B2C."""
     status: Annotated[AdvisoryStatus, Field(strict=False)]
     why: Line
+    justification: Annotated[Justification, Field(strict=False)] | None = None
+    """For not-affected alone."""
+
+    @model_validator(mode="after")
+    def _justifies_what_needs_it(self) -> Self:
+        if self.justification and self.status is not AdvisoryStatus.NOT_AFFECTED:
+            raise ValueError("justification is for status not-affected; why says the rest")
+        return self

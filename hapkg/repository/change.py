@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hapkg.control import Suite
+from hapkg.repository.documents.suite import Claims
 from hapkg.repository.keys.signing import KeyChoice, SigningKey
 from hapkg.repository.last_published import Memory
 from hapkg.repository.snapshots import Snapshot
@@ -55,6 +56,8 @@ class RepositoryChange:
     forgotten: tuple[Snapshot, ...] = ()
     ended: Suite | None = None
     """A suite that is published no more."""
+    claims: Mapping[Suite, Claims] = field(default_factory=dict)
+    """Knowledge about the packages of suites that goes into their documents."""
     renew: bool = False
     """Sign every suite anew, even one that does not change."""
 

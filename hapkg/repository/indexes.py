@@ -19,6 +19,8 @@ from hapkg.process import run
 from hapkg.repository.paths import check_digest, check_path, read_file
 
 COMPONENTS = ("main", "debug")
+DOCUMENTS = "evidence/Index"
+"""Index of the documents of builds, below dists/SUITE."""
 
 _MOST_BYTES = 1 << 30
 """Most bytes of an index, unpacked."""
@@ -99,6 +101,8 @@ class Pool:
     packages: tuple[IndexedPackage, ...] = ()
     """Binary and source packages, each once, in the order of the indexes."""
     architectures: tuple[str, ...] = ()
+    documents: tuple[IndexedPackage, ...] = ()
+    """Documents of builds: SBOM, provenance and .buildinfo file of a source package, under its name and version."""
 
     @cached_property  # comparing versions takes long, and a history is read without
     def sources(self) -> Mapping[SourceName, tuple[PublishedSource, ...]]:
@@ -168,17 +172,22 @@ def read_state(root: Path, suite: Suite, digests: Mapping[str, str]) -> Pool:
     folder = root / "dists" / suite
     files: dict[str, PoolFile] = {}
     packages: dict[str, IndexedPackage] = {}
+    documents: list[IndexedPackage] = []
     for path in digests:
-        if not path.endswith(("/Packages", "/Sources")):
+        if path != DOCUMENTS and not path.endswith(("/Packages", "/Sources")):
             continue
         for package in parse_index(_read_text(folder, path, digests)):
             entries = read_entries(package.fields)
             for pool_path, (_, pool_digest) in entries.items():
                 files[pool_path.rpartition("/")[2]] = PoolFile(path=pool_path, digest=pool_digest)
-            packages.setdefault(" ".join(entries), package)
+            if path == DOCUMENTS:
+                documents.append(package)
+            else:
+                packages.setdefault(" ".join(entries), package)
     return Pool(
         files=files,
         packages=tuple(packages.values()),
+        documents=tuple(documents),
         architectures=tuple(sorted({match[1] for path in digests if (match := _BINARY_FOLDER.search(path))})),
     )
 
@@ -241,7 +250,7 @@ def make_release(staging: Path, suite: Suite, fields: Mapping[str, str]) -> byte
     if seconds := values.pop("ValidTime", ""):
         values["Valid-Until"] = format_date(now + timedelta(seconds=int(seconds)))
     lines = ["Snapshots: no", *(f"{name}: {values[name]}" for name in sorted(values)), "SHA256:"]
-    for file in find_indexes(staging, suite):
+    for file in [*find_indexes(staging, suite), *sorted(folder.glob("evidence/*.*")), *folder.glob(DOCUMENTS)]:
         lines.append(f" {sha256_file(file)} {file.stat().st_size:16} {file.relative_to(folder)}")
     release = "".join(f"{line}\n" for line in lines).encode()
     (staging / f"Release-{suite}").write_bytes(release)

@@ -51,7 +51,9 @@ def decide_pruning(root: Path, *, keep: int, days: float, at_once: bool = False)
         for states in held.values()
         for snapshot in states
     }
-    packages = list({" ".join(p.files): p for pool in pools.values() for p in pool.packages}.values())
+    packages = list(
+        {" ".join(p.files): p for pool in pools.values() for p in (*pool.packages, *pool.documents)}.values()
+    )
     newest = {source for suite in held for source in _find_newest(read_pool(root, suite).packages, keep)}
     young = {package.source for package in packages if _is_young(root, package, days)}
     kept = _add_pinned(packages, newest | young)

@@ -3,6 +3,7 @@
     pool/SUITE/main/h/ha-corosync/…      packages and sources; a file once published never changes
     pool/SUITE/debug/h/ha-corosync/…     debug symbols, a component of their own
     dists/SUITE/                         Release, Release.gpg, InRelease; indexes with by-hash
+    dists/SUITE/evidence/                SBOM, VEX, provenance and rebuilds: documents/names.py
     ORIGIN-archive-keyring.gpg, .asc     the public key
     NAME-SUITE.sources, NAME.sources     ready for /etc/apt/sources.list.d
     changelogs/main/h/ha-corosync/…      what `apt changelog` shows of packages that are not installed
@@ -16,13 +17,14 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hapkg import disk
 from hapkg.control import Suite
 from hapkg.errors import RepositoryError
 from hapkg.repository.change import Publication, PublishTarget, RepositoryChange
+from hapkg.repository.documents.suite import Claims
 from hapkg.repository.indexes import find_suites, read_pool
 from hapkg.repository.keyring_package import make_keyring
 from hapkg.repository.keys.signing import SigningKey, find_key
@@ -36,7 +38,13 @@ _SUITE = re.compile(r"[a-z]+(?:-[a-z0-9]+)?")
 
 
 def publish_with_keyring(
-    target: PublishTarget, uploads: Sequence[Upload], suites: Sequence[Suite], *, package: str, pocket: str = ""
+    target: PublishTarget,
+    uploads: Sequence[Upload],
+    suites: Sequence[Suite],
+    *,
+    package: str,
+    pocket: str = "",
+    claims: Mapping[Suite, Claims] | None = None,
 ) -> Publication:
     """Publish uploads and, for each suite, the package of that name with the keys that sign; see publish()."""
     check_target(target)
@@ -55,16 +63,22 @@ def publish_with_keyring(
             for suite in suites
             if key.fingerprints
         ]
-        return publish(target, [*uploads, *keyrings], pocket=pocket, key=key)
+        return publish(target, [*uploads, *keyrings], pocket=pocket, key=key, claims=claims)
 
 
 def publish(
-    target: PublishTarget, uploads: Sequence[Upload], *, pocket: str = "", key: SigningKey | None = None
+    target: PublishTarget,
+    uploads: Sequence[Upload],
+    *,
+    pocket: str = "",
+    key: SigningKey | None = None,
+    claims: Mapping[Suite, Claims] | None = None,
 ) -> Publication:
     """Add uploads to a repository, which is made when missing; write only what changes.
 
     Every suite that is published already is brought up to date too, with the target's identity and key. With a pocket,
-    packages built for SUITE are published as SUITE-POCKET. `key` is the target's, where it was found already.
+    packages built for SUITE are published as SUITE-POCKET. `key` is the target's, where it was found already. `claims`
+    are what is known of the uploads, by the suite that they were built for.
 
     Raises RepositoryError when an upload contradicts the pool or itself, when there is nothing to publish, or when the
     secret key lies inside the repository; BusyError while another publish runs for longer than target.timeout;
@@ -86,7 +100,8 @@ def publish(
         incoming = accept(root, copied, pools.values())
         states = {name_suite(suite, pocket): paths for suite, paths in incoming.wanted.items()}
         states = {suite: paths | (pools[suite].paths if suite in pools else set()) for suite, paths in states.items()}
-        change = RepositoryChange(operation="publish", states=states, incoming=incoming)
+        known = {name_suite(suite, pocket): told for suite, told in (claims or {}).items()}
+        change = RepositoryChange(operation="publish", states=states, incoming=incoming, claims=known)
         return transaction.commit(change, finish_reading, key)
 
 

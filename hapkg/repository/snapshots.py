@@ -23,6 +23,7 @@ from hapkg.control import SourceName, Suite
 from hapkg.disk import Batch
 from hapkg.errors import RepositoryError
 from hapkg.repository.indexes import (
+    DOCUMENTS,
     IndexedPackage,
     Pool,
     PublishedSource,
@@ -40,6 +41,8 @@ _FORMAT = 1
 """Of a snapshot's file; those from before numbers were written are of the first."""
 KEPT_GENERATIONS = 3
 """Number of states of a suite that apt can always read: the current one and those a slow client may have begun with."""
+KEPT_DOCUMENTS = (DOCUMENTS, "evidence/vex.openvex.json", "evidence/rebuilds.json")
+"""Documents that are kept as long as the snapshot; those of the pool make the others again."""
 SLOW_CLIENT = timedelta(days=1)
 """Time for which apt can read a state after it was replaced, however many followed."""
 
@@ -275,7 +278,9 @@ def drop_generations(root: Path, suite: Suite) -> None:
     for snapshot in held:
         readable = is_readable(snapshot, held)
         wanted |= {
-            name_by_hash(path, digest) for path, digest in snapshot.indexes.items() if readable or path.endswith(".xz")
+            name_by_hash(path, digest)
+            for path, digest in snapshot.indexes.items()
+            if readable or path.endswith(".xz") or path in KEPT_DOCUMENTS
         }
     for current, _, names in os.walk(folder):
         if current.endswith("/by-hash/SHA256"):

@@ -14,6 +14,8 @@ from hapkg.disk import sha256_file
 from hapkg.errors import MachineError
 from hapkg.repository.change import RepositoryChange
 from hapkg.repository.contents import make_changelog_address
+from hapkg.repository.documents.names import FOLDER, is_document
+from hapkg.repository.documents.suite import Claims, has_other_claims, stage_documents
 from hapkg.repository.ftparchive import Reading, begin_reading
 from hapkg.repository.index_merge import make_indexes
 from hapkg.repository.indexes import (
@@ -113,12 +115,22 @@ def stage(
             "Changelogs": make_changelog_address(url),
             "Components": " ".join(COMPONENTS),
         }
+        claims = change.claims.get(suite, Claims())
         unchanged = not change.renew and paths.isdisjoint(new)
-        if unchanged and _is_same(root, suite, paths, fields, key, identity.valid_days):
+        if unchanged and _is_same(root, suite, paths, fields, key, identity, claims):
             continue
         published = read_digests(read_release(find_newest(root, suite)))
         before = change.base_indexes.get(suite, published)
-        make_indexes(root, suite, paths, architectures=architectures, new=new, before=before, reading=reading)
+        make_indexes(
+            root,
+            suite,
+            [path for path in paths if not is_document(path)],
+            architectures=architectures,
+            new=new,
+            before={path: digest for path, digest in before.items() if not path.startswith(f"{FOLDER}/")},
+            reading=reading,
+        )
+        stage_documents(root, suite, paths, new=new, claims=claims, before=before, identity=identity, key=key)
         if identity.valid_days:
             fields["ValidTime"] = str(identity.valid_days * 86400)
         release = make_release(staging, suite, fields)
@@ -163,7 +175,13 @@ def _has(folder: Path, path: str, digest: str) -> bool:
 
 
 def _is_same(
-    root: Path, suite: Suite, paths: frozenset[str], fields: Mapping[str, str], key: SigningKey, valid_days: int
+    root: Path,
+    suite: Suite,
+    paths: frozenset[str],
+    fields: Mapping[str, str],
+    key: SigningKey,
+    identity: Identity,
+    claims: Claims,
 ) -> bool:
     """Tell, without making its indexes, whether the suite is published just so already."""
     published = read_release(root / "dists" / suite / "Release")
@@ -171,10 +189,11 @@ def _is_same(
         published.keys() - {"Date", "Valid-Until", "SHA256"}
         == {*fields, "Suite", "Codename", "Acquire-By-Hash", "Snapshots"}
         and all(published[name] == value for name, value in fields.items())
-        and ("Valid-Until" in published) == (valid_days > 0)
+        and ("Valid-Until" in published) == (identity.valid_days > 0)
         and read_pool(root, suite).paths == paths
         and all((root / path).is_file() for path in paths)
-        and _is_complete(root, suite, key, valid_days)
+        and _is_complete(root, suite, key, identity.valid_days)
+        and not has_other_claims(root, suite, claims, identity)
     )
 
 

@@ -14,6 +14,7 @@ from hapkg import disk
 from hapkg.control import SourceName, Suite, read_file_names
 from hapkg.disk import sha256_file
 from hapkg.errors import RepositoryError
+from hapkg.repository.documents.names import is_document
 from hapkg.repository.indexes import Pool
 from hapkg.repository.snapshots import read_removed
 
@@ -22,7 +23,10 @@ INCOMING = ".hapkg/incoming"
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """Packages of one finished build: its .deb files, and the .dsc with the files that names. Others are ignored."""
+    """Packages of one finished build: its .deb files, the .dsc with the files that names, and its documents.
+
+    Others are ignored.
+    """
 
     suite: Suite
     """The suite it was built for."""
@@ -98,7 +102,12 @@ def accept(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> Inco
             found = existing.exists()
             expected = published.get(path) or (sha256_file(existing) if found else removed.get(path))
             wanted.setdefault(upload.suite, set()).add(path)
-            if expected is not None and expected != sha256_file(file):
+            if found and is_document(path):  # of another build of the same packages: the first one that came counts
+                redundant.append(file)
+                if path not in new:
+                    present[path] = None
+                continue
+            if not is_document(path) and expected is not None and expected != sha256_file(file):
                 clashes.append((file.name, upload.source, (f"published: {existing}", f"built: {file}")))
             elif not found:
                 new[path] = file
@@ -129,7 +138,7 @@ def _describe_clashes(clashes: Sequence[_Clash]) -> RepositoryError:
 def find_package_files(upload: Upload) -> list[Path]:
     """The files of an upload that belong into the pool."""
     files = {file.name: file for file in upload.files}
-    wanted = {name for name in files if name.endswith((".deb", ".dsc"))}
+    wanted = {name for name in files if name.endswith((".deb", ".dsc")) or is_document(name)}
     for name in sorted(wanted):
         if not files[name].is_file():
             raise RepositoryError(f"{files[name]} does not exist", hint=f"build {upload.source} again")

@@ -17,10 +17,10 @@ from tests.support.samples import CHECKOUT
 LIBRARIES = {
     "boto3": {"repository.remote.s3"},
     "botocore": {"repository.remote.s3"},
-    "cyclonedx": {"evidence.package_sbom"},
+    "cyclonedx": {"evidence.package_sbom", "evidence.source_sbom"},
     "debian": {"control"},
     "jinja2": {"jinja", "recipe.rendering"},
-    "packageurl": {"evidence.package_sbom", "evidence.purl"},
+    "packageurl": {"evidence.package_sbom", "evidence.provenance", "evidence.purl", "evidence.source_sbom"},
     "pydantic": {
         "records",
         "tables",
@@ -60,6 +60,7 @@ ROOMS = (
     "rebuild",
     "prove",
     "evidence",
+    "verification",
     "cli",
 )
 MODULES = {
@@ -67,7 +68,10 @@ MODULES = {
     for file in (CHECKOUT / "hapkg").rglob("*.py")
     if "data" not in file.parts and file.name != "__init__.py"
 }
-ROOM_FILES = [CHECKOUT / "hapkg" / room / "__init__.py" for room in (*ROOMS, "repository/keys", "repository/remote")]
+ROOM_FILES = [
+    CHECKOUT / "hapkg" / room / "__init__.py"
+    for room in (*ROOMS, "build/documents", "repository/documents", "repository/keys", "repository/remote")
+]
 TESTS = CHECKOUT / "tests"
 TESTS_OF_NO_MODULE = {
     "recipe.test_golden",

@@ -57,12 +57,34 @@ def run_gpg(home: Path | None, *arguments: str, doing: str, secret: bool = False
         return _capture(["gpg", "--homedir", str(short), "--no-autostart", *GPG, *arguments], doing=doing)
 
 
+def sign_each(home: Path | None, users: Sequence[str], files: Sequence[Path]) -> None:
+    """Have gpg write a detached signature of each key beside each file, as FILE.USER, with one agent for all of them.
+
+    Raises RepositoryError when it cannot.
+    """
+    script = (
+        f'for file; do for user in $0; do gpg {shlex.join(GPG)} --yes --digest-algo SHA512 --local-user "$user" '
+        '--output "$file.$user" --detach-sign "$file" || exit; done; done'
+    )
+    argv = ["sh", "-c", script, " ".join(users), *map(str, files)]
+    if home is None:
+        environment = {name: os.environ[name] for name in _SESSION if name in os.environ}
+        _capture(argv, doing="sign", environment=environment)
+        return
+    with open_home(home) as short:
+        _run_below_agent(short, ["env", f"GNUPGHOME={short}", *argv], doing="sign")
+
+
 def run_with_agent(home: Path, *arguments: str, doing: str) -> bytes:
     """Run gpg as the command of an agent: one started so ends with its command, soon, even if hapkg is killed."""
+    return _run_below_agent(home, ["gpg", "--homedir", str(home), *GPG, *arguments], doing=doing)
+
+
+def _run_below_agent(home: Path, argv: Sequence[str], *, doing: str) -> bytes:
     ended = '"$@"; status=$?; gpgconf --homedir "$0" --kill gpg-agent >&2; exit $status'
     agent = ("gpg-agent", "--homedir", str(home), "--daemon", "--", "sh", "-c", ended, str(home))
     try:
-        return _capture([*agent, "gpg", "--homedir", str(home), *GPG, *arguments], doing=doing)
+        return _capture([*agent, *argv], doing=doing)
     finally:
         _remove_sockets(home)
 

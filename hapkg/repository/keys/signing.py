@@ -19,8 +19,16 @@ from pathlib import Path
 from hapkg.disk import make_scratch, replace, sync
 from hapkg.errors import RepositoryError
 from hapkg.process import run
-from hapkg.repository.keys.gpg import SECRET_PARTS, open_home, run_gpg, run_with_agent
+from hapkg.repository.keys.gpg import SECRET_PARTS, open_home, run_gpg, run_with_agent, sign_each
 
+_FAULTS = {
+    "BADSIG": "it was changed after it was signed by {}",
+    "EXPKEYSIG": "the key that signed it has expired: {}",
+    "REVKEYSIG": "the key that signed it was revoked: {}",
+    "EXPSIG": "its signature has expired",
+    "NO_PUBKEY": "it is signed by {}, a key that the keyring does not have",
+}
+"""Words of gpgv on signatures that do not count, and theirs of ours."""
 _MOST_RETIRED = 1 << 20
 """Letters that are read of the list of retired keys."""
 
@@ -180,6 +188,13 @@ def sign(key: SigningKey, file: Path) -> tuple[bytes, bytes]:
     )
 
 
+def sign_detached(key: SigningKey, files: Sequence[Path]) -> list[dict[str, bytes]]:
+    """Detached signatures of each file, by fingerprint; none without a key. Raises RepositoryError when gpg cannot."""
+    if key.fingerprints:
+        sign_each(key.home, key.fingerprints, files)
+    return [{name: file.with_name(f"{file.name}.{name}").read_bytes() for name in key.fingerprints} for file in files]
+
+
 def has_signed(key: SigningKey, *files: Path) -> bool:
     """Tell whether a signed text, or a signature and its file, carries good signatures by this key's fingerprints.
 
@@ -200,6 +215,22 @@ def check_signature(keyring: Path, *files: Path) -> bool:
     """Tell whether a signed text, or a signature and its file, carries a good signature by a key of a keyring."""
     plain = all(file.is_file() for file in files)  # gpgv would wait for a FIFO
     return plain and run(["gpgv", "--keyring", str(keyring), *map(str, files)], check=False).status == 0
+
+
+def find_signature_fault(keyring: Path, *files: Path) -> str:
+    """Tell, in a sentence, why a signed text, or a signature and its file, has no good signature; "" where it has one.
+
+    An expired or revoked key makes none, whatever gpgv's exit code is.
+    """
+    if not all(file.is_file() for file in files):
+        return f"{files[0].name} is missing, or is no file"
+    done = run(["gpgv", "--status-fd", "1", "--keyring", str(keyring), *map(str, files)], check=False)
+    lines = [line.split() for line in done.output.splitlines() if line.startswith("[GNUPG:] ")]
+    told = {words[1]: words[2] if len(words) > 2 else "" for words in lines}
+    for kind, why in _FAULTS.items():
+        if kind in told and (kind != "NO_PUBKEY" or "GOODSIG" not in told):
+            return why.format(told[kind])
+    return "" if "GOODSIG" in told and "VALIDSIG" in told else "it carries no signature"
 
 
 def list_fingerprints(keyring: Path) -> tuple[str, ...]:
