@@ -13,6 +13,8 @@ from hapkg.apt import Mirror, find_mirror
 from hapkg.build.kernel_packages import add_packages
 from hapkg.build.plan import KnownVersion
 from hapkg.build.store import Store
+from hapkg.chroot.base_lock import BaseLock, read_base_lock
+from hapkg.chroot.schroot import Chroot, find_chroot
 from hapkg.control import SourceName, Suite
 from hapkg.distribution import Distribution, read_debian
 from hapkg.errors import RecipeError
@@ -52,6 +54,10 @@ class BuildContext:
     """Compilers are reached through ccache."""
     lock: Lock | None = None
     """Sources the suite is locked to; None where it is not locked."""
+    pin: BaseLock | None = None
+    """Packages that the base chroot is made of, and builds find; None where these are the archive's."""
+    vendored: Mapping[SourceName, Tarball] = field(default_factory=dict)
+    """Tarballs of commits that were packed before, where builds have no network."""
     snapshots: Mapping[SourceName, Tarball] = field(default_factory=dict)
     """Tarballs of sources built from a commit of upstream's repository; recipes has their recipe for that commit."""
     contained: Mapping[SourceName, tuple[str, ...]] = field(default_factory=dict)
@@ -87,6 +93,11 @@ class BuildContext:
     def most_download(self) -> int:
         """The most bytes of a file of upstream that is downloaded."""
         return self.project.settings.limits.download_megabytes * 1_000_000
+
+    def find_base(self) -> Chroot | None:
+        """The finished base chroot of the suite; one of other packages than it is pinned to is none."""
+        base = find_chroot(self.store.state, self.suite)
+        return base if base is None or self.pin is None or base.pinned == self.pin.digest else None
 
     def describe_command(self, name: SourceName) -> str:
         """The command that builds a source again, as it is built here."""
@@ -128,6 +139,7 @@ def open_context(
         },
         parallel=count_cores(),
         lock=read_lock(project.root, chosen),
+        pin=read_base_lock(project.root, chosen, read_architecture()),
         wrong=found.wrong,
         blocked=blocked,
     )

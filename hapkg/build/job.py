@@ -251,7 +251,8 @@ def fetch_source(job: Job) -> Fetched:
         return Fetched(tarball=None, patches={})
     state, mirror, most = context.store.state, context.debian_mirror, context.most_download
     with timed(job, "fetch"):
-        tarball = context.snapshots.get(recipe.name) or fetch(recipe, state, mirror, most_bytes=most)
+        ready = context.snapshots.get(recipe.name) or context.vendored.get(recipe.name)
+        tarball = ready or fetch(recipe, state, mirror, most_bytes=most)
         patches = {
             patch.name: fetch_patch(recipe, patch, state, mirror, most_bytes=most) for patch in recipe.remote_patches
         }

@@ -24,7 +24,7 @@ from hapkg.recipe.settings import DEFAULT_KERNEL, Project, Settings
 from hapkg.recipe.style import EXTERNAL_MODULE, KERNEL_PACKAGE, Style
 
 HEADERS = "linux-headers-"
-_SOURCE = "linux-source"
+KERNEL_SOURCE = "linux-source"
 _VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+.*(?<!-common)(?<!-common-rt)\Z")
 _HIGHEST_FIRST = 5
 
@@ -47,7 +47,7 @@ def read_kernels(base: Chroot, headers: str) -> Kernels:
     headers is the package that depends on the headers of the suite's own kernel.
     """
     cache = base.folder / "apt"
-    wanted = ["apt-cache", "depends", "--important", headers, _SOURCE]
+    wanted = ["apt-cache", "depends", "--important", headers, KERNEL_SOURCE]
     depends = query_root(base.root, cache, wanted, check=False)
     names = query_root(base.root, cache, ["apt-cache", "pkgnames", HEADERS], check=False)
     return parse_kernels(depends, names)
@@ -56,7 +56,7 @@ def read_kernels(base: Chroot, headers: str) -> Kernels:
 def parse_kernels(depends: str, names: str) -> Kernels:
     """Kernels from what `apt-cache depends` and `apt-cache pkgnames` print."""
     default = re.search(rf"^  Depends: {HEADERS}([0-9]\S*)$", depends, re.MULTILINE)
-    series = re.search(rf"^  Depends: {_SOURCE}-([0-9.]+)$", depends, re.MULTILINE)
+    series = re.search(rf"^  Depends: {KERNEL_SOURCE}-([0-9.]+)$", depends, re.MULTILINE)
     found = {name.removeprefix(HEADERS) for name in names.split()}
     found -= {name.rpartition("-")[0] for name in found}  # 6.8.0-31: what the flavours of 6.8.0-31-generic share
     return Kernels(
@@ -144,7 +144,7 @@ def check_kernel(kernel: str, kernels: Kernels, suite: Suite, *, any_series: boo
     hint = f'name one of these, or "{DEFAULT_KERNEL}" to follow the suite; hapkg chroot update reads them anew'
     if kernel in kernels.available:
         raise ConfigError(
-            f"{key}: kernel {kernel} is not of the series {kernels.series}, which {_SOURCE} of {suite} is of",
+            f"{key}: kernel {kernel} is not of the series {kernels.series}, which {KERNEL_SOURCE} of {suite} is of",
             details=details,
             hint=hint,
         )

@@ -1,13 +1,24 @@
-"""The lock of a suite, applied to builds: sources are compared with it, and it is written."""
+"""The locks of a suite, applied to builds: sources are compared with them, and they are written."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hapkg import disk
 from hapkg.build.context import BuildContext
+from hapkg.build.kernel_packages import KERNEL_SOURCE
+from hapkg.build.planner import make_plan
+from hapkg.chroot.archives import Archive
+from hapkg.chroot.base_lock import BaseLock
+from hapkg.chroot.base_lock import make_entry as make_package_entry
+from hapkg.chroot.conditions import TOOLS
+from hapkg.chroot.pinned import find_versions
+from hapkg.chroot.resolver import find_archives, read_installed, resolve
 from hapkg.control import SourceName
+from hapkg.errors import BuildError, FetchError, UsageError
+from hapkg.host import read_architecture
 from hapkg.recipe.model import Recipe
 from hapkg.source.fetch import fetch, fetch_patch
 from hapkg.source.lockfile import check_recipe, make_entry, write_lock
@@ -53,3 +64,51 @@ def make_lock(context: BuildContext, names: Sequence[SourceName]) -> Path:
         entries[name] = make_entry(recipe, tarball, tree)
         disk.remove_tree(tree)
     return write_lock(context.project.root, context.suite, entries)
+
+
+def make_base_lock(context: BuildContext) -> BaseLock:
+    """The packages that the suite's newest builds were made with, for its lock. The caller holds the store's lock.
+
+    Raises UsageError where a source is not built as it would be now, FetchError for a package that is gone.
+    """
+    base, state = context.find_base(), context.store.state
+    steps = make_plan(context) if base else ()
+    missing = next((step.source for step in steps if step.artifact is None), None)
+    if base is None or missing:
+        raise UsageError(
+            f"{missing} is not built as it would be now" if missing else f"no base chroot of {context.suite} yet",
+            hint=f"what its builds need is known when they are done: hapkg build-all --suite {context.suite}",
+        )
+    depends: dict[str, Archive] = {}
+    for step in steps:
+        if wanted := step.identity[2]["depends"]:
+            depends |= find_archives(base, wanted, state)
+    for name in _list_kernel_packages(context):
+        found = find_archives(base, resolve(base, (name,), state, source="the suite's kernels"), state)
+        depends[name] = found[name]
+    for name in TOOLS:
+        with contextlib.suppress(BuildError):  # an archive without it has no such variation
+            depends |= find_archives(base, resolve(base, (name,), state, source="a variation"), state)
+    installed = read_installed(base)
+    of_base = find_versions(base, installed, state)
+    if of_base.gone:
+        gone = sorted(of_base.gone)
+        raise FetchError(
+            f"{gone[0]} {installed[gone[0]]} of the base chroot is not in the archive any more",
+            details=[f"{name} {installed[name]}: {of_base.gone[name]}" for name in gone],
+            hint=f"run: hapkg chroot update --suite {context.suite}, then build-all",
+        )
+    known = {package.sha256: package.path for package in context.pin.packages.values()} if context.pin else {}
+    return BaseLock(
+        suite=context.suite,
+        architecture=read_architecture(),
+        base={name: make_package_entry(archive, known) for name, archive in of_base.archives.items()},
+        depends={name: make_package_entry(archive, known) for name, archive in depends.items()},
+    )
+
+
+def _list_kernel_packages(context: BuildContext) -> tuple[str, ...]:
+    """Packages that tell which kernels a suite has: they are looked up in the base chroot's index."""
+    if not context.project.settings.kernels.get(context.suite):
+        return ()
+    return (context.distribution.name_kernel_headers(read_architecture()), KERNEL_SOURCE)

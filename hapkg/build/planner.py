@@ -14,7 +14,7 @@ from hapkg.build.context import BuildContext
 from hapkg.build.plan import PLACEHOLDER, Action, Step, decide, defer, find_visible, leave_out, make_inputs
 from hapkg.build.store import Artifact
 from hapkg.chroot.resolver import choose_relations, load_answer, read_relations, resolve
-from hapkg.chroot.schroot import Chroot, find_chroot
+from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, SourceName, Suite
 from hapkg.errors import BuildError, RecipeError
 from hapkg.host import read_architecture
@@ -140,7 +140,7 @@ def make_plan(
 
     Without targets it is that of all that are built without being named; those that cannot be read are told at its end.
     """
-    base = find_chroot(context.store.state, context.suite)
+    base = context.find_base()
     planner = Planner(context, base, context.store.list_builds())
     if targets is not None:
         return planner.plan(targets, offline=offline)

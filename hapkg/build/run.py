@@ -26,6 +26,8 @@ from hapkg.build.scheduler import Events, Scheduler, Stages, Work
 from hapkg.build.store import Artifact, Store
 from hapkg.build.timings import CREATE, read_records
 from hapkg.chroot import layer, schroot
+from hapkg.chroot.base_lock import BaseLock
+from hapkg.chroot.pinned import make_mirror, prune_mirrors
 from hapkg.chroot.schroot import Chroot, Session
 from hapkg.control import SourceName, Suite
 from hapkg.errors import HapkgError, IntegrityError, Interrupted, UsageError
@@ -58,10 +60,10 @@ def run_plan(
         yield from (_reuse(context.store, step) for step in plan)
         return
 
-    base = schroot.find_chroot(context.store.state, context.suite)
+    base = context.find_base()
     if base is None:
         yield Progress(source=f"chroot {context.suite}", phase=CREATE, at=time.monotonic())
-        base = create_chroot(context.store, context.suite, context.mirror)
+        base = create_chroot(context.store, context.suite, context.mirror, context.pin)
         yield Progress(source=f"chroot {context.suite}", phase="ready", at=time.monotonic())
     schroot.make_folders(context.store.state, context.suite)
     yield from _build(context, targets, plan, base, options)
@@ -81,7 +83,7 @@ def enter_source(context: BuildContext, name: SourceName) -> Iterator[tuple[Sess
     """
     context.store.reclaim()
     schroot.reclaim(context.store.state)
-    base = schroot.find_chroot(context.store.state, context.suite)
+    base = context.find_base()
     builds = [build for build in context.store.list_builds() if build.source != name]
     steps = Planner(context, base, builds).plan(list(context.graph.needs[name]))
     missing = next((step.source for step in steps if step.artifact is None), None)
@@ -104,13 +106,22 @@ def enter_source(context: BuildContext, name: SourceName) -> Iterator[tuple[Sess
         log.unlink(missing_ok=True)
 
 
-def create_chroot(store: Store, suite: Suite, mirror: Mirror) -> Chroot:
-    """Make the base chroot of a suite, with its log in the state folder. The caller holds the store's lock."""
+def create_chroot(store: Store, suite: Suite, mirror: Mirror, pin: BaseLock | None) -> Chroot:
+    """Make the base chroot of a suite, with its log in the state folder. The caller holds the store's lock.
+
+    With a pin it is made of the packages that this names, from the mirror as far as they are not in the state folder.
+    """
     log = store.state.logs / f"chroot-{suite}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
         try:
-            return schroot.create_chroot(store.state, suite, mirror, log=file)
+            if pin is None:
+                return schroot.create_chroot(store.state, suite, mirror, log=file)
+            own = make_mirror(store.state, suite, mirror.distribution, pin.locate(mirror), file)
+            expected = {name: package.version for name, package in pin.base.items()}
+            made = schroot.create_chroot(store.state, suite, own, log=file, pinned=pin.digest, expected=expected)
+            prune_mirrors(store.state, suite, keep=own)
+            return made
         except HapkgError as error:
             if isinstance(error, Interrupted):
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 from typing import IO
@@ -87,15 +88,19 @@ def digest_index(lists: Path) -> str:
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
-def make_base(root: Path, suite: Suite, mirror: Mirror, log: IO[bytes]) -> None:
-    """Make the files of a base chroot in the folder root. Raises ProcessError when mmdebstrap fails."""
+def make_base(root: Path, suite: Suite, mirror: Mirror, log: IO[bytes], *, only: Collection[str] = ()) -> None:
+    """Make the files of a base chroot in the folder root. Raises ProcessError when mmdebstrap fails.
+
+    only are the packages that it is to hold; none: those that the archive's priorities give, which its index alone has.
+    """
     account = f"useradd --uid {BUILD_UID} --user-group --no-create-home --home-dir /nonexistent {BUILD_USER}"
     bootstrap(
         root,
         suite,
         mirror,
-        variant="buildd",
+        variant="essential" if only else "buildd",
         log=log,
+        include=only,
         options=["--skip=cleanup/apt/lists"],
         hooks=[
             f'chroot "$1" {account}',

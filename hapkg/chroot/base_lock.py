@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote, unquote
 
 from pydantic import Field
 
@@ -129,7 +130,7 @@ def make_entry(archive: Archive, known: Mapping[str, str]) -> LockedPackage:
     Raises FetchError for a package of which nobody knows a path in an archive.
     """
     path = _POOL.fullmatch(archive.uri)
-    found = path[1] if path else known.get(archive.sha256)
+    found = unquote(path[1]) if path else known.get(archive.sha256)
     if found is None:
         raise FetchError(
             f"{archive.uri} is no address in an archive with a pool", hint="make the base chroot from one: --mirror URL"
@@ -142,7 +143,7 @@ def _locate(name: str, package: LockedPackage, mirror: Mirror | None) -> Archive
     uri = ""
     if mirror is not None:
         site = (mirror.security if package.path.startswith(_SECURITY) else None) or mirror.uri or ""
-        uri = f"{site.rpartition('] ')[2].rstrip('/')}/{package.path}"
+        uri = f"{site.rpartition('] ')[2].rstrip('/')}/{quote(package.path, safe='/~')}"
     return Archive(
         version=package.version,
         file=f"{name}_{package.version.replace(':', '%3a')}_{architecture}.deb",

@@ -10,6 +10,9 @@ from typing import IO
 from hapkg.chroot.base import BUILD_FOLDER, BUILD_USER, DEFAULT_HOST
 from hapkg.chroot.schroot import Session
 
+FAKETIME, LOCALES = TOOLS = ("libfaketime", "locales")
+"""Packages of the archive that some conditions need, and no build otherwise."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:

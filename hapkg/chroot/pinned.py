@@ -3,7 +3,7 @@
 The packages lie in a folder with an index of their own, which takes the archive's place: mmdebstrap makes the base from
 it, and apt resolves build dependencies from it. So it is this set or nothing, whatever the archive has today.
 
-pinned/<digest>/   links to files in archives/<suite>, and Packages
+pinned/<suite>-<digest>/   links to files in archives/<suite>, Packages and Release
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -93,25 +93,28 @@ def make_mirror(
     kept = state.archives / suite
     disk.make_folder(kept)
     fetch_archives(list(archives.values()), kept, log)
-    folder = state.pinned / digest_archives(archives)[:16]
-    if not (folder / "Packages").is_file():
+    folder = state.pinned / f"{suite}-{digest_archives(archives)[:16]}"
+    if not folder.is_dir():
         disk.make_folder(state.pinned)
         new = disk.make_scratch(state.pinned, ".new-")
         new.chmod(0o755)
         for archive in archives.values():
             _link(kept / archive.file, new / archive.file)
-        with (new / "Packages").open("wb") as index:
-            process.run(["apt-ftparchive", "packages", "."], cwd=new, stdout=index)
-        disk.sync(new / "Packages")
+        names = [f"-oAPT::FTPArchive::Release::{field}={suite}" for field in ("Suite", "Codename")]
+        for name, argv in (("Packages", ["packages", "."]), ("Release", [*names, "release", "."])):
+            with (new / f".{name}").open("wb") as index:
+                process.run(["apt-ftparchive", *argv], cwd=new, stdout=index)
+            (new / f".{name}").rename(new / name)
+            disk.sync(new / name)
         disk.remove_tree(folder)
         disk.move({new: folder})
     return Mirror(distribution=distribution, uri=None, security=None, folder=str(folder))
 
 
-def prune_mirrors(state: State, *, keep: Collection[Path] = ()) -> None:
-    """Remove folders of packages that no base chroot is made from. The caller holds the store's lock."""
-    for folder in state.pinned.glob("*"):
-        if folder not in keep:
+def prune_mirrors(state: State, suite: Suite, *, keep: Mirror) -> None:
+    """Remove folders of packages that the base chroot of a suite was made from before."""
+    for folder in state.pinned.glob(f"{suite}-*"):
+        if str(folder) != keep.folder:
             disk.remove_tree(folder)
 
 

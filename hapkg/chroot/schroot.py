@@ -35,7 +35,7 @@ from hapkg.chroot.base import (
     write_listing,
 )
 from hapkg.control import Suite, read_stanzas
-from hapkg.errors import MachineError, ProcessError
+from hapkg.errors import IntegrityError, MachineError, ProcessError
 from hapkg.locations import State
 from hapkg.records import format_record, read_record
 
@@ -77,6 +77,8 @@ class Chroot:
     """sha256 over the archive's indexes in it: what apt resolves dependencies from."""
     contents: str = ""
     """sha256 over what hapkg put into it."""
+    pinned: str = ""
+    """Digest of the packages that it was pinned to, and that its index knows alone; "" where it was not."""
 
     @property
     def root(self) -> Path:
@@ -267,10 +269,20 @@ def list_chroots(state: State) -> tuple[Chroot, ...]:
     return tuple(chroot for chroot in found if chroot is not None)
 
 
-def create_chroot(state: State, suite: Suite, mirror: Mirror, *, log: IO[bytes]) -> Chroot:
+def create_chroot(
+    state: State,
+    suite: Suite,
+    mirror: Mirror,
+    *,
+    log: IO[bytes],
+    pinned: str = "",
+    expected: Mapping[str, str] | None = None,
+) -> Chroot:
     """Make the base chroot of a suite anew; an existing one is replaced when the new one is complete.
 
-    Raises MachineError when mmdebstrap or a privilege is missing, ProcessError when mmdebstrap fails.
+    pinned is the digest of the packages that the mirror has alone, expected are those that the base must hold then.
+    Raises MachineError when mmdebstrap or a privilege is missing, ProcessError when mmdebstrap fails, IntegrityError
+    for a base that holds others than were expected.
     """
     if process.find_program("mmdebstrap") is None:
         raise MachineError("the program mmdebstrap is not installed", hint="run: hapkg doctor")
@@ -280,15 +292,24 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror, *, log: IO[bytes])
     new.mkdir(parents=True)
     root = new / "root"
     try:
-        make_base(root, suite, mirror, log)
+        make_base(root, suite, mirror, log, only=expected or ())
     except ProcessError as error:
         disk.remove_tree(new, of_root=True)
         raise ProcessError("mmdebstrap failed", details=error.details) from error
     status = (root / "var/lib/dpkg/status").read_text("utf-8")
-    packages = sorted(f"{s['Package']}={s['Version']}:{s['Architecture']}" for s in read_stanzas(status))
+    stanzas = list(read_stanzas(status))
+    if expected is not None:
+        _compare_packages(new, {stanza["Package"]: stanza["Version"] for stanza in stanzas}, expected)
+    packages = sorted(f"{s['Package']}={s['Version']}:{s['Architecture']}" for s in stanzas)
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()
     index = digest_index(root / "var/lib/apt/lists")
-    description = {"contents": digest_contents(), "digest": digest, "index": index, "packages": len(packages)}
+    description = {
+        "contents": digest_contents(),
+        "digest": digest,
+        "index": index,
+        "packages": len(packages),
+        "pinned": pinned,
+    }
     disk.write(new / "chroot.json", format_record(description))
     write_listing(new)
     process.run(["sync", "-f", str(new)])  # thousands of files of root's: once for the file system
@@ -306,6 +327,18 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror, *, log: IO[bytes])
     if made is None:
         raise MachineError(f"the chroot of {suite} vanished while it was made")
     return made
+
+
+def _compare_packages(folder: Path, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """Remove a half-made chroot and raise IntegrityError where it holds other packages than were expected."""
+    names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+    if names:
+        disk.remove_tree(folder, of_root=True)
+        raise IntegrityError(
+            f"the base chroot does not hold what it is pinned to: {', '.join(names[:5])}",
+            details=[f"{name}: {found.get(name, 'absent')}, not {expected.get(name, 'absent')}" for name in names[:10]],
+            hint="the lock of the base is not whole: restore it, or write it anew: hapkg lock --base",
+        )
 
 
 def make_folders(state: State, suite: Suite) -> None:

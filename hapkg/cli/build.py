@@ -1,4 +1,4 @@
-"""hapkg build-all, build, plan, lock."""
+"""hapkg build-all, build, plan, lock, vendor."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,11 +16,13 @@ import typer
 from hapkg.build.context import BuildContext, SnapshotRequest, find_commits, open_context, take_snapshots
 from hapkg.build.events import Ending, Outcome
 from hapkg.build.kernel_packages import check_kernels, needs_chroot
-from hapkg.build.pins import find_unlocked, make_lock
+from hapkg.build.pins import find_unlocked, make_base_lock, make_lock
 from hapkg.build.plan import Action, Step
 from hapkg.build.planner import make_plan
 from hapkg.build.run import RunOptions, run_plan, tidy_layers
 from hapkg.build.timings import Recorder
+from hapkg.chroot.base_lock import read_base_lock, write_base_lock
+from hapkg.chroot.schroot import find_chroot
 from hapkg.cli import output
 from hapkg.cli.chroot import make_chroot
 from hapkg.cli.context import Context
@@ -66,9 +69,17 @@ def build_all(
     retry: Annotated[
         bool, typer.Option("--retry", help="Build again what failed before with the same inputs.")
     ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Refuse to begin where a network would be needed; the suite is locked.")
+    ] = False,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Folder of hapkg vendor, with --offline.", metavar="DIR")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build every recipe, each in a clean chroot, reusing what did not change."""
+    if source and not offline:
+        raise UsageError("--from is for builds without a network", hint="say --offline --from DIR")
     options = BuildOptions(
         suite=suite,
         jobs=jobs,
@@ -79,6 +90,8 @@ def build_all(
         ccache=ccache,
         site=site,
         retry=retry,
+        offline=offline,
+        folder=source.absolute() if source else None,
     )
     _build(context.obj, options, as_json)
 
@@ -150,13 +163,45 @@ def plan(
 
 @app.command()
 def lock(
-    context: typer.Context, names: NamesArgument = None, suite: SuiteOption = None, mirror: MirrorOption = None
+    context: typer.Context,
+    names: NamesArgument = None,
+    suite: SuiteOption = None,
+    mirror: MirrorOption = None,
+    base: Annotated[
+        bool, typer.Option("--base", help="The packages of the base chroot and all build dependencies, instead.")
+    ] = False,
 ) -> None:
     """Write down exactly what a suite is built from; from then on build-all refuses anything else."""
+    if base and names:
+        raise UsageError("--base is of the whole suite, and takes no names", hint="say: hapkg lock --base")
     build_context = open_context(context.obj.project, context.obj.store, suite, mirror)
     note_left_out(build_context)
     with context.obj.store.lock():
-        output.say(f"wrote {make_lock(build_context, pick(build_context, names))}")
+        if base:
+            found = make_base_lock(build_context)
+            counts = f"{len(found.base)} packages of the base, {len(found.depends)} that builds install"
+            output.say(f"wrote {write_base_lock(build_context.project.root, found)}: {counts}")
+        else:
+            output.say(f"wrote {make_lock(build_context, pick(build_context, names))}")
+
+
+@app.command()
+def vendor(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Folder to collect into; may hold several suites.", metavar="DIR")],
+    suite: SuiteOption = None,
+    mirror: MirrorOption = None,
+) -> None:
+    """Collect all sources and packages that the locks of a suite name, for build-all --offline --from DIR."""
+    from hapkg.rebuild.vendor import collect  # noqa: PLC0415 - build-all seldom needs it
+
+    build_context = open_context(context.obj.project, context.obj.store, suite, mirror)
+    with build_context.store.lock():
+        build_context.store.reclaim()
+        manifest = collect(build_context, folder.absolute())
+    output.say(
+        f"{folder}: {len(manifest.files)} files for {manifest.suite}, {output.size(sum(manifest.files.values()))}"
+    )
 
 
 def _build(context: Context, options: BuildOptions, as_json: bool) -> None:
@@ -181,7 +226,7 @@ def _end(errors: Sequence[HapkgError | None]) -> None:
 def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
     """Build as the options say. The failure of a source is its outcome; any other error is raised as HapkgError."""
     sites = read_site_recipes(context.project, options.site)
-    build_context = _open(context, options, sites)
+    build_context = _open_offline(context, options, sites) if options.offline else _open(context, options, sites)
     requests = _read_requests(build_context, options)
     targets = list(requests) or pick(build_context, None)
     recipes, store = [build_context.recipes[name] for name in targets], build_context.store
@@ -223,6 +268,17 @@ def build_source(build_context: BuildContext, name: SourceName) -> Outcome:
     output.print_outcomes(outcomes)
     failed = (outcome for outcome in outcomes if outcome.error)
     return next(failed, next(outcome for outcome in outcomes if outcome.source == name))
+
+
+def _open_offline(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> BuildContext:
+    """The build context of a build without a network, when all that it needs is in the state folder."""
+    from hapkg.rebuild.vendor import check_offline, take  # noqa: PLC0415 - few builds are
+
+    without = open_context(context.project, context.store, options.suite, options.mirror, sites)
+    with without.store.lock():
+        taken = take(without, options.folder) if options.folder else without
+        check_offline(taken, taken.selected)
+    return replace(_open(context, options, sites), vendored=taken.vendored)
 
 
 def _read_requests(build_context: BuildContext, options: BuildOptions) -> dict[SourceName, SnapshotRequest | None]:
@@ -268,7 +324,9 @@ def _open(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> B
     """The build context of these options. Makes the base chroot first where the suite's kernels are read from it."""
     project, store = context.project, context.store
     suite = project.pick_suite(options.suite)
-    if needs_chroot(project.settings, suite, store.state):
+    pin, base = read_base_lock(project.root, suite, read_architecture()), find_chroot(store.state, suite)
+    stale = pin is not None and base is not None and base.pinned != pin.digest
+    if stale or needs_chroot(project.settings, suite, store.state):
         if options.origin or any("@" in name for name in options.names):
             without = open_context(project, store, options.suite, options.mirror, sites)
             with without.store.lock():  # a wrong ref is told before half a minute is spent

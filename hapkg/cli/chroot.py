@@ -10,9 +10,11 @@ from hapkg.apt import find_mirror
 from hapkg.build.run import create_chroot
 from hapkg.build.store import Store
 from hapkg.chroot import schroot
+from hapkg.chroot.base_lock import read_base_lock
 from hapkg.cli import output
 from hapkg.cli.options import JsonOption, MirrorOption, SuiteOption
 from hapkg.control import Suite
+from hapkg.host import read_architecture
 from hapkg.recipe.settings import Project
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, renew and remove the clean chroots that builds use.")
@@ -26,7 +28,7 @@ def chroot_create(context: typer.Context, suite: SuiteOption = None, mirror: Mir
 
 @app.command("update")
 def chroot_update(context: typer.Context, suite: SuiteOption = None, mirror: MirrorOption = None) -> None:
-    """Make the base chroot of a suite anew, from today's archive."""
+    """Make the base chroot of a suite anew, from today's archive; of the locked packages where it is pinned."""
     make_chroot(context.obj.project, context.obj.store, context.obj.project.pick_suite(suite), mirror, renew=True)
 
 
@@ -62,7 +64,10 @@ def make_chroot(project: Project, store: Store, suite: Suite, archive: str | Non
         store.reclaim()
         schroot.reclaim(store.state)
         made = None if renew else schroot.find_chroot(store.state, suite)
+        pin = read_base_lock(project.root, suite, read_architecture())
+        if made is not None and pin is not None and made.pinned != pin.digest:
+            made = None
         if made is None:
             output.say(f"making the base chroot of {suite}")
-            made = create_chroot(store, suite, find_mirror(archive, project.distributions[suite]))
+            made = create_chroot(store, suite, find_mirror(archive, project.distributions[suite]), pin)
     output.say(f"chroot {made.name}: {made.packages} packages, digest {made.digest[:12]}")

@@ -45,6 +45,10 @@ COMMANDS = {
         "Build again from .dsc and .buildinfo, with exactly the packages that these name, and compare every byte.",
     ),
     "lock": ("build", "Write down exactly what a suite is built from; from then on build-all refuses anything else."),
+    "vendor": (
+        "build",
+        "Collect all sources and packages that the locks of a suite name, for build-all --offline --from DIR.",
+    ),
     "outdated": ("currency", "Tell what is newer than the recipes, upstream and in Debian, and what is gone."),
     "bump": (
         "bump",

@@ -73,6 +73,10 @@ class BuildOptions:
     site: Path | None
     retry: bool
     """Build again what failed before with the same inputs."""
+    offline: bool = False
+    """Refuse to begin where a network would be needed."""
+    folder: Path | None = None
+    """The folder that is built from then."""
     names: Sequence[str] = ()
     """None named: all recipes."""
     origin: str | None = None

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hapkg.chroot.conditions import Conditions
+from hapkg.chroot.conditions import FAKETIME, LOCALES, Conditions
 from hapkg.errors import UsageError, did_you_mean
 
 DAYS = 400
@@ -54,7 +54,7 @@ VARIATIONS: Mapping[str, Variation] = {
     # dh sets its own: what is left is how the tree is unpacked, and what debian/rules does around dh.
     "umask": Variation(tells=f"with the umask {UMASK}", apply=lambda conditions: replace(conditions, umask=UMASK)),
     "timezone": Variation(tells="13.5 hours east of Greenwich", apply=_export(TZ="FAR-13:30")),
-    "locale": Variation(tells=f"in the locale {LOCALE}", apply=_set_locale, tools=("locales",)),
+    "locale": Variation(tells=f"in the locale {LOCALE}", apply=_set_locale, tools=(LOCALES,)),
     "date": Variation(
         tells=f"{DAYS} days later, by libfaketime",
         # Times of files stay: make compares them, and those that the kernel gives are true.
@@ -64,7 +64,7 @@ VARIATIONS: Mapping[str, Variation] = {
             NO_FAKE_STAT="1",
             FAKETIME_DONT_FAKE_MONOTONIC="1",
         ),
-        tools=("libfaketime",),
+        tools=(FAKETIME,),
     ),
     "cores": Variation(tells="on one core instead of several, or on three instead of one", apply=lambda same: same),
     "kernel": Variation(
