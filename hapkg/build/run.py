@@ -26,6 +26,7 @@ from hapkg.build.scheduler import Events, Scheduler, Stages, Work
 from hapkg.build.store import Artifact, Store
 from hapkg.build.timings import CREATE, read_records
 from hapkg.chroot import layer, schroot
+from hapkg.chroot.base import Pin
 from hapkg.chroot.base_lock import BaseLock
 from hapkg.chroot.pinned import make_mirror, prune_mirrors
 from hapkg.chroot.schroot import Chroot, Session
@@ -118,8 +119,8 @@ def create_chroot(store: Store, suite: Suite, mirror: Mirror, pin: BaseLock | No
             if pin is None:
                 return schroot.create_chroot(store.state, suite, mirror, log=file)
             own = make_mirror(store.state, suite, mirror.distribution, pin.locate(mirror), file)
-            expected = {name: package.version for name, package in pin.base.items()}
-            made = schroot.create_chroot(store.state, suite, own, log=file, pinned=pin.digest, expected=expected)
+            only = Pin(digest=pin.digest, packages={name: package.version for name, package in pin.base.items()})
+            made = schroot.create_chroot(store.state, suite, own, log=file, pin=only)
             prune_mirrors(store.state, suite, keep=own)
             return made
         except HapkgError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import IO
@@ -45,6 +46,23 @@ _BASE_FILES = {
 _ANSWERS = "man-db man-db/auto-update boolean false"
 """To debconf: nobody looks for a manual by its words in a chroot that is thrown away."""
 _POLICY = "#!/bin/sh\n# No daemon starts in a build chroot.\nexit 101\n"
+
+PIN_HINT = "the lock of the base is not whole: restore it, or write it anew: hapkg lock --base"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin:
+    """Packages that a base chroot is to hold, and no others."""
+
+    digest: str
+    """That of all packages that there are to be had."""
+    packages: Mapping[str, str]
+    """Versions by name."""
+
+    def find_faults(self, found: Mapping[str, str]) -> list[str]:
+        """Differences of what a base holds, a line each."""
+        names = sorted(name for name in {*found, *self.packages} if found.get(name) != self.packages.get(name))
+        return [f"{name}: {found.get(name, 'absent')}, not {self.packages.get(name, 'absent')}" for name in names]
 
 
 def read_data(name: str) -> str:

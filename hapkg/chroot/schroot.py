@@ -27,6 +27,8 @@ from hapkg.chroot.base import (
     BUILD_USER,
     DEFAULT_HOST,
     ENTER,
+    PIN_HINT,
+    Pin,
     describe_layers,
     describe_mounts,
     digest_contents,
@@ -269,20 +271,11 @@ def list_chroots(state: State) -> tuple[Chroot, ...]:
     return tuple(chroot for chroot in found if chroot is not None)
 
 
-def create_chroot(
-    state: State,
-    suite: Suite,
-    mirror: Mirror,
-    *,
-    log: IO[bytes],
-    pinned: str = "",
-    expected: Mapping[str, str] | None = None,
-) -> Chroot:
+def create_chroot(state: State, suite: Suite, mirror: Mirror, *, log: IO[bytes], pin: Pin | None = None) -> Chroot:
     """Make the base chroot of a suite anew; an existing one is replaced when the new one is complete.
 
-    pinned is the digest of the packages that the mirror has alone, expected are those that the base must hold then.
     Raises MachineError when mmdebstrap or a privilege is missing, ProcessError when mmdebstrap fails, IntegrityError
-    for a base that holds others than were expected.
+    for a base that does not hold the packages that it is pinned to.
     """
     if process.find_program("mmdebstrap") is None:
         raise MachineError("the program mmdebstrap is not installed", hint="run: hapkg doctor")
@@ -292,25 +285,20 @@ def create_chroot(
     new.mkdir(parents=True)
     root = new / "root"
     try:
-        make_base(root, suite, mirror, log, only=expected or ())
+        make_base(root, suite, mirror, log, only=pin.packages if pin else ())
     except ProcessError as error:
         disk.remove_tree(new, of_root=True)
         raise ProcessError("mmdebstrap failed", details=error.details) from error
     status = (root / "var/lib/dpkg/status").read_text("utf-8")
     stanzas = list(read_stanzas(status))
-    if expected is not None:
-        _compare_packages(new, {stanza["Package"]: stanza["Version"] for stanza in stanzas}, expected)
+    if pin is not None and (faults := pin.find_faults({s["Package"]: s["Version"] for s in stanzas})):
+        disk.remove_tree(new, of_root=True)
+        raise IntegrityError(f"the base chroot of {suite} is not what it is pinned to", details=faults, hint=PIN_HINT)
     packages = sorted(f"{s['Package']}={s['Version']}:{s['Architecture']}" for s in stanzas)
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()
     index = digest_index(root / "var/lib/apt/lists")
-    description = {
-        "contents": digest_contents(),
-        "digest": digest,
-        "index": index,
-        "packages": len(packages),
-        "pinned": pinned,
-    }
-    disk.write(new / "chroot.json", format_record(description))
+    description = {"contents": digest_contents(), "digest": digest, "index": index, "packages": len(packages)}
+    disk.write(new / "chroot.json", format_record({**description, "pinned": pin.digest if pin else ""}))
     write_listing(new)
     process.run(["sync", "-f", str(new)])  # thousands of files of root's: once for the file system
     make_folders(state, suite)
@@ -327,18 +315,6 @@ def create_chroot(
     if made is None:
         raise MachineError(f"the chroot of {suite} vanished while it was made")
     return made
-
-
-def _compare_packages(folder: Path, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
-    """Remove a half-made chroot and raise IntegrityError where it holds other packages than were expected."""
-    names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
-    if names:
-        disk.remove_tree(folder, of_root=True)
-        raise IntegrityError(
-            f"the base chroot does not hold what it is pinned to: {', '.join(names[:5])}",
-            details=[f"{name}: {found.get(name, 'absent')}, not {expected.get(name, 'absent')}" for name in names[:10]],
-            hint="the lock of the base is not whole: restore it, or write it anew: hapkg lock --base",
-        )
 
 
 def make_folders(state: State, suite: Suite) -> None:

@@ -16,6 +16,7 @@ from hapkg import disk
 from hapkg.build.store import Store
 from hapkg.chroot import schroot
 from hapkg.chroot.archives import fetch_archives
+from hapkg.chroot.base import Pin
 from hapkg.chroot.pinned import digest_archives, find_versions, make_mirror
 from hapkg.chroot.resolver import find_archives, read_installed, resolve
 from hapkg.chroot.schroot import Chroot
@@ -121,7 +122,8 @@ class Environments:
         with disk.Batch() as batch:
             batch.copy(copies)
         mirror = make_mirror(state, self._base.suite, self._distribution, found.archives, self._log)
-        return schroot.create_chroot(state, self._base.suite, mirror, log=self._log), state
+        pin = Pin(digest=digest_archives(found.archives), packages={name: wanted[name] for name in self._installed})
+        return schroot.create_chroot(state, self._base.suite, mirror, log=self._log, pin=pin), state
 
 
 @contextmanager
