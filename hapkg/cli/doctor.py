@@ -33,6 +33,8 @@ PROVE_PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
 }
 """Programs that prove alone needs."""
+REBUILD_PROGRAMS = {"diffoscope": "diffoscope-minimal"}
+"""Programs by which rebuild tells what differs."""
 NEEDED_BYTES = 5 << 30
 UNION = Path("/var/lib/schroot/union/overlay")
 """Where schroot keeps what sessions write."""
@@ -53,7 +55,7 @@ def diagnose(state: State) -> tuple[HostCheck, ...]:
     """Look at, and try, everything a build needs from its host. Leaves nothing."""
     return (
         *_check_programs(),
-        *_check_machines(),
+        *_check_optional(),
         _check_privilege(),
         _check_namespaces(),
         _check_confinement(),
@@ -75,12 +77,18 @@ def _check_programs() -> list[HostCheck]:
     return findings
 
 
-def _check_machines() -> list[HostCheck]:
-    """Programs that only prove needs: what is missing is told, and no fault of the host."""
-    missing = {program: package for program, package in PROVE_PROGRAMS.items() if not process.find_program(program)}
-    found = f"without {', '.join(missing)}: prove cannot run, everything else can" if missing else "all there"
-    remedy = f"apt-get install {' '.join(missing.values())}" if missing else ""
-    return [HostCheck(check="programs of prove", ok=True, found=found, remedy=remedy)]
+def _check_optional() -> list[HostCheck]:
+    """Programs that one command alone needs: what is missing is told, and no fault of the host."""
+    findings = []
+    for check, programs, without in (
+        ("programs of prove", PROVE_PROGRAMS, "prove cannot run, everything else can"),
+        ("programs of rebuild", REBUILD_PROGRAMS, "rebuild tells that a package differs, and not where"),
+    ):
+        missing = {program: package for program, package in programs.items() if not process.find_program(program)}
+        found = f"without {', '.join(missing)}: {without}" if missing else "all there"
+        remedy = f"apt-get install {' '.join(missing.values())}" if missing else ""
+        findings.append(HostCheck(check=check, ok=True, found=found, remedy=remedy))
+    return findings
 
 
 def _check_privilege() -> HostCheck:

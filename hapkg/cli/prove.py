@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -26,7 +27,7 @@ from hapkg.cli.options import (
     RepoOption,
     SuiteOption,
 )
-from hapkg.cli.target import find_own_memory, make_choice, open_root
+from hapkg.cli.target import find_own_memory, make_choice, make_identity, open_root
 from hapkg.control import Suite
 from hapkg.disk import sha256_file
 from hapkg.errors import ConfigError, IntegrityError, UsageError
@@ -36,6 +37,7 @@ from hapkg.prove.runner import StepEnding, StepResult
 from hapkg.prove.testbed import Offer, name_result, read_offer
 from hapkg.prove.vm import probe_accelerator
 from hapkg.prove.vm_image import GuestImage, find_image, make_image
+from hapkg.rebuild.keyring import rebuild_keyring
 from hapkg.rebuild.rebuild import (
     AS_IT_WAS,
     RebuildOptions,
@@ -173,7 +175,10 @@ def rebuild(
             if root
             else read_store(store.list_builds(), chosen, names or (), prefix)
         )
-        for outcome in rebuild_all(store, subjects, project.distributions[chosen], chosen, options):
+        keyring = rebuild_keyring(store, root, chosen, make_identity(project)) if root and everything else ()
+        for outcome in itertools.chain(
+            keyring, rebuild_all(store, subjects, project.distributions[chosen], chosen, options)
+        ):
             outcomes.append(outcome)
             output.say(_tell_rebuild(outcome))
     _show_rebuilds(outcomes, chosen, as_json=as_json)
@@ -188,10 +193,10 @@ def rebuild(
 
 def _tell_rebuild(outcome: RebuildOutcome) -> str:
     if outcome.error is not None:
-        return f"{outcome.subject.source}: {outcome.label}: cannot be rebuilt"
+        return f"{outcome.source}: {outcome.label}: cannot be rebuilt"
     differing = [package.file for package in outcome.packages if not package.identical]
     ending = f"differs: {', '.join(differing)}" if differing else f"{len(outcome.packages)} packages, bit-identical"
-    return f"{outcome.subject.source}: {outcome.label}: {ending} ({output.duration(outcome.seconds)})"
+    return f"{outcome.source}: {outcome.label}: {ending} ({output.duration(outcome.seconds)})"
 
 
 def _show_rebuilds(outcomes: Sequence[RebuildOutcome], suite: Suite, *, as_json: bool) -> None:
@@ -207,8 +212,8 @@ def _show_rebuilds(outcomes: Sequence[RebuildOutcome], suite: Suite, *, as_json:
             "table": table,
             "rebuilds": [
                 {
-                    "source": outcome.subject.source,
-                    "version": outcome.subject.info.version,
+                    "source": outcome.source,
+                    "version": outcome.version,
                     "variations": outcome.variations,
                     "seconds": round(outcome.seconds, 1),
                     "identical": outcome.identical,

@@ -46,11 +46,13 @@ class RebuildOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RebuildOutcome:
-    """One rebuild of a source package."""
+    """One rebuild of a source package, or of a package that has no source package."""
 
-    subject: Subject
-    variations: tuple[str, ...]
-    seconds: float
+    source: str
+    version: str
+    suite: Suite
+    variations: tuple[str, ...] = ()
+    seconds: float = 0
     packages: tuple[Comparison, ...] = ()
     error: HapkgError | None = None
     """Why there is nothing to compare."""
@@ -110,17 +112,24 @@ def _run(
             except Interrupted:
                 raise
             except HapkgError as error:
-                yield RebuildOutcome(subject=subject, variations=(), seconds=0, error=error)
+                yield replace(_describe(subject, ()), error=error)
         waiting = list(running)
         while waiting:
             done = next(as_completed(waiting))
             waiting.remove(done)
             outcome = done.result()
-            _note(store, outcome)
+            note(store, outcome)
             yield outcome
             if not outcome.identical and len(outcome.variations) > 1 and not options.each and outcome.error is None:
-                environment = environments.provide(outcome.subject, ())
-                waiting += [start(outcome.subject, environment, (name,)) for name in outcome.variations]
+                subject = next(subject for subject in subjects if subject.source == outcome.source)
+                environment = environments.provide(subject, ())
+                waiting += [start(subject, environment, (name,)) for name in outcome.variations]
+
+
+def _describe(subject: Subject, variations: tuple[str, ...]) -> RebuildOutcome:
+    return RebuildOutcome(
+        source=subject.source, version=subject.info.version, suite=subject.suite, variations=variations
+    )
 
 
 def _list_rebuilds(options: RebuildOptions) -> list[tuple[str, ...]]:
@@ -141,7 +150,7 @@ def _rebuild(
     began, label = time.monotonic(), _name_rebuild(variations)
     folder = store.state.work / f"rebuild-{subject.source}-{label}"
     log = store.state.logs / "rebuild" / str(subject.suite) / f"{subject.source}.{label}.log"
-    outcome = RebuildOutcome(subject=subject, variations=variations, seconds=0, log=log)
+    outcome = replace(_describe(subject, variations), log=log)
     try:
         disk.remove_tree(folder)
         folder.mkdir(parents=True)
@@ -207,7 +216,7 @@ def _make_task(
     )
 
 
-def _note(store: Store, outcome: RebuildOutcome) -> None:
+def note(store: Store, outcome: RebuildOutcome) -> None:
     """Write down how a rebuild came out; nothing where there was nothing to compare."""
     notes = {}
     for package in outcome.packages:
@@ -221,9 +230,9 @@ def _note(store: Store, outcome: RebuildOutcome) -> None:
         notes[package.sha256] = RebuiltPackage(
             sha256=package.sha256,
             file=package.file,
-            source=outcome.subject.source,
-            version=outcome.subject.info.version,
-            suite=outcome.subject.suite,
+            source=outcome.source,
+            version=outcome.version,
+            suite=outcome.suite,
             rebuilds=(rebuild,),
         )
     if notes:
@@ -254,7 +263,7 @@ def make_table(outcomes: Iterable[RebuildOutcome]) -> Mapping[str, Mapping[str, 
     """
     table: dict[str, dict[str, str]] = {}
     for outcome in sorted(outcomes, key=lambda outcome: -len(outcome.variations)):
-        names = [package.file for package in outcome.packages] or [outcome.subject.source]
+        names = [package.file for package in outcome.packages] or [outcome.source]
         same = {package.file: package.identical for package in outcome.packages}
         for name in names:
             row = table.setdefault(name, {})

@@ -57,7 +57,7 @@ def read_repository(root: Path, suite: Suite, names: Sequence[str], prefix: str)
         for package in pool.packages:
             if package.name == name and package.version == version and package.architecture != "source":
                 (path,) = package.files
-                return _check(root / path, digests[path])
+                return check(root / path, digests[path])
         return None
 
     return [_read_published(root, suite, pool, sources[name], find_deb) for name in _choose(sources, names, prefix)]
@@ -75,7 +75,7 @@ def read_store(builds: Iterable[Artifact], suite: Suite, names: Sequence[str], p
     def find_deb(name: str, version: str) -> Path | None:
         plain = version.partition(":")[2] or version
         found = [entry for file, entry in debs.items() if file.startswith(f"{name}_{plain}_") and file.endswith(".deb")]
-        return _check(*found[0]) if found else None
+        return check(*found[0]) if found else None
 
     return [_read_stored(newest[name], find_deb) for name in _choose(newest, names, prefix)]
 
@@ -96,9 +96,13 @@ def _choose(known: Mapping[str, object], names: Sequence[str], prefix: str) -> l
 def _read_published(root: Path, suite: Suite, pool: Pool, source: IndexedPackage, find_deb: _FindDeb) -> Subject:
     files = {path: digest for path, (_, digest) in source.files.items()}
     dsc = next(root / path for path in files if path.endswith(".dsc"))
-    plain = source.version.partition(":")[2] or source.version
-    found = sorted(dsc.parent.glob(f"{source.name}_{plain}_*.buildinfo"))
-    found = found or sorted(root.rglob(f"{source.name}_{plain}_*.buildinfo"))
+    found = [
+        check(root / path, digest)
+        for document in pool.documents
+        if (document.name, document.version) == (source.name, source.version)
+        for path, (_, digest) in document.files.items()
+        if path.endswith(".buildinfo")
+    ]
     if not found:
         raise RepositoryError(
             f"the repository {root} has no .buildinfo of {source.name} {source.version}",
@@ -110,7 +114,7 @@ def _read_published(root: Path, suite: Suite, pool: Pool, source: IndexedPackage
         if package.source == (source.name, source.version) and package.architecture != "source"
         for path, (_, digest) in package.files.items()
     }
-    return _make(suite, dsc, [_check(root / path, digest) for path, digest in files.items()], found[0], debs, find_deb)
+    return _make(suite, dsc, [check(root / path, digest) for path, digest in files.items()], found[0], debs, find_deb)
 
 
 def _read_stored(build: Artifact, find_deb: _FindDeb) -> Subject:
@@ -118,9 +122,9 @@ def _read_stored(build: Artifact, find_deb: _FindDeb) -> Subject:
         return {name: digest for name, digest in build.files.items() if name.endswith(ending)}
 
     (dsc,), (info,) = find(".dsc"), find(".buildinfo")
-    _check(build.folder / info, build.files[info])
+    check(build.folder / info, build.files[info])
     names = [dsc, *(name for name in build.files if ".tar." in name)]
-    files = [_check(build.folder / name, build.files[name]) for name in names]
+    files = [check(build.folder / name, build.files[name]) for name in names]
     debs = {name: (build.folder / name, digest) for name, digest in find(".deb").items()}
     return _make(build.suite, build.folder / dsc, files, build.folder / info, debs, find_deb)
 
@@ -141,7 +145,7 @@ def _make(
                 details=[f"sha256 {digest}, there {info.digests.get(name, 'none')}"],
                 hint="the .buildinfo is of another build: restore it from a copy, or publish a build of today",
             )
-        _check(file, digest)
+        check(file, digest)
     stack = {name: deb for name, version in info.installed.items() if (deb := find_deb(name, version)) is not None}
     return Subject(
         suite=suite,
@@ -154,7 +158,7 @@ def _make(
     )
 
 
-def _check(file: Path, digest: str) -> Path:
+def check(file: Path, digest: str) -> Path:
     """The file, whose bytes are these. Raises IntegrityError."""
     if file.is_symlink() or not file.is_file() or sha256_file(file) != digest:
         raise IntegrityError(

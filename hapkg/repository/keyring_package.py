@@ -88,6 +88,15 @@ def make_keyring(
     return upload
 
 
+def remake_keyring(package: Path, folder: Path, *, name: str, version: str, identity: Identity) -> Path:
+    """Make a published package of keys once more, from the keys in it. Raises ValueError for a version of others."""
+    changed = datetime.strptime(version, _VERSION).replace(tzinfo=UTC)
+    content = _read_keyring(package, name, folder)
+    values = _describe(name, version, changed, identity, [one.fingerprint for one in read_keys(content)])
+    _build(folder / "tree", folder / package.name, values, content, int(changed.timestamp()))
+    return folder / package.name
+
+
 def _is_published(root: Path, file: Path) -> bool:
     """Tell whether an index of the repository names a file with just its bytes."""
     if file.is_symlink() or not file.is_file():
