@@ -154,7 +154,9 @@ class Session:
         than to decide about a hundred packages. Raises ProcessError, also after INSTALL_SECONDS.
         """
         settings = [f"--option={setting}" for setting in _WITHOUT_INDEX]
-        argv = ["timeout", "--kill-after=10", str(INSTALL_SECONDS), "apt-get", *settings, "install"]
+        # The shell is process 1 of the session: since coreutils 9.10 a child of process 1 takes its timeout for dead.
+        limit = ["sh", "-c", 'timeout "$@"; exit $?', "timeout", "--kill-after=10", str(INSTALL_SECONDS)]
+        argv = [*limit, "apt-get", *settings, "install"]
         try:
             self.run([*argv, *(f"{ARCHIVES}/{file}" for file in files)], user="root", log=log)
         except ProcessError as error:
