@@ -362,7 +362,7 @@ def _describe_failure(task: BuildTask, phase: str, log_path: Path, error: Proces
     if phase in ("layer", "dependencies"):
         return BuildError(
             f"{task.source}: a build dependency cannot be installed",
-            details=details,
+            details=(*tail, error.brief, *details[len(tail) :]),
             hint="check build-depends in recipe.toml against the suite",
         )
     if phase == "collect":
