@@ -7,6 +7,7 @@
 # make prove       the real stack on real kernels: two machines form a cluster and lose a node; prove-short: 25 minutes
 # make fuzz        readers of foreign bytes, by a coverage-guided fuzzer: twenty seconds each
 # make piuparts    what each published package leaves behind
+# make rebuilds    a small project rebuilt under every variation, and built from a folder where there is no network
 # make ubuntu    a slice of the stack for noble, from a stand-in for its archive
 # make bench       builds against bare builds and sbuild, publishing against aptly, planning: an hour on a quiet machine
 SUITE ?= bookworm
@@ -27,7 +28,7 @@ PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts ubuntu bench clean
+.PHONY: setup stack test fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds ubuntu bench clean
 
 setup: $(VENV)/.done
 
@@ -114,6 +115,9 @@ prove-repo: prove-setup
 
 ubuntu: setup
 	$(AS_ROOT) $(VENV)/bin/pytest tests/system/ubuntu
+
+rebuilds: setup
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/rebuilds
 
 piuparts: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/piuparts

@@ -105,6 +105,7 @@ def _run(
             return pool.submit(_rebuild, store, subject, environment, variations, files, core, options)
 
         for number, subject in enumerate(subjects):
+            variations: tuple[str, ...] = ()
             try:
                 environment = environments.provide(subject, subjects[number + 1 :])
                 for variations in _list_rebuilds(options):
@@ -112,7 +113,7 @@ def _run(
             except Interrupted:
                 raise
             except HapkgError as error:
-                yield replace(_describe(subject, ()), error=error)
+                yield replace(_describe(subject, variations), error=error)
         waiting = list(running)
         while waiting:
             done = next(as_completed(waiting))
