@@ -175,10 +175,10 @@ def rebuild(
             if root
             else read_store(store.list_builds(), chosen, names or (), prefix)
         )
-        keyring = rebuild_keyring(store, root, chosen, make_identity(project)) if root and everything else ()
-        for outcome in itertools.chain(
-            keyring, rebuild_all(store, subjects, project.distributions[chosen], chosen, options)
-        ):
+        name = f"{prefix}archive-keyring"
+        keyring = rebuild_keyring(store, root, chosen, name, make_identity(project)) if root and everything else ()
+        rebuilt = rebuild_all(store, subjects, project.distributions[chosen], chosen, options)
+        for outcome in itertools.chain(keyring, rebuilt):
             outcomes.append(outcome)
             output.say(_tell_rebuild(outcome))
     _show_rebuilds(outcomes, chosen, as_json=as_json)

@@ -21,7 +21,7 @@ from hapkg.chroot.pinned import digest_archives, find_versions, make_mirror
 from hapkg.chroot.resolver import find_archives, read_installed, resolve
 from hapkg.chroot.schroot import Chroot
 from hapkg.distribution import Distribution
-from hapkg.errors import BuildError, FetchError
+from hapkg.errors import BuildError, FetchError, UsageError
 from hapkg.locations import State
 from hapkg.rebuild.subject import Subject
 
@@ -81,7 +81,14 @@ class Environments:
         if not names:
             return []
         base = self._base
-        versions = resolve(base, tuple(names), self._state, source="a variation")
+        try:
+            versions = resolve(base, tuple(names), self._state, source="a variation")
+        except BuildError as error:
+            raise UsageError(
+                f"the archive of the base chroot has not all that the variations need: {', '.join(names)}",
+                details=error.details[-3:],
+                hint="leave these variations out: --variation names those that are wanted",
+            ) from error
         missing = {n: v for n, v in versions.items() if n not in environment.packages}
         archives = list(find_versions(base, missing, self._state).archives.values())
         folder = environment.state.archives / base.suite

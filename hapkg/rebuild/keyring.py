@@ -18,15 +18,15 @@ from hapkg.repository.keyring_package import remake_keyring
 from hapkg.repository.sources_file import Identity
 
 
-def rebuild_keyring(store: Store, root: Path, suite: Suite, identity: Identity) -> Iterator[RebuildOutcome]:
-    """Make the newest package of keys of a suite again, and compare; nothing where there is none.
+def rebuild_keyring(store: Store, root: Path, suite: Suite, name: str, identity: Identity) -> Iterator[RebuildOutcome]:
+    """Make the newest package of keys of this name in a suite again, and compare; nothing where there is none.
 
     It is made on this machine, in another folder than it was, by this machine's dpkg-deb.
     """
     pool = read_pool(root, suite)
-    if not (versions := pool.binaries.get(BinaryName(identity.keyring))):
+    if not (versions := pool.binaries.get(BinaryName(name))):
         return
-    newest = next(one for one in pool.packages if (one.name, one.version) == (identity.keyring, versions[-1]))
+    newest = next(one for one in pool.packages if (one.name, one.version) == (name, versions[-1]))
     began, folder = time.monotonic(), store.state.work / "rebuild-keyring"
     ((path, (_, digest)),) = newest.files.items()
     disk.remove_tree(folder)
