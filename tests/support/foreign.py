@@ -20,12 +20,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hapkg.apt import Mirror
 from hapkg.build.maintainer_scripts import is_made_of
 from hapkg.build.results import Results, choose_names, unpack
+from hapkg.chroot.base_lock import read_base_lock
 from hapkg.control import Suite, is_relation, parse_pins, parse_relation_names
 from hapkg.deb import read_deb_content, read_deb_control
+from hapkg.distribution import read_debian
 from hapkg.errors import ConfigError, SiteError
 from hapkg.locations import read_toml
+from hapkg.rebuild.buildinfo import read_buildinfo
 from hapkg.recipe.model import read_recipe
 from hapkg.recipe.settings import Settings
 from hapkg.recipe.version import Version
@@ -49,6 +53,28 @@ SUITE = Suite("bookworm")
 IDENTITY = Identity(origin="Test", label="Test", maintainer="Test <test@example.org>")
 DIGEST = hashlib.sha256(b"").hexdigest()
 RESULTS = Results(source="ha-one", version="1-1", architecture="amd64", packages={"ha-one": "any"})
+ARCHIVE = Mirror(distribution=read_debian(), uri="http://a.invalid/debian/", security=None)
+BASE_LOCK = f"""\
+suite = "bookworm"
+architecture = "amd64"
+[base]
+dpkg = {{ version = "1.21.23", path = "pool/main/d/dpkg/dpkg_1.21.23_amd64.deb", bytes = 9, sha256 = "{DIGEST}" }}
+[depends]
+"g++" = {{ version = "4:12.2.0-3", path = "pool/main/g/g++_12.2.0-3_amd64.deb", bytes = 9, sha256 = "{DIGEST}" }}
+"""
+BUILDINFO = f"""\
+Format: 1.0
+Source: ha-one
+Version: 1.2-3+ha12.1
+Build-Architecture: amd64
+Checksums-Sha256:
+ {DIGEST} 10 ha-one_1.2-3+ha12.1_all.deb
+Installed-Build-Depends:
+ autoconf (= 2.71-3),
+ g++ (= 4:12.2.0-3)
+Environment:
+ DEB_BUILD_OPTIONS="parallel=2"
+"""
 PACKAGES = f"""\
 Package: ha-one
 Version: 1:1.2-3~a+ha12.1
@@ -143,6 +169,22 @@ def read_lock_file(root: Path, content: bytes) -> None:
     (root / "locks").mkdir(exist_ok=True)
     (root / "locks/bookworm.toml").write_bytes(content)
     read_lock(root, SUITE)
+
+
+def read_lock_of_base(root: Path, content: bytes) -> None:
+    """The lock of a base chroot; what it leads to stays in the pool of an archive and in a folder of packages."""
+    (root / "locks").mkdir(exist_ok=True)
+    (root / "locks/bookworm.base.toml").write_bytes(content)
+    lock = read_base_lock(root, SUITE, "amd64")
+    for archive in lock.locate(ARCHIVE).values() if lock else ():
+        assert "/" not in archive.file and archive.uri.startswith("http://a.invalid/debian/pool/")
+        assert ".." not in archive.uri.split("/")
+
+
+def read_build_information(folder: Path, content: bytes) -> None:
+    """A .buildinfo file."""
+    (folder / "a.buildinfo").write_bytes(content)
+    read_buildinfo(folder / "a.buildinfo")
 
 
 def read_tarball(folder: Path, content: bytes) -> None:
@@ -287,6 +329,8 @@ def make_readers() -> dict[str, Reader]:
         ),
         "package": Reader(read=read_package, sample=make_package()),
         "lock": Reader(read=read_lock_file, sample=(CHECKOUT / "locks/bookworm.toml").read_bytes()[:600]),
+        "lock of the base": Reader(read=read_lock_of_base, sample=BASE_LOCK.encode()),
+        "buildinfo": Reader(read=read_build_information, sample=BUILDINFO.encode()),
         "tarball": Reader(read=read_tarball, sample=make_archive()),
         "recipe": Reader(read=read_recipe_file, sample=(CHECKOUT / "recipes/libqb/recipe.toml").read_bytes()),
         "maintainer script": Reader(
