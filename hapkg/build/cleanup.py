@@ -17,7 +17,7 @@ def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int
 
     Without names: all builds but the newest of each source and suite, failed builds and scratch, and with everything
     also the newest builds, layers, what apt answered, downloaded sources and packages, what ccache kept, logs, and
-    records of runs. With names: every build of these sources.
+    records of runs and rebuilds. With names: every build of these sources.
     """
     before = _measure(store.state)
     store.reclaim()
@@ -30,8 +30,8 @@ def clean(store: Store, names: Sequence[SourceName], *, everything: bool) -> int
             store.remove_build(artifact)
     if not names:
         state = store.state
-        made = (state.sources, state.archives, state.logs, state.resolved, state.runs, state.ccache, state.templates)
-        for folder in (state.failed, *(made if everything else ())):
+        made = (state.sources, state.archives, state.logs, state.resolved, state.ccache, state.templates)
+        for folder in (state.failed, *((*made, state.runs, state.rebuilt) if everything else ())):
             disk.remove_tree(folder)
         for layer in list_layers(store.state) if everything else ():
             put_aside(store.state, layer.key)

@@ -111,10 +111,10 @@ def make_mirror(
     return Mirror(distribution=distribution, uri=None, security=None, folder=str(folder))
 
 
-def prune_mirrors(state: State, suite: Suite, *, keep: Mirror) -> None:
-    """Remove folders of packages that the base chroot of a suite was made from before."""
+def prune_mirrors(state: State, suite: Suite, *, keep: Mirror | None) -> None:
+    """Remove folders of packages that no base chroot of a suite is made from any more: all but that of a mirror."""
     for folder in state.pinned.glob(f"{suite}-*"):
-        if str(folder) != keep.folder:
+        if keep is None or str(folder) != keep.folder:
             disk.remove_tree(folder)
 
 

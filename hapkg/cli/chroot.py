@@ -11,6 +11,7 @@ from hapkg.build.run import create_chroot
 from hapkg.build.store import Store
 from hapkg.chroot import schroot
 from hapkg.chroot.base_lock import read_base_lock
+from hapkg.chroot.pinned import prune_mirrors
 from hapkg.cli import output
 from hapkg.cli.options import JsonOption, MirrorOption, SuiteOption
 from hapkg.control import Suite
@@ -54,6 +55,7 @@ def chroot_remove(context: typer.Context, suite: Annotated[str, typer.Argument(m
     with context.obj.store.lock():
         schroot.reclaim(context.obj.store.state)
         schroot.remove_chroot(context.obj.store.state, name)
+        prune_mirrors(context.obj.store.state, name, keep=None)
     output.say(f"removed the chroot of {name}")
 
 
