@@ -15,6 +15,7 @@ from hapkg.deb import DebContent
 from hapkg.disk import Batch
 from hapkg.errors import MachineError
 from hapkg.repository.contents import ContentCache
+from hapkg.repository.documents.told import PackageTold, SuiteTold, tell_suite
 from hapkg.repository.indexes import IndexedPackage, find_newest, find_suites, read_pool, read_release
 from hapkg.repository.page_graph import draw
 from hapkg.repository.snapshots import find_snapshot
@@ -41,6 +42,8 @@ class PackageEntry:
     """Name and URL of the files of its source package."""
     url: str
     content: DebContent | None
+    told: PackageTold | None = None
+    """Evidence of its newest version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,8 @@ class SuiteSection:
     state: int
     """Number of its snapshot, and the act that made it."""
     act: str
+    told: SuiteTold | None
+    """Evidence of all of it."""
 
     @property
     def release(self) -> str:
@@ -106,6 +111,7 @@ def _make_section(root: Path, identity: Identity, suite: Suite, contents: Conten
     sources = {package.source: package for package in packages if package.architecture == "source"}
     order = cmp_to_key(compare_versions)
     binaries = sorted((p for p in packages if p.architecture != "source"), key=lambda p: (p.name, p.architecture))
+    told = tell_suite(root, suite)
     entries: list[PackageEntry] = []
     shown: list[IndexedPackage] = []
     for _, group in groupby(binaries, key=lambda p: (p.name, p.architecture)):
@@ -113,7 +119,9 @@ def _make_section(root: Path, identity: Identity, suite: Suite, contents: Conten
         shown.append(held[0])
         path, (_, digest) = next(iter(held[0].files.items()))
         content = contents.read(path, digest) if len(entries) < _DETAILED else None
-        entries.append(_make_entry(held, sources.get(held[0].source), quote(path), content))
+        entry = _make_entry(held, sources.get(held[0].source), quote(path), content)
+        entry.told = told.packages.get((held[0].name, held[0].version)) if told else None
+        entries.append(entry)
     file = root / name_sources(identity, suite)
     release, snapshot = read_release(find_newest(root, suite)), find_snapshot(root, suite)
     return SuiteSection(
@@ -128,6 +136,7 @@ def _make_section(root: Path, identity: Identity, suite: Suite, contents: Conten
         end=release.get("Valid-Until", ""),
         state=snapshot.number,
         act=snapshot.act,
+        told=told,
     )
 
 

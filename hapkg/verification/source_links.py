@@ -38,7 +38,8 @@ def judge_source(
 ) -> Iterator[Link]:
     """The links lock, upstream and, where this machine has a record, rebuilt."""
     yield _check_lock(checkout, package, statement)
-    yield _check_upstream(checkout, package, statement, files)
+    if signed := _check_upstream(checkout, package, statement, files):
+        yield signed
     _, digest = next(iter(package.files.values()))
     if record := read_rebuilt(state, digest):
         last = record.rebuilds[-1]
@@ -78,20 +79,23 @@ def _compare(locked: LockedSource, statement: Statement) -> str:
 
 def _check_upstream(
     checkout: Checkout | None, package: IndexedPackage, statement: Statement | None, files: Mapping[str, Path]
-) -> Link:
+) -> Link | None:
+    """The link to upstream's key; None where its policy is that there is none."""
     source = package.source[0]
     if statement is not None and not statement.tarballs:
         return hold(LinkName.UPSTREAM, "written by hapkg: there is no upstream")
     recipe = checkout.recipes.get(source) if checkout else None
-    if recipe is None:
+    if recipe is not None and (recipe.signature is None or recipe.signature.policy is SignaturePolicy.PINNED_ONLY):
+        return None  # upstream signs nothing: the sha256 alone counts
+    if recipe is None or recipe.signature is None:
         return lack(LinkName.UPSTREAM, f"no recipe of {source} here, which has upstream's keys")
-    policy = recipe.signature.policy if recipe.signature else SignaturePolicy.PINNED_ONLY
+    policy = recipe.signature.policy
     tarballs = [file for name, file in files.items() if ".orig.tar." in name and not name.endswith(".asc")]
-    if policy is SignaturePolicy.PINNED_ONLY:
-        absence = "upstream signs nothing: the sha256 alone counts"
-    elif policy is not SignaturePolicy.PGP_TARBALL:
-        signer = statement.locked.get("signer", "") if statement else ""
-        absence = f"a tag was checked when it was fetched: {signer or 'by whom is not told'}"
+    if policy is not SignaturePolicy.PGP_TARBALL:
+        locked = checkout.lock.sources.get(source) if checkout and checkout.lock else None
+        if locked and locked.signer:
+            return hold(LinkName.UPSTREAM, f"a tag signed by {locked.signer}, by the lock")
+        absence = "a tag was checked when it was fetched; no lock says whose"
     elif not package.source[1].startswith(f"{recipe.version}-") or len(tarballs) != 1:
         absence = f"the recipe is of {recipe.version}, the package of {package.source[1]}"
     else:
