@@ -39,6 +39,7 @@ COMMANDS = {
     "show": ("inspect", "Show one recipe: origins, patches, what it needs, what it builds, its last build."),
     "logs": ("inspect", "Print the log of the last build of a recipe, failed or finished."),
     "publish": ("publish", "Put the finished builds into a signed apt repository, at once or not at all."),
+    "sbom": ("prove", "Print the SBOM of a published suite: CycloneDX, or SPDX on request."),
     "verify": ("prove", "Follow the chain of evidence of every package, from Release's signature to upstream's."),
     "rebuild": (
         "prove",

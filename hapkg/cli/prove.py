@@ -1,12 +1,14 @@
-"""hapkg prove, rebuild, verify: what was published, on real kernels, once more from its sources, and link by link."""
+"""hapkg prove, rebuild, verify, sbom: what is published, on real kernels, made once more, link by link, and of what."""
 
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -31,6 +33,8 @@ from hapkg.cli.target import find_own_memory, make_choice, make_identity, open_r
 from hapkg.control import Suite
 from hapkg.disk import sha256_file
 from hapkg.errors import ConfigError, IntegrityError, UsageError
+from hapkg.evidence.spdx import make_spdx
+from hapkg.evidence.suite_sbom import read_suite_sbom
 from hapkg.host import count_cores
 from hapkg.prove.proof import ProofOptions, check_proof, run_proof
 from hapkg.prove.runner import StepEnding, StepResult
@@ -50,7 +54,9 @@ from hapkg.rebuild.subject import read_repository, read_store
 from hapkg.rebuild.variations import VARIATIONS, choose
 from hapkg.recipe.collection import read_collection
 from hapkg.recipe.settings import Project
-from hapkg.repository.indexes import find_suites
+from hapkg.repository.documents.names import SUITE_SBOM
+from hapkg.repository.documents.suite import read_documents, read_published
+from hapkg.repository.indexes import find_newest, find_suites, read_release
 from hapkg.repository.trust import open_keyring
 from hapkg.site.model import read_site
 from hapkg.source.lockfile import read_lock
@@ -61,6 +67,13 @@ from hapkg.verification.source_links import Checkout, judge_source
 BUILT_IN = "data/prove.site.toml"
 
 app = typer.Typer()
+
+
+class Form(StrEnum):
+    """The words in which an SBOM is printed."""
+
+    CYCLONEDX = "cyclonedx"
+    SPDX = "spdx"
 
 
 @app.command()
@@ -282,6 +295,33 @@ def verify(
     else:
         _print_chains(chains)
     _judge_chains(chains, deb, strict=strict)
+
+
+@app.command()
+def sbom(
+    context: typer.Context,
+    suite: SuiteOption = None,
+    repo: RepoOption = None,
+    form: Annotated[Form, typer.Option("--format", help="CycloneDX 1.6 or SPDX 2.3.")] = Form.CYCLONEDX,
+) -> None:
+    """Print the SBOM of a suite as it is published: every source and package, what it is made of, what it needs."""
+    with open_root(context, repo) as root:
+        suites = find_suites(root)
+        chosen = Suite(suite) if suite else suites[0]
+        if chosen not in suites or (not suite and len(suites) > 1):
+            raise UsageError(f"name one suite: {', '.join(suites)}", hint="hapkg sbom --suite SUITE")
+        found = read_documents(root, chosen, read_published(root, chosen))
+    if SUITE_SBOM not in found:
+        raise UsageError(f"{chosen} has no SBOM", hint="hapkg publish makes one of builds of this hapkg")
+    if form is Form.CYCLONEDX:
+        output.print_json(json.loads(found[SUITE_SBOM]))
+        return
+    try:
+        entries = read_suite_sbom(found[SUITE_SBOM])
+        origin = read_release(find_newest(root, chosen)).get("Origin", "")
+        output.print_json(make_spdx(origin, chosen, entries))
+    except (ValueError, KeyError, TypeError) as cause:
+        raise IntegrityError(f"the SBOM of {chosen} is damaged: {cause}", hint="hapkg verify") from cause
 
 
 def _print_chains(chains: Sequence[SuiteChain]) -> None:

@@ -72,7 +72,7 @@ def write_suite_sbom(origin: str, suite: str, entries: Iterable[SourceEntry]) ->
         "components": components,
         "dependencies": [
             {"ref": whole, "dependsOn": [str(package["bom-ref"]) for package in packages]},
-            *_find_dependencies(packages),
+            *find_dependencies(packages),
             *({"ref": str(entry.source["bom-ref"])} for entry in entries),
         ],
         "properties": [{"name": f"hapkg:date:{entry.source['bom-ref']}", "value": entry.date} for entry in entries],
@@ -118,7 +118,7 @@ def read_suite_sbom(content: bytes) -> list[SourceEntry]:
         raise ValueError(f"it is no SBOM of a suite: {cause!r}") from cause
 
 
-def _find_dependencies(packages: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+def find_dependencies(packages: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
     """For each package those of the suite that its Depends names: in its own version where there is one."""
     known: dict[str, dict[str, str]] = {}
     for package in packages:

@@ -80,6 +80,7 @@ TESTS_OF_NO_MODULE = {
     "test_foreign_bytes",
     "test_hastack",
     "test_hastack_check",
+    "test_hastack_installed",
     "test_hastack_members",
     "test_hostile_state",
     "test_node_tested",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hastack import age, bootstrap, check, cluster, difference, engine, members, metrics, upgrade
+from hastack import age, bootstrap, check, cluster, difference, engine, installed, members, metrics, upgrade
 from hastack.finding import FAIL, OK
 from hastack.site import FACTS, read_site
 from hastack.system import FAILED, USAGE, Problem, find, find_outdated, find_pids, list_versions, run, say
@@ -48,6 +48,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     for name, action, text in (
         ("check", _check, "Look at what this node needs, and say how to mend what is missing."),
         ("status", _status, "Show quorum, nodes, resources, DRBD, DLM and versions."),
+        ("verify", _verify, "Compare the installed files with the signed repository; 1 where something differs."),
         ("diff", _compare, "Show what the cluster runs and the site does not say, and back; 1 where they differ."),
     ):
         looking = add(name, action, text).add_mutually_exclusive_group()
@@ -83,6 +84,20 @@ def _check(options: argparse.Namespace) -> int:
                 if line:
                     say(f"{'':<{width + 6}}  -> {line}")
     return FAILED if any(finding.level == FAIL for finding in findings) else 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    found = installed.verify_node()
+    if options.json:
+        say(json.dumps([asdict(one) for one in found], indent=2))
+    else:
+        width = max((len(one.package) for one in found), default=0)
+        say(f"{'package':<{width}}  index   deb     files")
+        for one in found:
+            say(f"{one.package:<{width}}  {one.index:<6}  {one.deb:<6}  {one.files}")
+            for line in filter(None, one.told):
+                say(f"{'':<{width + 2}}-> {line}")
+    return FAILED if any(one.breaks for one in found) else 0
 
 
 def _make_key(_: argparse.Namespace) -> int:
