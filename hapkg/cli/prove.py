@@ -61,7 +61,7 @@ from hapkg.repository.trust import open_keyring
 from hapkg.site.model import read_site
 from hapkg.source.lockfile import read_lock
 from hapkg.verification.chain import check_suite
-from hapkg.verification.links import Link, LinkName, LinkState, SuiteChain, find_first_break
+from hapkg.verification.links import ChainLink, LinkName, LinkState, SuiteChain, find_first_break
 from hapkg.verification.source_links import Checkout, judge_source
 
 BUILT_IN = "data/prove.site.toml"
@@ -345,12 +345,12 @@ def _print_chains(chains: Sequence[SuiteChain]) -> None:
         output.say(f"{line} ({', '.join(whose[:3])}{f' and {len(whose) - 3} more' if whose[3:] else ''})")
 
 
-def _pick(chain: SuiteChain, name: LinkName) -> list[Link]:
+def _pick(chain: SuiteChain, name: LinkName) -> list[ChainLink]:
     links = [link for one in chain.packages for link in one.links]
     return [link for link in (*chain.links, *links) if link.name is name]
 
 
-def _mark(links: Sequence[Link], name: LinkName) -> str:
+def _mark(links: Sequence[ChainLink], name: LinkName) -> str:
     """The worst of a link's states, as awk can take it."""
     states = {link.state for link in links if link.name is name}
     marks = {LinkState.BREAKS: "BREAKS", LinkState.ABSENT: "absent", LinkState.HOLDS: "ok"}

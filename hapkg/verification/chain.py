@@ -30,7 +30,7 @@ from hapkg.repository.keys.signing import find_signature_fault
 from hapkg.repository.last_published import Memory
 from hapkg.repository.paths import read_file
 from hapkg.verification.links import (
-    Link,
+    ChainLink,
     LinkName,
     LinkState,
     PackageChain,
@@ -42,7 +42,7 @@ from hapkg.verification.links import (
 )
 from hapkg.verification.statement import Statement, read_statements
 
-Judge = Callable[[IndexedPackage, Statement | None, Mapping[str, Path]], Iterable[Link]]
+Judge = Callable[[IndexedPackage, Statement | None, Mapping[str, Path]], Iterable[ChainLink]]
 """Further links of a package: by its statement, and the files of its source package by name."""
 _IN_PACKAGE = "/sbom.cdx.json"
 
@@ -96,7 +96,7 @@ def check_suite(
     return SuiteChain(suite=suite, links=sort_links(links), packages=tuple(chains))
 
 
-def _check_signature(root: Path, suite: Suite, keyring: Path | None) -> Link:
+def _check_signature(root: Path, suite: Suite, keyring: Path | None) -> ChainLink:
     file = root / "dists" / suite / "InRelease"
     if not file.is_file():
         return lack(LinkName.SIGNATURE, f"{suite} is not signed")
@@ -106,7 +106,7 @@ def _check_signature(root: Path, suite: Suite, keyring: Path | None) -> Link:
     return break_(LinkName.SIGNATURE, f"{suite}: {fault}") if fault else hold(LinkName.SIGNATURE, "by the keyring")
 
 
-def _check_age(root: Path, suite: Suite, memory: Memory | None) -> Link:
+def _check_age(root: Path, suite: Suite, memory: Memory | None) -> ChainLink:
     release = read_release(find_newest(root, suite))
     if memory is not None and (fault := memory.find_faults(root).get(suite)):
         return break_(LinkName.FRESH, fault)
@@ -122,7 +122,7 @@ def _check_age(root: Path, suite: Suite, memory: Memory | None) -> Link:
     return lack(LinkName.FRESH, f"of {date}; nobody here knows a newer one, and it counts for ever")
 
 
-def _check_indexes(root: Path, suite: Suite) -> Iterator[Link]:
+def _check_indexes(root: Path, suite: Suite) -> Iterator[ChainLink]:
     """Every index and document that Release names, by hash, where apt reads it."""
     folder = root / "dists" / suite
     try:
@@ -181,7 +181,7 @@ def _read_state(root: Path, suite: Suite, keyring: Path | None) -> _SuiteState:
     )
 
 
-def _check_vex(state: _SuiteState) -> Link:
+def _check_vex(state: _SuiteState) -> ChainLink:
     if VEX not in state.present:
         return lack(LinkName.VEX, f"{state.suite} has none")
     try:
@@ -222,7 +222,7 @@ def _check_package(state: _SuiteState, package: IndexedPackage, judge: Judge) ->
     )
 
 
-def _check_deb(state: _SuiteState, package: IndexedPackage) -> Link:
+def _check_deb(state: _SuiteState, package: IndexedPackage) -> ChainLink:
     (path, (_, digest)), *_ = package.files.items()
     file = state.root / path
     if not file.is_file():
@@ -233,7 +233,7 @@ def _check_deb(state: _SuiteState, package: IndexedPackage) -> Link:
     return hold(LinkName.PACKAGE, f"sha256 {digest}")
 
 
-def _check_source(state: _SuiteState, sources: Iterable[IndexedPackage], what: str) -> Link:
+def _check_source(state: _SuiteState, sources: Iterable[IndexedPackage], what: str) -> ChainLink:
     checked = 0
     for source in sources:
         for path, (_, digest) in source.files.items():
@@ -244,7 +244,7 @@ def _check_source(state: _SuiteState, sources: Iterable[IndexedPackage], what: s
     return hold(LinkName.SOURCE, f"{checked} files") if checked else lack(LinkName.SOURCE, f"no source of {what}")
 
 
-def _check_sbom(state: _SuiteState, package: IndexedPackage) -> Link:
+def _check_sbom(state: _SuiteState, package: IndexedPackage) -> ChainLink:
     """The package in the suite's SBOM, the SBOM of its build, and the one inside it."""
     if fault := state.faults.get(SUITE_SBOM):
         return break_(LinkName.SBOM, f"the SBOM of {state.suite}: {fault}")
@@ -273,7 +273,7 @@ def _list_documents(entry: SourceEntry) -> Iterator[tuple[str, str]]:
             yield path, str(one["hashes"][0]["content"])
 
 
-def _check_own_sbom(deb: Path, package: IndexedPackage, component: Mapping[str, object]) -> Link:
+def _check_own_sbom(deb: Path, package: IndexedPackage, component: Mapping[str, object]) -> ChainLink:
     """The SBOM that the package brings must tell the same code and patches."""
     try:
         inside = [
@@ -300,7 +300,7 @@ def _find_pedigree(component: Mapping[str, object]) -> object:
 
 def _check_provenance(
     state: _SuiteState, package: IndexedPackage, statement: Statement | None, sources: Iterable[IndexedPackage]
-) -> Iterator[Link]:
+) -> Iterator[ChainLink]:
     if fault := state.faults.get(STATEMENTS):
         yield break_(LinkName.PROVENANCE, f"the statements of {state.suite}: {fault}")
         return
@@ -327,7 +327,7 @@ def _check_provenance(
         yield hold(LinkName.KEY, statement.key)
 
 
-def _check_buildinfo(state: _SuiteState, package: IndexedPackage, statement: Statement | None) -> Link:
+def _check_buildinfo(state: _SuiteState, package: IndexedPackage, statement: Statement | None) -> ChainLink:
     """The .buildinfo file that the index of documents names, the one of the statement, and its own list of files."""
     (path, (_, digest)), *_ = package.files.items()
     for one in state.pool.documents:
@@ -347,7 +347,7 @@ def _check_buildinfo(state: _SuiteState, package: IndexedPackage, statement: Sta
     return lack(LinkName.BUILDINFO, f"none of {' '.join(package.source)}")
 
 
-def _check_tarball(statement: Statement | None, files: Mapping[str, Path]) -> Link:
+def _check_tarball(statement: Statement | None, files: Mapping[str, Path]) -> ChainLink:
     if statement is None:
         return lack(LinkName.TARBALL, "no statement names one")
     if not statement.tarballs:
@@ -360,7 +360,7 @@ def _check_tarball(statement: Statement | None, files: Mapping[str, Path]) -> Li
     return hold(LinkName.TARBALL, ", ".join(statement.tarballs))
 
 
-def _find_rebuild(state: _SuiteState, package: IndexedPackage) -> Link:
+def _find_rebuild(state: _SuiteState, package: IndexedPackage) -> ChainLink:
     """The publisher's word on a rebuild, where there is no record here."""
     if fault := state.faults.get(REBUILDS):
         return break_(LinkName.REBUILT, f"the rebuilds of {state.suite}: {fault}")

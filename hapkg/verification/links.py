@@ -53,7 +53,7 @@ class LinkState(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Link:
+class ChainLink:
     """One link of a suite or of a package."""
 
     name: LinkName
@@ -75,7 +75,7 @@ class PackageChain:
     package: str
     version: str
     architecture: str
-    links: tuple[Link, ...]
+    links: tuple[ChainLink, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,32 +83,32 @@ class SuiteChain:
     """The links of a suite, and those of its packages."""
 
     suite: str
-    links: tuple[Link, ...]
+    links: tuple[ChainLink, ...]
     packages: tuple[PackageChain, ...]
 
 
-def hold(name: LinkName, told: str) -> Link:
+def hold(name: LinkName, told: str) -> ChainLink:
     """A link that holds."""
-    return Link(name=name, state=LinkState.HOLDS, told=told)
+    return ChainLink(name=name, state=LinkState.HOLDS, told=told)
 
 
-def lack(name: LinkName, told: str) -> Link:
+def lack(name: LinkName, told: str) -> ChainLink:
     """A link that is not there to be checked."""
-    return Link(name=name, state=LinkState.ABSENT, told=told)
+    return ChainLink(name=name, state=LinkState.ABSENT, told=told)
 
 
-def break_(name: LinkName, told: str) -> Link:
+def break_(name: LinkName, told: str) -> ChainLink:
     """A link that is there, and does not hold."""
-    return Link(name=name, state=LinkState.BREAKS, told=told)
+    return ChainLink(name=name, state=LinkState.BREAKS, told=told)
 
 
-def sort_links(links: Iterable[Link]) -> tuple[Link, ...]:
+def sort_links(links: Iterable[ChainLink]) -> tuple[ChainLink, ...]:
     """Links in the order of the chain."""
     order = list(LinkName)
     return tuple(sorted(links, key=lambda link: order.index(link.name)))
 
 
-def find_first_break(chains: Sequence[SuiteChain]) -> tuple[str, Link] | None:
+def find_first_break(chains: Sequence[SuiteChain]) -> tuple[str, ChainLink] | None:
     """The broken link that is nearest to the signature, and what it is of; None where none breaks."""
     broken = [(chain.suite, link) for chain in chains for link in chain.links]
     broken += [

@@ -15,7 +15,7 @@ from hapkg.recipe.upstream import SignaturePolicy
 from hapkg.repository.indexes import IndexedPackage
 from hapkg.source.lockfile import Lock, LockedSource
 from hapkg.source.signature import check_tarball
-from hapkg.verification.links import Link, LinkName, break_, hold, lack
+from hapkg.verification.links import ChainLink, LinkName, break_, hold, lack
 from hapkg.verification.statement import Statement
 
 _COMPARED = ("version", "sha256", "tree", "signer")
@@ -35,7 +35,7 @@ def judge_source(
     package: IndexedPackage,
     statement: Statement | None,
     files: Mapping[str, Path],
-) -> Iterator[Link]:
+) -> Iterator[ChainLink]:
     """The links lock, upstream and, where this machine has a record, rebuilt."""
     yield _check_lock(checkout, package, statement)
     if signed := _check_upstream(checkout, package, statement, files):
@@ -50,7 +50,7 @@ def judge_source(
             yield break_(LinkName.REBUILT, f"it came out different here, {last.when}: hapkg rebuild {record.source}")
 
 
-def _check_lock(checkout: Checkout | None, package: IndexedPackage, statement: Statement | None) -> Link:
+def _check_lock(checkout: Checkout | None, package: IndexedPackage, statement: Statement | None) -> ChainLink:
     source = package.source[0]
     if statement is None:
         return lack(LinkName.LOCK, "no statement says what was built")
@@ -79,7 +79,7 @@ def _compare(locked: LockedSource, statement: Statement) -> str:
 
 def _check_upstream(
     checkout: Checkout | None, package: IndexedPackage, statement: Statement | None, files: Mapping[str, Path]
-) -> Link | None:
+) -> ChainLink | None:
     """The link to upstream's key; None where its policy is that there is none."""
     source = package.source[0]
     if statement is not None and not statement.tarballs:
@@ -103,7 +103,7 @@ def _check_upstream(
     return lack(LinkName.UPSTREAM, absence)
 
 
-def _check_signature(recipe: Recipe, tarball: Path) -> Link:
+def _check_signature(recipe: Recipe, tarball: Path) -> ChainLink:
     try:
         return hold(LinkName.UPSTREAM, f"signed by {check_tarball(recipe, tarball)}")
     except HapkgError as error:

@@ -35,7 +35,7 @@ class PackageTold:
     holes: tuple[tuple[str, str, str], ...]
     """Id, status in words, and why."""
     documents: tuple[tuple[str, str], ...]
-    """What each is, and its URL."""
+    """Kind and URL of each."""
     rebuilt: str
     """A sentence."""
 

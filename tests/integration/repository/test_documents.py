@@ -208,6 +208,24 @@ def test_rebuilds_of_packages_that_are_there_are_told(
     assert read(root, "rebuilds.json") == {digest: {"identical": True}}
 
 
+def test_the_page_tells_the_evidence_of_each_package(
+    root: Path, target: PublishTarget, build: Callable[..., Upload]
+) -> None:
+    upload = build("1.0-1")
+    found = hashlib.sha256(next(f for f in upload.files if f.name.startswith("ha-stack_")).read_bytes()).hexdigest()
+    rebuilds = {found: {"identical": True, "rebuilds": [{"variations": ["date", "path"]}]}}
+    claims = Claims(vex=make_statements(upload, "1.0-1", VexStatus.AFFECTED), rebuilds=rebuilds)
+    publish(target, [upload], claims={BOOKWORM: claims})
+    page = (root / "index.html").read_text()
+    assert "1 known holes: 1 affected. 1 of 2 packages were built again bit by bit." in page
+    assert "Patch x.patch, closes CVE-2026-0001" in page
+    assert "<strong>CVE-2026-0001</strong> affected: x.patch" in page
+    assert "Bit-identical when it was built again, under date, path." in page
+    assert f"commit {'c' * 40}" in page
+    for kind in ("buildinfo", "sbom.cdx.json", "provenance.json"):
+        assert f"ha-logic_1.0-1_amd64.{kind}" in page
+
+
 def test_another_key_signs_statements_anew(root: Path, tmp_path: Path, build: Callable[..., Upload]) -> None:
     choice = KeyChoice(home=tmp_path / "keys")
     lifecycle.create(choice.home, "A <a@hapkg.invalid>")

@@ -27,7 +27,7 @@ from hapkg.repository.last_published import Memory, find_memory, read_published
 from hapkg.repository.publishing import publish
 from hapkg.source.lockfile import Lock, LockedSource
 from hapkg.verification.chain import check_suite
-from hapkg.verification.links import Link, LinkName, LinkState, SuiteChain, find_first_break
+from hapkg.verification.links import ChainLink, LinkName, LinkState, SuiteChain, find_first_break
 from hapkg.verification.source_links import Checkout, judge_source
 from tests.support.evidence import digest, make_documented, make_statements
 from tests.support.packages import BOOKWORM, IDENTITY, run
@@ -55,7 +55,7 @@ class Published:
     def check(self, **others: Any) -> SuiteChain:
         checkout = Checkout(recipes={}, lock=others.pop("lock", self.lock))
 
-        def judge(*words: Any) -> Iterator[Link]:
+        def judge(*words: Any) -> Iterator[ChainLink]:
             yield from judge_source(self.state, checkout, *words)
 
         given = {"keyring": self.keyring, "memory": self.memory, **others}
