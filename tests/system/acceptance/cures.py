@@ -152,6 +152,13 @@ OTHERS = (
         test="test_node: test_what_apt_upgraded_before_runs_after_it",
     ),
     Cure(
+        "a stack that is 200 days old, beside a newer one in the repository",
+        "age",
+        "200 days old",
+        "ha-stack upgrade-node",
+        test="test_check: test_an_old_stack_is_told_and_the_printed_line_brings_the_newest",
+    ),
+    Cure(
         "a DRBD module that calls /sbin/drbdadm (its parameter is a file in the test)",
         "module",
         "no handler runs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from hapkg.deb import read_deb_control
@@ -13,14 +13,20 @@ ORIGIN = "hapkg"
 """The release that the node's pin for the stack's packages asks for (/etc/apt/preferences.d/ha-stack)."""
 
 
-def repack(debs: Iterable[Path], folder: Path, suffix: str) -> Mapping[str, str]:
-    """Give packages and what they pin of each other a version with a suffix, in a flat repository: the versions."""
+def repack(
+    debs: Iterable[Path], folder: Path, suffix: str, change: Callable[[Path], None] = lambda tree: None
+) -> Mapping[str, str]:
+    """Give packages and what they pin of each other a version with a suffix, in a flat repository: the versions.
+
+    change is done to the files of each.
+    """
     controls = {deb: read_deb_control(deb) for deb in debs}
     versions = {str(control["Package"]): str(control["Version"]) for control in controls.values()}
     folder.mkdir(parents=True)
     for deb in controls:
         tree = folder / "tree"
         subprocess.run(["dpkg-deb", "--raw-extract", deb, tree], check=True)
+        change(tree)
         file = tree / "DEBIAN/control"
         text = re.sub(r"(?m)^(Version: .*)$", rf"\1{suffix}", file.read_text())
         for name, version in versions.items():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from tests.system.acceptance.cluster import Machine
 from tests.system.acceptance.conftest import Node
 from tests.system.acceptance.cures import CURES, Cure
 from tests.system.acceptance.formation import FOLDER, Cluster, start
+from tests.system.acceptance.repack import repack
 
 FACTS = "/opt/ha/etc/ha-stack/site.json"
 
@@ -66,6 +70,32 @@ def test_a_broken_list_of_facts_comes_back_by_the_printed_line(cluster: Cluster)
     (remedy,) = re.findall(r"^(apt install .*) brings it back$", told.stdout, re.MULTILINE)
     apply(node, remedy)
     cluster.two.run("ha-stack check")
+
+
+def grow_old(tree: Path) -> None:
+    """Date the list of components in a tree of ha-stack 200 days back."""
+    file = tree / "opt/ha/share/ha-stack/components.json"
+    facts = json.loads(file.read_text())
+    facts["date"] = f"{datetime.now(UTC).date() - timedelta(days=200)}"
+    file.write_text(json.dumps(facts))
+
+
+def test_an_old_stack_is_told_and_the_printed_line_brings_the_newest(cluster: Cluster, tmp_path: Path) -> None:
+    node = cluster.two
+    cluster.wait_until_served()
+    version = node.run("dpkg-query -W -f '${Version}' ha-stack").stdout
+    (deb,) = (node.root / "srv/apt/pool").rglob(f"ha-stack_{version}_*.deb")
+    repack([deb], tmp_path / "old", "~old", grow_old)
+    (old,) = (tmp_path / "old").glob("*.deb")
+    shutil.copy(old, node.root / "srv/old.deb")
+    assert find(node, "age", "") == []
+    node.run("dpkg -i /srv/old.deb; rm /srv/old.deb")
+    (found,) = find(node, "age", "200 days old")
+    assert found["remedy"] == "ha-stack upgrade-node"
+    apply(node, found["remedy"])
+    assert node.run("dpkg-query -W -f '${Version}' ha-stack").stdout == version
+    assert find(node, "age", "") == []
+    cluster.wait_until_served()
 
 
 AGENTS = {
