@@ -106,6 +106,11 @@ class State:
         return self.root / "rebuilt"
 
     @property
+    def cache_entries(self) -> Path:
+        """By key, the entry of a build cache that was used last."""
+        return self.root / "cache-entries"
+
+    @property
     def failed(self) -> Path:
         """The last failure of each source, by suite."""
         return self.root / "failed"

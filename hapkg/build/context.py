@@ -6,13 +6,14 @@ import functools
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from hapkg import disk
 from hapkg.apt import Mirror, find_mirror
 from hapkg.build.kernel_packages import add_packages
 from hapkg.build.plan import KnownVersion
-from hapkg.build.store import Store
+from hapkg.build.store import Artifact, Store
 from hapkg.chroot.base_lock import BaseLock, read_base_lock
 from hapkg.chroot.schroot import Chroot, find_chroot
 from hapkg.control import SourceName, Suite
@@ -30,6 +31,26 @@ from hapkg.source.lockfile import Lock, read_lock
 if TYPE_CHECKING:  # few commands need them, and they take time
     from hapkg.source.fetch import Tarball
     from hapkg.source.origins.repository import Commit
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheAnswer:
+    """The answer of a build cache."""
+
+    artifact: Artifact | None = None
+    """A build whose files are still there."""
+    note: str = ""
+    """Words about why what is there is not used."""
+
+
+class SharedBuilds(Protocol):
+    """A build cache that several machines share."""
+
+    def find(self, key: str, source: SourceName, suite: Suite) -> CacheAnswer:
+        """Look a build up by its key. It does not fail."""
+
+    def bring(self, artifact: Artifact, target: Path) -> Artifact:
+        """Put the files of a build that was found into an empty folder. Raises FetchError and IntegrityError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +73,8 @@ class BuildContext:
     """Upstream's tests run."""
     ccache: bool = False
     """Compilers are reached through ccache."""
+    shared: SharedBuilds | None = None
+    """The build cache that is asked before something is built."""
     lock: Lock | None = None
     """Sources the suite is locked to; None where it is not locked."""
     pin: BaseLock | None = None

@@ -32,7 +32,7 @@ from hapkg.build.failures import Failure, Repeated
 from hapkg.build.limits import Gauge
 from hapkg.build.maintainer_scripts import SNIPPETS, check_scripts
 from hapkg.build.pins import check_pins
-from hapkg.build.plan import Step
+from hapkg.build.plan import Action, Step
 from hapkg.build.planner import Planner, render
 from hapkg.build.prefix_policy import check_packages
 from hapkg.build.results import Results
@@ -43,7 +43,7 @@ from hapkg.chroot.resolver import resolve
 from hapkg.chroot.schroot import Chroot, Session
 from hapkg.control import TARBALLS, BinaryName, SourceName
 from hapkg.disk import sha256_file
-from hapkg.errors import HapkgError, Interrupted, MachineError
+from hapkg.errors import FetchError, HapkgError, IntegrityError, Interrupted, MachineError
 from hapkg.host import read_architecture
 from hapkg.recipe.model import Recipe
 from hapkg.source.fetch import Tarball, fetch, fetch_patch
@@ -82,11 +82,6 @@ class Job:
     def context(self) -> BuildContext:
         """The context of the run."""
         return self.planner.context
-
-    @property
-    def tested(self) -> bool:
-        """Upstream's tests are run."""
-        return has_tests(self.context, self.recipe)
 
     @property
     def log(self) -> Path:
@@ -167,10 +162,27 @@ def decide(job: Job, finished: Finished) -> Step:
     """The final step of the source. A build that is reused is verified, and becomes the newest of its source."""
     check_pins(job.context, job.recipe)
     step = job.planner.decide(job.recipe, finished)
+    step = _bring(job, step, finished) if step.action is Action.FETCH else step
     if step.artifact is not None:
         job.context.store.verify(step.artifact)
         job.context.store.touch(step.artifact)
     return step
+
+
+def _bring(job: Job, step: Step, finished: Finished) -> Step:
+    """Store a build of the build cache. Where that cannot give it, the source is built, and the step says why."""
+    folder = job.work / "brought"
+    disk.remove_tree(job.work)
+    folder.mkdir(parents=True)
+    try:
+        with timed(job, "fetch"):
+            brought = job.planner.bring(step, folder)
+            return replace(step, artifact=job.context.store.add_build(brought, folder))
+    except (FetchError, IntegrityError) as error:
+        own = job.planner.decide(job.recipe, finished, shared=False)
+        return replace(own, reason=f"{own.reason}; {error.brief}")
+    finally:
+        disk.remove_tree(job.work)
 
 
 def prepare(job: Job, step: Step, finished: Finished, fetched: Fetched | None, nice: int) -> Prepared:
@@ -198,7 +210,7 @@ def compile_source(job: Job, prepared: Prepared, nice: int) -> Compiled:
         snippets = find_folders(task.state, task.chroot, task.installed, SNIPPETS)
         check_scripts(debs, task.package.debian, main, snippets)
         check_packages(job.recipe, folder, prefix, task.stack_debs, system=built.libraries)
-    if not job.tested:
+    if not has_tests(job.context, job.recipe):
         job.held.close()
     return Compiled(task=task, artifact=_describe_build(job, prepared, folder), session=built.session)
 
@@ -221,8 +233,7 @@ def store(job: Job, compiled: Compiled) -> Artifact:
     artifact, folder = compiled.artifact, compiled.artifact.folder
     for path in (*compiled.task.package.files, job.log):
         shutil.copyfile(path, folder / path.name)
-    names = sorted(file for file in folder.iterdir() if file.name.endswith(_STORED_SUFFIXES))
-    digests = {file.name: sha256_file(file) for file in names}
+    digests = {file.name: sha256_file(file) for file in folder.iterdir() if file.name.endswith(_STORED_SUFFIXES)}
     whole = replace(artifact, files=digests, seconds=job.seconds, memory=job.gauge.peak)
     stored = job.context.store.add_build(whole, folder)
     find_documents(job.context, stored)

@@ -37,6 +37,8 @@ class Action(StrEnum):
 
     BUILD = "build"
     REUSE = "reuse"
+    FETCH = "fetch"
+    """A build cache has its finished build."""
     MAYBE = "maybe"
     """It waits for others, and is reused when what it uses of them comes out the same."""
     LEAVE_OUT = "left out"

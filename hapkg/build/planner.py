@@ -9,9 +9,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from hapkg.build.context import BuildContext
-from hapkg.build.plan import PLACEHOLDER, Action, Step, decide, defer, find_visible, leave_out, make_inputs
+from hapkg.build.plan import (
+    PLACEHOLDER,
+    Action,
+    KnownVersion,
+    Step,
+    decide,
+    defer,
+    find_visible,
+    leave_out,
+    make_inputs,
+)
 from hapkg.build.store import Artifact
 from hapkg.chroot.resolver import choose_relations, load_answer, read_relations, resolve
 from hapkg.chroot.schroot import Chroot
@@ -42,7 +53,8 @@ class Planner:
         """base is the base chroot that builds use, None while there is none yet; builds are those of the store."""
         self.context = context
         self.base = base
-        self._builds = group_builds(builds, context.suite)
+        trusted = ("", *context.project.settings.build_cache_trust)
+        self._builds = group_builds((build for build in builds if build.signer in trusted), context.suite)
 
     def plan(self, targets: Sequence[SourceName], *, offline: bool = False) -> tuple[Step, ...]:
         """Steps for the targets and all they need, in build order.
@@ -69,13 +81,13 @@ class Planner:
             steps[name] = step
         return tuple(steps.values())
 
-    def decide(self, recipe: Recipe, finished: Mapping[SourceName, Artifact]) -> Step:
-        """The final step of a source; finished has the builds of all it needs.
+    def decide(self, recipe: Recipe, finished: Mapping[SourceName, Artifact], *, shared: bool = True) -> Step:
+        """The final step of a source; finished has the builds of all it needs. Without shared, no build cache is asked.
 
         Where tests are left out, a build that passed them is as good. Raises BuildError when the archive lacks a
         dependency.
         """
-        return self._decide(recipe, find_requirements(self.context, recipe, finished))
+        return self._decide(recipe, find_requirements(self.context, recipe, finished), shared=shared)
 
     def guess(self, recipe: Recipe, compiled: Mapping[SourceName, Artifact]) -> Requirements:
         """Requirements of a source while some of its needs are not built: as they came out now, last, or as declared.
@@ -101,7 +113,7 @@ class Planner:
             return Step(source=recipe.name, action=Action.BUILD, reason=error.brief, version=None, key=None)
         return step if self.base else replace(step, reason=f"no base chroot of {self.context.suite} yet")
 
-    def _decide(self, recipe: Recipe, required: Requirements) -> Step:
+    def _decide(self, recipe: Recipe, required: Requirements, *, shared: bool = True) -> Step:
         context = self.context
         suite, release = context.suite, context.distribution.suites[context.suite]
         inputs = collect_inputs(context, recipe, self.base, required)
@@ -110,8 +122,35 @@ class Planner:
         if step.action is Action.BUILD and "tests" in inputs:
             tested_inputs = {name: value for name, value in inputs.items() if name != "tests"}
             tested = decide(recipe, tested_inputs, suite=suite, release=release, builds=builds, published=published)
-            return tested if tested.action is Action.REUSE else step
+            if tested.action is Action.REUSE:
+                return tested
+        if step.action is Action.BUILD and shared and self.base is not None:
+            known = (*(KnownVersion(source=one.source, version=one.version, key=one.key) for one in builds), *published)
+            return self._look_up(step, known)
         return step
+
+    def _look_up(self, step: Step, known: Sequence[KnownVersion]) -> Step:
+        """Take the build from the build cache, if that has it and its version is not another build's here."""
+        if self.context.shared is None or step.key is None:
+            return step
+        found = self.context.shared.find(step.key, step.source, self.context.suite)
+        artifact = found.artifact
+        if artifact is None:
+            return replace(step, reason=f"{step.reason}; {found.note}") if found.note else step
+        if any((one.version == artifact.version) != (one.key == step.key) for one in known):
+            note = f"the build cache has {artifact.version}, and here versions of these builds are others"
+            return replace(step, reason=f"{step.reason}; {note}")
+        reason = f"from the cache, signed by {artifact.signer}"
+        return replace(step, action=Action.FETCH, reason=reason, version=artifact.version, artifact=artifact)
+
+    def bring(self, step: Step, folder: Path) -> Artifact:
+        """Put the files of a build that the build cache has into an empty folder.
+
+        Raises FetchError and IntegrityError.
+        """
+        if self.context.shared is None or step.artifact is None:
+            raise ValueError(f"no build cache has {step.source}")
+        return self.context.shared.bring(step.artifact, folder)
 
     def _defer(self, recipe: Recipe, waiting: Sequence[SourceName]) -> Step:
         """The step of a source that waits. One that pins versions is built whenever one of its sources is."""

@@ -205,7 +205,7 @@ def make_work(
         needs={name: context.graph.needs[name] for name in rest},
         order=sorted(rest, key=lambda name: (-rest[name], name)),
         longest=frozenset(find_longest(context.graph, rest)),
-        prefetch=frozenset(step.source for step in plan if step.action is Action.BUILD),
+        prefetch=frozenset(step.source for step in plan if step.action is Action.BUILD and context.shared is None),
         known=frozenset(build.source for build in builds if build.suite == context.suite),
         tested=frozenset(name for name in rest if job.has_tests(context, context.recipes[name])),
         brief=frozenset(name for name in rest if context.recipes[name].style.name == META),

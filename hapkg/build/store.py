@@ -46,6 +46,8 @@ class Artifact:
     """Bytes that the build held at its peak; 0 where nobody measured."""
     packages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """For each binary package, "digest" of its content and what it "depends" on, as its users see it."""
+    signer: str = ""
+    """Fingerprint of the key that signed the entry of a build cache that it came from; "": it was built here."""
     stamps: Mapping[str, Sequence[int]] = field(default_factory=dict, compare=False)
     """Size and time of each file in the store, by which a file is found to be untouched."""
 

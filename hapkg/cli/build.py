@@ -24,17 +24,20 @@ from hapkg.build.timings import Recorder
 from hapkg.chroot.base_lock import read_base_lock, write_base_lock
 from hapkg.chroot.schroot import find_chroot
 from hapkg.cli import output
+from hapkg.cli.cache import open_pusher, open_shared
 from hapkg.cli.chroot import make_chroot
-from hapkg.cli.context import Context
 from hapkg.cli.options import (
+    BuildCacheOption,
     BuildOptions,
     CcacheOption,
+    Context,
     JobsOption,
     JsonOption,
     KeepGoingOption,
     LintianOption,
     MirrorOption,
     NamesArgument,
+    PushOption,
     SiteOption,
     SuiteOption,
     TestsOption,
@@ -65,6 +68,8 @@ def build_all(
     lintian: LintianOption = True,
     tests: TestsOption = True,
     ccache: CcacheOption = None,
+    build_cache: BuildCacheOption = None,
+    push: PushOption = False,
     site: SiteOption = None,
     retry: Annotated[
         bool, typer.Option("--retry", help="Build again what failed before with the same inputs.")
@@ -88,6 +93,8 @@ def build_all(
         lintian=lintian,
         tests=tests,
         ccache=ccache,
+        build_cache=build_cache,
+        push=push,
         site=site,
         retry=retry,
         offline=offline,
@@ -114,6 +121,8 @@ def build(
         Repository | None, typer.Option(help="Build a snapshot from upstream's own repository instead of a release.")
     ] = None,
     ref: Annotated[str | None, typer.Option(help="Tag, branch or commit of the snapshot [default: the tag].")] = None,
+    build_cache: BuildCacheOption = None,
+    push: PushOption = False,
     site: SiteOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -129,6 +138,8 @@ def build(
         lintian=lintian,
         tests=tests,
         ccache=ccache,
+        build_cache=build_cache,
+        push=push,
         site=site,
         origin=origin,
         ref=ref,
@@ -142,12 +153,14 @@ def plan(
     context: typer.Context,
     names: NamesArgument = None,
     suite: SuiteOption = None,
+    build_cache: BuildCacheOption = None,
     site: SiteOption = None,
     why: Annotated[bool, typer.Option("--why", help="Name every input that changed, old and new.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what build-all would do, and why. Builds nothing."""
     build_context = open_suite(context, suite, site)
+    build_context = replace(build_context, shared=open_shared(context.obj, build_cache, build_context.store.state))
     steps = make_plan(build_context, pick(build_context, names) if names else None)
     if as_json:
         output.print_json([output.describe_step(step) for step in steps])
@@ -225,6 +238,7 @@ def _end(errors: Sequence[HapkgError | None]) -> None:
 
 def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
     """Build as the options say. The failure of a source is its outcome; any other error is raised as HapkgError."""
+    pusher = open_pusher(context, options.build_cache) if options.push else None
     sites = read_site_recipes(context.project, options.site)
     build_context = _open_offline(context, options, sites) if options.offline else _open(context, options, sites)
     requests = _read_requests(build_context, options)
@@ -253,6 +267,9 @@ def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
             recorder.notify(event)
             if isinstance(event, Outcome):
                 outcomes.append(event)
+        if pusher is not None:
+            for line in pusher([outcome.artifact for outcome in outcomes if outcome.artifact is not None]):
+                output.say(line)
     return [*outcomes, *(_describe_left_out(step) for step in left_out)]
 
 
@@ -337,4 +354,5 @@ def _open(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> B
         lintian=options.lintian,
         tests=options.tests,
         ccache=project.settings.ccache if options.ccache is None else options.ccache,
+        shared=None if options.offline else open_shared(context, options.build_cache, store.state),
     )

@@ -73,6 +73,7 @@ COMMANDS = {
 GROUPS = {
     "chroot": ("chroot", "Make, list, renew and remove the clean chroots that builds use."),
     "repo": ("repo", "Show, compare, roll back, promote and verify what is published."),
+    "cache": ("cache", "List, verify and prune the builds that machines share."),
     "key": ("key", "Make, judge, rotate and retire the keys that sign the repository."),
     "site": ("site", "Check the file that says what cluster a site wants, and show its results."),
 }
@@ -165,7 +166,7 @@ def options(
     """Options of every command."""
     if quiet or verbose:
         _import("output").set_verbosity(quiet=quiet, verbose=verbose)
-    context.obj = _import("context").Context(project, cache)
+    context.obj = _import("options").Context(project, cache)
 
 
 def main() -> NoReturn:

@@ -23,11 +23,10 @@ from hapkg.build.pins import make_lock
 from hapkg.build.timings import pick_record
 from hapkg.cli import output
 from hapkg.cli.build import build_source
-from hapkg.cli.context import Context
 from hapkg.cli.doctor import PROGRAMS, diagnose
 from hapkg.cli.main import COMPLETION
 from hapkg.cli.main import app as everything
-from hapkg.cli.options import JsonOption, MirrorOption, NamesArgument, SuiteOption
+from hapkg.cli.options import Context, JsonOption, MirrorOption, NamesArgument, SuiteOption
 from hapkg.cli.select import find, open_suite
 from hapkg.cli.timeline import draw
 from hapkg.control import SourceName

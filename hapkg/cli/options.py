@@ -1,13 +1,20 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what those before the command name: the project and the state folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from hapkg.build.store import Store
+from hapkg.locations import find_state
+
+if TYPE_CHECKING:
+    from hapkg.recipe.settings import Project
 
 SuiteOption = Annotated[str | None, typer.Option("--suite", "-s", help="Debian suite to build for.", metavar="SUITE")]
 MirrorOption = Annotated[str | None, typer.Option(help="Debian archive, instead of the host's own.", metavar="URL")]
@@ -59,6 +66,32 @@ SiteOption = Annotated[
 WaitOption = Annotated[float, typer.Option(help="Seconds to wait while another one publishes.", min=0)]
 
 
+BuildCacheOption = Annotated[
+    str | None,
+    typer.Option(
+        "--build-cache", help="Folder or https address of shared builds [default: as configured].", metavar="PLACE"
+    ),
+]
+PushOption = Annotated[
+    bool, typer.Option("--push", help="Put what was built into the build cache, signed with hapkg's own key.")
+]
+
+
+class Context:
+    """Options before the command; settings are read when a command first asks for them."""
+
+    def __init__(self, project: Path | None, cache: Path | None) -> None:
+        self._start = project
+        self.store = Store(root=find_state(cache).root)
+
+    @cached_property
+    def project(self) -> Project:
+        """The checkout that --project or the current folder lies in. Raises ConfigError."""
+        from hapkg.recipe.settings import find_project  # noqa: PLC0415 - checking settings takes time, and not all need them
+
+        return find_project(self._start or Path.cwd())
+
+
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
     """Options of a build."""
@@ -77,6 +110,8 @@ class BuildOptions:
     """Refuse to begin where a network would be needed."""
     folder: Path | None = None
     """The folder that is built from then."""
+    build_cache: str | None = None
+    push: bool = False
     names: Sequence[str] = ()
     """None named: all recipes."""
     origin: str | None = None

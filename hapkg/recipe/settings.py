@@ -51,6 +51,7 @@ def _is_folder(value: str) -> str:
 
 Program = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9][A-Za-z0-9._+-]*)+$")]
 Kernel = Annotated[str, AfterValidator(_is_kernel)]
+Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
 
 
 class RefuseBeside(Table):
@@ -111,6 +112,10 @@ class Settings(Table):
 
     build_vendor: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9-]*$")] | None = None
     """Vendor whose default flags dpkg builds with (DEB_VENDOR). None: the one that the suite's own dpkg names."""
+    build_cache: Line | None = None
+    """Where builds are shared with other machines: a folder, or an https address that is only read."""
+    build_cache_trust: Annotated[tuple[Fingerprint, ...], Field(strict=False)] = ()
+    """Keys whose entries of the build cache are used."""
     ccache: bool = False
     """Builds reach their compilers through ccache."""
     refuse_beside: RefuseBeside | None = None

@@ -53,6 +53,7 @@ ROOMS = (
     "source",
     "chroot",
     "build",
+    "cache",
     "repository",
     "site",
     "draft",

@@ -51,6 +51,8 @@ def test_settings_have_defaults() -> None:
         "label": "Linux HA stack",
         "valid-days": 0,
         "build-vendor": None,
+        "build-cache": None,
+        "build-cache-trust": (),
         "ccache": False,
         "refuse-beside": None,
         "limits": {

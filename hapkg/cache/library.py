@@ -1,0 +1,215 @@
+"""Builds of a cache, looked up by their keys and brought here; builds of this machine, pushed there.
+
+An entry is used when one of the trusted keys has signed it, when it says of itself what was asked for, when it is not
+older than the one that was seen under its key before, and when each file has its digest. Every other one is named in
+the reason of the step, and the source is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hapkg import disk
+from hapkg.build.context import CacheAnswer
+from hapkg.build.store import Artifact
+from hapkg.cache.entry import (
+    MOST_BYTES,
+    CacheEntry,
+    Envelope,
+    describe,
+    find_blob_path,
+    find_entry_path,
+    find_key_path,
+    format_entry,
+    judge,
+    make_artifact,
+    parse_entry,
+)
+from hapkg.cache.place import FolderPlace, Place
+from hapkg.control import SourceName, Suite
+from hapkg.disk import sha256_file
+from hapkg.errors import FetchError, IntegrityError, RepositoryError
+from hapkg.host import read_architecture
+from hapkg.locations import State
+from hapkg.records import format_record, read_record
+from hapkg.repository.keys.signing import SigningKey, check_signature, export_key, list_fingerprints, sign
+
+_MOST_KEY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """The entry that was used last under a key: an older one is not used any more."""
+
+    made: int
+    sha256: str
+
+
+class EntryReader:
+    """Reads entries and judges who signed them. Its methods may be called by several threads."""
+
+    def __init__(self, place: Place, trusted: Sequence[str]) -> None:
+        self.place = place
+        self._trusted = trusted
+        self._keyrings: dict[str, bytes | None] = {}
+        self._lock = threading.Lock()
+
+    def read(self, key: str) -> tuple[CacheEntry, Envelope] | str | None:
+        """The entry of a key with a good signature; a clause about why it is not used; None where there is none.
+
+        Raises FetchError.
+        """
+        with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
+            file = Path(folder, "entry.json")
+            if not self.place.read(find_entry_path(key), file, MOST_BYTES):
+                return None
+            envelope = read_record(file, Envelope)
+            if envelope is None:
+                return "is damaged"
+            if envelope.signer not in self._trusted:
+                return f"is signed by {envelope.signer[:40]!a}, which build-cache-trust does not name"
+            keyring = self._find_keyring(envelope.signer)
+            if keyring is None:
+                return f"is signed by {envelope.signer}, whose key is not there"
+            parts = {"keyring.gpg": keyring, "text": envelope.entry.encode(), "signature": envelope.signature.encode()}
+            for name, content in parts.items():
+                Path(folder, name).write_bytes(content)
+            if not check_signature(*(Path(folder, name) for name in ("keyring.gpg", "signature", "text"))):
+                return f"has no good signature of {envelope.signer}"
+        entry = parse_entry(envelope.entry)
+        return "is not one that this hapkg reads" if entry is None else (entry, envelope)
+
+    def _find_keyring(self, fingerprint: str) -> bytes | None:
+        """The public key of a fingerprint, as gpgv takes it: the fingerprint vouches for it, not the place."""
+        with self._lock:
+            if fingerprint not in self._keyrings:
+                self._keyrings[fingerprint] = self._read_keyring(fingerprint)
+            return self._keyrings[fingerprint]
+
+    def _read_keyring(self, fingerprint: str) -> bytes | None:
+        with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
+            file = Path(folder, "keyring.gpg")
+            if not self.place.read(find_key_path(fingerprint), file, _MOST_KEY_BYTES):
+                return None
+            try:
+                return file.read_bytes() if list_fingerprints(file) == (fingerprint,) else None
+            except RepositoryError:
+                return None
+
+
+class BuildCache:
+    """A place of shared builds, as one run sees it."""
+
+    def __init__(self, place: Place, trusted: Sequence[str], state: State) -> None:
+        self.place = place
+        self._reader = EntryReader(place, trusted)
+        self._state = state
+        self._found: dict[str, CacheAnswer] = {}
+        self._entries: dict[str, tuple[CacheEntry, str]] = {}
+        """Entries that may be brought, and the digests of their texts."""
+        self._unreachable = ""
+
+    def find(self, key: str, source: SourceName, suite: Suite) -> CacheAnswer:
+        """The build of a key, or words about why what is there is not used. It does not fail: a source can be built."""
+        if key not in self._found:
+            try:
+                self._found[key] = self._look_up(key, source, suite)
+            except FetchError as error:
+                self._unreachable = f"the build cache {self.place} cannot be read: {error.brief}"
+                self._found[key] = CacheAnswer(note=self._unreachable)
+        return self._found[key]
+
+    def _look_up(self, key: str, source: SourceName, suite: Suite) -> CacheAnswer:
+        if self._unreachable:
+            return CacheAnswer(note=self._unreachable)
+        read = self._reader.read(key)
+        if read is None:
+            return CacheAnswer()
+        if isinstance(read, str):
+            return CacheAnswer(note=self._refuse(key, read))
+        entry, envelope = read
+        seen = read_record(self._find_memory(key), Seen)
+        clause = judge(entry, key, source, suite, read_architecture())
+        if not clause and seen is not None and entry.made < seen.made:
+            clause = "is older than the one that was used before: somebody put it back"
+        if clause:
+            return CacheAnswer(note=self._refuse(key, clause))
+        self._entries[key] = (entry, hashlib.sha256(envelope.entry.encode()).hexdigest())
+        return CacheAnswer(artifact=make_artifact(entry, envelope.signer, self._state.builds / key))
+
+    def bring(self, artifact: Artifact, target: Path) -> Artifact:
+        """Put the files of a build that was found into an empty folder. Raises FetchError and IntegrityError."""
+        entry, digest = self._entries[artifact.key]
+        for name, file in entry.files.items():
+            wanted = target / name
+            if not self.place.read(find_blob_path(file.sha256), wanted, file.size):
+                raise FetchError(self._refuse(artifact.key, f"lacks {name}"))
+            if wanted.stat().st_size != file.size or sha256_file(wanted) != file.sha256:
+                raise IntegrityError(self._refuse(artifact.key, f"has another {name} than was signed"))
+        memory = self._find_memory(artifact.key)
+        disk.make_folder(memory.parent)
+        disk.replace(memory, format_record({"made": entry.made, "sha256": digest}))
+        return replace(artifact, folder=target)
+
+    def _find_memory(self, key: str) -> Path:
+        return self._state.cache_entries / f"{key}.json"
+
+    def _refuse(self, key: str, clause: str) -> str:
+        return f"the entry {key[:12]} of the build cache {self.place} {clause}"
+
+
+def judge_files(place: Place, entry: CacheEntry) -> Iterator[str]:
+    """Clauses about files of an entry that are not as they were signed. All are read."""
+    with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
+        copy = Path(folder, "file")
+        for name, file in entry.files.items():
+            try:
+                if not place.read(find_blob_path(file.sha256), copy, file.size):
+                    yield f"lacks {name}"
+                elif sha256_file(copy) != file.sha256:
+                    yield f"has another {name} than was signed"
+            except FetchError as error:
+                yield f"has another {name} than was signed: {error.brief}"
+
+
+def push(place: FolderPlace, artifact: Artifact, key: SigningKey) -> None:
+    """Put a build into a cache: its files first, and the entry last. Raises IntegrityError for a build that changed."""
+    entry = describe(artifact, int(time.time()))
+    for name, file in entry.files.items():
+        if sha256_file(artifact.folder / name) != file.sha256:
+            raise IntegrityError(f"{artifact.folder / name} is not what the build of {artifact.source} made")
+        place.write(find_blob_path(file.sha256), artifact.folder / name)
+    with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
+        text, public, whole = (Path(folder, name) for name in ("text", "key", "entry.json"))
+        text.write_bytes(format_entry(entry))
+        _, signature = sign(key, text)
+        envelope = Envelope(entry=text.read_text("utf-8"), signature=signature.decode(), signer=key.fingerprint)
+        whole.write_bytes(format_record(vars(envelope)))
+        public.write_bytes(export_key(key, armored=False))
+        place.write(find_key_path(key.fingerprint), public)
+        place.write(find_entry_path(entry.key), whole)
+
+
+def push_builds(
+    place: FolderPlace, artifacts: Sequence[Artifact], key: SigningKey, trusted: Sequence[str]
+) -> Iterator[Artifact]:
+    """Push the builds that were made here, with their tests, and that the cache does not have whole; yields each.
+
+    Those that it has count as pushed today.
+    """
+    reader, alone = EntryReader(place, trusted), replace(key, others=())
+    for artifact in artifacts:
+        if artifact.signer or "tests" in artifact.inputs:
+            continue
+        there = reader.read(artifact.key)
+        if isinstance(there, tuple) and not any(judge_files(place, there[0])):
+            place.touch(find_entry_path(artifact.key))
+        else:
+            push(place, artifact, alone)
+            yield artifact

@@ -1,0 +1,104 @@
+"""A build cache: what one machine built, another one takes, and nothing else that lies there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.machine import NOTHING, Done, Hapkg, find_leftovers
+from tests.support.miniature import Miniature, make_plain_source
+
+RUN = ("build-all", "--no-lintian", "--json")
+
+
+def configure(project: Miniature, **keys: object) -> None:
+    """Add keys to the project's settings, in the place of those that were added before."""
+    file = project.root / "pyproject.toml"
+    plain = file.read_text().partition("# added\n")[0]
+    file.write_text(plain + "# added\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items()))
+
+
+@pytest.fixture
+def lender(hapkg: Hapkg, project: Miniature) -> Hapkg:
+    """A project with two sources whose builds are in the cache, and no longer in the store."""
+    program = hapkg.on(project.root)
+    project.add("lent-below", make_plain_source())
+    project.add("lent-above", make_plain_source(), build_depends=["ha-lent-below"])
+    configure(project, **{"build-cache": "shared"})
+    refused = program.run(*RUN, "--push")
+    assert refused.status == 2
+    fingerprint = refused.complaint.brief.split()[2]
+    assert re.fullmatch("[0-9A-F]{40}", fingerprint)
+    configure(project, **{"build-cache": "shared", "build-cache-trust": [fingerprint]})
+    done = program.succeed(*RUN, "--push")
+    assert done.endings == {"ha-lent-below": "built", "ha-lent-above": "built"}
+    assert sorted(line.split()[1] for line in done.stderr.splitlines() if line.startswith("pushed ")) == [
+        "ha-lent-above",
+        "ha-lent-below",
+    ]
+    assert "pushed " not in program.succeed(*RUN, "--push").stderr
+    return program
+
+
+def find_debs(program: Hapkg, done: Done) -> dict[str, bytes]:
+    folders = [program.folder(outcome) for outcome in done.outcomes.values()]
+    return {deb.name: deb.read_bytes() for folder in folders for deb in folder.glob("*.deb")}
+
+
+def test_builds_come_from_the_cache_and_are_named_so(lender: Hapkg, project: Miniature) -> None:
+    before = find_debs(lender, lender.succeed(*RUN))
+    lender.succeed("clean", "lent-below", "lent-above")
+    steps = {step["source"]: step for step in json.loads(lender.succeed("plan", "--json").stdout)}
+    for step in steps.values():
+        assert step["action"] == "fetch"
+        assert step["reason"].startswith("from the cache, signed by ")
+    done = lender.succeed(*RUN)
+    assert done.endings == {"ha-lent-below": "reused", "ha-lent-above": "reused"}
+    assert {outcome["reason"].rpartition(" ")[0] for outcome in done.outcomes.values()} == {"from the cache, signed by"}
+    assert "compile" not in done.stderr
+    assert find_debs(lender, done) == before
+    log = lender.folder(done.outcomes["ha-lent-above"]) / "build.log"
+    assert "=== test" in log.read_text()
+    assert lender.succeed(*RUN).endings == done.endings
+    assert "2 entries" in lender.succeed("cache", "verify").stderr
+    assert len(lender.succeed("cache", "list").stdout.splitlines()) == 3
+
+
+def test_a_poisoned_file_is_built_anew_and_named(lender: Hapkg, project: Miniature) -> None:
+    (deb,) = find_deb_blobs(lender, "ha-lent-below")
+    deb.write_bytes(b"poison" * 100)
+    lender.succeed("clean", "lent-below", "lent-above")
+    done = lender.succeed(*RUN)
+    assert done.endings == {"ha-lent-below": "built", "ha-lent-above": "reused"}
+    assert "of the build cache" in done.outcomes["ha-lent-below"]["reason"]
+    refused = lender.run("cache", "verify")
+    assert refused.status == 7
+    assert any("ha-lent-below" in line for line in refused.complaint.details)
+    assert find_leftovers(lender.chroot, lender.cache) == NOTHING
+    mended = lender.succeed(*RUN, "--push").stderr
+    assert re.findall("^pushed (.*?) ", mended, re.MULTILINE) == ["ha-lent-below"]
+    lender.succeed("cache", "verify")
+
+
+def test_what_a_key_signed_that_is_trusted_no_more_is_not_used(lender: Hapkg, project: Miniature) -> None:
+    lender.succeed("clean", "lent-below", "lent-above")
+    lender.succeed(*RUN)
+    configure(project, **{"build-cache": "shared", "build-cache-trust": ["A" * 40]})
+    steps = json.loads(lender.succeed("plan", "--json").stdout)
+    assert steps[0]["action"] == "build"
+    assert "which build-cache-trust does not name" in steps[0]["reason"]
+    assert lender.run("publish").status == 11
+
+
+def find_deb_blobs(program: Hapkg, source: str) -> list[Path]:
+    """Files of the cache with the packages of a source."""
+    found = []
+    for entry in (program.project / "shared/entries").glob("*.json"):
+        told = json.loads(json.loads(entry.read_text())["entry"])
+        if told["source"] == source:
+            digests = [file["sha256"] for name, file in told["files"].items() if name.endswith(".deb")]
+            found += [program.project / "shared/blobs" / digest[:2] / digest for digest in digests]
+    return found
