@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hapkg import disk
@@ -71,8 +72,9 @@ def make_base_lock(context: BuildContext) -> BaseLock:
 
     Raises UsageError where a source is not built as it would be now, FetchError for a package that is gone.
     """
-    base, state = context.find_base(), context.store.state
-    steps = make_plan(context) if base else ()
+    present = replace(context, pin=None)  # a base that was made before the lock is as good
+    base, state = present.find_base(), context.store.state
+    steps = make_plan(present) if base else ()
     missing = next((step.source for step in steps if step.artifact is None), None)
     if base is None or missing:
         raise UsageError(
