@@ -264,7 +264,7 @@ def verify(
     strict: Annotated[bool, typer.Option("--strict", help="A link that is absent is a fault, too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Follow the chain of evidence of every package, link by link: from Release's signature to upstream's.
+    """Follow the chain of evidence of every package, from Release's signature to upstream's.
 
     Needs the repository and a keyring; in a checkout, lock and upstream's signature are compared as well. Asks no
     network. Exit code 0: no link breaks; 7: one does, and the first one is named.
@@ -304,7 +304,10 @@ def sbom(
     repo: RepoOption = None,
     form: Annotated[Form, typer.Option("--format", help="CycloneDX 1.6 or SPDX 2.3.")] = Form.CYCLONEDX,
 ) -> None:
-    """Print the SBOM of a suite as it is published: every source and package, what it is made of, what it needs."""
+    """Print the SBOM of a published suite: CycloneDX, or SPDX on request.
+
+    It has every source and package, what each is made of, and what it needs of the suite.
+    """
     with open_root(context, repo) as root:
         suites = find_suites(root)
         chosen = Suite(suite) if suite else suites[0]
