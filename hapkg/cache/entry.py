@@ -57,7 +57,7 @@ class CacheEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Envelope:
+class SignedEntry:
     """An entry and its signature, in one file: one rename, and they cannot be of two states."""
 
     entry: str

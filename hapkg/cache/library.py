@@ -21,7 +21,7 @@ from hapkg.build.store import Artifact
 from hapkg.cache.entry import (
     MOST_BYTES,
     CacheEntry,
-    Envelope,
+    SignedEntry,
     describe,
     find_blob_path,
     find_entry_path,
@@ -60,7 +60,7 @@ class EntryReader:
         self._keyrings: dict[str, bytes | None] = {}
         self._lock = threading.Lock()
 
-    def read(self, key: str) -> tuple[CacheEntry, Envelope] | str | None:
+    def read(self, key: str) -> tuple[CacheEntry, SignedEntry] | str | None:
         """The entry of a key with a good signature; a clause about why it is not used; None where there is none.
 
         Raises FetchError.
@@ -69,7 +69,7 @@ class EntryReader:
             file = Path(folder, "entry.json")
             if not self.place.read(find_entry_path(key), file, MOST_BYTES):
                 return None
-            envelope = read_record(file, Envelope)
+            envelope = read_record(file, SignedEntry)
             if envelope is None:
                 return "is damaged"
             if envelope.signer not in self._trusted:
@@ -189,7 +189,7 @@ def push(place: FolderPlace, artifact: Artifact, key: SigningKey) -> None:
         text, public, whole = (Path(folder, name) for name in ("text", "key", "entry.json"))
         text.write_bytes(format_entry(entry))
         _, signature = sign(key, text)
-        envelope = Envelope(entry=text.read_text("utf-8"), signature=signature.decode(), signer=key.fingerprint)
+        envelope = SignedEntry(entry=text.read_text("utf-8"), signature=signature.decode(), signer=key.fingerprint)
         whole.write_bytes(format_record(vars(envelope)))
         public.write_bytes(export_key(key, armored=False))
         place.write(find_key_path(key.fingerprint), public)

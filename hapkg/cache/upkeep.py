@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg.cache.entry import MOST_BYTES, CacheEntry, Envelope, find_blob_path, find_entry_path, judge, parse_entry
+from hapkg.cache.entry import MOST_BYTES, CacheEntry, SignedEntry, find_blob_path, find_entry_path, judge, parse_entry
 from hapkg.cache.library import EntryReader, judge_files
 from hapkg.cache.place import FolderPlace
 from hapkg.control import SourceName, Suite
@@ -87,7 +87,7 @@ def _peek(place: FolderPlace, path: str) -> CacheEntry | None:
     with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
         file = Path(folder, "entry.json")
         try:
-            envelope = read_record(file, Envelope) if place.read(path, file, MOST_BYTES) else None
+            envelope = read_record(file, SignedEntry) if place.read(path, file, MOST_BYTES) else None
         except FetchError:
             return None
     return parse_entry(envelope.entry) if envelope else None
