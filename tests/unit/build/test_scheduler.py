@@ -625,7 +625,7 @@ STACK = {
     "ha-dlm": Times("ha-corosync ha-pacemaker", 5, 10, 0, 7),
     "ha-stack": Times("ha-crmsh ha-dlm ha-resource-agents", 0, 3, 0, 7),
 }
-"""Seconds of the real stack, as they were recorded on two quiet cores with all cores for each."""
+"""Seconds of the real stack on two quiet cores: the large ones as recorded, the small ones guessed."""
 
 
 @pytest.mark.parametrize(("faster", "ratio"), [(1.0, 0.70), (0.4, 0.60)])
