@@ -52,12 +52,12 @@ class Report:
 
 @pytest.fixture(scope="module")
 def report(hapkg: Hapkg, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
-    """A source that looks around while make check runs, built beside a listener on the host's loopback."""
+    """A source that looks around while it is compiled, built beside a listener on the host's loopback."""
     project = Miniature.create(tmp_path_factory.mktemp("probe") / "project", suite=SUITE)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         source = make_plain_source(
-            check=["./probe"],
+            build=["bash ./probe"],
             install=["mkdir -p $(DESTDIR)$(prefix)/share/plain", "cp report $(DESTDIR)$(prefix)/share/plain/"],
             probe=PROBE.replace("PORT", str(port)),
         )
