@@ -256,6 +256,8 @@ def explain_changes(changes: Sequence[InputChange]) -> str:
     told = []
     if any(change.name == "format" for change in changes):  # the files of debian/ that it touched need no words
         changes = [change for change in changes if change.name != "sbom" and not change.name.startswith("debian/")]
+    if any(change.name in ("source", "upstream") or "patches/" in change.name for change in changes):
+        changes = [change for change in changes if change.name != "sbom"]  # it tells the same
     for change in changes:
         verb = "is new" if change.old is None else "is gone" if change.new is None else "changed"
         if change.name == "tests":

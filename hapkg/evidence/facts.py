@@ -22,6 +22,7 @@ class OriginFacts:
     """One place that delivers upstream's tarball."""
 
     address: str | DebianPlace
+    """"" for a file of the host that builds."""
     sha256: str
 
 

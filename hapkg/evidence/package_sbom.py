@@ -99,7 +99,8 @@ def _describe_origins(upstream: UpstreamFacts) -> Iterator[ExternalReference]:
     for origin in upstream.origins:
         address = origin.address if isinstance(origin.address, str) else name_debian_place(origin.address)
         kind, hashes = ExternalReferenceType.SOURCE_DISTRIBUTION, _make_hashes(origin.sha256)
-        yield ExternalReference(type=kind, url=XsUri(address), hashes=hashes)
+        if address:
+            yield ExternalReference(type=kind, url=XsUri(address), hashes=hashes)
 
 
 def _describe_patch(patch: PatchFacts) -> Patch:

@@ -84,7 +84,7 @@ def _tell_upstream(recipe: Recipe) -> UpstreamFacts | None:
 def _tell_origin(origin: DebianOrigin | TarballOrigin) -> OriginFacts:
     if isinstance(origin, DebianOrigin):
         return OriginFacts(address=DebianPlace(package=origin.package, version=origin.version), sha256=origin.sha256)
-    return OriginFacts(address=origin.url, sha256=origin.sha256)
+    return OriginFacts(address=_tell_address(origin.url), sha256=origin.sha256)
 
 
 def _tell_patch(patch: RemotePatch | OwnPatch) -> PatchFacts:
@@ -92,5 +92,10 @@ def _tell_patch(patch: RemotePatch | OwnPatch) -> PatchFacts:
     if isinstance(patch, DebianPatch):
         address = DebianPlace(package=patch.package, version=patch.version, file=patch.file)
     elif not isinstance(patch, OwnPatch):
-        address = patch.url
+        address = _tell_address(patch.url)
     return PatchFacts(name=patch.name, address=address, fixes=patch.fixes)
+
+
+def _tell_address(url: str) -> str:
+    """An address that others can use: a file of this host is none, and two checkouts would not build the same bytes."""
+    return "" if url.startswith("file:") else url
