@@ -39,10 +39,11 @@ SPARE_BYTES = 1 << 20
 """With less space than this left on its disk, a build has failed for want of it."""
 LINTIAN_NAME = "lintian.txt"
 _BUILD = ("dpkg-buildpackage", "--unsigned-source", "--unsigned-changes", "--build=binary", "--no-pre-clean")
-_TEST = ("dpkg-buildpackage", "--no-check-builddeps", "--no-pre-clean", "--rules-target=build")
+_TEST = ("dpkg-buildpackage", "--no-check-builddeps", "--no-pre-clean", "--rules-target=hapkg-tests")
+"""The target has a name that no file has: where Python left a folder called build, make takes that target for done."""
 _TEST_TOOLS = "/srv/hapkg/tests"
 """The folder in a session of what makes dh run upstream's tests alone."""
-_TEST_DH = '#!/bin/sh\nexec /usr/bin/dh "$@" --with hapkg_tests\n'
+_TEST_DH = '#!/bin/sh\nshift\nexec /usr/bin/dh build "$@" --with hapkg_tests\n'
 
 
 @dataclass(frozen=True, kw_only=True)
