@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
-
-_PACKAGE = re.compile(r"^ ([a-z0-9][a-z0-9+.-]*)(?::[a-z0-9]+)? \(= ([0-9A-Za-z.+:~-]{1,200})\),?$", re.MULTILINE)
-_MOST_PACKAGES = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +66,3 @@ class BuildFacts:
     """Name of the machine."""
     hapkg: str
     """The version of hapkg that built."""
-
-
-def read_buildinfo(content: str) -> tuple[dict[str, str], datetime]:
-    """Packages that a .buildinfo file says were installed, by name, and its date. Raises ValueError."""
-    _, found, rest = content.partition("\nInstalled-Build-Depends:\n")
-    lines = re.split(r"^(?! )", rest, maxsplit=1, flags=re.MULTILINE)[0]
-    packages = dict(_PACKAGE.findall(lines))
-    date = re.search(r"^Build-Date: (.+)$", content, re.MULTILINE)
-    if not found or not packages or date is None or len(packages) > _MOST_PACKAGES:
-        raise ValueError("it lacks Installed-Build-Depends or Build-Date")
-    try:
-        return packages, parsedate_to_datetime(date[1]).astimezone(UTC)
-    except (TypeError, OverflowError) as cause:
-        raise ValueError(f"its Build-Date is {date[1][:80]!a}") from cause

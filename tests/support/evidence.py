@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hapkg.build.plan import make_key
+from hapkg.buildinfo import parse_buildinfo
 from hapkg.control import read_file_names
 from hapkg.deb import read_deb_control
-from hapkg.evidence.build_facts import BuildFacts, BuiltFile, BuiltPackage, Material, read_buildinfo
+from hapkg.evidence.build_facts import BuildFacts, BuiltFile, BuiltPackage, Material
 from hapkg.evidence.facts import PackageFacts, PatchFacts, SourceFacts, UpstreamFacts
 from hapkg.evidence.provenance import write_statement
 from hapkg.evidence.purl import name_package
@@ -82,7 +83,7 @@ def make_documented(folder: Path, version: str, **more: Any) -> Upload:
     info, sbom, statement = (folder / f"{stem}{kind}" for kind in (BUILDINFO, SBOM, PROVENANCE))
     checksums = "\n".join(f" {digest(deb)} {deb.stat().st_size} {deb.name}" for deb in debs)
     info.write_text(BUILDINFO_TEXT.format(version=version, checksums=checksums))
-    environment, finished = read_buildinfo(info.read_text())
+    told = parse_buildinfo(info.read_text())
     named = [deb for deb in debs if "-dbgsym_" not in deb.name]
     build = BuildFacts(
         source=upload.source,
@@ -117,8 +118,8 @@ def make_documented(folder: Path, version: str, **more: Any) -> Upload:
                 if ".orig." in file.name
             ),
         ),
-        environment=environment,
-        finished=finished,
+        environment=told.installed,
+        finished=told.date,
         builder="builder",
         hapkg="0.1.0",
     )

@@ -67,6 +67,7 @@ Format: 1.0
 Source: ha-one
 Version: 1.2-3+ha12.1
 Build-Architecture: amd64
+Build-Date: Sun, 29 Nov 2026 17:37:39 +0000
 Checksums-Sha256:
  {DIGEST} 10 ha-one_1.2-3+ha12.1_all.deb
 Installed-Build-Depends:

@@ -99,7 +99,7 @@ def simulate(sources: Mapping[str, Times], *, jobs: int, beside: bool = True) ->
 
     def compile(name: SourceName, _: object, __: int) -> Packages:
         clock.take(ahead[name] - names[name].prepare)
-        return Packages(_make_artifact(name))
+        return Packages(make_artifact(name))
 
     def describe(name: SourceName, step: Step | None, cause: HapkgError | OSError) -> Failure:
         raise cause
@@ -111,7 +111,7 @@ def simulate(sources: Mapping[str, Times], *, jobs: int, beside: bool = True) ->
         compile=compile,
         test=lambda name, *_: clock.take(names[name].test),
         lint=lambda name, *_: clock.take(names[name].lint),
-        store=lambda name, _: _make_artifact(name),
+        store=lambda name, _: make_artifact(name),
         cancel=lambda name: None,
         describe=describe,
     )
@@ -126,7 +126,8 @@ def simulate(sources: Mapping[str, Times], *, jobs: int, beside: bool = True) ->
     return clock.now
 
 
-def _make_artifact(name: SourceName) -> Artifact:
+def make_artifact(name: SourceName, folder: str = "/nowhere") -> Artifact:
+    """A build that nobody made."""
     return Artifact(
         key="key",
         source=name,
@@ -137,5 +138,5 @@ def _make_artifact(name: SourceName) -> Artifact:
         origin="a simulation",
         files={},
         seconds={},
-        folder=Path("/nowhere"),
+        folder=Path(folder),
     )

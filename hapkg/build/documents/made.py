@@ -13,10 +13,11 @@ from pathlib import Path
 from hapkg import __version__, disk
 from hapkg.build.context import BuildContext
 from hapkg.build.store import Artifact
+from hapkg.buildinfo import parse_buildinfo
 from hapkg.control import TARBALLS
 from hapkg.deb import read_deb_control
 from hapkg.errors import BuildError, HapkgError
-from hapkg.evidence.build_facts import BuildFacts, BuiltFile, BuiltPackage, Material, read_buildinfo
+from hapkg.evidence.build_facts import BuildFacts, BuiltFile, BuiltPackage, Material
 from hapkg.process import run
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.pedigree import tell_facts
@@ -59,7 +60,7 @@ def _make(context: BuildContext, artifact: Artifact, info: Path, sbom: Path, sta
 
 def _tell_build(context: BuildContext, recipe: Recipe, artifact: Artifact, info: Path) -> BuildFacts:
     try:
-        environment, finished = read_buildinfo(read_file(info).decode("utf-8", "replace"))
+        told = parse_buildinfo(read_file(info).decode("utf-8", "replace"))
     except ValueError as cause:
         raise BuildError(f"{info.name} of the build of {artifact.source} is damaged: {cause}") from cause
     listed = [name for name in sorted(artifact.files) if name.endswith((".deb", ".dsc", *TARBALLS))]
@@ -75,8 +76,8 @@ def _tell_build(context: BuildContext, recipe: Recipe, artifact: Artifact, info:
         files=tuple(BuiltFile(name=name, sha256=artifact.files[name]) for name in listed),
         byproducts=(BuiltFile(name=info.name, sha256=artifact.files[info.name]),),
         materials=(*_tell_recipe(context, recipe), *_tell_source(context, recipe, artifact), *_tell_base(artifact)),
-        environment=environment,
-        finished=finished,
+        environment=told.installed,
+        finished=told.date,
         builder=os.uname().nodename,
         hapkg=__version__,
     )

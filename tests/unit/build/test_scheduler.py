@@ -19,10 +19,10 @@ from hapkg.build.failures import Failure
 from hapkg.build.plan import Action, Step
 from hapkg.build.scheduler import Events, Scheduler, SourceState, Stages, Work
 from hapkg.build.store import Artifact
-from hapkg.control import SourceName, Suite
+from hapkg.control import SourceName
 from hapkg.errors import BuildError, HapkgError, Interrupted
 from hapkg.process import NICE
-from tests.support.simulation import Times, simulate
+from tests.support.simulation import Times, make_artifact, simulate
 
 GIB = 1 << 30
 Started = tuple[str, str]
@@ -34,21 +34,6 @@ class Packages:
     """The value that compile gives."""
 
     artifact: Artifact
-
-
-def make_artifact(name: SourceName, folder: str) -> Artifact:
-    return Artifact(
-        key="key",
-        source=name,
-        version="1",
-        suite=Suite("bookworm"),
-        architecture="amd64",
-        inputs={},
-        origin="a test",
-        files={},
-        seconds={},
-        folder=Path(folder),
-    )
 
 
 def make_work(needs: Mapping[str, str], **known: Any) -> Work:
