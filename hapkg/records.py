@@ -32,7 +32,16 @@ def read_record(file: Path, kind: type[T], **known: object) -> T | None:
     `known` are the fields of a dataclass that do not stand in its file.
     """
     try:
-        table = json.loads(_read(file), parse_int=_read_number)
+        content = _read(file)
+    except (OSError, ValueError):
+        return None
+    return parse_record(content, kind, **known)
+
+
+def parse_record(content: bytes | str, kind: type[T], **known: object) -> T | None:
+    """A record by its bytes, as read_record() reads a file."""
+    try:
+        table = json.loads(content, parse_int=_read_number)
         if not _has_own_format(kind) and json.dumps(table.pop("format", FORMAT)) != str(FORMAT):
             return None
         if not is_dataclass(kind):
@@ -45,7 +54,7 @@ def read_record(file: Path, kind: type[T], **known: object) -> T | None:
         text = json.dumps({**table, **known}, allow_nan=False, default=str)
         record: T = _find_adapter(kind).validate_json(text, strict=True)  # type: ignore[arg-type]  # a class has a hash
         return record
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
 
 

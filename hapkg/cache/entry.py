@@ -8,7 +8,6 @@ keys/<fingerprint>     the public key of who signs
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from hapkg.build.results import LARGEST
 from hapkg.build.store import LOG_NAME, Artifact
 from hapkg.control import TARBALLS, SourceName, Suite
 from hapkg.disk import sha256_file
-from hapkg.records import format_record, read_record
+from hapkg.records import format_record, parse_record
 
 MOST_BYTES = 16 << 20
 """Of an entry, far more than hapkg writes into one."""
@@ -87,10 +86,7 @@ def format_entry(entry: CacheEntry) -> bytes:
 
 def parse_entry(text: str) -> CacheEntry | None:
     """The entry of a text; None for one that hapkg does not write."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".json") as file:
-        file.write(text)
-        file.flush()
-        return read_record(Path(file.name), CacheEntry)
+    return parse_record(text, CacheEntry)
 
 
 def judge(entry: CacheEntry, key: str, source: SourceName, suite: Suite, architecture: str) -> str:
