@@ -1,10 +1,9 @@
-"""hapkg init, new, times, doctor, clean: what is done once in a while."""
+"""hapkg init, new, doctor, clean: what is done once in a while."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -14,13 +13,12 @@ import typer
 from typer.completion import get_completion_script  # type: ignore[attr-defined]
 from typer.main import get_group
 
-from hapkg import __version__, disk
+from hapkg import __version__
 from hapkg.apt import find_mirror
 from hapkg.build import cleanup
 from hapkg.build.context import find_debian_mirror, open_context
 from hapkg.build.failures import read_cause
 from hapkg.build.pins import make_lock
-from hapkg.build.timings import pick_record
 from hapkg.cli import output
 from hapkg.cli.build import build_source
 from hapkg.cli.doctor import PROGRAMS, diagnose
@@ -28,7 +26,6 @@ from hapkg.cli.main import COMPLETION
 from hapkg.cli.main import app as everything
 from hapkg.cli.options import Context, JsonOption, MirrorOption, NamesArgument, SuiteOption
 from hapkg.cli.select import find, open_suite
-from hapkg.cli.timeline import draw
 from hapkg.control import SourceName
 from hapkg.draft.contents import find_owners
 from hapkg.draft.debian_source import PREFIX
@@ -38,24 +35,6 @@ from hapkg.draft.trial import amend
 from hapkg.errors import HapkgError
 
 app = typer.Typer()
-
-
-@app.command()
-def times(
-    context: typer.Context,
-    run: Annotated[int, typer.Option("--run", min=1, help="Which run: 1 is the last one.")] = 1,
-    svg: Annotated[Path | None, typer.Option("--svg", help="Draw the timeline into a file.", metavar="FILE")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show where the time of a run went, by source and phase, and its critical path."""
-    record = pick_record(context.obj.store.state, run)
-    if svg:
-        disk.replace(svg, draw(record).encode())
-        output.say(f"wrote {svg}")
-    if as_json:
-        output.print_json(asdict(record))
-    else:
-        output.print_times(record)
 
 
 @app.command()

@@ -19,7 +19,7 @@ from hapkg.build.priority import (
 )
 from hapkg.build.store import Artifact
 from hapkg.build.timings import CREATE, KEPT_RECORDS, WAIT, Recorder, follow, order_phases, pick_record, read_records
-from hapkg.cli.timeline import draw
+from hapkg.cli.inspect import draw
 from hapkg.control import SourceName, Suite
 from hapkg.errors import UsageError
 from hapkg.locations import State
