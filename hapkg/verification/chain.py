@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,6 +61,14 @@ class _SuiteState:
     """Documents that cannot be read, by path."""
     present: frozenset[str]
     """Documents that Release names."""
+    known: dict[Path, str] = field(default_factory=dict)
+    """sha256 of files that were read: those of a source are looked at for each of its packages."""
+
+    def digest(self, file: Path) -> str:
+        """The sha256 of a file, which is read once; "" where there is none."""
+        if file not in self.known:
+            self.known[file] = sha256_file(file) if file.is_file() else ""
+        return self.known[file]
 
     def find_statement(self, package: IndexedPackage) -> Statement | None:
         """The statement of the build that a package is of, by name and version of its source."""
@@ -206,7 +214,7 @@ def _check_package(state: _SuiteState, package: IndexedPackage, judge: Judge) ->
         _check_sbom(state, package),
         *_check_provenance(state, package, statement, sources),
         _check_buildinfo(state, package, statement),
-        _check_tarball(statement, files),
+        _check_tarball(state, statement, files),
         *judge(package, statement, files),
     ]
     if not any(link.name is LinkName.REBUILT for link in links):
@@ -224,10 +232,9 @@ def _check_package(state: _SuiteState, package: IndexedPackage, judge: Judge) ->
 
 def _check_deb(state: _SuiteState, package: IndexedPackage) -> ChainLink:
     (path, (_, digest)), *_ = package.files.items()
-    file = state.root / path
-    if not file.is_file():
+    found = state.digest(state.root / path)
+    if not found:
         return break_(LinkName.PACKAGE, f"{path} is missing from the pool")
-    found = sha256_file(file)
     if found != digest:
         return break_(LinkName.PACKAGE, f"{path} has the sha256 {found}, and its index says {digest}")
     return hold(LinkName.PACKAGE, f"sha256 {digest}")
@@ -237,8 +244,7 @@ def _check_source(state: _SuiteState, sources: Iterable[IndexedPackage], what: s
     checked = 0
     for source in sources:
         for path, (_, digest) in source.files.items():
-            file = state.root / path
-            if not file.is_file() or sha256_file(file) != digest:
+            if state.digest(state.root / path) != digest:
                 return break_(LinkName.SOURCE, f"{path} is missing, or is not what Sources says")
             checked += 1
     return hold(LinkName.SOURCE, f"{checked} files") if checked else lack(LinkName.SOURCE, f"no source of {what}")
@@ -259,8 +265,7 @@ def _check_sbom(state: _SuiteState, package: IndexedPackage) -> ChainLink:
                     LinkName.SBOM, f"the SBOM of {state.suite} is of another {package.name} {package.version}"
                 )
             for document, expected in _list_documents(entry):
-                file = state.root / document
-                if not file.is_file() or sha256_file(file) != expected:
+                if state.digest(state.root / document) != expected:
                     return break_(LinkName.SBOM, f"{document} is missing, or is not what the SBOM of the suite says")
             return _check_own_sbom(state.root / path, package, component)
     return lack(LinkName.SBOM, f"the SBOM of {state.suite} has no {package.name} {package.version}")
@@ -337,7 +342,7 @@ def _check_buildinfo(state: _SuiteState, package: IndexedPackage, statement: Sta
             if not document.endswith(BUILDINFO):
                 continue
             file = state.root / document
-            if not file.is_file() or sha256_file(file) != expected:
+            if state.digest(file) != expected:
                 return break_(LinkName.BUILDINFO, f"{document} is missing, or is not what the index of documents says")
             if statement and statement.byproducts.get(file.name) != expected:
                 return break_(LinkName.BUILDINFO, f"{document} is not the one of the build's statement")
@@ -347,7 +352,7 @@ def _check_buildinfo(state: _SuiteState, package: IndexedPackage, statement: Sta
     return lack(LinkName.BUILDINFO, f"none of {' '.join(package.source)}")
 
 
-def _check_tarball(statement: Statement | None, files: Mapping[str, Path]) -> ChainLink:
+def _check_tarball(state: _SuiteState, statement: Statement | None, files: Mapping[str, Path]) -> ChainLink:
     if statement is None:
         return lack(LinkName.TARBALL, "no statement names one")
     if not statement.tarballs:
@@ -355,7 +360,7 @@ def _check_tarball(statement: Statement | None, files: Mapping[str, Path]) -> Ch
     for name, digest in statement.tarballs.items():
         if name not in files or not files[name].is_file():
             return break_(LinkName.TARBALL, f"{name} of the statement is not in the source package")
-        if sha256_file(files[name]) != digest:
+        if state.digest(files[name]) != digest:
             return break_(LinkName.TARBALL, f"{name} is not the one that the statement names")
     return hold(LinkName.TARBALL, ", ".join(statement.tarballs))
 
