@@ -116,7 +116,11 @@ def test_a_signature_is_checked_by_the_keyring_or_the_key_of_apts_entry(choice: 
         assert check_release(release, signed_by) == ("", True)
     assert strip_armor(inline) == keyring.read_bytes()
     assert check_release(release, "") == ("", False)
-    release.write_bytes(release.read_bytes().replace(b"bookworm", b"bullworm"))
+    good = release.read_bytes()
+    for around in (b"Suite: other\n" + good, good + b"Suite: other\n", good + good):
+        release.write_bytes(around)
+        assert check_release(release, str(keyring)) == ("x_InRelease has lines that no signature is over", True)
+    release.write_bytes(good.replace(b"bookworm", b"bullworm"))
     fault, checked = check_release(release, str(keyring))
     assert (checked, "no good signature" in fault) == (True, True)
     assert check_release(tmp_path / "none", str(keyring)) == ("none is missing", True)

@@ -99,6 +99,8 @@ def check_release(release: Path, signed_by: str) -> tuple[str, bool]:
     """
     if not release.is_file():
         return f"{release.name} is missing", True
+    if not is_signed_whole(_read(release)):
+        return f"{release.name} has lines that no signature is over", True
     with tempfile.TemporaryDirectory(prefix="ha-stack-key-") as scratch:
         keyring = Path(re.split(r"[, ]", signed_by)[0])
         if "-----BEGIN PGP" in signed_by:
@@ -114,6 +116,15 @@ def check_release(release: Path, signed_by: str) -> tuple[str, bool]:
         else:
             return "", False
     return ("" if good else f"{release.name} carries no good signature of apt's key for it"), True
+
+
+def is_signed_whole(text: str) -> bool:
+    """True for one signed message with nothing around it: programs that check a signature pass over the rest."""
+    message, signature = "-----BEGIN PGP SIGNED MESSAGE-----\n", "\n-----BEGIN PGP SIGNATURE-----\n"
+    end = "-----END PGP SIGNATURE-----"
+    marks = [line for line in text.splitlines() if line.startswith("-----")]
+    whole = text.startswith(message) and text.rstrip("\n").endswith(f"\n{end}")
+    return whole and marks == [message.strip(), signature.strip(), end]
 
 
 def strip_armor(text: str) -> bytes:
