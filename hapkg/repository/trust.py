@@ -21,7 +21,7 @@ from hapkg.process import run
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import find_newest, find_suites, read_digests, read_release
 from hapkg.repository.keys.gpg import run_gpg
-from hapkg.repository.keys.signing import KeyChoice, find_key, list_fingerprints, strip_armor
+from hapkg.repository.keys.signing import KeyChoice, find_key, is_one_message, list_fingerprints, strip_armor
 from hapkg.repository.paths import check_path, read_file
 from hapkg.repository.remote.location import JOURNAL
 from hapkg.repository.snapshots import Snapshot, name_proof
@@ -29,11 +29,6 @@ from hapkg.repository.snapshots import Snapshot, name_proof
 _FOLDERS = (".hapkg", ".hapkg/staging", ".hapkg/incoming", ".hapkg/snapshots", "pool", "dists", "changelogs")
 _TREES = ("dists", "changelogs", ".hapkg/snapshots")
 """Folders all of whose folders hapkg writes in; those of the pool are looked at where files come in."""
-_MARKS = (
-    b"-----BEGIN PGP SIGNED MESSAGE-----\n",
-    b"\n-----BEGIN PGP SIGNATURE-----\n",
-    b"\n-----END PGP SIGNATURE-----",
-)
 _HINT = "roll it back from a copy that is yours; gpgv with your own keyring tells which is"
 
 
@@ -148,7 +143,7 @@ def read_signed(keyring: Path, file: Path) -> bytes | None:
     The file must hold that text and its signature, and nothing else.
     """
     content = read_file(file)
-    if not _is_one_message(content):
+    if not is_one_message(content):
         return None
     with tempfile.TemporaryFile() as out:
         argv = ["gpgv", "--keyring", str(keyring), "--status-fd", "2", "--output", "-", str(file)]
@@ -192,7 +187,7 @@ def _check_suite(root: Path, suite: Suite, keyring: Path, owner: str) -> None:
     text = read_signed(keyring, file)
     if text is None:
         signers = _find_signers(file)
-        if not _is_one_message(read_file(file)) or _is_known(keyring, signers):
+        if not is_one_message(read_file(file)) or _is_known(keyring, signers):
             raise RepositoryError(
                 f"suite {suite} of {root} is not what your keys signed: its InRelease carries no good signature",
                 details=[f"{file} was changed by somebody else, or is damaged"],
@@ -221,11 +216,6 @@ def _find_keyring(choice: KeyChoice, stack: ExitStack) -> Path:
     file = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hapkg-own-"))) / "own.gpg"
     file.write_bytes(run_gpg(None, "--export", *key.fingerprints, doing="export the keys"))
     return file
-
-
-def _is_one_message(content: bytes) -> bool:
-    whole = content.startswith(_MARKS[0]) and content.rstrip().endswith(_MARKS[2])
-    return whole and content.count(b"-----BEGIN PGP ") == 2 and content.count(b"-----END PGP ") == 1
 
 
 def _find_signers(file: Path) -> tuple[str, ...]:

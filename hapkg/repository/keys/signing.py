@@ -21,6 +21,11 @@ from hapkg.errors import RepositoryError
 from hapkg.process import run
 from hapkg.repository.keys.gpg import SECRET_PARTS, open_home, run_gpg, run_with_agent, sign_each
 
+_MARKS = (
+    b"-----BEGIN PGP SIGNED MESSAGE-----\n",
+    b"\n-----BEGIN PGP SIGNATURE-----\n",
+    b"\n-----END PGP SIGNATURE-----",
+)
 _FAULTS = {
     "BADSIG": "it was changed after it was signed by {}",
     "EXPKEYSIG": "the key that signed it has expired: {}",
@@ -217,6 +222,12 @@ def check_signature(keyring: Path, *files: Path) -> bool:
     return plain and run(["gpgv", "--keyring", str(keyring), *map(str, files)], check=False).status == 0
 
 
+def is_one_message(content: bytes) -> bool:
+    """True for one signed text with nothing around it: gpgv passes over other lines, and readers might not."""
+    whole = content.startswith(_MARKS[0]) and content.rstrip().endswith(_MARKS[2])
+    return whole and content.count(b"-----BEGIN PGP ") == 2 and content.count(b"-----END PGP ") == 1
+
+
 def find_signature_fault(keyring: Path, *files: Path) -> str:
     """Tell, in a sentence, why a signed text, or a signature and its file, has no good signature; "" where it has one.
 
@@ -224,6 +235,8 @@ def find_signature_fault(keyring: Path, *files: Path) -> str:
     """
     if not all(file.is_file() for file in files):
         return f"{files[0].name} is missing, or is no file"
+    if len(files) == 1 and not is_one_message(files[0].read_bytes()):
+        return "it has lines that no signature is over"
     done = run(["gpgv", "--status-fd", "1", "--keyring", str(keyring), *map(str, files)], check=False)
     lines = [line.split() for line in done.output.splitlines() if line.startswith("[GNUPG:] ")]
     told = {words[1]: words[2] if len(words) > 2 else "" for words in lines}

@@ -194,6 +194,15 @@ def change_release(it: Published) -> None:
     file.write_bytes(file.read_bytes().replace(b"Codename: bookworm", b"Codename: bullworm"))
 
 
+def put_lines_before(it: Published) -> None:
+    """Another Release before the signed one: gpgv takes no notice, and a reader would believe it."""
+    folder = it.root / "dists" / BOOKWORM
+    signed = (folder / "InRelease").read_bytes()
+    keyless = ("gpgv", "--keyring", it.keyring, folder / "InRelease")
+    (folder / "InRelease").write_bytes((folder / "Release").read_bytes() + b"\n" + signed)
+    run(*keyless)
+
+
 def change_suite_sbom(it: Published) -> None:
     change_json(it.root / "dists" / BOOKWORM / "evidence/sbom.cdx.json", change_hashes)
     it.sign_again()
@@ -240,6 +249,7 @@ def swap_own_sbom(it: Published) -> None:
 
 BREAKS: Mapping[str, tuple[Callable[[Published], None], LinkName, str]] = {
     "Release is changed": (change_release, LinkName.SIGNATURE, "it was changed after it was signed"),
+    "lines before the signed text": (put_lines_before, LinkName.SIGNATURE, "lines that no signature is over"),
     "an index is changed": (
         lambda it: append(it.root / "dists" / BOOKWORM / "main/source/Sources"),
         LinkName.INDEX,
