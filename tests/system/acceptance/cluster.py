@@ -161,7 +161,9 @@ def boot_systemd(root: Path, switch: int, *, name: str, address: str) -> Iterato
     It is up when systemd has nothing more to start. It may end before the block does, when it is shut down.
     """
     group, own = f"{root}/sys/fs/cgroup", f"{name}-{os.getpid()}"
+    # systemd makes a service's own view of its files by leaving the old root, which must be a mount for that.
     script = f"""
+        mount --bind {root} {root}
         {_prepare(root, name)}
         mount -t tmpfs -o mode=1777 tmpfs {root}/tmp
         mount --bind {root}/dev {root}/dev
@@ -185,5 +187,11 @@ def boot_systemd(root: Path, switch: int, *, name: str, address: str) -> Iterato
             yield machine
     finally:
         with tempfile.TemporaryDirectory() as folder:
-            remove = f"mount -t cgroup2 cgroup2 {folder}; find {folder}/{own} -depth -type d -exec rmdir {{}} +"
-            subprocess.run(["unshare", "--mount", "sh", "-ec", remove], check=True)
+            # A group is busy until the kernel has done with the last process in it, which nobody sees any more.
+            remove = f"mount -t cgroup2 cgroup2 {folder}; find {folder}/{own} -depth -type d -exec rmdir {{}} + 2>&1"
+            argv = ["unshare", "--mount", "sh", "-ec", remove]
+            wait_until(
+                lambda: subprocess.run(argv, stdout=subprocess.PIPE, check=False).returncode == 0,
+                "end of its group",
+                seconds=60,
+            )
