@@ -43,7 +43,9 @@ CURES = (
     ),
     Cure(f"echo '# mine' >> {FOLDER}/corosync.conf", "configuration", "corosync.conf was changed", REINSTALL),
     Cure(f"rm {FOLDER}/corosync.conf", "configuration", "corosync.conf is missing", REINSTALL),
-    Cure(f"chmod 0644 {FOLDER}/authkey", "authkey", "0644", f"chown root: {FOLDER}/authkey; chmod 0400"),
+    Cure(
+        f"chmod 0644 {FOLDER}/authkey", "authkey", "0644", f"chown root: {FOLDER}/authkey; chmod 0400 {FOLDER}/authkey"
+    ),
     Cure(
         KILL.format("corosync"),
         "pacemaker",
