@@ -8,6 +8,7 @@
 # make fuzz        readers of foreign bytes, by a coverage-guided fuzzer: twenty seconds each
 # make piuparts    what each published package leaves behind
 # make rebuilds    a small project rebuilt under every variation, and built from a folder where there is no network
+# make scanner    Trivy on what is published: it says of the stack what hapkg audit says
 # make ubuntu    a slice of the stack for noble, from a stand-in for its archive
 # make bench       builds against bare builds and sbuild, publishing against aptly, planning: an hour on a quiet machine
 SUITE ?= bookworm
@@ -28,7 +29,7 @@ PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds ubuntu bench clean
+.PHONY: setup stack test fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds scanner ubuntu bench clean
 
 setup: $(VENV)/.done
 
@@ -118,6 +119,10 @@ ubuntu: setup
 
 rebuilds: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/rebuilds
+
+scanner: setup
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[scanner]'
+	env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest -rP tests/system/scanner
 
 piuparts: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/piuparts

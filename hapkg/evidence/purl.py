@@ -43,6 +43,15 @@ def name_debian_place(place: DebianPlace) -> str:
     return PackageURL("deb", "debian", place.package, place.version, {"arch": "source"}, place.file or None).to_string()
 
 
+def read_qualifiers(purl: str) -> dict[str, str]:
+    """Qualifiers of a package URL; none where it is none."""
+    try:
+        found = PackageURL.from_string(purl).qualifiers
+    except ValueError:
+        return {}
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+
 def make_vendor(origin: str) -> str:
     """The namespace of a vendor's packages: its name in lower case, with dashes for what no namespace has."""
     return re.sub(r"[^a-z0-9.+-]+", "-", origin.lower()).strip("-") or "unknown"

@@ -2,6 +2,9 @@
 
 A source names its own SBOM, which tells what was in the build chroot, its provenance and its .buildinfo file by path in
 the repository and digest. What one suite's SBOM has of a source stays as it is when the next one is made.
+
+Scanners look for the distribution among the components, and for the holes of a package under the name of its code:
+grype takes that from the package URL, Trivy from properties of its own.
 """
 
 from __future__ import annotations
@@ -14,12 +17,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from hapkg.control import parse_relation_names
-from hapkg.evidence.purl import make_vendor
+from hapkg.evidence.purl import make_vendor, read_qualifiers
 
 SOURCE = "hapkg:source"
 """Property of a package: the package URL of its source."""
 DEPENDS = "hapkg:depends"
 """Property of a package: its Pre-Depends and Depends."""
+_SYSTEM = "operating-system"
+_SOURCES = "sources"
+"""Group of sources: Trivy takes components of one name and version for one, and would drop a package for its source."""
+_TRIVY_SOURCE, _TRIVY_VERSION = "aquasecurity:trivy:SrcName", "aquasecurity:trivy:SrcVersion"
 _KINDS = {".buildinfo": "build-meta", ".sbom.cdx.json": "bom", ".provenance.json": "attestation"}
 
 
@@ -65,8 +72,9 @@ def make_entry(content: bytes, documents: Mapping[str, str]) -> SourceEntry:
 def write_suite_sbom(origin: str, suite: str, entries: Iterable[SourceEntry]) -> bytes:
     """The SBOM of a suite. It has no other clock than those of its builds: the same builds give the same bytes."""
     entries = sorted(entries, key=lambda entry: (str(entry.source["name"]), str(entry.source["version"])))
-    packages = [package for entry in entries for package in entry.packages]
-    components = [*(entry.source for entry in entries), *packages]
+    packages = [_name_code(package) for entry in entries for package in entry.packages]
+    sources = [{**entry.source, "group": _SOURCES} for entry in entries]
+    components = [*_find_system(packages), *sources, *packages]
     whole = f"pkg:generic/{make_vendor(origin)}/{suite}"
     body = {
         "components": components,
@@ -93,6 +101,24 @@ def write_suite_sbom(origin: str, suite: str, entries: Iterable[SourceEntry]) ->
     return json.dumps({**head, **body}).encode() + b"\n"
 
 
+def _name_code(package: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A package with the name and version of its code where Trivy looks for them."""
+    name, _, version = read_qualifiers(str(package.get("purl", ""))).get("upstream", "").partition("@")
+    if not name or not version:
+        return package
+    code = {_TRIVY_SOURCE: name, _TRIVY_VERSION: version}
+    others = [one for one in package.get("properties", ()) if one.get("name") not in code]
+    return {**package, "properties": [*others, *({"name": key, "value": value} for key, value in code.items())]}
+
+
+def _find_system(packages: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, str]]:
+    """The distribution that all packages are for, as a component; none where they are for several."""
+    found = {read_qualifiers(str(package.get("purl", ""))).get("distro", "") for package in packages} - {""}
+    if len(found) == 1:
+        name, _, version = min(found).partition("-")
+        yield {"type": _SYSTEM, "bom-ref": f"{_SYSTEM}:{name}", "name": name, "version": version}
+
+
 def read_suite_sbom(content: bytes) -> list[SourceEntry]:
     """The builds that the SBOM of a suite tells of. Raises ValueError for anything else."""
     try:
@@ -101,6 +127,8 @@ def read_suite_sbom(content: bytes) -> list[SourceEntry]:
         packages: dict[str, list[Mapping[str, Any]]] = {}
         sources: list[Mapping[str, Any]] = []
         for component in table["components"]:
+            if component.get("type") == _SYSTEM:
+                continue
             told = {str(one["name"]): str(one["value"]) for one in component.get("properties", ())}
             if SOURCE in told:
                 packages.setdefault(told[SOURCE], []).append(component)

@@ -67,7 +67,7 @@ def test_a_publish_brings_documents_under_its_signature(
     sbom = read(root, "sbom.cdx.json")
     assert is_cyclonedx(json.dumps(sbom))
     names = {component["name"]: component for component in sbom["components"]}
-    assert names.keys() == {"ha-logic", "libha-logic1", "ha-stack"}
+    assert names.keys() == {"debian", "ha-logic", "libha-logic1", "ha-stack"}
     for reference in names["ha-logic"]["externalReferences"]:
         file = root / reference["url"]
         assert hashlib.sha256(file.read_bytes()).hexdigest() == reference["hashes"][0]["content"]

@@ -18,11 +18,12 @@ from hapkg.control import SourceName
 from hapkg.evidence.dsse import IN_TOTO, Envelope, encode, read_envelope
 from hapkg.locations import State
 from hapkg.rebuilt import RebuiltPackage, make_rebuild, note_rebuilds
+from hapkg.recipe.model import Recipe, read_recipe
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.documents.suite import Claims
 from hapkg.repository.indexes import make_release, read_release
 from hapkg.repository.keys import lifecycle
-from hapkg.repository.keys.signing import KeyChoice, find_key, sign, sign_detached
+from hapkg.repository.keys.signing import KeyChoice, export_key, find_key, sign, sign_detached
 from hapkg.repository.last_published import Memory, find_memory, read_published
 from hapkg.repository.publishing import publish
 from hapkg.source.lockfile import Lock, LockedSource
@@ -31,6 +32,7 @@ from hapkg.verification.links import ChainLink, LinkName, LinkState, SuiteChain,
 from hapkg.verification.source_links import Checkout, judge_source
 from tests.support.evidence import digest, make_documented, make_statements
 from tests.support.packages import BOOKWORM, IDENTITY, run
+from tests.support.samples import AUTOTOOLS, STYLES, write_recipe
 
 SOURCE = SourceName("ha-logic")
 OWNER = "Test <test@hapkg.invalid>"
@@ -53,7 +55,7 @@ class Published:
         return found
 
     def check(self, **others: Any) -> SuiteChain:
-        checkout = Checkout(recipes={}, lock=others.pop("lock", self.lock))
+        checkout = Checkout(recipes=others.pop("recipes", {}), lock=others.pop("lock", self.lock))
 
         def judge(*words: Any) -> Iterator[ChainLink]:
             yield from judge_source(self.state, checkout, *words)
@@ -174,7 +176,8 @@ def change_tarball(table: Any) -> None:
 
 def change_hashes(table: Any) -> None:
     for component in table["components"]:
-        component["hashes"][0]["content"] = "0" * 64
+        for told in component.get("hashes", ()):
+            told["content"] = "0" * 64
 
 
 def sign_statement_by_another(it: Published) -> None:
@@ -348,22 +351,49 @@ def test_a_lock_that_says_something_else_is_a_break(published: Published) -> Non
     )
 
 
+def make_signed_recipe(it: Published, folder: Path, signed: Path, signer: KeyChoice) -> dict[SourceName, Recipe]:
+    """The recipe of the source, with the key of its upstream, and somebody's signature of some file."""
+    key = find_key(signer, owner=OWNER)
+    copy = folder / "signed"
+    shutil.copyfile(signed, copy)
+    (signatures,) = sign_detached(key, [copy])
+    signature = {"policy": "pgp-tarball", "keys": "keys.asc", "file": "logic.asc"}
+    table = {**AUTOTOOLS, "source": SOURCE, "version": "1.0", "signature": signature}
+    recipe = write_recipe(folder / "recipes", table)
+    (recipe / "keys.asc").write_bytes(export_key(find_key(it.choice, owner=OWNER), armored=True))
+    (recipe / "logic.asc").write_bytes(next(iter(signatures.values())))
+    return {SOURCE: read_recipe(recipe, package_prefix="ha-", styles=STYLES)}
+
+
+def test_upstreams_signature_is_over_the_published_tarball(published: Published, tmp_path: Path) -> None:
+    tarball = published.find("*.orig.tar.gz")
+    recipes = make_signed_recipe(published, tmp_path, tarball, published.choice)
+    chain = published.check(recipes=recipes)
+    states = {link.state for one in chain.packages for link in one.links if link.name is LinkName.UPSTREAM}
+    assert (find_first_break([chain]), states) == (None, {LinkState.HOLDS})
+
+
+def test_a_signature_of_other_bytes_or_by_another_is_a_break(published: Published, tmp_path: Path) -> None:
+    tarball, other = published.find("*.orig.tar.gz"), published.find("*.dsc")
+    stranger = KeyChoice(home=tmp_path / "stranger")
+    lifecycle.create(stranger.home, OWNER)
+    for signed, signer in ((other, published.choice), (tarball, stranger)):
+        recipes = make_signed_recipe(published, tmp_path, signed, signer)
+        found = find_first_break([published.check(recipes=recipes)])
+        assert found is not None
+        assert (found[1].name, "is not a good signature of the tarball" in found[1].told) == (LinkName.UPSTREAM, True)
+
+
 def test_an_unknown_key_vouches_for_nothing(published: Published, tmp_path: Path) -> None:
     other = KeyChoice(home=tmp_path / "others")
     lifecycle.create(other.home, OWNER)
     keyring = tmp_path / "others.gpg"
-    keyring.write_bytes(lifecycle_export(other))
+    keyring.write_bytes(export_key(find_key(other, owner=OWNER), armored=False))
     chain = published.check(keyring=keyring)
     found = find_first_break([chain])
     assert found is not None
     assert (found[1].name, "a key that the keyring does not have" in found[1].told) == (LinkName.SIGNATURE, True)
     assert chain.packages == ()
-
-
-def lifecycle_export(choice: KeyChoice) -> bytes:
-    from hapkg.repository.keys.signing import export_key
-
-    return export_key(find_key(choice, owner=OWNER), armored=False)
 
 
 def test_an_expired_key_vouches_for_nothing(gnupg: Callable[..., Path], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -59,8 +60,44 @@ def test_builds_are_put_together_without_their_chroots() -> None:
     needs = {one["ref"]: one.get("dependsOn") for one in table["dependencies"]}
     assert needs["p:one:2"] == ["p:two:2"]
     read = read_suite_sbom(content)
-    assert sorted(read, key=str) == sorted(entries, key=str)
+    assert [(entry.source["bom-ref"], entry.packages, entry.date) for entry in read] == [
+        (entry.source["bom-ref"], entry.packages, entry.date) for entry in entries
+    ]
+    assert write_suite_sbom("Some Vendor", "bookworm", read) == content
     assert {entry.document for entry in read} == {"pool/one_2_amd64.sbom.cdx.json", ""}
+
+
+def make_scanned(distro: str = "debian-12", upstream: str = "corosync%403.1.9") -> dict[str, Any]:
+    """The SBOM of a suite of one package, of this package URL."""
+    table = json.loads(make_build("ha-corosync", "3.1.9-2"))
+    table["components"][0]["purl"] = f"pkg:deb/vendor/ha-corosync@3.1.9-2?distro={distro}&upstream={upstream}"
+    whole: dict[str, Any] = json.loads(
+        write_suite_sbom("Vendor", "bookworm", [make_entry(json.dumps(table).encode(), {})])
+    )
+    return whole
+
+
+def test_scanners_find_the_distribution_and_the_name_of_the_code() -> None:
+    system, source, package = make_scanned()["components"]
+    assert (system["type"], system["name"], system["version"]) == ("operating-system", "debian", "12")
+    told = {one["name"]: one["value"] for one in package["properties"]}
+    assert told["aquasecurity:trivy:SrcName"] == "corosync"
+    assert told["aquasecurity:trivy:SrcVersion"] == "3.1.9"
+    assert (source["group"], source["name"]) == ("sources", package["name"])
+
+
+def test_what_an_older_publish_said_is_told_to_scanners_as_well() -> None:
+    table = make_scanned()
+    old = json.loads(json.dumps(table))
+    del old["components"][0], old["components"][0]["group"], old["components"][1]["properties"][-2:]
+    entries = read_suite_sbom(json.dumps(old).encode())
+    assert json.loads(write_suite_sbom("Vendor", "bookworm", entries)) == table
+
+
+@pytest.mark.parametrize("upstream", ["", "corosync", "%40", "corosync%40"])
+def test_code_without_a_name_or_a_version_is_not_told(upstream: str) -> None:
+    package = make_scanned(upstream=upstream)["components"][-1]
+    assert [one["name"] for one in package["properties"]] == ["hapkg:source"]
 
 
 def test_two_components_of_one_name_are_refused() -> None:
