@@ -19,6 +19,7 @@ from hapkg.cli.options import (
 )
 from hapkg.prove.proof import ProofOptions, check_proof, run_proof
 from hapkg.prove.runner import StepEnding, StepResult
+from hapkg.prove.scenario import choose_steps
 from hapkg.prove.testbed import Offer, name_result, read_offer
 from hapkg.prove.vm import probe_accelerator
 from hapkg.prove.vm_image import GuestImage, find_image, make_image
@@ -44,6 +45,10 @@ def prove(
         ),
     ] = None,
     short: Annotated[bool, typer.Option("--short", help="Leave out what takes longest.")] = False,
+    step: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this step, once the cluster is formed; may stand there again.", metavar="NAME"),
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the machines' disks beside the report.")] = False,
     result: Annotated[
         Path | None, typer.Option(help="Where reports go, a folder for each [default: ./prove].", metavar="DIR")
@@ -58,13 +63,14 @@ def prove(
     with resources.as_file(built_in) as own:
         cluster = read_site(site or own)
     offer = read_offer((repo or project.repository).absolute(), chosen)
+    steps = choose_steps(short=short, upgrade=bool(offer.older), names=step or ())
     image = _prepare_image(context.obj.store, offer, find_mirror(mirror, project.distributions[chosen]))
     began = datetime.now(UTC)
-    options = ProofOptions(accelerator=probe_accelerator(image), began=began, short=short, keep=keep)
+    options = ProofOptions(accelerator=probe_accelerator(image), began=began, short=short, keep=keep, steps=steps)
     folder = name_result((result or project.root / "prove").absolute(), chosen, f"{began:%Y%m%dT%H%M%SZ}")
     folder.mkdir(parents=True)
     output.say(f"two machines of {chosen}, {image.kernel_version}, {options.accelerator}; results: {folder}")
-    if not short and not offer.older:
+    if not short and not step and not offer.older:
         output.say("the repository offers one version of ha-stack: there is nothing to upgrade from")
     proof = run_proof(offer, cluster, image, folder, options, _show)
     if as_json:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from hapkg.errors import ProofError
 from hapkg.prove.report import describe_proof, write_report
-from hapkg.prove.runner import StepEnding, StepResult, run_steps
-from hapkg.prove.scenario import choose_steps
+from hapkg.prove.runner import ProofStep, StepEnding, StepResult, run_steps
 from hapkg.prove.testbed import Offer, make_scene, take_stock
 from hapkg.prove.vm_image import GuestImage
 from hapkg.site.model import Site
@@ -26,6 +25,7 @@ class ProofOptions:
     short: bool
     keep: bool
     """Keep the machines' disks in the result folder."""
+    steps: tuple[ProofStep, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,10 @@ def run_proof(
     notify gets each step as it begins and as it ends. A step that failed ends the scenario and is in the proof. Raises
     HapkgError for what is no failure of the stack.
     """
-    steps = choose_steps(short=options.short, upgrade=bool(offer.older))
+    steps = options.steps
     results = {step.name: StepResult(name=step.name, title=step.title) for step in steps}
-    with make_scene(offer, site, image, options.accelerator, result, short=options.short, keep=options.keep) as scene:
+    newest = all(step.name != "upgrade" for step in steps)
+    with make_scene(offer, site, image, options.accelerator, result, newest=newest, keep=options.keep) as scene:
         try:
             for step in run_steps(steps, scene):
                 results[step.name] = step

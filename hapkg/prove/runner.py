@@ -67,6 +67,8 @@ class ProofStep:
     act: Callable[[Scene], None]
     short: bool = True
     """Part of the short form, too."""
+    after: str = ""
+    """Step that has to come before, beside those that form the cluster."""
 
 
 @dataclass

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from hapkg.errors import UsageError, did_you_mean
 from hapkg.prove.administration import add_volume, purge, share_volume_group, try_by_hand, upgrade
 from hapkg.prove.faults import (
     come_back,
@@ -31,7 +34,7 @@ STEPS = (
     ProofStep(name="lvm", title="A shared volume group under lvmlockd", act=share_volume_group, short=False),
     ProofStep(name="volume", title="A volume is added under maintenance-mode", act=add_volume, short=False),
     ProofStep(name="power", title="One node loses power", act=lose_power),
-    ProofStep(name="return", title="The node returns", act=come_back),
+    ProofStep(name="return", title="The node returns", act=come_back, after="power"),
     ProofStep(name="hang", title="A node hangs", act=hang, short=False),
     ProofStep(name="link", title="The link is cut", act=lose_link, short=False),
     ProofStep(name="corosync", title="corosync is killed", act=lose_corosync, short=False),
@@ -44,6 +47,26 @@ STEPS = (
 )
 
 
-def choose_steps(*, short: bool, upgrade: bool) -> tuple[ProofStep, ...]:
-    """The steps of one proof: the short form, or all; an upgrade where there is something to upgrade from."""
+_FORMED = "bootstrap"
+"""The step after which there is a cluster that serves."""
+
+
+def choose_steps(*, short: bool, upgrade: bool, names: Collection[str] = ()) -> tuple[ProofStep, ...]:
+    """The steps of one proof: the short form, or all; an upgrade where there is something to upgrade from.
+
+    With names those alone, in the order of the proof, and what they need: a cluster that is formed. Raises UsageError
+    for a name that no step has, or an upgrade from nothing.
+    """
+    known = [step.name for step in STEPS]
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"the proof has no step {name}", hint=did_you_mean(name, known) or f"steps: {', '.join(known)}"
+            )
+        if name == "upgrade" and not upgrade:
+            raise UsageError("step upgrade needs two versions of ha-stack in the repository")
+    if names:
+        wanted = {*names, *(step.after for step in STEPS if step.name in names)}
+        formed = known.index(_FORMED)
+        return tuple(s for n, s in enumerate(STEPS) if s.name in wanted or (s.short and n <= formed))
     return tuple(step for step in STEPS if (step.short or not short) and (step.name != "upgrade" or upgrade))

@@ -91,10 +91,13 @@ def make_scene(
     accelerator: str,
     result: Path,
     *,
-    short: bool = False,
+    newest: bool = False,
     keep: bool = False,
 ) -> Iterator[Scene]:
-    """Two machines that are not switched on yet, and the service that they reach. Everything ends with the context."""
+    """Two machines that are not switched on yet, and the service that they reach. Everything ends with the context.
+
+    With newest the newest ha-stack is installed at once; else the one before it, which a step upgrades.
+    """
     if len(site.nodes) != 2 or any(":" in address for node in site.nodes for address in node.addresses):
         raise UsageError("prove makes two machines with IPv4 addresses", hint="leave --site out for the built-in one")
     scratch = disk.make_scratch(Path(tempfile.gettempdir()), "hapkg-prove-")
@@ -122,9 +125,9 @@ def make_scene(
                 service=service,
                 folder=result,
                 sources=offer.sources,
-                older={} if short else offer.older,
+                older={} if newest else offer.older,
                 module=find_module(offer.modules, image.kernel_version),
-                facts={"upgrade to": offer.newest} if offer.older and not short else {},
+                facts={"upgrade to": offer.newest} if offer.older and not newest else {},
             )
     finally:
         for guest in guests:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapkg.errors import MachineError, ProofError
+from hapkg.errors import MachineError, ProofError, UsageError
 from hapkg.prove import scenario
 from hapkg.prove.administration import insert_volume
 from hapkg.prove.host_service import GuestService
@@ -205,3 +205,19 @@ def test_the_short_form_is_a_part_of_the_whole() -> None:
     assert [step for step in everything if step in short] == list(short)
     assert {"power", "return", "bootstrap"} <= {step.name for step in short}
     assert "upgrade" not in {step.name for step in scenario.choose_steps(short=False, upgrade=False)}
+
+
+def test_a_step_alone_is_done_on_a_cluster_that_was_formed() -> None:
+    formed = ["boot", "install", "keygen", "start", "drbd", "mkfs", "bootstrap"]
+    for names, more in ((["lvm"], ["lvm"]), (["clock", "return"], ["power", "return", "clock"]), (["boot"], [])):
+        steps = scenario.choose_steps(short=False, upgrade=False, names=names)
+        assert [step.name for step in steps] == [*formed, *more]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("lwm", "did you mean lvm?"), ("xyzzy", "steps: boot, "), ("upgrade", "two versions")]
+)
+def test_a_step_that_cannot_be_done_is_refused(name: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        scenario.choose_steps(short=False, upgrade=False, names=[name])
+    assert words in f"{caught.value.brief} {caught.value.hint}"
