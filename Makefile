@@ -56,7 +56,7 @@ test: setup
 	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/unit tests/integration
 
 fuzz: setup
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[fuzz]'
 	$(VENV)/bin/python -m tests.fuzz
 
 unit: setup
@@ -121,7 +121,7 @@ rebuilds: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/rebuilds
 
 scanner: setup
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[scanner]'
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[scanner]'
 	env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest -rP tests/system/scanner
 
 piuparts: setup

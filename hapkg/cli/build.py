@@ -189,7 +189,7 @@ def lock(
         raise UsageError("--base is of the whole suite, and takes no names", hint="say: hapkg lock --base")
     build_context = open_context(context.obj.project, context.obj.store, suite, mirror)
     note_left_out(build_context)
-    with context.obj.store.lock():
+    with build_context.store.lock():
         if base:
             found = make_base_lock(build_context)
             counts = f"{len(found.base)} packages of the base, {len(found.depends)} that builds install"

@@ -159,13 +159,16 @@ def _use_commits(context: BuildContext, lock: Lock, commits: Mapping[str, str]) 
 
 
 def _find_locks(context: BuildContext) -> tuple[Lock, BaseLock]:
+    """Both locks; of sources those that build-all builds. An optional one may be had nowhere here."""
     if context.lock is None or context.pin is None:
         option = "" if context.lock is None else " --base"
         raise UsageError(
             f"{context.suite} is not locked" + (": its packages may be any" if option else ""),
             hint=f"run: hapkg lock{option} --suite {context.suite}",
         )
-    return context.lock, context.pin
+    sources = context.lock.sources.items()
+    wanted = {name: entry for name, entry in sources if name in context.selected or name not in context.recipes}
+    return replace(context.lock, sources=wanted), context.pin
 
 
 def _read_manifest(folder: Path, pin: BaseLock) -> Manifest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import pytest
 
 from tests.integration.chroot.conftest import Built
 from tests.support.machine import SUITE, Hapkg
+from tests.support.miniature import make_plain_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,25 @@ def test_collecting_again_mends_what_is_damaged(built: Built, collected: Collect
     damaged.write_bytes(b"damaged")
     built.hapkg.on(collected.project).succeed("vendor", str(collected.folder))
     assert damaged.read_bytes() == whole
+
+
+def test_an_optional_source_that_is_not_built_is_not_asked_for(
+    built: Built, collected: Collected, tmp_path: Path
+) -> None:
+    project, folder = tmp_path / "project", tmp_path / "folder"
+    shutil.copytree(collected.project, project)
+    shutil.copytree(collected.folder, folder, copy_function=lambda a, b: Path(b).hardlink_to(a))
+    program, miniature = built.hapkg.on(project), replace(built.project, root=project)
+    miniature.add("rare", make_plain_source(), optional="its upstream is seldom there")
+    program.succeed("lock", "rare")
+    (locked,) = (line for line in (project / f"locks/{SUITE}.toml").read_text().split("[ha-") if line[:5] == "rare]")
+    tarball = project / "upstream/rare-1.0.tar.gz"
+    digest = hashlib.sha256(tarball.read_bytes()).hexdigest()
+    assert digest in locked
+    tarball.unlink()
+    (built.hapkg.cache / "sources/sha256" / digest).unlink()
+    program.succeed("vendor", str(folder))
+    assert json.loads((folder / f"{SUITE}.json").read_text()) == json.loads(collected.manifest.read_text())
 
 
 def lose_a_file(project: Path, folder: Path) -> None:

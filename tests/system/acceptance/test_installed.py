@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 
@@ -97,6 +98,33 @@ def test_the_versions_are_held_together(node: Node) -> None:
     policy = node.run("apt-cache policy ha-corosync").stdout
     assert re.search(r"\*\*\* \S+ 990\n", policy)
     assert re.search(r"o=hapkg\b", node.run("apt-cache policy").stdout)
+
+
+def test_every_file_is_the_repositorys_and_one_that_is_not_is_named(node: Node) -> None:
+    verify = f"{PREFIX}/sbin/ha-stack verify"
+    lines = [line.split() for line in node.run(verify).stdout.splitlines()]
+    assert lines[0] == ["package", "index", "deb", "files"]
+    assert {tuple(states) for _, *states in lines[1:]} == {("ok", "ok", "ok")}, lines
+    assert {"ha-corosync", "ha-pacemaker", "ha-stack"} <= {name for name, *_ in lines}
+    changed, edited = f"{PREFIX}/sbin/corosync", "/etc/init.d/pacemaker"
+    sums = "/var/lib/dpkg/info/ha-corosync.md5sums"
+    done = node.run(
+        f"""cp -p {changed} {edited} {sums} /root; echo >> {changed}; echo >> {edited}
+        sed -i "s|.*  {changed[1:]}$|$(md5sum {changed} | cut -c1-32)  {changed[1:]}|" {sums}
+        dpkg --verify ha-corosync
+        rm -f /var/cache/apt/archives/ha-corosync_*; {verify} --json; status=$?
+        cp -p /root/corosync {changed}; cp -p /root/pacemaker {edited}; cp -p /root/ha-corosync.md5sums {sums}
+        exit $status""",
+        check=False,
+    )
+    # Nothing comes before it: dpkg, whose own list was changed along, finds no fault.
+    found = json.loads(done.stdout)
+    told = {one["package"]: one for one in found if one["told"] != [""]}
+    assert (done.returncode, set(told)) == (1, {"ha-corosync", "ha-stack"}), done.stdout
+    assert told["ha-corosync"]["files"] == "BREAKS"
+    assert told["ha-corosync"]["told"][-1] == f"{changed} is not what the package has"
+    assert told["ha-stack"]["files"] == "ok"
+    assert told["ha-stack"]["told"][-1] == f"{edited} was edited, as configuration may be"
 
 
 def test_no_package_holds_a_key(node: Node) -> None:
