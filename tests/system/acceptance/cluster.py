@@ -63,6 +63,12 @@ def _in_network(pid: int, script: str) -> None:
     subprocess.run(["nsenter", "--target", str(pid), "--net", "sh", "-ec", script], check=True)
 
 
+def reach(switch: int, command: str) -> str:
+    """Output of a program of the host that runs in the network of a switch, as a client there."""
+    argv = ["nsenter", "--target", str(switch), "--net", "sh", "-c", command]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60).stdout
+
+
 @contextlib.contextmanager
 def _start(argv: Sequence[str], root: Path | None = None) -> Iterator[int]:
     """A first process of new namespaces: its pid. Everything in them ends with it, which is looked for."""
