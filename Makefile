@@ -1,7 +1,7 @@
 # make stack       set up, build everything, publish to ./apt, and say what to run on a node
 # make test        unit tests, and real programs in real chroots: three processes side by side (TEST_JOBS=1: one)
 # make acceptance  the real stack: build, publish, install, run
-# make acceptance-long  the rest of it: every command of crm, systemd, members that come and go, the examples' services
+# make acceptance-long  the rest of it: every command of crm, systemd, members that come and go, services, Debian's next release
 # make endurance   an engine that dies ten times under load, and comes back
 # make conformance upstream's own test suites against the installed stack
 # make prove       the real stack on real kernels: two machines form a cluster and lose a node; prove-short: 25 minutes
@@ -78,7 +78,7 @@ lint-rooms: setup
 	$(VENV)/bin/lint-imports --no-logo
 
 ACCEPTANCE = tests/system/acceptance
-LONG = $(addprefix $(ACCEPTANCE)/,test_crm.py test_members.py test_services.py test_systemd.py)
+LONG = $(addprefix $(ACCEPTANCE)/,test_crm.py test_members.py test_release_upgrade.py test_services.py test_systemd.py)
 
 acceptance: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest $(ACCEPTANCE) $(addprefix --ignore=,$(LONG))

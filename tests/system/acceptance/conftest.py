@@ -89,7 +89,7 @@ def find_version(recipe: str) -> str:
     return str(tomllib.loads((CHECKOUT / "recipes" / recipe / "recipe.toml").read_text())["version"])
 
 
-def _hapkg(*arguments: str) -> str:
+def run_hapkg(*arguments: str) -> str:
     done = subprocess.run([HAPKG, *arguments], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stdout
     return done.stdout
@@ -98,9 +98,9 @@ def _hapkg(*arguments: str) -> str:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """build-all and publish, then the repository over HTTP on loopback."""
-    outcomes = json.loads(_hapkg("build-all", "--suite", SUITE, "--site", str(SITE), "--json"))
+    outcomes = json.loads(run_hapkg("build-all", "--suite", SUITE, "--site", str(SITE), "--json"))
     repository = CHECKOUT / "apt"
-    _hapkg("publish", "--repo", str(repository), "--suite", SUITE, "--site", str(SITE))
+    run_hapkg("publish", "--repo", str(repository), "--suite", SUITE, "--site", str(SITE))
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(repository))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -114,7 +114,7 @@ def build_site(text: str, folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     site = folder / "site.toml"
     site.write_text(text)
-    outcomes = json.loads(_hapkg("build-all", "--suite", SUITE, "--site", str(site), "--json"))
+    outcomes = json.loads(run_hapkg("build-all", "--suite", SUITE, "--site", str(site), "--json"))
     (outcome,) = [outcome for outcome in outcomes if outcome["source"].startswith("ha-stack-site-")]
     (deb,) = Path(outcome["log"]).parent.glob("ha-stack-site-*.deb")
     return deb
