@@ -16,6 +16,8 @@ PYTHON ?= /usr/bin/python3
 # Processes that share the tests; each has a base chroot of its own. Builds wait for one another now and then: a third
 # process uses the two cores that CI has.
 TEST_JOBS ?= 3
+# The acceptance mostly waits for clusters; each of its processes forms one.
+ACCEPTANCE_JOBS ?= 2
 VENV = .venv
 HAPKG = $(VENV)/bin/hapkg
 
@@ -81,7 +83,7 @@ ACCEPTANCE = tests/system/acceptance
 LONG = $(addprefix $(ACCEPTANCE)/,test_crm.py test_members.py test_release_upgrade.py test_services.py test_systemd.py)
 
 acceptance: setup
-	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest $(ACCEPTANCE) $(addprefix --ignore=,$(LONG))
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest -n $(ACCEPTANCE_JOBS) --dist loadfile $(ACCEPTANCE) $(addprefix --ignore=,$(LONG))
 
 acceptance-long: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest $(LONG)

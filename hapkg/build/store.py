@@ -66,6 +66,9 @@ class Artifact:
         return self.folder / _DESCRIPTION
 
 
+_HINT = "wait until it has ended, or let hapkg wait: hapkg --wait SECONDS COMMAND"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Store:
     """The state folder of one user, or of one test."""
@@ -73,6 +76,8 @@ class Store:
     root: Path
     suite: str = ""
     """The one suite that is worked for; "": all of it is."""
+    timeout: float = 0
+    """Seconds to wait for another process that works with the folder."""
 
     @property
     def state(self) -> State:
@@ -92,19 +97,21 @@ class Store:
         """Be the one process that changes state, or, of a suite's store, that works for the suite.
 
         tidy is called before and after, where no other process works with this folder: for what all suites share.
-        Raises BusyError when another process is in the way; a dead holder's lock is free.
+        Raises BusyError when another process is in the way for longer than timeout; a dead holder's lock is free.
         """
-        what, hint, state = f"the state folder {self.root}", "wait until it has ended", self.state
+        what, state = f"the state folder {self.root}", self.state
         with contextlib.ExitStack() as stack:
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
                 if self.suite:
-                    own = disk.lock(state.suite_lock_file, what=f"{what}, for {self.suite},", hint=hint)
+                    own = disk.lock(
+                        state.suite_lock_file, what=f"{what}, for {self.suite},", hint=_HINT, timeout=self.timeout
+                    )
                     stack.enter_context(own)
                     self._tidy(tidy)
                 # Whoever tidies holds it for moments alone.
-                wait = _TIDY_SECONDS if self.suite else 0
-                held = disk.lock(state.lock_file, what=what, hint=hint, timeout=wait, shared=bool(self.suite))
+                wait = max(self.timeout, _TIDY_SECONDS if self.suite else 0)
+                held = disk.lock(state.lock_file, what=what, hint=_HINT, timeout=wait, shared=bool(self.suite))
                 inner = stack.enter_context(contextlib.ExitStack())
                 inner.enter_context(held)
             except OSError as cause:

@@ -31,6 +31,7 @@ from hapkg.cli.options import (
     BuildOptions,
     CcacheOption,
     Context,
+    DryRunOption,
     JobsOption,
     JsonOption,
     KeepGoingOption,
@@ -80,6 +81,7 @@ def build_all(
     source: Annotated[
         Path | None, typer.Option("--from", help="Folder of hapkg vendor, with --offline.", metavar="DIR")
     ] = None,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Build every recipe, each in a clean chroot, reusing what did not change."""
@@ -99,6 +101,7 @@ def build_all(
         retry=retry,
         offline=offline,
         folder=source.absolute() if source else None,
+        dry_run=dry_run,
     )
     _build(context.obj, options, as_json)
 
@@ -124,6 +127,7 @@ def build(
     build_cache: BuildCacheOption = None,
     push: PushOption = False,
     site: SiteOption = None,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Build the named recipes and what they need."""
@@ -144,6 +148,7 @@ def build(
         origin=origin,
         ref=ref,
         retry=True,
+        dry_run=dry_run,
     )
     _build(context.obj, options, as_json)
 
@@ -161,7 +166,11 @@ def plan(
     """Show what build-all would do, and why. Builds nothing."""
     build_context = open_suite(context, suite, site)
     build_context = replace(build_context, shared=open_shared(context.obj, build_cache, build_context.store.state))
-    steps = make_plan(build_context, pick(build_context, names) if names else None)
+    _show(make_plan(build_context, pick(build_context, names) if names else None), why=why, as_json=as_json)
+
+
+def _show(steps: Sequence[Step], *, why: bool = False, as_json: bool) -> None:
+    """Show a plan, and exit with the code of the first recipe that is wrong."""
     if as_json:
         output.print_json([output.describe_step(step) for step in steps])
     elif why:
@@ -219,6 +228,9 @@ def vendor(
 
 def _build(context: Context, options: BuildOptions, as_json: bool) -> None:
     """Run a build, show it, and exit with the code of the first failure."""
+    if options.dry_run:
+        _show(_plan(context, options), as_json=as_json)
+        return
     outcomes = _run(context, options)
     if as_json:
         output.print_json([output.describe_outcome(outcome) for outcome in outcomes])
@@ -234,6 +246,25 @@ def _end(errors: Sequence[HapkgError | None]) -> None:
         output.print_error(error)
     if found:
         raise typer.Exit(found[0].exit_code)
+
+
+def _plan(context: Context, options: BuildOptions) -> Sequence[Step]:
+    """The steps of a build as they are known now: before a base chroot is made or a snapshot is taken.
+
+    Raises UsageError for NAME@REF and --origin: without the snapshot nobody knows what it is built from.
+    """
+    if options.origin or any("@" in name for name in options.names):
+        raise UsageError(
+            "the plan of a snapshot is not known before it is taken",
+            hint="leave --dry-run out; a wrong ref is told before anything is built",
+        )
+    sites = read_site_recipes(context.project, options.site)
+    build_context = replace(
+        open_context(context.project, context.store, options.suite, options.mirror, sites),
+        tests=options.tests,
+        shared=None if options.offline else open_shared(context, options.build_cache, context.store.state),
+    )
+    return make_plan(build_context, pick(build_context, options.names) if options.names else None)
 
 
 def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:

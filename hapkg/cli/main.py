@@ -157,6 +157,7 @@ def options(
     cache: Annotated[
         Path | None, typer.Option(help="State folder [default: $HAPKG_CACHE or ~/.cache/hapkg].", metavar="DIR")
     ] = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait while another hapkg uses the state folder.", min=0)] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Answers, warnings and errors alone.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every program that is started.")] = False,
     version: Annotated[
@@ -166,7 +167,7 @@ def options(
     """Options of every command."""
     if quiet or verbose:
         _import("output").set_verbosity(quiet=quiet, verbose=verbose)
-    context.obj = _import("options").Context(project, cache)
+    context.obj = _import("options").Context(project, cache, wait)
 
 
 def main() -> NoReturn:

@@ -24,7 +24,7 @@ from hapkg.cli.build import build_source
 from hapkg.cli.doctor import PROGRAMS, diagnose
 from hapkg.cli.main import COMPLETION
 from hapkg.cli.main import app as everything
-from hapkg.cli.options import Context, JsonOption, MirrorOption, NamesArgument, SuiteOption
+from hapkg.cli.options import Context, DryRunOption, JsonOption, MirrorOption, NamesArgument, SuiteOption
 from hapkg.cli.select import find, open_suite
 from hapkg.control import SourceName
 from hapkg.draft.contents import find_owners
@@ -133,13 +133,18 @@ def clean(
     everything: Annotated[
         bool, typer.Option("--all", help="Also the newest builds, layers, sources and records.")
     ] = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Remove old builds, failed ones and scratch; with names, every build of those recipes."""
-    build_context = open_suite(context, suite)
-    with context.obj.store.lock():
-        freed = cleanup.clean(
-            context.obj.store, [find(build_context, name).name for name in names or []], everything=everything
-        )
+    build_context, store = open_suite(context, suite), context.obj.store
+    sources = [find(build_context, name).name for name in names or []]
+    if dry_run:
+        found = cleanup.measure(store, cleanup.choose(store, sources, everything=everything))
+        output.print_table(("would be removed", "size"), [(words, output.size(size)) for words, size in found])
+        output.say(f"would free {output.size(sum(size for _, size in found))}")
+        return
+    with store.lock():
+        freed = cleanup.clean(store, cleanup.choose(store, sources, everything=everything))
     output.say(f"freed {output.size(freed)}")
 
 

@@ -66,6 +66,7 @@ SiteOption = Annotated[
 WaitOption = Annotated[float, typer.Option(help="Seconds to wait while another one publishes.", min=0)]
 
 
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 BuildCacheOption = Annotated[
     str | None,
     typer.Option(
@@ -80,9 +81,9 @@ PushOption = Annotated[
 class Context:
     """Options before the command; settings are read when a command first asks for them."""
 
-    def __init__(self, project: Path | None, cache: Path | None) -> None:
+    def __init__(self, project: Path | None, cache: Path | None, wait: float) -> None:
         self._start = project
-        self.store = Store(root=find_state(cache).root)
+        self.store = Store(root=find_state(cache).root, timeout=wait)
 
     @cached_property
     def project(self) -> Project:
@@ -110,6 +111,8 @@ class BuildOptions:
     """Refuse to begin where a network would be needed."""
     folder: Path | None = None
     """The folder that is built from then."""
+    dry_run: bool = False
+    """Show the plan, and build nothing."""
     build_cache: str | None = None
     push: bool = False
     names: Sequence[str] = ()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hapkg.recipe.model import Recipe
     from hapkg.recipe.series import OwnPatch
     from hapkg.recipe.upstream import RemotePatch
-    from hapkg.repository.change import Publication
+    from hapkg.repository.change import Preview, Publication
 
 _COLOURS = {Ending.BUILT: "green", Ending.REUSED: "cyan", Ending.FAILED: "red", Ending.SKIPPED: "yellow"}
 
@@ -207,6 +207,17 @@ def print_publication(publication: Publication, *, as_json: bool) -> None:
     if not publication.url:
         folder = shlex.quote(str(publication.keyring.parent))
         say(f"to serve it for a trial, at http://THIS-HOST:8000/: python3 -m http.server --directory {folder} 8000")
+
+
+def print_preview(preview: Preview, *, as_json: bool) -> None:
+    """Print what a publish would do."""
+    if as_json:
+        print_json({"added": preview.added, "suites": preview.suites})
+        return
+    for path in preview.added:
+        say(f"would add {path}")
+    for suite, paths in preview.suites.items():
+        say(f"{suite} would offer {len(paths)} more files" if paths else f"{suite} would offer nothing new")
 
 
 def print_json(value: object) -> None:

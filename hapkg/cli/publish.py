@@ -21,6 +21,7 @@ from hapkg.build.planner import make_plan
 from hapkg.build.store import Artifact, Store
 from hapkg.cli import output
 from hapkg.cli.options import (
+    DryRunOption,
     JsonOption,
     KeyOption,
     RepoOption,
@@ -42,7 +43,7 @@ from hapkg.recipe.settings import Project, Settings
 from hapkg.recipe.style import SITE
 from hapkg.repository.indexes import IndexedPackage, read_pool
 from hapkg.repository.last_published import read_published
-from hapkg.repository.publishing import publish_with_keyring
+from hapkg.repository.publishing import preview, publish_with_keyring
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.upload import Upload, name_suite
 
@@ -68,6 +69,7 @@ def publish(
         typer.Option("--replace-site", help="Let a site take the place of another cluster's in the repository."),
     ] = False,
     wait: WaitOption = 0,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Put the finished builds into a signed apt repository, at once or not at all."""
@@ -88,6 +90,12 @@ def publish(
         uploads += [make_upload(build_context, artifact) for artifact in artifacts]
         claims[build_context.suite] = make_claims(build_context, artifacts)
     location, choice = find_location(context, repo), make_choice(key, unsigned)
+    if dry_run:
+        with open_repository(location, store.state, change=False, timeout=wait) as root:
+            if not replace_site:
+                check_identities(root, build_contexts, pocket or "")
+            output.print_preview(preview(root, uploads, pocket=pocket or ""), as_json=as_json)
+        return
     memory = find_own_memory(context, repo, choice)
     with memory.keep() as states, open_repository(location, store.state, change=True, timeout=wait) as root:
         check_url(project, root, location, url)

@@ -63,6 +63,16 @@ class RepositoryChange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Preview:
+    """The difference that a publish would make, by paths below the repository."""
+
+    added: tuple[str, ...]
+    """New files of the pool."""
+    suites: Mapping[Suite, tuple[str, ...]]
+    """Files of the pool that each suite would offer in addition."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Publication:
     """The result of one publish. Pool files are named by their path below the repository, index files not at all."""
 

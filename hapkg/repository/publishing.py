@@ -18,12 +18,13 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hapkg import disk
 from hapkg.control import Suite
 from hapkg.errors import RepositoryError
-from hapkg.repository.change import Publication, PublishTarget, RepositoryChange
+from hapkg.repository.change import Preview, Publication, PublishTarget, RepositoryChange
 from hapkg.repository.documents.suite import Claims
 from hapkg.repository.indexes import find_suites, read_pool
 from hapkg.repository.keyring_package import make_keyring
@@ -32,7 +33,7 @@ from hapkg.repository.snapshots import Snapshot, find_missing, find_snapshot, re
 from hapkg.repository.staging import read_ahead
 from hapkg.repository.transaction import check_target, open_transaction, translate_errors
 from hapkg.repository.trust import check_snapshot
-from hapkg.repository.upload import Upload, accept, copy_incoming, name_suite
+from hapkg.repository.upload import Upload, accept, copy_incoming, find_package_files, name_suite
 
 _SUITE = re.compile(r"[a-z]+(?:-[a-z0-9]+)?")
 
@@ -103,6 +104,20 @@ def publish(
         known = {name_suite(suite, pocket): told for suite, told in (claims or {}).items()}
         change = RepositoryChange(operation="publish", states=states, incoming=incoming, claims=known)
         return transaction.commit(change, finish_reading, key)
+
+
+def preview(root: Path, uploads: Sequence[Upload], *, pocket: str = "") -> Preview:
+    """Find what publishing uploads would add to a repository. Changes nothing; the keyring's own package is left out.
+
+    Raises RepositoryError as publish() does when an upload contradicts the pool or itself.
+    """
+    with translate_errors(root):
+        pools = {suite: read_pool(root, suite) for suite in find_suites(root)}
+        whole = [replace(upload, files=tuple(find_package_files(upload))) for upload in uploads]
+        incoming = accept(root, whole, pools.values())
+    wanted = {name_suite(suite, pocket): paths for suite, paths in incoming.wanted.items()}
+    news = {suite: sorted(paths - (pools[suite].paths if suite in pools else set())) for suite, paths in wanted.items()}
+    return Preview(added=tuple(incoming.new), suites={suite: tuple(paths) for suite, paths in news.items()})
 
 
 def rollback(target: PublishTarget, suite: Suite, number: int) -> Publication:

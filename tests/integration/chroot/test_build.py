@@ -170,6 +170,11 @@ def test_a_second_build_all_reuses_everything(built: Built) -> None:
     assert again.endings == dict.fromkeys(("ha-one", "ha-two", "ha-three", "ha-stack"), "reused")
     assert again.seconds < 10
     plan = json.loads(built.hapkg.succeed("plan", "--json").stdout)
+    assert json.loads(built.hapkg.succeed("build-all", "--dry-run", "--json").stdout) == plan
+    assert [
+        step["source"] for step in json.loads(built.hapkg.succeed("build", "one", "--dry-run", "--json").stdout)
+    ] == ["ha-one"]
+    assert built.hapkg.run("build", "one@1.0", "--dry-run").status == 2
     assert {step["source"]: (step["action"], step["reason"]) for step in plan} == dict.fromkeys(
         again.endings, ("reuse", "nothing changed")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -65,6 +66,11 @@ class Node:
         return self.run("/opt/ha/bin/two").output
 
 
+def is_added(line: str) -> bool:
+    """Whether a line of publish names a new file, the keyring's aside: a preview has no key to make it from."""
+    return line.startswith("added ") and "archive-keyring" not in line
+
+
 @pytest.fixture(scope="module")
 def repository(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     """publish, and a web server on loopback."""
@@ -72,7 +78,13 @@ def repository(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     handler = functools.partial(_Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         url = f"http://127.0.0.1:{server.server_port}"
+        preview = json.loads(built.hapkg.succeed("publish", "--repo", str(folder), "--dry-run", "--json").stdout)
+        assert not folder.exists(), "a preview writes nothing"
         done = built.hapkg.succeed("publish", "--repo", str(folder), "--url", url)
+        assert preview["added"] == [line.split()[1] for line in done.stderr.splitlines() if is_added(line)]
+        assert preview["suites"] == {SUITE: sorted(preview["added"])}
+        again = built.hapkg.succeed("publish", "--repo", str(folder), "--dry-run")
+        assert again.stderr.splitlines()[-1:] == [f"{SUITE} would offer nothing new"]
         assert f"note: whether this is newer than {SUITE}'s own is not known" in done.stderr
         commands = done.stdout.splitlines()[-3:]
         assert commands[1] == "apt update && apt install ha-stack ha-archive-keyring"

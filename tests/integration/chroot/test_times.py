@@ -206,6 +206,13 @@ def test_clean_all_leaves_nothing_but_base_chroots(hapkg: Hapkg, place: Path) ->
     program.succeed("clean")
     assert (layers / "ab" / "root" / "file").exists()
     assert not (layers / ".new-cd").exists()
+    (program.cache / "failed/1.json").parent.mkdir()
+    (program.cache / "failed/1.json").write_text("{}")
+    before = sorted(program.cache.rglob("*"))
+    told = program.succeed("clean", "--all", "--dry-run")
+    for words in ("folder failed ", "folder sources ", "layer ab "):
+        assert re.search(f"^{words}", told.stdout, re.MULTILINE), told.stdout
+    assert told.stderr.startswith("would free ") and sorted(program.cache.rglob("*")) == before
     assert program.succeed("clean", "--all").stderr.startswith("freed ")
     left = [path for path in program.cache.rglob("*") if path.is_file() and not path.name.startswith("lock")]
     assert left == []

@@ -24,6 +24,7 @@ import pytest
 from hapkg.apt import find_mirror, read_apt_options
 from hapkg.control import Suite
 from hapkg.distribution import read_debian
+from tests.support.shared import make_once
 from tests.system.acceptance.formation import NAMES, Cluster, form_cluster
 
 CHECKOUT = Path(__file__).parents[3]
@@ -89,18 +90,26 @@ def find_version(recipe: str) -> str:
     return str(tomllib.loads((CHECKOUT / "recipes" / recipe / "recipe.toml").read_text())["version"])
 
 
-def run_hapkg(*arguments: str) -> str:
-    done = subprocess.run([HAPKG, *arguments], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+def run_hapkg(*arguments: str | Path, folder: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
+    """Run hapkg in the checkout; one at a time, for the processes of a run share its state folder."""
+    argv = [str(HAPKG), "--wait", "3600", *map(str, arguments)]
+    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def succeed(*arguments: str) -> str:
+    """Run hapkg in the checkout, which must succeed: its output."""
+    done = run_hapkg(*arguments)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """build-all and publish, then the repository over HTTP on loopback."""
-    outcomes = json.loads(run_hapkg("build-all", "--suite", SUITE, "--site", str(SITE), "--json"))
-    repository = CHECKOUT / "apt"
-    run_hapkg("publish", "--repo", str(repository), "--suite", SUITE, "--site", str(SITE))
+def stack(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """build-all and publish, then the repository over HTTP on loopback. Each process of a run has its own."""
+    outcomes = json.loads(succeed("build-all", "--suite", SUITE, "--site", str(SITE), "--json"))
+    alone = not hasattr(pytestconfig, "workerinput")
+    repository = CHECKOUT / "apt" if alone else tmp_path_factory.mktemp("published") / "apt"
+    succeed("publish", "--repo", str(repository), "--suite", SUITE, "--site", str(SITE))
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(repository))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -114,16 +123,19 @@ def build_site(text: str, folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     site = folder / "site.toml"
     site.write_text(text)
-    outcomes = json.loads(run_hapkg("build-all", "--suite", SUITE, "--site", str(site), "--json"))
+    outcomes = json.loads(succeed("build-all", "--suite", SUITE, "--site", str(site), "--json"))
     (outcome,) = [outcome for outcome in outcomes if outcome["source"].startswith("ha-stack-site-")]
     (deb,) = Path(outcome["log"]).parent.glob("ha-stack-site-*.deb")
     return deb
 
 
 @pytest.fixture(scope="session")
-def bare_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The root folder of a minimal Debian of the suite, to be copied."""
-    root = tmp_path_factory.mktemp("bare") / "root"
+def bare_node(shared: Path) -> Path:
+    """The root folder of a minimal Debian of the suite, made once in a run, to be copied."""
+    return make_once(shared / "bare" / "root", _make_bare_node)
+
+
+def _make_bare_node(root: Path) -> None:
     mirror = find_mirror(None, read_debian())
     options = [f'--aptopt={name} "{value}"' for name, value in read_apt_options().items()]
     lines = mirror.lines(Suite(SUITE))
@@ -131,8 +143,6 @@ def bare_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     argv += ['--aptopt=APT::Sandbox::User "root"', "--dpkgopt=force-unsafe-io", SUITE, str(root), *lines]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    yield root
-    shutil.rmtree(root)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hapkg.deb import read_deb_control
-from tests.system.acceptance.conftest import CHECKOUT, HAPKG, SUITE
+from tests.system.acceptance.conftest import CHECKOUT, SUITE, run_hapkg
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(project: Path) -> dict[str, dict[str, Any]]:
-    argv = [str(HAPKG), "build-all", "--suite", SUITE, "--json"]
-    done = subprocess.run(argv, cwd=project, stdout=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    done = run_hapkg("build-all", "--suite", SUITE, "--json", folder=project)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return {outcome["source"]: outcome for outcome in json.loads(done.stdout)}
 
 

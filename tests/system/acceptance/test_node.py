@@ -6,7 +6,6 @@ import functools
 import json
 import re
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.system.acceptance.cluster import Machine
-from tests.system.acceptance.conftest import CHECKOUT, HAPKG, SITE, SUITE, Stack
+from tests.system.acceptance.conftest import CHECKOUT, SITE, SUITE, Stack, run_hapkg
 from tests.system.acceptance.formation import FOLDER, Cluster, is_at, locate, start
 
 JOURNAL = "opt/ha/var/lib/ha-stack/upgrade.json"
@@ -168,8 +167,7 @@ def newer(cluster: Cluster, stack: Stack, tmp_path_factory: pytest.TempPathFacto
     recipe.write_text(re.sub(r'(?m)^version = ".*"$', f'version = "{NEWER}"', recipe.read_text(), count=1))
     shutil.copytree(stack.repository, project / "apt", symlinks=True)
     for arguments in (["build-all"], ["publish", "--repo", str(project / "apt")]):
-        argv = [str(HAPKG), "--project", str(project), *arguments, "--suite", SUITE, "--site", str(SITE)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        done = run_hapkg("--project", project, *arguments, "--suite", SUITE, "--site", SITE)
         assert done.returncode == 0, done.stderr
     for machine in cluster.nodes:
         shutil.rmtree(machine.root / "srv/apt")

@@ -12,7 +12,7 @@ import pytest
 
 from hapkg.distribution import read_debian
 from tests.system.acceptance.cluster import Machine
-from tests.system.acceptance.conftest import SITE, SUITE, Node, Stack, install_cluster, run_hapkg
+from tests.system.acceptance.conftest import SITE, SUITE, Node, Stack, install_cluster, succeed
 from tests.system.acceptance.formation import FOLDER, Cluster, is_at, locate, start
 from tests.system.acceptance.test_check import find
 
@@ -28,8 +28,8 @@ FILES = f"sha256sum {FOLDER}/corosync.conf {FOLDER}/authkey"
 @pytest.fixture(scope="module")
 def pair(bare_node: Path, stack: Stack) -> Iterator[Cluster]:
     """A cluster of the suite, whose nodes' repository has the next one, too."""
-    run_hapkg("build-all", "--suite", NEXT, "--site", str(SITE))
-    run_hapkg("publish", "--repo", str(stack.repository), "--suite", NEXT, "--site", str(SITE))
+    succeed("build-all", "--suite", NEXT, "--site", str(SITE))
+    succeed("publish", "--repo", str(stack.repository), "--suite", NEXT, "--site", str(SITE))
     with contextlib.ExitStack() as scope:
         yield scope.enter_context(install_cluster(bare_node, stack))
 

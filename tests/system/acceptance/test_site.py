@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.samples import format_toml
-from tests.system.acceptance.conftest import CHECKOUT, HAPKG, SITE_PACKAGE, SUITE, Stack
+from tests.system.acceptance.conftest import CHECKOUT, SITE_PACKAGE, SUITE, Stack, run_hapkg
 from tests.unit.site.test_files import KINDS, read_verdict
 
 EXAMPLE = CHECKOUT / "docs/site.example.toml"
@@ -19,8 +19,7 @@ EXAMPLE = CHECKOUT / "docs/site.example.toml"
 
 def check(file: Path) -> tuple[int, dict[str, bool], str]:
     """hapkg site check: its exit code, what each program says, and its errors."""
-    argv = [str(HAPKG), "site", "check", str(file), "--suite", SUITE, "--json"]
-    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    done = run_hapkg("site", "check", file, "--suite", SUITE, "--json")
     return done.returncode, {f["check"]: f["ok"] for f in json.loads(done.stdout)["checks"]}, done.stderr
 
 
@@ -124,8 +123,8 @@ BOMB = f"""<!DOCTYPE cib [<!ENTITY a "{"x" * 64}">{NESTED}]>
 def import_cib(folder: Path, xml: str) -> subprocess.CompletedProcess[str]:
     (folder / "corosync.conf").write_text(CONF)
     (folder / "cib.xml").write_text(xml)
-    argv = [str(HAPKG), "site", "import", "--corosync", str(folder / "corosync.conf"), "--cib", str(folder / "cib.xml")]
-    return subprocess.run([*argv, "--suite", SUITE], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    files = ("--corosync", folder / "corosync.conf", "--cib", folder / "cib.xml")
+    return run_hapkg("site", "import", *files, "--suite", SUITE)
 
 
 @pytest.mark.usefixtures("stack")
@@ -160,8 +159,7 @@ REAL = [
 @pytest.mark.usefixtures("stack")
 @pytest.mark.parametrize("file", REAL, ids=lambda file: file.stem)
 def test_clusters_that_people_run_are_right_to_all_programs(file: Path) -> None:
-    argv = [str(HAPKG), "site", "check", str(file), "--suite", SUITE, "--json"]
-    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    done = run_hapkg("site", "check", file, "--suite", SUITE, "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     foreign = ("systemd:", "ocf:acme:", "lsb:")
@@ -192,8 +190,7 @@ def test_a_file_system_on_the_wrong_device_is_refused_before_anything_runs(
     table["gfs2"][0][key] = value
     file = tmp_path / "site.toml"
     file.write_text("".join(f"{name} = {format_toml(part)}\n" for name, part in table.items()))
-    argv = [str(HAPKG), "site", "check", str(file)]
-    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    done = run_hapkg("site", "check", file)
     assert done.returncode == 14
     assert words in " ".join(done.stderr.split())
 
@@ -201,8 +198,8 @@ def test_a_file_system_on_the_wrong_device_is_refused_before_anything_runs(
 def test_the_package_of_a_site_is_built_alone(stack: Stack, tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text(EXAMPLE.read_text().replace("fiestaha", "otherha"))
-    argv = [str(HAPKG), "build-all", "--suite", SUITE, "--site", str(site), "--json"]
-    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    done = run_hapkg("build-all", "--suite", SUITE, "--site", site, "--json")
+    assert done.returncode == 0, done.stderr
     endings = {outcome["source"]: outcome["outcome"] for outcome in json.loads(done.stdout)}
     assert endings["ha-stack-site-otherha"] in ("built", "reused")
     del endings["ha-stack-site-otherha"]

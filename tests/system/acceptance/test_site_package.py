@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.acceptance.conftest import CHECKOUT, HAPKG, Node, Stack, build_site, make_node
+from tests.system.acceptance.conftest import CHECKOUT, Node, Stack, build_site, make_node, run_hapkg
 
 EXAMPLE = (CHECKOUT / "docs/site.example.toml").read_text()
 OTHER = EXAMPLE.replace("start-at-boot = false", "start-at-boot = true") + (
@@ -138,11 +137,10 @@ def test_the_site_says_what_starts_at_boot_and_starts_nothing_now(member: Node, 
 
 def test_a_warning_tells_of_a_quorum_option_that_is_better_left_out(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
-    argv = [str(HAPKG), "site", "check", "--quick", "--json", str(site)]
     warnings = []
     for text in (EXAMPLE, EXAMPLE.replace("log_debug = 1", "enable_quorum_lockspace = 0, log_debug = 1")):
         site.write_text(text)
-        done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+        done = run_hapkg("site", "check", "--quick", "--json", site)
         warnings.append(json.loads(done.stdout)["warnings"])
     assert warnings[0] == []
     assert [text.partition(" ")[0] for text in warnings[1]] == ["enable_quorum_lockspace"]

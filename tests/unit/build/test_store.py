@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,24 @@ with Store(root=Path(sys.argv[1])).lock():
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(root=tmp_path / "state")
+
+
+def test_who_may_wait_begins_when_the_other_one_has_ended(store: Store) -> None:
+    entered = threading.Event()
+
+    def work() -> None:
+        with replace(store, timeout=60).lock():
+            entered.set()
+
+    with store.lock():
+        thread = threading.Thread(target=work)
+        thread.start()
+        with pytest.raises(BusyError, match="in use by process") as refusal, store.lock():
+            pass
+        assert "hapkg --wait SECONDS" in refusal.value.hint
+        assert not entered.is_set()
+    thread.join(60)
+    assert entered.is_set()
 
 
 @pytest.fixture
