@@ -138,7 +138,7 @@ def find_stanza(text: str, name: str, version: str) -> str:
     """The sha256 of a package in the text of an index; "" where it is not there."""
     for match in re.finditer(rf"^Package: {re.escape(name)}$", text, re.MULTILINE):
         block = text[text.rfind("\n\n", 0, match.start()) + 1 :].lstrip("\n").partition("\n\n")[0]
-        fields = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", block, re.MULTILINE))
+        fields: dict[str, str] = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", block, re.MULTILINE))
         if fields.get("Version") == version:
             return fields.get("SHA256", "")
     return ""
@@ -191,7 +191,8 @@ def compare_files(deb: Path, root: Path) -> tuple[list[str], list[str]]:
         conffiles = set(_read(Path(scratch) / "control/conffiles").split())
         if run("sh", "-c", 'dpkg-deb --fsys-tarfile "$0" > "$1"', str(deb), f"{scratch}/data").status:
             return ["/"], []
-        changed, edited = [], []
+        changed: list[str] = []
+        edited: list[str] = []
         with tarfile.open(f"{scratch}/data") as archive:
             for member in archive:
                 path = "/" + member.name.removeprefix("./").strip("/")
