@@ -83,7 +83,7 @@ ACCEPTANCE = tests/system/acceptance
 LONG = $(addprefix $(ACCEPTANCE)/,test_crm.py test_members.py test_release_upgrade.py test_services.py test_systemd.py)
 
 acceptance: setup
-	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest -n $(ACCEPTANCE_JOBS) --dist loadfile $(ACCEPTANCE) $(addprefix --ignore=,$(LONG))
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest -n $(ACCEPTANCE_JOBS) --dist loadfile --no-loadscope-reorder $(ACCEPTANCE) $(addprefix --ignore=,$(LONG))
 
 acceptance-long: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest $(LONG)

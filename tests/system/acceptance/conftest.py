@@ -35,8 +35,12 @@ SUITE = os.environ.get("HAPKG_SUITE", "bookworm")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder is an acceptance test. Every command of crm comes last: they leave traces."""
-    items.sort(key=lambda item: item.path.name == "test_crm.py")
+    """Everything in this folder is an acceptance test.
+
+    What takes longest comes first: the other process does the rest meanwhile. Every command of crm comes last: they
+    leave traces.
+    """
+    items.sort(key=lambda item: (item.path.name == "test_crm.py", item.path.name != "test_piuparts.py"))
     for item in items:
         if Path(__file__).parent in Path(item.path).parents:
             item.add_marker("acceptance")
