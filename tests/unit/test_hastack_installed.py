@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hastack.installed import check_release, compare_files, find_stanza, strip_armor
+from hastack.installed import check_release, compare_files, find_stanza, read_signed_by, strip_armor
 
 from hapkg.repository.keys import lifecycle
 from hapkg.repository.keys.signing import KeyChoice, export_key, find_key, sign
@@ -29,6 +29,50 @@ Package: ha-one-dev
 Version: 1.0-2
 SHA256: cccc
 """
+
+
+SOURCES = """\
+# Debian's
+Types: deb
+URIs: https://deb.debian.org/debian
+Suites: bookworm
+
+
+Types: deb
+# with its key
+Signed-By:
+ -----BEGIN PGP PUBLIC KEY BLOCK-----
+ .
+ AAAA
+URIs: https://packages.example.org
+
+Types: deb
+signed-by: /usr/share/keyrings/ha-archive-keyring.gpg
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        ("x.sources:1", ""),
+        ("x.sources:2", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n AAAA"),
+        ("x.sources:3", "/usr/share/keyrings/ha-archive-keyring.gpg"),
+        ("x.sources:4", ""),
+        ("x.list:1", ""),
+        ("x.list:2", "/etc/key.gpg"),
+        ("x.list:9", ""),
+        ("gone.sources:1", ""),
+        ("", ""),
+    ],
+)
+def test_the_key_of_an_entry_is_read_where_apt_does_not_tell_it(tmp_path: Path, entry: str, found: str) -> None:
+    (tmp_path / "x.sources").write_text(SOURCES)
+    lines = (
+        "# deb [signed-by=/etc/other] x y z",
+        "deb [arch=amd64 signed-by=/etc/key.gpg] file:/srv/apt bookworm main",
+    )
+    (tmp_path / "x.list").write_text("\n".join(lines))
+    assert read_signed_by(f"{tmp_path}/{entry}" if entry else entry) == found
 
 
 @pytest.fixture(scope="module")

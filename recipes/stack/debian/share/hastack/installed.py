@@ -76,10 +76,11 @@ def verify_node(root: Path = Path("/")) -> list[Verified]:
 def read_indexes(names: Iterable[str]) -> Iterator[Index]:
     """The Packages indexes of apt's lists that name one of these packages."""
     wanted = re.compile(rf"^Package: (?:{'|'.join(map(re.escape, names))})$", re.MULTILINE)
-    form = f"{_MARK}$(FILENAME)|$(METAKEY)|$(SIGNED_BY)"
+    form = f"{_MARK}$(FILENAME)|$(METAKEY)|$(SOURCESENTRY)|$(SIGNED_BY)"
     done = run("apt-get", "indextargets", "--format", form, "Created-By: Packages")
     for record in done.output.split(_MARK)[1:]:
-        filename, key, signed_by = record.split("|", 2)
+        filename, key, entry, told = record.split("|", 3)
+        signed_by = read_signed_by(entry) if told.startswith("$(") else told  # by the apt of bookworm
         file = Path(filename)
         text = run(HELPER, "cat-file", filename).output
         if not wanted.search(text):
@@ -90,6 +91,23 @@ def read_indexes(names: Iterable[str]) -> Iterator[Index]:
         if not fault and (named is None or hashlib.sha256(text.encode()).hexdigest() != named[1]):
             fault = f"{file.name} is not the index that {release.name} names"
         yield Index(text, fault, checked)
+
+
+def read_signed_by(entry: str) -> str:
+    """The key or keyring of an entry of apt's sources, FILE:NUMBER; "" where it names none.
+
+    The number is that of the stanza in a .sources file, of the line in another one.
+    """
+    name, _, number = entry.rpartition(":")
+    lines = _read(Path(name)).splitlines()
+    if not number.isdigit() or not name.endswith(".sources"):
+        line = lines[int(number) - 1] if number.isdigit() and 0 < int(number) <= len(lines) else ""
+        return next(iter(re.findall(r"^[^#]*\bsigned-by=([^\s\]]+)", line)), "")
+    text = "\n".join(line for line in lines if not line.startswith("#"))
+    stanzas = [stanza for stanza in re.split(r"\n[ \t]*\n", text) if stanza.strip()]
+    stanza = stanzas[int(number) - 1] if 0 < int(number) <= len(stanzas) else ""
+    field_ = re.search(r"^Signed-By:[ \t]*(.*(?:\n[ \t].*)*)", stanza, re.MULTILINE | re.IGNORECASE)
+    return field_[1].strip() if field_ else ""
 
 
 def check_release(release: Path, signed_by: str) -> tuple[str, bool]:
