@@ -151,8 +151,8 @@ def site_import(
     if crm:
         text = _read_text(crm)
     elif (wanted := _read_text(cib) if cib else xml) is not None:
-        with context.obj.store.lock():
-            built = open_context(context.obj.project, context.obj.store, suite, None)
+        built = open_context(context.obj.project, context.obj.store, suite, None)
+        with built.store.lock():
             text = show_cib(built, wanted, lambda phase: output.say(f"site: {phase}"))
     else:
         text = sources.crm
