@@ -34,7 +34,7 @@ SHA256: cccc
 SOURCES = """\
 # Debian's
 Types: deb
-URIs: https://deb.debian.org/debian
+URIs: https://archive.example.org/debian
 Suites: bookworm
 
 
