@@ -259,11 +259,7 @@ def _plan(context: Context, options: BuildOptions) -> Sequence[Step]:
             hint="leave --dry-run out; a wrong ref is told before anything is built",
         )
     sites = read_site_recipes(context.project, options.site)
-    build_context = replace(
-        open_context(context.project, context.store, options.suite, options.mirror, sites),
-        tests=options.tests,
-        shared=None if options.offline else open_shared(context, options.build_cache, context.store.state),
-    )
+    build_context = _open_with(context, options, sites)
     return make_plan(build_context, pick(build_context, options.names) if options.names else None)
 
 
@@ -380,6 +376,12 @@ def _open(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> B
             with without.store.lock():  # a wrong ref is told before half a minute is spent
                 find_commits(without, _read_requests(without, options))
         make_chroot(project, store, suite, options.mirror)
+    return _open_with(context, options, sites)
+
+
+def _open_with(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> BuildContext:
+    """The build context of these options, with the base chroot that there is."""
+    project, store = context.project, context.store
     return replace(
         open_context(project, store, options.suite, options.mirror, sites),
         lintian=options.lintian,
