@@ -11,8 +11,8 @@ from hapkg.control import SourceName
 from hapkg.currency.audit import Assessment, Verdict, audit
 from hapkg.currency.known_holes import recall_holes
 from hapkg.evidence.purl import name_package
+from hapkg.evidence.rebuilt import read_rebuilt
 from hapkg.evidence.vex import VexStatement, VexStatus
-from hapkg.rebuilt import read_rebuilt
 from hapkg.recipe.pedigree import tell_facts
 from hapkg.repository.documents.suite import Claims
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hapkg.buildinfo import BuildInfo, parse_buildinfo
 from hapkg.errors import IntegrityError
+from hapkg.evidence.buildinfo import BuildInfo, parse_buildinfo
 from hapkg.repository.paths import read_file
 
 _MOST_BYTES = 16 << 20

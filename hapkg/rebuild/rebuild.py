@@ -19,12 +19,12 @@ from hapkg.chroot import schroot
 from hapkg.control import Suite
 from hapkg.distribution import Distribution
 from hapkg.errors import HapkgError, IntegrityError, Interrupted, UsageError
+from hapkg.evidence.rebuilt import RebuiltPackage, make_rebuild, note_rebuilds
 from hapkg.host import read_architecture
 from hapkg.rebuild.comparison import Comparison, compare
 from hapkg.rebuild.environment import Environment, Environments, open_environments
 from hapkg.rebuild.subject import Subject
 from hapkg.rebuild.variations import VARIATIONS, choose_parallel, make_conditions
-from hapkg.rebuilt import RebuiltPackage, make_rebuild, note_rebuilds
 from hapkg.recipe.settings import Limits
 
 AS_IT_WAS = "as it was"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hapkg.build.store import Artifact
-from hapkg.buildinfo import BuildInfo
 from hapkg.control import Suite
 from hapkg.disk import sha256_file
 from hapkg.errors import IntegrityError, RepositoryError, UsageError, did_you_mean
+from hapkg.evidence.buildinfo import BuildInfo
 from hapkg.rebuild.buildinfo import read_buildinfo
 from hapkg.repository.indexes import IndexedPackage, Pool, read_pool
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError
+from hapkg.evidence.rebuilt import read_rebuilt
 from hapkg.locations import State
-from hapkg.rebuilt import read_rebuilt
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import SignaturePolicy
 from hapkg.repository.indexes import IndexedPackage

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hapkg.build.plan import make_key
-from hapkg.buildinfo import parse_buildinfo
 from hapkg.control import read_file_names
 from hapkg.deb import read_deb_control
 from hapkg.evidence.build_facts import BuildFacts, BuiltFile, BuiltPackage, Material
+from hapkg.evidence.buildinfo import parse_buildinfo
 from hapkg.evidence.facts import PackageFacts, PatchFacts, SourceFacts, UpstreamFacts
 from hapkg.evidence.provenance import write_statement
 from hapkg.evidence.purl import name_package

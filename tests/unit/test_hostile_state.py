@@ -31,9 +31,9 @@ from hapkg.currency.promises import tell_not_newer
 from hapkg.deb import DebContent
 from hapkg.distribution import read_debian
 from hapkg.errors import BusyError, RepositoryError, UsageError
+from hapkg.evidence.rebuilt import read_rebuilt
 from hapkg.locations import State
 from hapkg.prove.vm_image import find_image
-from hapkg.rebuilt import read_rebuilt
 from hapkg.records import FORMAT, format_record, read_record
 from hapkg.repository.contents import ContentCache
 from hapkg.repository.keys.signing import read_retired

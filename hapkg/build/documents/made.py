@@ -13,11 +13,11 @@ from pathlib import Path
 from hapkg import __version__, disk
 from hapkg.build.context import BuildContext
 from hapkg.build.store import Artifact
-from hapkg.buildinfo import parse_buildinfo
 from hapkg.control import TARBALLS
 from hapkg.deb import read_deb_control
 from hapkg.errors import BuildError, HapkgError
 from hapkg.evidence.build_facts import BuildFacts, BuiltFile, BuiltPackage, Material
+from hapkg.evidence.buildinfo import parse_buildinfo
 from hapkg.process import run
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.pedigree import tell_facts

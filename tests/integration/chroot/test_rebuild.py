@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hapkg.evidence.rebuilt import read_rebuilt
 from hapkg.locations import State
-from hapkg.rebuilt import read_rebuilt
 from tests.integration.chroot.conftest import Built
 from tests.support.machine import NOTHING, find_leftovers
 

@@ -16,8 +16,8 @@ import pytest
 
 from hapkg.control import SourceName
 from hapkg.evidence.dsse import IN_TOTO, Envelope, encode, read_envelope
+from hapkg.evidence.rebuilt import RebuiltPackage, make_rebuild, note_rebuilds
 from hapkg.locations import State
-from hapkg.rebuilt import RebuiltPackage, make_rebuild, note_rebuilds
 from hapkg.recipe.model import Recipe, read_recipe
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.documents.suite import Claims

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hapkg.evidence.rebuilt import Rebuild, RebuiltPackage, make_rebuild, note_rebuilds, read_rebuilt
 from hapkg.locations import State
-from hapkg.rebuilt import Rebuild, RebuiltPackage, make_rebuild, note_rebuilds, read_rebuilt
 
 A, B = "a" * 64, "b" * 64
 

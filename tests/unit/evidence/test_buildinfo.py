@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hapkg.buildinfo import parse_buildinfo
+from hapkg.evidence.buildinfo import parse_buildinfo
 
 DIGEST = "5f" * 32
 TEXT = f"""\
