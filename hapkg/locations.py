@@ -136,6 +136,11 @@ class State:
         return self.root / "promises"
 
     @property
+    def snapshots(self) -> Path:
+        """By suite, the commits that the last run with snapshots was built from."""
+        return self.root / "snapshots"
+
+    @property
     def repositories(self) -> Path:
         """Local copies of repositories on other machines."""
         return self.root / "repositories"

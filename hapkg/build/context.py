@@ -18,19 +18,22 @@ from hapkg.chroot.base_lock import BaseLock, read_base_lock
 from hapkg.chroot.schroot import Chroot, find_chroot
 from hapkg.control import SourceName, Suite
 from hapkg.distribution import Distribution, read_debian
-from hapkg.errors import RecipeError
+from hapkg.errors import FetchError, HapkgError, IntegrityError, RecipeError, SourceError, UsageError
 from hapkg.host import count_cores, read_architecture
 from hapkg.recipe.collection import read_collection
 from hapkg.recipe.graph import Graph, find_blocked, make_graph
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.selection import check_selection, select
 from hapkg.recipe.settings import Project
+from hapkg.records import format_record, read_record
 from hapkg.repository.snapshots import read_held
 from hapkg.source.lockfile import Lock, read_lock
 
 if TYPE_CHECKING:  # few commands need them, and they take time
     from hapkg.source.fetch import Tarball
     from hapkg.source.origins.repository import Commit
+
+_DEFAULT_BRANCH = {"git": "HEAD", "hg": "default"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,11 +185,20 @@ class SnapshotRequest:
     """git or hg."""
     ref: str | None
     """A tag, branch or commit; None for the recipe's tag."""
+    commit: str | None = None
+    """Its id, where it was found before: then the ref is not looked up again."""
 
     @property
     def words(self) -> str:
         """The options by which it is asked for."""
         return f" --origin {self.kind}" + (f" --ref {shlex.quote(self.ref)}" if self.ref else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SnapshotRecord:
+    """Commits of a run with snapshots, by source."""
+
+    requests: Mapping[str, SnapshotRequest]
 
 
 def find_commits(
@@ -200,11 +212,12 @@ def find_commits(
 
     wanted = {name: request for name, request in requests.items() if request is not None}
     state = context.store.state
-    return {name: find_commit(context.recipes[name], one.kind, one.ref, state) for name, one in wanted.items()}
+    recipes = context.recipes
+    return {name: find_commit(recipes[name], one.kind, one.commit or one.ref, state) for name, one in wanted.items()}
 
 
 def take_snapshots(context: BuildContext, requests: Mapping[SourceName, SnapshotRequest | None]) -> BuildContext:
-    """A context in which these sources are built from upstream's own repositories, where that is asked for.
+    """A context in which these sources are built from upstream's own repositories as well, where that is asked for.
 
     Patches that a commit has are left out of its recipe. The caller holds the store's lock. Raises what find_commits
     does, and SourceError where patches do not apply.
@@ -231,4 +244,53 @@ def take_snapshots(context: BuildContext, requests: Mapping[SourceName, Snapshot
         disk.remove_tree(scratch)
         patched = leave_out_contained(recipe, tarballs[name].path, remote, scratch, was=recipes[name].version)
         recipes[name], contained[name] = patched.recipe, patched.contained
-    return replace(context, recipes=recipes, snapshots=tarballs, contained=contained, requests=wanted)
+        wanted[name] = replace(wanted[name], commit=commit.id)
+    return replace(
+        context,
+        recipes=recipes,
+        snapshots={**context.snapshots, **tarballs},
+        contained={**context.contained, **contained},
+        requests={**context.requests, **wanted},
+    )
+
+
+def take_each(
+    context: BuildContext, requests: Mapping[SourceName, SnapshotRequest | None]
+) -> tuple[BuildContext, dict[SourceName, HapkgError]]:
+    """Take snapshots one after another; the context, and errors of sources that stay at their release for them.
+
+    The caller holds the store's lock.
+    """
+    failed: dict[SourceName, HapkgError] = {}
+    for name, request in requests.items():
+        try:
+            context = take_snapshots(context, {name: request})
+        except (FetchError, IntegrityError, SourceError, UsageError) as error:
+            failed[name] = error
+    return context, failed
+
+
+def request_newest(recipe: Recipe) -> SnapshotRequest | None:
+    """A wish for the default branch of a source's home; None where upstream has no repository."""
+    kind = next(iter(recipe.upstream.repositories), None) if recipe.upstream else None
+    return SnapshotRequest(kind=kind, ref=_DEFAULT_BRANCH[kind]) if kind else None
+
+
+def save_snapshots(context: BuildContext) -> None:
+    """Note the commits that a run is built from, in the place of an earlier run's, for who publishes them."""
+    file = context.store.state.snapshots / f"{context.suite}.json"
+    disk.make_folder(file.parent)
+    noted = {str(name): request for name, request in context.requests.items()}
+    disk.replace(file, format_record({"requests": {name: vars(request) for name, request in noted.items()}}))
+
+
+def reopen_snapshots(context: BuildContext) -> BuildContext | None:
+    """A context of the commits that the suite's last run with snapshots was built from; None where there was none.
+
+    The caller holds the store's lock. Raises what take_snapshots does; known commits need no network.
+    """
+    record = read_record(context.store.state.snapshots / f"{context.suite}.json", _SnapshotRecord)
+    if record is None:
+        return None
+    known = {SourceName(name): request for name, request in record.requests.items() if name in context.recipes}
+    return take_snapshots(context, known)

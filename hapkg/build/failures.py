@@ -33,6 +33,8 @@ _LACKS = (
 """Patterns of lines that tell of something missing, its word as drafts look for packages by, and the line's sense."""
 _UNTAKEN = r"^dh_missing: (?:warning|error): (\S+) exists in debian/tmp but is not installed"
 _UNMADE = r'^dh_install: (?:warning|error): Cannot find \(any matches for\) "([^"]+)"'
+_UNRELATED = r"^(\S+): /\S+: loads \S+ of (\S+)(?: or \S+)*, which its package neither depends on nor recommends"
+_UNKNOWN_SWITCHES = r"^configure: error: unrecognized options: (--[^\s,]+(?:, --[^\s,]+)*)"
 _SEARCHED_LINES = 500
 _TAIL_BYTES = 1 << 18
 _LONGEST = 400
@@ -87,6 +89,8 @@ class Lack(StrEnum):
     DEPENDENCY = "build dependency"
     UNMADE = "file that upstream does not install"
     UNTAKEN = "file that no package takes"
+    UNRELATED = "package of a library that a program loads"
+    SWITCH = "switch that configure does not know"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +99,9 @@ class Cause:
 
     lack: Lack
     words: tuple[str, ...]
-    """foo.h, -lfoo, foo.pc, foo.py for a module of Python, a program; or paths and patterns of files. At least one."""
+    """At least one: foo.h, -lfoo, foo.pc, foo.py for a module of Python, a program; paths and patterns of files;
+    binary packages, each after the one that should recommend it and a blank; switches.
+    """
     remedy: str
     """Words on what to change in recipe.toml."""
 
@@ -117,6 +123,16 @@ def find_cause(lines: Sequence[str]) -> Cause | None:
         if untaken := re.search(_UNTAKEN, line):
             remedy = f"no package takes {untaken[1]}: add it to files of a package in recipe.toml, or to not-installed"
             return Cause(lack=Lack.UNTAKEN, words=_list_matches(_UNTAKEN, lines), remedy=remedy)
+        if unrelated := re.search(_UNRELATED, line):
+            remedy = (
+                f"{unrelated[1]} loads a library of {unrelated[2]}: name it in recommends or depends of recipe.toml"
+            )
+            found = (re.search(_UNRELATED, line) for line in lines)
+            words = tuple(dict.fromkeys(f"{match[1]} {match[2]}" for match in found if match))
+            return Cause(lack=Lack.UNRELATED, words=words, remedy=remedy)
+        if unknown := re.search(_UNKNOWN_SWITCHES, line):
+            remedy = f"configure does not know {unknown[1]}: remove it from configure of recipe.toml"
+            return Cause(lack=Lack.SWITCH, words=tuple(unknown[1].split(", ")), remedy=remedy)
     return None
 
 

@@ -309,9 +309,15 @@ def _check_elf(elf: _Elf, surroundings: _Surroundings) -> Iterator[str]:
 def _check_loaded(
     loaded: frozenset[tuple[str, str]], known: frozenset[str], surroundings: _Surroundings
 ) -> Iterator[str]:
-    """Violations by the libraries that a file loads by name; known are those it is linked to."""
+    """Violations by the libraries that a file loads by name; known are those it is linked to.
+
+    A program may try libone.so as well as libone.so.1: only the latter is a name for users of a library.
+    """
     own = f"{surroundings.prefix}/lib/"
+    versioned = {name.rpartition(".so.")[0] + ".so" for name in known | {name for _, name in loaded} if ".so." in name}
     for folder, soname in sorted(loaded):
+        if not folder and soname in versioned:
+            continue
         if folder not in ("", own):
             if soname in surroundings.libraries:
                 yield f"loads {folder}{soname} instead of {own}{soname}"

@@ -13,7 +13,16 @@ from typing import Annotated
 
 import typer
 
-from hapkg.build.context import BuildContext, SnapshotRequest, find_commits, open_context, take_snapshots
+from hapkg.build.context import (
+    BuildContext,
+    SnapshotRequest,
+    find_commits,
+    open_context,
+    request_newest,
+    save_snapshots,
+    take_each,
+    take_snapshots,
+)
 from hapkg.build.events import Ending, Outcome
 from hapkg.build.kernel_packages import check_kernels, needs_chroot
 from hapkg.build.pins import find_unlocked, make_base_lock, make_lock
@@ -75,6 +84,9 @@ def build_all(
     retry: Annotated[
         bool, typer.Option("--retry", help="Build again what failed before with the same inputs.")
     ] = False,
+    snapshot: Annotated[
+        bool, typer.Option("--snapshot", help="Build each source from the default branch of its repository.")
+    ] = False,
     offline: Annotated[
         bool, typer.Option("--offline", help="Refuse to begin where a network would be needed; the suite is locked.")
     ] = False,
@@ -87,6 +99,8 @@ def build_all(
     """Build every recipe, each in a clean chroot, reusing what did not change."""
     if source and not offline:
         raise UsageError("--from is for builds without a network", hint="say --offline --from DIR")
+    if snapshot and offline:
+        raise UsageError("--snapshot asks upstream's repositories", hint="leave --offline out")
     options = BuildOptions(
         suite=suite,
         jobs=jobs,
@@ -99,6 +113,7 @@ def build_all(
         push=push,
         site=site,
         retry=retry,
+        snapshot=snapshot,
         offline=offline,
         folder=source.absolute() if source else None,
         dry_run=dry_run,
@@ -231,12 +246,12 @@ def _build(context: Context, options: BuildOptions, as_json: bool) -> None:
     if options.dry_run:
         _show(_plan(context, options), as_json=as_json)
         return
-    outcomes = _run(context, options)
+    outcomes, missed = _run(context, options)
     if as_json:
         output.print_json([output.describe_outcome(outcome) for outcome in outcomes])
     else:
         output.print_outcomes(outcomes)
-    _end([outcome.error for outcome in outcomes])
+    _end([*missed, *(outcome.error for outcome in outcomes)])
 
 
 def _end(errors: Sequence[HapkgError | None]) -> None:
@@ -251,9 +266,9 @@ def _end(errors: Sequence[HapkgError | None]) -> None:
 def _plan(context: Context, options: BuildOptions) -> Sequence[Step]:
     """The steps of a build as they are known now: before a base chroot is made or a snapshot is taken.
 
-    Raises UsageError for NAME@REF and --origin: without the snapshot nobody knows what it is built from.
+    Raises UsageError for NAME@REF, --origin and --snapshot: without it nobody knows what is built.
     """
-    if options.origin or any("@" in name for name in options.names):
+    if options.snapshot or options.origin or any("@" in name for name in options.names):
         raise UsageError(
             "the plan of a snapshot is not known before it is taken",
             hint="leave --dry-run out; a wrong ref is told before anything is built",
@@ -263,8 +278,11 @@ def _plan(context: Context, options: BuildOptions) -> Sequence[Step]:
     return make_plan(build_context, pick(build_context, options.names) if options.names else None)
 
 
-def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
-    """Build as the options say. The failure of a source is its outcome; any other error is raised as HapkgError."""
+def _run(context: Context, options: BuildOptions) -> tuple[Sequence[Outcome], Sequence[HapkgError]]:
+    """Build as the options say; outcomes, and errors of snapshots in whose place a release was built.
+
+    The failure of a source is its outcome; any other error is raised as HapkgError.
+    """
     pusher = open_pusher(context, options.build_cache) if options.push else None
     sites = read_site_recipes(context.project, options.site)
     build_context = _open_offline(context, options, sites) if options.offline else _open(context, options, sites)
@@ -273,12 +291,21 @@ def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
     recipes, store = [build_context.recipes[name] for name in targets], build_context.store
     check_kernels(recipes, build_context.project, build_context.suite, store.state, read_architecture())
     outcomes: list[Outcome] = []
+    missed: list[HapkgError] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(store.lock(partial(tidy_layers, store)))
         for recipe in sites:
             for warning in recipe.values["site"].warnings:
                 output.say(f"site: {warning}")
-        build_context = take_snapshots(build_context, requests)
+        if options.snapshot:
+            build_context, failed = take_each(build_context, requests)
+            for name, error in failed.items():
+                output.say(f"note: {name} stays at its release: {error.brief}")
+            missed = list(failed.values())
+        else:
+            build_context = take_snapshots(build_context, requests)
+        if build_context.requests:
+            save_snapshots(build_context)
         steps = make_plan(build_context, targets if options.names else None, offline=True)
         left_out = [step for step in steps if step.action is Action.LEAVE_OUT]
         steps = tuple(step for step in steps if step not in left_out)
@@ -297,7 +324,7 @@ def _run(context: Context, options: BuildOptions) -> Sequence[Outcome]:
         if pusher is not None:
             for line in pusher([outcome.artifact for outcome in outcomes if outcome.artifact is not None]):
                 output.say(line)
-    return [*outcomes, *(_describe_left_out(step) for step in left_out)]
+    return [*outcomes, *(_describe_left_out(step) for step in left_out)], missed
 
 
 def build_source(build_context: BuildContext, name: SourceName) -> Outcome:
@@ -326,10 +353,12 @@ def _open_offline(context: Context, options: BuildOptions, sites: Sequence[Recip
 
 
 def _read_requests(build_context: BuildContext, options: BuildOptions) -> dict[SourceName, SnapshotRequest | None]:
-    """The named sources, and for each whether a snapshot of it is asked for, by NAME@REF or by the options.
+    """The sources that are asked for, and for each whether a snapshot of it is, by NAME@REF or by the options.
 
     Without --origin, NAME@REF is of the project's home of today.
     """
+    if options.snapshot:
+        return {name: request_newest(build_context.recipes[name]) for name in build_context.selected}
     requests: dict[SourceName, SnapshotRequest | None] = {}
     for word in options.names:
         plain, _, own = word.partition("@")

@@ -119,3 +119,5 @@ class BuildOptions:
     """None named: all recipes."""
     origin: str | None = None
     ref: str | None = None
+    snapshot: bool = False
+    """Build each source from the default branch of its repository."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hapkg import process
 from hapkg.build.events import Ending, Outcome, Progress
+from hapkg.build.failures import read_cause
 from hapkg.build.plan import Action, Step
 from hapkg.build.store import Artifact
 from hapkg.control import SourceName
@@ -292,11 +293,18 @@ def describe_outcome(outcome: Outcome) -> dict[str, Any]:
         "reason": outcome.reason,
         "seconds": round(outcome.seconds, 1),
         "fault": outcome.fault,
+        "cause": _describe_cause(outcome),
         "log": str(outcome.log) if outcome.log else None,
         "phases": dict(outcome.artifact.seconds) if outcome.artifact else {},
         "memory": outcome.artifact.memory if outcome.artifact else 0,
         "packages": [path.name for path in outcome.artifact.paths(".deb")] if outcome.artifact else [],
     }
+
+
+def _describe_cause(outcome: Outcome) -> dict[str, Any] | None:
+    """What the log of a failed build tells of its cause; None where it tells none."""
+    cause = read_cause(outcome.log) if outcome.error and outcome.log else None
+    return {"lack": cause.lack, "words": list(cause.words), "remedy": cause.remedy} if cause else None
 
 
 def duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from hapkg.build.context import BuildContext
+from hapkg.build.context import BuildContext, reopen_snapshots
 from hapkg.build.documents.made import find_documents
 from hapkg.build.plan import Action
 from hapkg.build.planner import make_plan
@@ -48,6 +48,8 @@ from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.upload import Upload, name_suite
 
 app = typer.Typer()
+SNAPSHOTS = "snapshots"
+"""The pocket of builds from upstream's own repositories."""
 _FACTS = "ha-stack/site.json"
 
 
@@ -57,7 +59,12 @@ def publish(
     repo: RepoOption = None,
     suite: SuiteOption = None,
     pocket: Annotated[
-        str | None, typer.Option(help="Publish as SUITE-POCKET; repo promote brings it to SUITE.", metavar="POCKET")
+        str | None,
+        typer.Option(
+            help="Publish as SUITE-POCKET; repo promote brings it to SUITE. snapshots takes what was built from "
+            "upstream's repositories last.",
+            metavar="POCKET",
+        ),
     ] = None,
     key: KeyOption = None,
     unsigned: UnsignedOption = False,
@@ -82,6 +89,9 @@ def publish(
     if not suites:
         raise UsageError("nothing is built yet", hint="run: hapkg build-all")
     build_contexts = [open_suite(context, name, site) for name in suites]
+    if pocket == SNAPSHOTS:
+        build_contexts = _reopen_snapshots(build_contexts)
+        suites = [str(build_context.suite) for build_context in build_contexts]
     collected = [collect_builds(build_context) for build_context in build_contexts]
     uploads, claims = [], {}
     for build_context, artifacts in zip(build_contexts, collected, strict=True):
@@ -115,6 +125,21 @@ def publish(
         output.say(line)
 
 
+def _reopen_snapshots(build_contexts: Sequence[BuildContext]) -> list[BuildContext]:
+    """The contexts of the last run with snapshots, of the suites that had one. Raises UsageError where none had."""
+    found = []
+    for build_context in build_contexts:
+        with build_context.store.lock():
+            found.append(reopen_snapshots(build_context))
+    taken = [build_context for build_context in found if build_context is not None]
+    if not taken:
+        raise UsageError(
+            f"no snapshot was built for {' or '.join(build_context.suite for build_context in build_contexts)}",
+            hint="run: hapkg build-all --snapshot",
+        )
+    return taken
+
+
 def collect_builds(context: BuildContext) -> tuple[Artifact, ...]:
     """The finished builds of the recipes as they stand now, verified.
 
@@ -132,7 +157,7 @@ def collect_builds(context: BuildContext) -> tuple[Artifact, ...]:
         raise RepositoryError(
             f"{len(missing)} of {len(steps)} sources are not built for {context.suite} as their recipes stand now",
             details=missing,
-            hint=f"run: hapkg build-all --suite {context.suite}",
+            hint=f"run: hapkg build-all --suite {context.suite}{' --snapshot' if context.requests else ''}",
         )
     others = [name for name in context.recipes if name not in {step.source for step in steps}]
     steps += tuple(step for step in make_plan(context, others) if step.source in others)

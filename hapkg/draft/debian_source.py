@@ -32,11 +32,25 @@ from hapkg.source.unpack import MOST_BYTES, MOST_MEMBERS
 
 PREFIX = "debian:"
 _NAME = re.compile(r"debian:([a-z0-9][a-z0-9+.-]+)(?:/([a-z][a-z0-9-]*))?")
-_READ = ("debian/control", "debian/copyright", "debian/patches/series", "debian/upstream/metadata")
+_READ = (
+    "debian/control",
+    "debian/copyright",
+    "debian/patches/series",
+    "debian/rules",
+    "debian/upstream/metadata",
+)
 _MOST_TEXT = 1 << 20
 """Of a file that is read, in bytes."""
 _HELPERS = re.compile(r"debhelper(-compat)?|dh-(autoreconf|exec|buildinfo)|autotools-dev|dpkg-dev|quilt|cdbs")
 """Packages of the packaging itself: hapkg's templates bring what they need."""
+_SWITCH = re.compile(
+    r"--(?:enable|disable|with|without)-[a-z][\w-]*(?:=[\w.,+-]+)?|-D[A-Za-z]\w*(?:[-:]\w+)*=[\w.,+-]+", re.ASCII
+)
+_NO_SWITCH = re.compile(
+    r"--(enable|disable)-(static|shared|silent-rules|rpath|option-checking|maintainer-mode|dependency-tracking)\b.*"
+    r"|-D(CMAKE_.*|prefix|buildtype|.*dir|default_library|b_\w+)[:=].*"
+)
+"""Switches that styles or the prefix decide."""
 _LICENSE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 
 
@@ -54,6 +68,8 @@ class DebianSource:
     synopsis: str = ""
     description: str = ""
     """Of its main binary package."""
+    switches: tuple[str, ...] = ()
+    """Of configure, meson or cmake, that its rules give on every machine and that name no path."""
     licenses: tuple[str, ...] = ()
     """Names, where debian/copyright can be read by a machine."""
     license_texts: Mapping[str, str]
@@ -220,7 +236,16 @@ def _add_packaging(source: DebianSource, texts: Mapping[str, str]) -> DebianSour
         license_texts=license_texts,
         patches=tuple(words[0] for words in lines if words),
         repository=told[1] if told else "",
+        switches=_read_switches(texts.get("debian/rules", "")),
     )
+
+
+def _read_switches(rules: str) -> tuple[str, ...]:
+    """The plain switches of configure, meson or cmake that debian/rules gives whatever the machine, each once."""
+    text = re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*", "", rules))
+    text = re.sub(r"(?ms)^[ \t]*if(?:n?eq|n?def)\b.*?^[ \t]*endif\b", "", text)
+    words = dict.fromkeys(word for word in text.split() if _SWITCH.fullmatch(word))
+    return tuple(word for word in words if not _NO_SWITCH.fullmatch(word))
 
 
 def _describe(source: str, control: str) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from hapkg.draft.autotools import (
 )
 from hapkg.draft.debian_packages import find_packages
 from hapkg.draft.debian_source import choose_relations
+from hapkg.draft.manifest import Manifest, read_manifest
 from hapkg.draft.meson import Meson, read_meson
 from hapkg.draft.metadata import FoundLicenses, UpstreamIdentity, describe, find_holders, find_licenses, identify
 from hapkg.draft.recipe_text import Entry, TomlTable, format_tables
@@ -47,6 +48,8 @@ _BUILD_SYSTEMS = {
     "configure": "autotools",
     "meson.build": "meson",
     "CMakeLists.txt": "cmake",
+    "SConstruct": "scons",
+    "Makefile.PL": "perl",
     "setup.py": "python",
     "pyproject.toml": "pyproject",
     "Cargo.toml": "cargo",
@@ -121,7 +124,7 @@ def _compose(
 ) -> dict[str, str]:
     """The texts of recipe.toml and of licences that it brings, by their paths."""
     facts = _gather(project, plain, release, recipes, find_owners)
-    found = find_licenses(release, plain, project.templates, facts.meson.license)
+    found = find_licenses(release, plain, project.templates, facts.meson.license or facts.manifest.license)
     tables = [
         TomlTable("", _describe_source(facts)),
         TomlTable("[upstream]", _describe_upstream(facts)),
@@ -133,7 +136,20 @@ def _compose(
         required, _ = find_packages(find_required(release.files), recipes)
         tables.append(TomlTable("[[packages]]", _describe_development(facts, required)))
     own = {f"debian/{licenses.FOLDER}/{name}": text for name, text in found.texts.items()}
+    if blocks := _find_foreign_switches(facts):
+        empty = "".join(f"{{% block {block} %}}{{% endblock %}}\n" for block in blocks)
+        own["debian/rules.j2"] = f'{{% extends "{facts.style.name}/rules.j2" %}}\n{empty}'
     return {RECIPE_FILE: format_tables(tables), **own}
+
+
+def _find_foreign_switches(facts: _Facts) -> list[str]:
+    """Blocks of the style with switches that this configure does not know: automake's, and autoconf's own."""
+    if facts.style.name != "autotools":
+        return []
+    files = facts.release.files
+    written = any(name in files for name in ("configure.ac", "configure.in"))
+    automake = re.search(r"\b(AM_INIT_AUTOMAKE|AM_SILENT_RULES)\b", facts.identity.configure)
+    return [*([] if automake else ["automake"]), *([] if written else ["option_checking"])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +160,7 @@ class _Facts:
     style: Style
     release: UpstreamRelease
     meson: Meson
+    manifest: Manifest
     identity: UpstreamIdentity
     synopsis: str
     description: str
@@ -171,7 +188,8 @@ def _gather(
     meson = read_meson(files)
     if style.name != "meson":
         meson = replace(meson, words={}, subprojects=set(), both=False)  # another system builds it
-    identity = identify(plain, release, meson)
+    manifest = read_manifest(files, style.name)
+    identity = identify(plain, release, meson, manifest)
     installed = Installed()
     if style.name == "autotools":
         installed = read_makefiles(files, identity.configure, identity.tarname)
@@ -190,12 +208,13 @@ def _gather(
         else:
             needs = sorted({*needs, *owners.values()})
             unknown = [word for word in unknown if word not in owners]
-    synopsis, description = describe(release, identity, meson)
+    synopsis, description = describe(release, identity, meson, manifest)
     return _Facts(
         source=project.settings.package_prefix + plain,
         style=style,
         release=release,
         meson=meson,
+        manifest=manifest,
         identity=identity,
         synopsis=synopsis,
         description=description,
@@ -213,6 +232,9 @@ def _describe_source(facts: _Facts) -> list[Entry]:
     identity, subprojects = facts.identity, ", ".join(sorted(facts.meson.subprojects))
     libtool = re.search(r"\b(LT_INIT|A[CM]_PROG_LIBTOOL)\b", identity.configure)
     shared_alone = ["--disable-static"] if libtool else ["-Ddefault_library=shared"] if facts.meson.both else []
+    start = {"autotools": "--", "cmake": "-D", "meson": "-D"}.get(facts.style.name)
+    told = facts.release.debian.switches if facts.release.debian else ()
+    debian = [word for word in told if start and word.startswith(start)]
     left = "for a profile or another architecture, left out" if facts.release.debian else "not known which package has"
     unknown = f"{left}: {', '.join(facts.unknown)}" if facts.unknown else ""
     unknown += f"; {facts.unasked}" if facts.unasked else ""
@@ -227,7 +249,7 @@ def _describe_source(facts: _Facts) -> list[Entry]:
         Entry("section", "libs" if facts.development else ""),
         Entry("homepage", identity.homepage, nowhere),
         Entry("build-depends", sorted({*facts.needs, *_find_tools(facts.style, facts.meson)}), unknown),
-        Entry("configure", shared_alone),
+        Entry("configure", [*shared_alone, *debian], "switches of Debian's own rules" if debian else ""),
         Entry("not-installed", facts.left),
     ]
 

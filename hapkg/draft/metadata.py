@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from hapkg.control import is_line
 from hapkg.draft.autotools import find_fields, read_calls, substitute
+from hapkg.draft.manifest import Manifest
 from hapkg.draft.meson import Meson
 from hapkg.draft.upstream_release import NOWHERE, SOURCES, UpstreamRelease, read_tag
 from hapkg.errors import SourceError
@@ -60,19 +61,22 @@ class UpstreamIdentity:
     """configure.ac without comments, its plain macros expanded."""
 
 
-def identify(plain: str, release: UpstreamRelease, meson: Meson) -> UpstreamIdentity:
+def identify(plain: str, release: UpstreamRelease, meson: Meson, manifest: Manifest) -> UpstreamIdentity:
     """Name, version and addresses. Raises SourceError when nothing tells the version."""
     files = release.files
     configure = _expand_configure(files)
     told = next((call for call in read_calls(configure, "AC_INIT|AM_INIT_AUTOMAKE") if len(call) > 1), [])
     arguments = {place: re.sub(r"[][]", "", word).strip() for place, word in enumerate(told)}
     name, version = (arguments[0], arguments[1]) if told else (meson.name.strip(), meson.version.strip())
+    version = version or manifest.version
     tarname, site = arguments.get(3, ""), arguments.get(4, "")
     name = name if is_line(name) and len(name) < 40 else plain
     tarname = tarname or re.sub(r"[^a-z0-9_]+", "-", name.lower().removeprefix("gnu "))
     version = _find_version(release, version)
-    debian = release.debian
+    debian, forge = release.debian, _FORGE.match(manifest.repository or manifest.homepage)
     git = _find_repository(release, {plain, name.lower(), tarname}) if release.is_tarball else release.url
+    if forge and not git:
+        git = f"{forge[0].removesuffix('.git')}.git"
     if debian and not git:
         forge = _FORGE.fullmatch(debian.homepage.removesuffix("/"))
         git = debian.repository or (f"{forge[0].removesuffix('.git')}.git" if forge else "")
@@ -82,6 +86,7 @@ def identify(plain: str, release: UpstreamRelease, meson: Meson) -> UpstreamIden
         site,
         *find_fields(files, "URL"),
         *meson.pages,
+        manifest.homepage,
         git.removesuffix(".git"),
         host[0] if host else "",
     ]
@@ -151,12 +156,13 @@ def _find_repository(release: UpstreamRelease, names: set[str]) -> str:
     return next((f"{address}.git" for address in addresses), "")
 
 
-def describe(release: UpstreamRelease, identity: UpstreamIdentity, meson: Meson) -> tuple[str, str]:
+def describe(release: UpstreamRelease, identity: UpstreamIdentity, meson: Meson, manifest: Manifest) -> tuple[str, str]:
     """Synopsis, "" when none is known, and description."""
     files = release.files
     if release.debian and release.debian.synopsis and release.debian.description:
         return release.debian.synopsis, release.debian.description
-    told = [value.strip(". ") for value in [*find_fields(files, "Summary|Description"), *meson.summaries]]
+    stated = [*find_fields(files, "Summary|Description"), *meson.summaries, manifest.summary]
+    told = [value.strip(". ") for value in stated]
     synopses = [re.sub(r"^(\w+ is )?(an?|the) ", "", value, flags=re.IGNORECASE) for value in told]
     good = [value for value in synopses if is_line(value) and " " in value and len(value) < 80 and value[0].isalnum()]
     readmes = sorted(path for path in files if _README.fullmatch(path))

@@ -1,6 +1,7 @@
 """Trials of a draft: built, its failure read, the recipe amended and built again, as a person would.
 
-Only what a log names is changed: build dependencies, and the files of packages. Everything else ends the trial.
+Only what a log names is changed: build dependencies, files and recommendations of packages, switches that configure
+does not know. Everything else ends the trial.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ def amend(
             told = _drop_files(text, [_strip(word, prefix) for word in cause.words])
         case Lack.UNTAKEN:
             told = _place_files(text, cause.words, prefix)
+        case Lack.UNRELATED:
+            told = _recommend(text, cause.words)
+        case Lack.SWITCH:
+            told = _drop_switches(text, cause.words)
     if told:
         disk.replace(file, str(text).encode())
     return told
@@ -93,6 +98,23 @@ def _place_files(text: RecipeText, paths: Sequence[str], prefix: str) -> list[st
             text.add_files(place, [pattern])
             told.append(f"files of {names[place]}: + {pattern}")
     return told
+
+
+def _recommend(text: RecipeText, pairs: Sequence[str]) -> list[str]:
+    """Have packages recommend what they load, and can do without until they do."""
+    names = [name for name, _ in text.list_packages()]
+    told = []
+    for package, wanted in (pair.split() for pair in pairs):
+        if package in names and text.add_recommendation(names.index(package), wanted):
+            told.append(f"recommends of {package}: + {wanted}")
+    return told
+
+
+def _drop_switches(text: RecipeText, unknown: Sequence[str]) -> list[str]:
+    dropped = [switch for switch in text.list_words("configure") if switch.partition("=")[0] in unknown]
+    if dropped:
+        text.remove_from("configure", dropped)
+    return [f"configure: - {switch}" for switch in dropped]
 
 
 def _gather(paths: Sequence[str], text: RecipeText) -> Iterator[str]:

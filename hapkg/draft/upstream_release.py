@@ -39,7 +39,7 @@ _MODES: dict[str, Literal["r:gz", "r:xz", "r:bz2"]] = {".gz": "r:gz", ".xz": "r:
 NOWHERE = "https://upstream.invalid"
 _BUILD_FILES = re.compile(
     r"configure\.(ac|in)|(GNU)?Makefile|meson\.(build|options)|meson_options\.txt|.*\.(am|pc\.in|spec|spec\.in)"
-    r"|(?!aclocal).*\.m4|\.tarball-version|(COPYING|LICEN[CS]E|README|VERSION).*",
+    r"|(?!aclocal).*\.m4|\.tarball-version|pyproject\.toml|setup\.cfg|PKG-INFO|Cargo\.toml|(COPYING|LICEN[CS]E|README|VERSION).*",
     re.IGNORECASE,
 )
 SOURCES = re.compile(r".*\.(c|cc|cpp|cxx|h|hh|hpp|hxx|l|y|py|pl|pm|sh|rs|go|java)")

@@ -76,6 +76,18 @@ class RecipeText:
         """Take words out of a list of the recipe itself."""
         self._document[key] = [word for word in self._document.get(key, []) if word not in words]
 
+    def list_words(self, key: str) -> list[str]:
+        """The words of a list of the recipe itself; none where it has no such key."""
+        return list(self._document.get(key, []))
+
+    def add_recommendation(self, place: int, relation: str) -> bool:
+        """Have a package, by its place, recommend another; False where it does already."""
+        table = self._document["packages"][place]
+        if relation in table.get("recommends", []):
+            return False
+        self._extend(table, "recommends", [relation])
+        return True
+
     def list_packages(self) -> list[tuple[str, list[str]]]:
         """Name and files of each binary package, in the recipe's order."""
         return [(table["package"], list(table.get("files", []))) for table in self._document["packages"]]

@@ -51,6 +51,7 @@ def broken(hapkg: Hapkg, tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 MENDED = {"main.c": "int main(void) { return 0; }\n"}
 BROKEN = {"main.c": "int main(void) { return missing; }\n"}
+LACKING = {"main.c": "#include <nowhere.h>\nint main(void) { return 0; }\n"}
 
 
 def add_program(project: Miniature, name: str, files: dict[str, str], *needs: str) -> None:
@@ -213,12 +214,15 @@ def test_a_network_that_fails_is_asked_again(hapkg: Hapkg, project: Miniature) -
 def test_a_run_after_a_failure_goes_on_where_it_stopped(hapkg: Hapkg, project: Miniature) -> None:
     program = hapkg.on(project.root)
     add_program(project, "lower", MENDED)
-    add_program(project, "middle", BROKEN, "ha-lower")
+    add_program(project, "middle", LACKING, "ha-lower")
     add_program(project, "upper", MENDED, "ha-middle")
     run = ("build", "upper", "--no-lintian", "--json")
     done = program.run(*run)
     assert (done.status, done.endings) == (10, {"ha-lower": "built", "ha-middle": "failed", "ha-upper": "skipped"})
     assert done.outcomes["ha-middle"]["fault"] == "recipe"
+    cause = done.outcomes["ha-middle"]["cause"]
+    assert (cause["lack"], cause["words"]) == ("build dependency", ["nowhere.h"])
+    assert done.outcomes["ha-lower"]["cause"] is None
     add_program(project, "middle", MENDED, "ha-lower")
     done = program.succeed(*run)
     assert done.endings == {"ha-lower": "reused", "ha-middle": "built", "ha-upper": "built"}

@@ -96,3 +96,47 @@ def test_a_snapshot_is_the_commit_and_sorts_between_releases(
     refused = own.run("build", f"{kind}-one", "--origin", kind)
     assert refused.status == 7
     assert refused.complaint.brief == f"ha-{kind}-one: tag v1.0 is commit {later}, the recipe says {released}"
+
+
+def test_the_newest_of_everything_is_built_and_published_beside_the_releases(
+    hapkg: Hapkg, place: Path, tmp_path: Path
+) -> None:
+    project = Miniature.create(place / "nightly", suite=SUITE)
+    own, commits = hapkg.on(project.root), {}
+    for name in ("left", "right"):
+        home = Repository(tmp_path / name, "git")
+        released = home.commit(make_plain_source(README="Of the release.\n"), 1714979289)
+        home.tag("v1.0", released)
+        commits[name] = home.commit({"README": "Of the branch.\n"}, 1714982889)
+        project.add(
+            name,
+            make_plain_source(README="Of the tarball.\n"),
+            upstream={"git": home.folder.as_uri(), "tag": "v1.0", "commit": released},
+            packages=[make_package(name, ["share/plain"], architecture="all")],
+        )
+    # Upstream changed what this one patches.
+    project.add_patch("right", "--- a/README\n+++ b/README\n@@ -1 +1 @@\n-Of the tarball.\n+Of the patch.\n")
+    project.add_meta("stack", ["ha-left", "ha-right"])
+    assert "no snapshot was built" in own.run("publish", "--unsigned", "--pocket", "snapshots").complaint.brief
+    done = own.run("build-all", "--snapshot", "--no-lintian", "--json")
+    assert done.status == 6
+    assert "note: ha-right stays at its release: ha-right: 1 of 1 patches for 1.0 do not apply" in done.stderr
+    assert set(done.endings.values()) == {"built"}
+    newest = f"1.0+git20240506080809.{commits['left'][:7]}-1{MARK}"
+    assert {name: outcome["version"] for name, outcome in done.outcomes.items()} == {
+        "ha-left": newest,
+        "ha-right": f"1.0-1{MARK}",
+        "ha-stack": f"1.0{MARK}",
+    }
+    own.succeed("publish", "--unsigned", "--pocket", "snapshots")
+    assert "2 of 3 sources are not built" in own.run("publish", "--unsigned").complaint.brief
+    own.succeed("build-all", "--no-lintian")
+    own.succeed("publish", "--unsigned")
+    # A commit of upstream's since then is of the next night.
+    Repository(tmp_path / "left", "git").commit({"README": "Of tomorrow.\n"}, 1714986489)
+    own.succeed("publish", "--unsigned", "--pocket", "snapshots")
+    for suite, version in ((f"{SUITE}-snapshots", newest), (SUITE, f"1.0-1{MARK}")):
+        index = (project.root / f"apt/dists/{suite}/main/binary-amd64/Packages").read_text()
+        assert "Package: ha-left\n" in index
+        assert f"Version: {version}\n" in index
+        assert f"ha-left (= {version})" in index

@@ -390,10 +390,11 @@ def test_refresh_signs_for_as_long_as_the_project_says(
     assert verify_here(root).faults == ()
 
 
-def test_systemd_takes_the_units_of_the_timer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["hapkg-refresh", "hapkg-nightly"])
+def test_systemd_takes_the_units_of_the_timer(tmp_path: Path, name: str) -> None:
     hapkg = Path(sys.executable).with_name("hapkg")
     units = []
-    for file in sorted(EXAMPLES.glob("hapkg-refresh.*")):
+    for file in sorted(EXAMPLES.glob(f"{name}.*")):
         units.append(tmp_path / file.name)
         units[-1].write_text(file.read_text().replace("/srv/hapkg/.venv/bin/hapkg", str(hapkg)))
     assert [unit.suffix for unit in units] == [".service", ".timer"]

@@ -103,6 +103,15 @@ def test_other_inputs_no_note_and_a_damaged_one_are_no_failure(tmp_path: Path) -
             "dh_missing: warning: opt/ha/share/x exists in debian/tmp but is not installed to anywhere",
             "no package takes opt/ha/share/x: add it to files of a package in recipe.toml, or to not-installed",
         ),
+        (
+            "ha-one: /opt/ha/bin/one: loads libx.so.5 of libx5 or libx5t64, which its package neither depends on nor "
+            "recommends",
+            "ha-one loads a library of libx5: name it in recommends or depends of recipe.toml",
+        ),
+        (
+            "configure: error: unrecognized options: --with-a, --enable-b",
+            "configure does not know --with-a, --enable-b: remove it from configure of recipe.toml",
+        ),
     ],
 )
 def test_what_a_build_lacks_is_read_from_its_log(line: str, told: str) -> None:
@@ -123,3 +132,14 @@ def test_files_that_are_amiss_are_told_all_at_once() -> None:
     found = find_cause(["make: done", *untaken, *untaken])
     assert found
     assert (found.lack, found.words) == (Lack.UNTAKEN, ("opt/ha/a", "opt/ha/b"))
+
+
+def test_what_programs_load_is_told_with_the_package_that_lacks_it() -> None:
+    lines = [
+        f"ha-one: /opt/ha/bin/{word}: loads lib{word}.so.1 of lib{word}1, which its package neither depends on nor "
+        "recommends"
+        for word in ("x", "y", "x")
+    ]
+    found = find_cause(lines)
+    assert found
+    assert (found.lack, found.words) == (Lack.UNRELATED, ("ha-one libx1", "ha-one liby1"))

@@ -15,7 +15,11 @@ from tests.support.samples import AUTOTOOLS, change, make_recipe_from
 
 PREFIX = "/opt/ha"
 RECIPE = make_recipe_from(AUTOTOOLS)
-SYSTEM = {"libc.so.6": frozenset({"libc6"}), "libdistant.so.3": frozenset({"libdistant3", "libdistant3t64"})}
+SYSTEM = {
+    "libc.so.6": frozenset({"libc6"}),
+    "libdistant.so": frozenset({"libdistant-dev"}),
+    "libdistant.so.3": frozenset({"libdistant3", "libdistant3t64"}),
+}
 GOOD = {"opt/ha/share/one/file": "x", "usr/share/doc/ha-one/copyright": "x", "usr/share/lintian/overrides/ha-one": "x"}
 
 
@@ -239,6 +243,11 @@ def distant(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(["gcc", "linked.c", name, "-o", "linked", *runpath], check=True, cwd=folder)
     (folder / "loads.c").write_text(f'#include <dlfcn.h>\nint main(void) {{ return !dlopen("{name}", RTLD_NOW); }}\n')
     subprocess.run(["gcc", "loads.c", "-o", "loads", *runpath], check=True, cwd=folder)
+    (folder / "tries.c").write_text(
+        "#include <dlfcn.h>\n"
+        f'int main(void) {{ return !dlopen("libdistant.so", RTLD_NOW) && !dlopen("{name}", RTLD_NOW); }}\n'
+    )
+    subprocess.run(["gcc", "tries.c", "-o", "tries", *runpath], check=True, cwd=folder)
     return folder
 
 
@@ -251,6 +260,8 @@ def distant(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("linked", "Depends: libc6, libdistant3-dev\n", "is linked to"),
         ("loads", "Depends: libc6\nRecommends: libdistant3t64\n", None),
         ("loads", "Depends: libc6\nSuggests: libdistant3\n", "loads"),
+        ("tries", "Depends: libc6\nRecommends: libdistant3\n", None),
+        ("tries", "Depends: libc6\nSuggests: libdistant3, libdistant-dev\n", "loads"),
     ],
 )
 def test_libraries_of_the_distribution_come_with_what_uses_them(

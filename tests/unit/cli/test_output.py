@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from hapkg.build.events import Ending, Outcome
 from hapkg.cli.main import app
-from hapkg.control import Suite
+from hapkg.cli.output import describe_outcome
+from hapkg.control import SourceName, Suite
+from hapkg.errors import BuildError
 from hapkg.recipe.debian_folder import render_debian
 from hapkg.recipe.dep3 import read_header
 from hapkg.recipe.model import read_recipe
@@ -160,3 +163,34 @@ def test_the_changelog_names_what_our_own_patches_fix(project: Path) -> None:
 )
 def test_a_header_says_what_a_patch_does_and_whose_it_is(text: str) -> None:
     assert read_header(text) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("main.c:1:10: fatal error: zip.h: No such file or directory", ("build dependency", ["zip.h"])),
+        (
+            "dh_missing: error: opt/ha/bin/x exists in debian/tmp but is not installed to anywhere",
+            ("file that no package takes", ["opt/ha/bin/x"]),
+        ),
+        ("nothing that is known", None),
+    ],
+)
+def test_a_script_is_told_the_cause_that_a_log_tells(
+    tmp_path: Path, line: str, cause: tuple[str, list[str]] | None
+) -> None:
+    log = tmp_path / "log"
+    log.write_text(f"checking for cc\n{line}\n")
+    failed = Outcome(
+        source=SourceName("ha-x"),
+        ending=Ending.FAILED,
+        version="1",
+        reason="",
+        seconds=1,
+        log=log,
+        error=BuildError("it failed"),
+        fault="recipe",
+    )
+    told = describe_outcome(failed)["cause"]
+    assert (told and (told["lack"], told["words"])) == cause
+    assert cause is None or "recipe.toml" in told["remedy"]

@@ -98,6 +98,18 @@ def archive(tmp_path: Path) -> Callable[..., Mirror]:
 
 DATE = "Mon, 06 May 2024 07:08:09 +0000"
 FORMAT = "3.0 (quilt)\n"
+RULES = """\
+#!/usr/bin/make -f
+# --enable-told
+ifeq ($(DEB_HOST_ARCH_OS),linux)
+SWITCHES = --with-linux
+endif
+%:
+\tdh $@ --without autoreconf
+override_dh_auto_configure:
+\tdh_auto_configure -- --with-kmod=no --disable-silent-rules --enable-a \\
+\t    --with-units=/lib/systemd/system $(SWITCHES) --enable-static --enable-a -Dnot=its
+"""
 METADATA = "---\nRepository: https://git.example.org/one.git\n"
 
 
@@ -114,7 +126,12 @@ def read(file: Path) -> tuple[dict[str, Any], str]:
 
 def test_a_draft_follows_the_source_package(archive: Callable[..., Mirror], tmp_path: Path) -> None:
     patch = "--- a/README\n+++ b/README\n@@ -1 +1 @@\n-one\n+two\n"
-    more = {"upstream/metadata": METADATA, "patches/series": "# why\nfix-a.patch -p1\n", "patches/fix-a.patch": patch}
+    more = {
+        "rules": RULES,
+        "upstream/metadata": METADATA,
+        "patches/series": "# why\nfix-a.patch -p1\n",
+        "patches/fix-a.patch": patch,
+    }
     mirror = archive("1:1.1-2", "1:1.2-3", **more)
     project = make_project(tmp_path / "project", "libqb")
     file = draft(project, "one", "debian:one", State(tmp_path / "state"), mirror=mirror)
@@ -128,6 +145,7 @@ def test_a_draft_follows_the_source_package(archive: Callable[..., Mirror], tmp_
         "python3-sphinx",
         "zlib1g-dev:native",
     ]
+    assert table["configure"] == ["--disable-static", "--with-kmod=no", "--enable-a"]
     assert "left out: libnever-dev [kfreebsd-any], libboot-dev <stage1>" in text
     assert table["upstream"]["git"] == "https://git.example.org/one.git"
     origin = table["origins"][0]

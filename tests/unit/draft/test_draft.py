@@ -129,13 +129,13 @@ def test_styles_that_are_folders_alone(
 
 
 def test_a_style_of_the_project_s_own_is_drafted(project: Project, tmp_path: Path) -> None:
-    folder = project.templates[0] / "cargo"
+    folder = project.templates[0] / "scons"
     folder.mkdir(parents=True)
     (folder / "rules.j2").write_text('{% extends "common/rules.j2" %}\n')
-    (folder / "style.toml").write_text('build-depends = ["cargo"]\n')
-    text = draft_text(project, make_tarball(tmp_path, {"Cargo.toml": ""}))
-    assert 'style = "cargo"\n' in text
-    assert 'build-depends = ["cargo"]\n' in text
+    (folder / "style.toml").write_text('build-depends = ["scons"]\n')
+    text = draft_text(project, make_tarball(tmp_path, {"SConstruct": ""}))
+    assert 'style = "scons"\n' in text
+    assert 'build-depends = ["scons"]\n' in text
 
 
 def test_a_source_with_plain_makefiles(project: Project) -> None:
@@ -178,11 +178,11 @@ def test_another_recipe_that_is_wrong_is_no_hindrance(project: Project, tmp_path
 @pytest.mark.parametrize(
     ("files", "brief", "detail"),
     [
-        ({"Cargo.toml": ""}, "builds with cargo (Cargo.toml), for which there is no style", "Cargo.toml"),
+        ({"SConstruct": ""}, "builds with scons (SConstruct), for which there is no style", "SConstruct"),
         (
-            {"go.mod": "", "Makefile": "", "a/configure.ac": ""},
-            "builds with go (go.mod), make (Makefile), for which there is no style",
-            "Makefile, go.mod",
+            {"Makefile.PL": "", "Makefile": "", "a/configure.ac": ""},
+            "builds with perl (Makefile.PL), make (Makefile), for which there is no style",
+            "Makefile, Makefile.PL",
         ),
         ({"src/one.c": ""}, "has nothing at its top that says how it builds", "no file"),
     ],
@@ -193,7 +193,7 @@ def test_a_build_system_without_a_style(
     tarball = make_tarball(tmp_path, files)
     error = refuse(project, str(tarball), SourceError, "one-1.2.tar.gz ")
     assert (error.brief, error.details) == (f"{tarball.as_uri()} {brief}", (f"at the top: {detail}",))
-    styles = "autotools, cmake, make, meson, pyproject, python"
+    styles = "autotools, cargo, cmake, go, make, meson, pyproject, python"
     assert error.hint == f"styles: {styles}; a folder of debian-templates/ with a rules.j2 adds one"
 
 

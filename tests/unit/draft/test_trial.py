@@ -111,3 +111,18 @@ def test_many_files_of_a_folder_become_the_folder(recipe: Path) -> None:
 def test_files_outside_the_prefix_are_left_to_a_person(recipe: Path) -> None:
     told, table = change(recipe, Lack.UNTAKEN, "opt/ha/bin/two", "usr/lib/udev/rules.d/one.rules")
     assert (told, table) == ([], tomllib.loads(RECIPE))
+
+
+def test_a_package_recommends_what_its_programs_load(recipe: Path) -> None:
+    told, table = change(recipe, Lack.UNRELATED, "ha-one libx5", "ha-one liby0", "ha-other libz1")
+    assert told == ["recommends of ha-one: + libx5", "recommends of ha-one: + liby0"]
+    assert table["packages"][0]["recommends"] == ["libx5", "liby0"]
+    assert change(recipe, Lack.UNRELATED, "ha-one libx5")[0] == []
+
+
+def test_switches_that_configure_does_not_know_go(recipe: Path) -> None:
+    recipe.write_text(RECIPE.replace("build-depends", 'configure = ["--with-a=no", "--enable-b"]\nbuild-depends'))
+    told, table = change(recipe, Lack.SWITCH, "--with-a", "--enable-c")
+    assert told == ["configure: - --with-a=no"]
+    assert table["configure"] == ["--enable-b"]
+    assert change(recipe, Lack.SWITCH, "--with-a")[0] == []

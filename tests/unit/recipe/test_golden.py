@@ -63,6 +63,18 @@ SMALL: dict[str, dict[str, Any]] = {
         "tests-off-reason": "they ask a server",
         "packages": [{**PACKAGE, "package": "ha-four", "architecture": "all", "files": ["bin/four"]}],
     },
+    "ha-five": {
+        "style": "cargo",
+        "build-depends": ["cargo", "rustc"],
+        "configure": ["--features=loud"],
+        "packages": [{**PACKAGE, "package": "ha-five", "files": ["bin/five"]}],
+    },
+    "ha-six": {
+        "style": "go",
+        "build-depends": ["golang-go"],
+        "configure": ["-tags=loud"],
+        "packages": [{**PACKAGE, "package": "ha-six", "files": ["bin/six"]}],
+    },
 }
 """Recipes of styles that no recipe of the stack has yet."""
 ALL = [*NAMES, SITE, *SMALL]

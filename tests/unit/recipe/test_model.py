@@ -37,7 +37,7 @@ LINE = "must be one line of printable text, without blanks at its ends"
 NAME = "is not a Debian package name: lower-case letters, digits, '+', '-', '.'"
 PATH = "must be a path or pattern below the prefix: no leading slash, '..', blank, $ or {}"
 RELATION = "is not a relation such as 'zlib1g-dev (>= 1.2)'"
-KNOWN = "autotools, cmake, external-module, kernel-module, make, meson, meta, pyproject, python"
+KNOWN = "autotools, cargo, cmake, external-module, go, kernel-module, make, meson, meta, pyproject, python"
 SECTION = "string should match pattern '^[a-z0-9][a-z0-9+./-]*$'"
 URL = "string should match pattern '^(https?|file)://[!-~]+$'"
 URL_PATCH = {"type": "url", "name": "x.patch", "url": "https://example.org/x", "sha256": DIGEST}
