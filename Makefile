@@ -1,5 +1,6 @@
 # make stack       set up, build everything, publish to ./apt, and say what to run on a node
 # make test        unit tests, and real programs in real chroots: three processes side by side (TEST_JOBS=1: one)
+# make test-long   chroot tests that build much: drafts, bumps, the build cache, ccache, Rust and Go, an ordinary user
 # make acceptance  the real stack: build, publish, install, run
 # make acceptance-long  the rest of it: every command of crm, systemd, members that come and go, services, Debian's next release
 # make endurance   an engine that dies ten times under load, and comes back
@@ -31,7 +32,7 @@ PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds scanner ubuntu bench clean
+.PHONY: setup stack test test-long fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds scanner ubuntu bench clean
 
 setup: $(VENV)/.done
 
@@ -54,8 +55,14 @@ stack: setup
 	$(HAPKG) build-all --suite $(SUITE)
 	$(HAPKG) publish --repo ./apt --suite $(SUITE)
 
+CHROOT = tests/integration/chroot
+TEST_LONG = $(addprefix $(CHROOT)/,test_build_cache.py test_bump.py test_ccache.py test_draft.py test_ordinary_user.py test_vendored_styles.py)
+
 test: setup
-	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/unit tests/integration
+	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/unit tests/integration $(addprefix --ignore=,$(TEST_LONG))
+
+test-long: setup
+	$(AS_ROOT) $(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_LONG)
 
 fuzz: setup
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[fuzz]'
@@ -80,7 +87,7 @@ lint-rooms: setup
 	$(VENV)/bin/lint-imports --no-logo
 
 ACCEPTANCE = tests/system/acceptance
-LONG = $(addprefix $(ACCEPTANCE)/,test_crm.py test_members.py test_release_upgrade.py test_services.py test_systemd.py)
+LONG = $(addprefix $(ACCEPTANCE)/,test_crm.py test_members.py test_piuparts.py test_release_upgrade.py test_services.py test_systemd.py)
 
 acceptance: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest -n $(ACCEPTANCE_JOBS) --dist loadfile --no-loadscope-reorder $(ACCEPTANCE) $(addprefix --ignore=,$(LONG))
