@@ -151,14 +151,18 @@ def lose(scene: Scene, name: str, act: Callable[[], object], *, killed: bool = F
     return lost
 
 
-def bring_back(scene: Scene, back: Guest, name: str) -> float:
-    """Switch a lost node on and wait until the cluster is whole; how long that took."""
+def bring_back(scene: Scene, back: Guest, name: str, *, unasked: bool = False) -> float:
+    """Switch a lost node on and wait until the cluster is whole; how long that took.
+
+    With unasked its services are enabled, and nobody starts them.
+    """
     mount = scene.site.gfs2[0].mount
     other = scene.one if back is scene.two else scene.two
     scene.run(other, f"dd if=/dev/urandom of={mount}/meanwhile bs=1M count=4 conv=fsync 2>&1", seconds=180)
     began = time.monotonic()
     back.boot(scene.allow(240))
-    scene.run(back, "\n".join(("set -e", start_service("corosync"), start_service("pacemaker"))), seconds=240)
+    if not unasked:
+        scene.run(back, "\n".join(("set -e", start_service("corosync"), start_service("pacemaker"))), seconds=240)
     scene.wait("the cluster is whole again", lambda: probes.is_healthy(scene), seconds=500, pause=3)
     took = round(time.monotonic() - began, 1)
     sums = scene.run_on_both(f"cd {mount} && sha256sum *", seconds=300)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from hapkg.errors import UsageError, did_you_mean
-from hapkg.prove.administration import add_volume, purge, share_volume_group, try_by_hand, upgrade
+from hapkg.prove.administration import add_volume, purge, try_by_hand, upgrade
 from hapkg.prove.faults import (
     come_back,
     fill_disk,
@@ -19,6 +19,8 @@ from hapkg.prove.faults import (
 )
 from hapkg.prove.formation import boot, hand_over, install, keys, make_filesystems, replicate, start
 from hapkg.prove.runner import ProofStep
+from hapkg.prove.stops import hang_at_shutdown, restart_engine, shut_down, stop_slowly
+from hapkg.prove.volume_groups import share_volume_group
 from hapkg.prove.workload import share
 
 STEPS = (
@@ -35,6 +37,10 @@ STEPS = (
     ProofStep(name="volume", title="A volume is added under maintenance-mode", act=add_volume, short=False),
     ProofStep(name="power", title="One node loses power", act=lose_power),
     ProofStep(name="return", title="The node returns", act=come_back, after="power"),
+    ProofStep(name="shutdown", title="A node is shut down, and boots", act=shut_down, short=False),
+    ProofStep(name="restart", title="systemctl restart corosync", act=restart_engine, short=False),
+    ProofStep(name="slow-stop", title="A stop takes long", act=stop_slowly, short=False),
+    ProofStep(name="hanging-stop", title="A shutdown hangs", act=hang_at_shutdown, short=False),
     ProofStep(name="hang", title="A node hangs", act=hang, short=False),
     ProofStep(name="link", title="The link is cut", act=lose_link, short=False),
     ProofStep(name="corosync", title="corosync is killed", act=lose_corosync, short=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from pathlib import Path
@@ -18,13 +19,16 @@ from hapkg.prove.host_service import GuestService
 from hapkg.prove.probes import parse_drbd
 from hapkg.prove.report import describe_proof, write_report
 from hapkg.prove.runner import Check, ProofStep, Scene, StepEnding, StepResult, run_steps, shorten
+from hapkg.prove.stops import is_in_order
 from hapkg.prove.testbed import find_module, find_older
 from hapkg.prove.vm import Guest
+from hapkg.prove.volume_groups import COMMANDS, GROUP
 from hapkg.prove.workload import Ack, find_damage, find_longest_gap, find_lost, parse_acks
 from hapkg.repository.indexes import IndexedPackage, Pool
 from hapkg.site.files import describe_site
 from hapkg.site.model import read_site
 from tests.support.samples import CHECKOUT
+from tests.unit.site.samples import render_text
 
 PROC_DRBD = """version: 8.4.11 (api:1/proto:86-101)
 srcversion: 1234
@@ -154,6 +158,28 @@ def test_steps_have_names_of_their_own_and_the_site_is_the_tutorials_with_a_swit
 
 def test_an_ack_is_told_by_node_number_time_and_path() -> None:
     assert parse_acks("n 7 12 /mnt/x\n") == (Ack(node="n", number=7, milliseconds=12, path="/mnt/x"),)
+
+
+def test_a_shared_volume_group_is_run_as_the_site_key_writes_it(tmp_path: Path) -> None:
+    text = (CHECKOUT / "hapkg/data/prove.site.toml").read_text()
+    plain = render_text(tmp_path, text)["ha-stack/cluster.crm"].splitlines()
+    more = render_text(tmp_path, f'{text}[lvm]\nshared = ["{GROUP}"]\n')["ha-stack/cluster.crm"].splitlines()
+    added = [line[2:] for line in difflib.ndiff(plain, more) if line.startswith("+ ")]
+    assert added == COMMANDS.splitlines()
+
+
+JOURNAL = """[1.0] n systemd[1]: Stopping pacemaker.service - Pacemaker cluster resource manager...
+[2.0] n systemd[1]: Stopped pacemaker.service - Pacemaker cluster resource manager.
+[3.0] n systemd[1]: Stopping corosync.service - Corosync cluster engine...
+[4.0] n systemd[1]: Stopped corosync.service - Corosync cluster engine.
+"""
+
+
+def test_a_shutdown_is_in_order_when_corosync_waits_for_pacemaker() -> None:
+    lines = JOURNAL.splitlines(keepends=True)
+    assert is_in_order(JOURNAL)
+    assert not is_in_order("".join((lines[0], lines[2], lines[1], lines[3])))
+    assert not is_in_order("".join(lines[:3]))
 
 
 RESOURCE = """resource ha0 {
