@@ -31,6 +31,8 @@ def share_volume_group(scene: Scene) -> None:
     spare = max(resource.volumes, key=lambda volume: volume.number)
     device, volume = f"/dev/drbd{spare.minor}", f"{GROUP}/data"
     scene.run_on_both("cp -p /etc/lvm/lvm.conf /root/lvm.conf")
+    # As docs/site.md says: a daemon that systemd started before is one that the agent never sets lvm.conf for.
+    scene.run_on_both("systemctl disable --now lvmlockd lvmlocks", seconds=90)
     scene.put(scene.one, "/root/lvm.crm", COMMANDS.encode())
     scene.run(scene.one, "crm configure load update /root/lvm.crm", seconds=240, check=False)
     scene.wait("pacemaker runs lvmlockd on both", lambda: _are_started(scene, "lvmlockd_clone"), seconds=240, pause=2)

@@ -6,7 +6,7 @@ from datetime import date
 from xml.etree import ElementTree as ET
 
 import pytest
-from hastack import age, check, drift, engine, manager, metrics, network, site
+from hastack import age, check, drift, engine, manager, metrics, network, site, units
 from hastack.finding import Finding
 
 BY_HAND = """totem {
@@ -269,3 +269,15 @@ def test_an_interface_is_named_where_there_is_one() -> None:
 def test_an_engine_that_hangs_is_killed_first() -> None:
     finding = engine.judge_silence()
     assert (finding.level, finding.remedy.startswith("kill -9 $(pidof corosync); service")) == ("FAIL", True)
+
+
+def test_units_of_services_are_read_of_the_configuration() -> None:
+    crm = (
+        "primitive web systemd:apache2.service \\\n    op monitor interval=10s\n"
+        "primitive db ocf:heartbeat:pgsql\n"
+        "primitive gate systemd:haproxy@1\n"
+        "primitive lvmlockd ocf:heartbeat:lvmlockd \\\n    op start interval=0\n"
+        "clone web_clone web\n# primitive x systemd:commented\n"
+    )
+    assert units.find_units(crm) == ("apache2", "haproxy@1", "lvmlockd", "lvmlocks")
+    assert units.find_units("primitive db ocf:heartbeat:pgsql\nprimitive ip IPaddr2\n") == ()

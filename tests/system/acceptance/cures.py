@@ -161,6 +161,27 @@ OTHERS = (
         test="test_check: test_an_old_stack_is_told_and_the_printed_line_brings_the_newest",
     ),
     Cure(
+        "a service of the site whose unit is enabled, before the cluster runs",
+        "units",
+        "systemd starts served at boot, and pacemaker runs it",
+        "systemctl disable --now served",
+        test="test_systemd: test_a_unit_that_systemd_starts_too_is_told_and_the_printed_line_ends_that",
+    ),
+    Cure(
+        "the same in a cluster that runs",
+        "units",
+        "systemd starts served at boot, and pacemaker runs it",
+        "systemctl disable served",
+        test="test_systemd: test_a_unit_that_systemd_starts_too_is_told_and_the_printed_line_ends_that",
+    ),
+    Cure(
+        "lvmlockd that Debian's unit started before pacemaker",
+        "units",
+        "lvm.conf does not use lvmlockd",
+        "crm resource restart lvmlockd_clone",
+        test="hapkg prove --step lvm",
+    ),
+    Cure(
         "a DRBD module that calls /sbin/drbdadm (its parameter is a file in the test)",
         "module",
         "no handler runs",

@@ -225,6 +225,31 @@ def test_a_stop_that_takes_long_is_waited_for(formed: Pair) -> None:
     node.run("crm --wait resource stop slow; crm configure delete slow-2 slow")
 
 
+def test_a_unit_that_systemd_starts_too_is_told_and_the_printed_line_ends_that(formed: Pair) -> None:
+    node = formed["fiesta-ha2"]
+    crm = node.root / "opt/ha/etc/ha-stack/cluster.crm"
+    brought = crm.read_text()
+    unit = node.root / "etc/systemd/system/served.service"
+    unit.write_text("[Service]\nExecStart=/bin/sleep infinity\n\n[Install]\nWantedBy=multi-user.target\n")
+    crm.write_text(f"{brought}primitive served systemd:served\n")
+    try:
+        assert [row["level"] for row in find(node, "units", "served: for pacemaker alone")] == ["ok"]
+        for state, remedy in (("running", "systemctl disable served"), ("down", "systemctl disable --now served")):
+            if state == "down":
+                node.run("systemctl stop corosync")
+            node.run("systemctl daemon-reload; systemctl enable --now served")
+            (found,) = find(node, "units", "systemd starts served at boot, and pacemaker runs it")
+            assert (found["level"], found["remedy"]) == ("warn", remedy)
+            node.run(found["remedy"])
+            assert find(node, "units", "at boot") == []
+            assert node.tell("systemctl is-active served").strip() == ("active" if state == "running" else "inactive")
+    finally:
+        crm.write_text(brought)
+        unit.unlink()
+        node.run("systemctl start pacemaker")
+    formed.wait_until_served()
+
+
 def test_a_corosync_that_hangs_is_told_and_the_printed_line_brings_it_back(formed: Pair) -> None:
     node = formed["fiesta-ha2"]
     node.run("kill -STOP $(pidof corosync)")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hastack import age, clock, cluster, drift, engine, manager, network, upgrade
+from hastack import age, clock, cluster, drift, engine, manager, network, units, upgrade
 from hastack.finding import FAIL, OK, WARN, Finding
 from hastack.site import AUTHKEY, CONFIGURATION, CRM, DRBD_SECRET, Site, make_reinstall, prefer, read_site
 from hastack.system import PREFIX, SYSTEMD, Problem, find_outdated, list_versions, run
@@ -37,7 +37,7 @@ def check_node() -> list[Finding]:
         *_check_space(),
     ]
     findings += [*age.check_age(datetime.now(UTC).date())]
-    findings += [*manager.check_agents(_find_agents()), *manager.check_daemons()]
+    findings += [*manager.check_agents(_find_agents()), *manager.check_daemons(), *units.check_units()]
     if cluster.is_running() and not engine.answers():
         findings.append(engine.judge_silence())  # whoever asks it would wait for minutes
     elif cluster.is_running():
