@@ -18,23 +18,6 @@ from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, Proce
 from hapkg.records import format_record, read_record
 
 _FILE = "failure.json"
-_LACKS = (
-    (r"fatal error: ([\w./+-]+): No such file or directory", "{}", "header {} is missing"),
-    (r"cannot find -l([\w.+-]+)", "-l{}", "library lib{}.so is missing"),
-    (
-        r"(?:No package '|Package |Dependency \"?)([\w.+-]+)(?:' found|\"? (?:was )?not found)",
-        "{}.pc",
-        "{}.pc is missing",
-    ),
-    (r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'", "{}.py", "Python module {} is missing"),
-    (r"(?:^|: )([\w.+-]+): (?:command not found|not found)$", "{}", "program {} is missing"),
-    (r"^make(?:\[\d+\])?: ([\w.+-]+): No such file or directory", "{}", "program {} is missing"),
-)
-"""Patterns of lines that tell of something missing, its word as drafts look for packages by, and the line's sense."""
-_UNTAKEN = r"^dh_missing: (?:warning|error): (\S+) exists in debian/tmp but is not installed"
-_UNMADE = r'^dh_install: (?:warning|error): Cannot find \(any matches for\) "([^"]+)"'
-_UNRELATED = r"^(\S+): /\S+: loads \S+ of (\S+)(?: or \S+)*, which its package neither depends on nor recommends"
-_UNKNOWN_SWITCHES = r"^configure: error: unrecognized options: (--[^\s,]+(?:, --[^\s,]+)*)"
 _SEARCHED_LINES = 500
 _TAIL_BYTES = 1 << 18
 _LONGEST = 400
@@ -91,6 +74,8 @@ class Lack(StrEnum):
     UNTAKEN = "file that no package takes"
     UNRELATED = "package of a library that a program loads"
     SWITCH = "switch that configure does not know"
+    AUTORECONF = "configure that cannot be made anew"
+    EMBEDDED = "library that lintian takes for a copy of the distribution's"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,39 +85,89 @@ class Cause:
     lack: Lack
     words: tuple[str, ...]
     """At least one: foo.h, -lfoo, foo.pc, foo.py for a module of Python, a program; paths and patterns of files;
-    binary packages, each after the one that should recommend it and a blank; switches.
+    binary packages, each after the one that should recommend it and a blank; switches; autoreconf; libraries by
+    lintian's name, each after its package and a blank.
     """
     remedy: str
     """Words on what to change in recipe.toml."""
 
 
+@dataclass(frozen=True)
+class _Sign:
+    """Lines of a log that tell a cause: {0} and {1} in words and remedy are the groups of the pattern."""
+
+    lack: Lack
+    pattern: str
+    words: str
+    """Joined by ", " where they are several."""
+    remedy: str
+
+
+def _sign_dependency(pattern: str, word: str, told: str) -> _Sign:
+    return _Sign(Lack.DEPENDENCY, pattern, word, f"{told} is missing: name its package in build-depends of recipe.toml")
+
+
+_SIGNS = (
+    _sign_dependency(r"fatal error: ([\w./+-]+): No such file or directory", "{0}", "header {0}"),
+    _sign_dependency(r"cannot find -l([\w.+-]+)", "-l{0}", "library lib{0}.so"),
+    _sign_dependency(
+        r"(?:No package '|Package |Dependency \"?)([\w.+-]+)(?:' found|\"? (?:was )?not found)", "{0}.pc", "{0}.pc"
+    ),
+    _sign_dependency(r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'", "{0}.py", "Python module {0}"),
+    _sign_dependency(r"(?:^|: )([\w.+-]+): (?:command not found|not found)$", "{0}", "program {0}"),
+    _sign_dependency(r"^make(?:\[\d+\])?: ([\w.+-]+): No such file or directory", "{0}", "program {0}"),
+    _Sign(
+        Lack.UNMADE,
+        r'^dh_install: (?:warning|error): Cannot find \(any matches for\) "([^"]+)"',
+        "{0}",
+        "upstream installs no {0}: correct files of the package in recipe.toml",
+    ),
+    _Sign(
+        Lack.UNTAKEN,
+        r"^dh_missing: (?:warning|error): (\S+) exists in debian/tmp but is not installed",
+        "{0}",
+        "no package takes {0}: add it to files of a package in recipe.toml, or to not-installed",
+    ),
+    _Sign(
+        Lack.UNRELATED,
+        r"^(\S+): /\S+: loads \S+ of (\S+)(?: or \S+)*, which its package neither depends on nor recommends",
+        "{0} {1}",
+        "{0} loads a library of {1}: name it in recommends or depends of recipe.toml",
+    ),
+    _Sign(
+        Lack.SWITCH,
+        r"^configure: error: unrecognized options: (--[^\s,]+(?:, --[^\s,]+)*)",
+        "{0}",
+        "configure does not know {0}: remove it from configure of recipe.toml",
+    ),
+    _Sign(
+        Lack.AUTORECONF,
+        r"^dh_autoreconf: error: autoreconf .* returned exit code",
+        "autoreconf",
+        "autoreconf fails: mend it by a patch, or take upstream's own configure (docs/styles.md, autoreconf)",
+    ),
+    _Sign(
+        Lack.EMBEDDED,
+        r"^E: (\S+): embedded-library (\S+) ",
+        "{0} {1}",
+        "{0} has {1}: build with the package of it, or say why in lintian-overrides",
+    ),
+)
+
+
 def find_cause(lines: Sequence[str]) -> Cause | None:
     """The first cause that the lines of a log tell; None where no line tells any.
 
-    Files come all at once: debhelper lists every one that is amiss before it ends.
+    A dependency comes alone: what is said after it may follow from it. The others come all at once, as the tools list
+    every one that is amiss before they end.
     """
     for line in lines:
-        for pattern, form, text in _LACKS:
-            if match := re.search(pattern, line):
-                word, told = form.format(match[1]), text.format(match[1])
-                remedy = f"{told}: name its package in build-depends of recipe.toml"
-                return Cause(lack=Lack.DEPENDENCY, words=(word,), remedy=remedy)
-        if unmade := re.search(_UNMADE, line):
-            remedy = f"upstream installs no {unmade[1]}: correct files of the package in recipe.toml"
-            return Cause(lack=Lack.UNMADE, words=_list_matches(_UNMADE, lines), remedy=remedy)
-        if untaken := re.search(_UNTAKEN, line):
-            remedy = f"no package takes {untaken[1]}: add it to files of a package in recipe.toml, or to not-installed"
-            return Cause(lack=Lack.UNTAKEN, words=_list_matches(_UNTAKEN, lines), remedy=remedy)
-        if unrelated := re.search(_UNRELATED, line):
-            remedy = (
-                f"{unrelated[1]} loads a library of {unrelated[2]}: name it in recommends or depends of recipe.toml"
-            )
-            found = (re.search(_UNRELATED, line) for line in lines)
-            words = tuple(dict.fromkeys(f"{match[1]} {match[2]}" for match in found if match))
-            return Cause(lack=Lack.UNRELATED, words=words, remedy=remedy)
-        if unknown := re.search(_UNKNOWN_SWITCHES, line):
-            remedy = f"configure does not know {unknown[1]}: remove it from configure of recipe.toml"
-            return Cause(lack=Lack.SWITCH, words=tuple(unknown[1].split(", ")), remedy=remedy)
+        for sign in _SIGNS:
+            if match := re.search(sign.pattern, line):
+                found = [match] if sign.lack is Lack.DEPENDENCY else _search(sign.pattern, lines)
+                words = [word for one in found for word in sign.words.format(*one.groups()).split(", ")]
+                remedy = sign.remedy.format(*match.groups())
+                return Cause(lack=sign.lack, words=tuple(dict.fromkeys(words)), remedy=remedy)
     return None
 
 
@@ -155,9 +190,8 @@ def read_tail(log: Path, most: int) -> list[str]:
     return [line[:_LONGEST] for line in lines if line.strip()][-most:]
 
 
-def _list_matches(pattern: str, lines: Sequence[str]) -> tuple[str, ...]:
-    """The first group of every line that has the pattern, each once."""
-    return tuple(dict.fromkeys(match[1] for line in lines if (match := re.search(pattern, line))))
+def _search(pattern: str, lines: Sequence[str]) -> list[re.Match[str]]:
+    return [match for line in lines if (match := re.search(pattern, line))]
 
 
 def save(folder: Path, key: str | None, error: HapkgError) -> bool:

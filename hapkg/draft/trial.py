@@ -1,7 +1,7 @@
 """Trials of a draft: built, its failure read, the recipe amended and built again, as a person would.
 
 Only what a log names is changed: build dependencies, files and recommendations of packages, switches that configure
-does not know. Everything else ends the trial.
+does not know, an autoreconf that fails, a library that lintian knows. Everything else ends the trial.
 """
 
 from __future__ import annotations
@@ -48,6 +48,10 @@ def amend(
             told = _recommend(text, cause.words)
         case Lack.SWITCH:
             told = _drop_switches(text, cause.words)
+        case Lack.AUTORECONF:
+            return _keep_configure(file.parent / "debian/rules.j2")
+        case Lack.EMBEDDED:
+            told = _declare_own(text, cause.words)
     if told:
         disk.replace(file, str(text).encode())
     return told
@@ -115,6 +119,28 @@ def _drop_switches(text: RecipeText, unknown: Sequence[str]) -> list[str]:
     if dropped:
         text.remove_from("configure", dropped)
     return [f"configure: - {switch}" for switch in dropped]
+
+
+def _keep_configure(rules: Path) -> list[str]:
+    """Have the style take upstream's own configure as it is."""
+    had = rules.read_text("utf-8") if rules.exists() else '{% extends "autotools/rules.j2" %}\n'
+    if "block autoreconf" in had:
+        return []
+    disk.make_folder(rules.parent)
+    disk.replace(rules, f"{had}{{% block autoreconf %}}{{% endblock %}}\n".encode())
+    return ["debian/rules.j2: upstream's own configure, without autoreconf"]
+
+
+def _declare_own(text: RecipeText, pairs: Sequence[str]) -> list[str]:
+    """Tell lintian that a library is the source's own, where it is called as the source is."""
+    names = [name for name, _ in text.list_packages()]
+    told = []
+    for package, library in (pair.split() for pair in pairs):
+        own = text.source == library or text.source.endswith(f"-{library}")
+        reason = "This is the source of it, below a prefix of its own."
+        if own and package in names and text.add_override(names.index(package), "embedded-library", reason):
+            told.append(f"lintian-overrides of {package}: + embedded-library")
+    return told
 
 
 def _gather(paths: Sequence[str], text: RecipeText) -> Iterator[str]:

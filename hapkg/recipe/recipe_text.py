@@ -88,6 +88,25 @@ class RecipeText:
         self._extend(table, "recommends", [relation])
         return True
 
+    @property
+    def source(self) -> str:
+        """The name of the source package."""
+        return str(self._document["source"])
+
+    def add_override(self, place: int, tag: str, reason: str) -> bool:
+        """Override a tag of lintian's in every file of a package, by its place; False where one of it is there."""
+        table = self._document["packages"][place]
+        had = [dict(override) for override in table.get("lintian-overrides", [])]
+        if any(override["tag"] == tag for override in had):
+            return False
+        written = tomlkit.array()
+        for override in (*had, {"tag": tag, "context": "*", "reason": reason}):
+            inline = tomlkit.inline_table()
+            inline.update(override)
+            written.append(inline)
+        table["lintian-overrides"] = written.multiline(True)
+        return True
+
     def list_packages(self) -> list[tuple[str, list[str]]]:
         """Name and files of each binary package, in the recipe's order."""
         return [(table["package"], list(table.get("files", []))) for table in self._document["packages"]]

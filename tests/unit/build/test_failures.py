@@ -109,6 +109,14 @@ def test_other_inputs_no_note_and_a_damaged_one_are_no_failure(tmp_path: Path) -
             "ha-one loads a library of libx5: name it in recommends or depends of recipe.toml",
         ),
         (
+            "dh_autoreconf: error: autoreconf -f -i returned exit code 1",
+            "autoreconf fails: mend it by a patch, or take upstream's own configure (docs/styles.md, autoreconf)",
+        ),
+        (
+            "E: ha-one: embedded-library libyaml [opt/ha/lib/libyaml-0.so.2.0.9]",
+            "ha-one has libyaml: build with the package of it, or say why in lintian-overrides",
+        ),
+        (
             "configure: error: unrecognized options: --with-a, --enable-b",
             "configure does not know --with-a, --enable-b: remove it from configure of recipe.toml",
         ),

@@ -126,3 +126,25 @@ def test_switches_that_configure_does_not_know_go(recipe: Path) -> None:
     assert told == ["configure: - --with-a=no"]
     assert table["configure"] == ["--enable-b"]
     assert change(recipe, Lack.SWITCH, "--with-a")[0] == []
+
+
+def test_a_configure_that_cannot_be_made_anew_stays_upstreams(recipe: Path) -> None:
+    assert change(recipe, Lack.AUTORECONF, "autoreconf")[0] == [
+        "debian/rules.j2: upstream's own configure, without autoreconf"
+    ]
+    rules = recipe.parent / "debian/rules.j2"
+    block = "{% block autoreconf %}{% endblock %}\n"
+    assert rules.read_text() == '{% extends "autotools/rules.j2" %}\n' + block
+    assert change(recipe, Lack.AUTORECONF, "autoreconf")[0] == []
+    rules.write_text('{% extends "autotools/rules.j2" %}\n{% block automake %}{% endblock %}\n')
+    change(recipe, Lack.AUTORECONF, "autoreconf")
+    assert rules.read_text().endswith("{% block automake %}{% endblock %}\n" + block)
+
+
+def test_a_library_is_no_copy_of_itself(recipe: Path) -> None:
+    assert change(recipe, Lack.EMBEDDED, "ha-one other")[0] == []
+    told, table = change(recipe, Lack.EMBEDDED, "ha-one one", "ha-one other")
+    assert told == ["lintian-overrides of ha-one: + embedded-library"]
+    (override,) = table["packages"][0]["lintian-overrides"]
+    assert (override["tag"], override["context"]) == ("embedded-library", "*")
+    assert change(recipe, Lack.EMBEDDED, "ha-one one")[0] == []
