@@ -10,6 +10,7 @@
 # make piuparts    what each published package leaves behind
 # make rebuilds    a small project rebuilt under every variation, and built from a folder where there is no network
 # make scanner    Trivy on what is published: it says of the stack what hapkg audit says
+# make deb       hapkg itself as a package, published to build/deb/apt: apt install hapkg (DEB_SUITE=forky)
 # make ubuntu    a slice of the stack for noble, from a stand-in for its archive
 # make bench       builds against bare builds and sbuild, publishing against aptly, planning: an hour on a quiet machine
 SUITE ?= bookworm
@@ -32,7 +33,7 @@ PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test test-long fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds scanner ubuntu bench clean
+.PHONY: setup stack test test-long fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds scanner deb ubuntu bench clean
 
 setup: $(VENV)/.done
 
@@ -122,6 +123,15 @@ prove-setup: setup
 prove-repo: prove-setup
 	$(HAPKG) build-all --suite $(SUITE) --site hapkg/data/prove.site.toml
 	$(HAPKG) publish --repo $(PROVE_REPO) --suite $(SUITE) --site hapkg/data/prove.site.toml
+
+# hapkg as a package, for a release that has the Python packages which it needs.
+DEB = build/deb
+DEB_SUITE = trixie
+
+deb: setup
+	$(VENV)/bin/python packaging/fill.py $(DEB)
+	$(HAPKG) --project $(DEB) build-all --suite $(DEB_SUITE)
+	$(HAPKG) --project $(DEB) publish --suite $(DEB_SUITE) --repo $(DEB)/apt
 
 ubuntu: setup
 	$(AS_ROOT) $(VENV)/bin/pytest tests/system/ubuntu

@@ -153,10 +153,11 @@ class Shell(StrEnum):
 
     BASH = "bash"
     ZSH = "zsh"
+    FISH = "fish"
 
 
 @app.command()
-def completion(shell: Annotated[Shell, typer.Argument(help="bash or zsh.")]) -> None:
+def completion(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
     """Print the completion of hapkg for a shell: source <(hapkg completion bash)."""
     typer.echo(get_completion_script(prog_name="hapkg", complete_var=COMPLETION, shell=shell))
 

@@ -14,7 +14,7 @@ from hapkg.draft.manifest import Manifest
 from hapkg.draft.meson import Meson
 from hapkg.draft.upstream_release import NOWHERE, SOURCES, UpstreamRelease, read_tag
 from hapkg.errors import SourceError
-from hapkg.recipe.licenses import has_text, quote
+from hapkg.recipe.licenses import has_text, is_common, quote
 from hapkg.recipe.settings import Templates
 from hapkg.recipe.version import is_upstream_version
 
@@ -181,7 +181,7 @@ class FoundLicenses:
     names: str
     """Debian's names of them, joined as debian/copyright joins them."""
     texts: Mapping[str, str]
-    """Upstream's own texts of those that neither the templates nor Debian have, as debian/copyright quotes them."""
+    """Upstream's own texts of those that not every Debian system has, as debian/copyright quotes them."""
     remark: str
     """Words on those that have no text."""
 
@@ -210,11 +210,11 @@ def find_licenses(release: UpstreamRelease, plain: str, templates: Templates, st
         remark = f"not known: read the sources, then write debian/licenses/{name} or put another name"
         return FoundLicenses(names=name, texts={}, remark=remark)
     joined = " and ".join(names)
-    lacking = [name for name in re.split(r" and | or ", joined) if not has_text(name, templates)]
+    lacking = [name for name in re.split(r" and | or ", joined) if not is_common(name)]
     quoted = debian.license_texts if debian else {}
     own = {name: [quote(text) for text in legal.values() if _name_license(text) == name] for name in lacking}
     texts = {name: text for name in lacking if (text := next(iter(own[name]), quoted.get(name, "")))}
-    missing = [name for name in lacking if name not in texts]
+    missing = [name for name in lacking if name not in texts and not has_text(name, templates)]
     return FoundLicenses(
         names=joined,
         texts=texts,

@@ -23,6 +23,11 @@ def has_text(name: str, templates: Templates) -> bool:
     return find_template(templates, f"common/{FOLDER}/{name}").is_file() or bool(_refer(name))
 
 
+def is_common(name: str) -> bool:
+    """True for a licence whose text every Debian system has."""
+    return bool(_refer(name))
+
+
 def find_texts(names: Iterable[str], own: Path, templates: Templates) -> dict[str, str]:
     """Texts of a recipe's own, which lie in the folder own, and of licences that the templates have no file for."""
     found: dict[str, str] = {}

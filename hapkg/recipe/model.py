@@ -307,7 +307,7 @@ class Recipe(Table):
                 raise ValueError(f"package {name} is described twice")
         prefix = (info.context or {}).get("package_prefix", "")
         for name in (self.source, *names):
-            if not name.removeprefix(prefix) or not name.startswith(prefix):
+            if name != prefix.removesuffix("-") and (not name.removeprefix(prefix) or not name.startswith(prefix)):
                 raise ValueError(f"package {name} must be named {prefix}…, or it would shadow the distribution's")
         if self.style.name != META and any(package.stack for package in self.packages):
             raise ValueError("stack is for style meta; others name their run-time needs in depends")

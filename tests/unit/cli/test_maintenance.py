@@ -47,7 +47,7 @@ def test_the_manual_is_troff(page: str) -> None:
         ("hapkg build-", {"build-all"}),
         ("hapkg repo ro", {"rollback"}),
         ("hapkg publish --unsig", {"--unsigned"}),
-        ("hapkg completion ", {"bash", "zsh"}),
+        ("hapkg completion ", {"bash", "zsh", "fish"}),
     ],
 )
 def test_bash_completes(line: str, expected: set[str]) -> None:
@@ -60,6 +60,15 @@ def test_bash_completes(line: str, expected: set[str]) -> None:
     assert set(done.stdout.split()) == expected, done.stderr
 
 
-def test_zsh_gets_its_own() -> None:
+def test_zsh_and_fish_get_their_own() -> None:
     assert CliRunner().invoke(app, ["completion", "zsh"]).output.startswith("#compdef hapkg\n")
-    assert CliRunner().invoke(app, ["completion", "fish"]).exit_code == 2
+    assert CliRunner().invoke(app, ["completion", "fish"]).output.startswith("complete --command hapkg ")
+    assert CliRunner().invoke(app, ["completion", "ksh"]).exit_code == 2
+
+
+def test_fish_is_answered_by_the_program_that_its_completion_asks() -> None:
+    script = CliRunner().invoke(app, ["completion", "fish"]).output
+    (variable,) = set(re.findall(r"_HAPKG_COMPLETE=complete_fish", script))
+    asked = [variable, "_TYPER_COMPLETE_FISH_ACTION=get-args", "_TYPER_COMPLETE_ARGS=hapkg build-"]
+    done = subprocess.run(["env", *asked, PROGRAM], capture_output=True, text=True, check=True)
+    assert [line.partition("\t")[0] for line in done.stdout.splitlines()][:1] == ["build-all"]
