@@ -11,6 +11,7 @@
 # make rebuilds    a small project rebuilt under every variation, and built from a folder where there is no network
 # make scanner    Trivy on what is published: it says of the stack what hapkg audit says
 # make deb       hapkg itself as a package, published to build/deb/apt: apt install hapkg (DEB_SUITE=forky)
+# make guide     docs/acme.md from an empty folder, line by line: five upstreams, and a machine that installs them
 # make ubuntu    a slice of the stack for noble, from a stand-in for its archive
 # make bench       builds against bare builds and sbuild, publishing against aptly, planning: an hour on a quiet machine
 SUITE ?= bookworm
@@ -33,7 +34,7 @@ PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test test-long fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds scanner deb ubuntu bench clean
+.PHONY: setup stack test test-long fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds scanner deb guide ubuntu bench clean
 
 setup: $(VENV)/.done
 
@@ -132,6 +133,11 @@ deb: setup
 	$(VENV)/bin/python packaging/fill.py $(DEB)
 	$(HAPKG) --project $(DEB) build-all --suite $(DEB_SUITE)
 	$(HAPKG) --project $(DEB) publish --suite $(DEB_SUITE) --repo $(DEB)/apt
+
+# What the guide of docs/acme.md takes for granted on its reader's machine.
+guide: setup
+	dpkg -s pipx >/dev/null 2>&1 || $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends pipx
+	$(AS_ROOT) $(VENV)/bin/pytest tests/system/guide
 
 ubuntu: setup
 	$(AS_ROOT) $(VENV)/bin/pytest tests/system/ubuntu

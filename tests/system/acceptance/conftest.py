@@ -136,15 +136,16 @@ def build_site(text: str, folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def bare_node(shared: Path) -> Path:
     """The root folder of a minimal Debian of the suite, made once in a run, to be copied."""
-    return make_once(shared / "bare" / "root", _make_bare_node)
+    return make_once(shared / "bare" / "root", lambda root: make_bare_root(root, Suite(SUITE)))
 
 
-def _make_bare_node(root: Path) -> None:
+def make_bare_root(root: Path, suite: Suite) -> None:
+    """Make the root folder of a minimal Debian."""
     mirror = find_mirror(None, read_debian())
     options = [f'--aptopt={name} "{value}"' for name, value in read_apt_options().items()]
-    lines = mirror.lines(Suite(SUITE))
+    lines = mirror.lines(suite)
     argv = ["mmdebstrap", "--variant=minbase", "--mode=root", "--skip=cleanup/apt/lists", *options]
-    argv += ['--aptopt=APT::Sandbox::User "root"', "--dpkgopt=force-unsafe-io", SUITE, str(root), *lines]
+    argv += ['--aptopt=APT::Sandbox::User "root"', "--dpkgopt=force-unsafe-io", suite, str(root), *lines]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
