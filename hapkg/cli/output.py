@@ -302,7 +302,7 @@ def describe_outcome(outcome: Outcome) -> dict[str, Any]:
 
 
 def _describe_cause(outcome: Outcome) -> dict[str, Any] | None:
-    """What the log of a failed build tells of its cause; None where it tells none."""
+    """The cause of a failure, as its log tells it; None where it tells none."""
     cause = read_cause(outcome.log) if outcome.error and outcome.log else None
     return {"lack": cause.lack, "words": list(cause.words), "remedy": cause.remedy} if cause else None
 

@@ -27,7 +27,7 @@ from hapkg.draft.autotools import (
 )
 from hapkg.draft.debian_packages import find_packages
 from hapkg.draft.debian_source import choose_relations
-from hapkg.draft.manifest import Manifest, read_manifest
+from hapkg.draft.manifest import PackageManifest, read_manifest
 from hapkg.draft.meson import Meson, read_meson
 from hapkg.draft.metadata import FoundLicenses, UpstreamIdentity, describe, find_holders, find_licenses, identify
 from hapkg.draft.recipe_text import Entry, TomlTable, format_tables
@@ -160,7 +160,7 @@ class _Facts:
     style: Style
     release: UpstreamRelease
     meson: Meson
-    manifest: Manifest
+    manifest: PackageManifest
     identity: UpstreamIdentity
     synopsis: str
     description: str

@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
+class PackageManifest:
     """Statements of a manifest, each on one line; "" for what it does not tell."""
 
     version: str = ""
@@ -21,13 +21,13 @@ class Manifest:
     repository: str = ""
 
 
-def read_manifest(files: Mapping[str, str], style: str) -> Manifest:
-    """What the manifests of a build style tell, the first that tells it; nothing for styles that have none."""
+def read_manifest(files: Mapping[str, str], style: str) -> PackageManifest:
+    """Statements of the manifests of a build style, of the first that makes each; none for styles that have none."""
     found = [read(files[name]) for name, read in _READERS.get(style, {}).items() if files.get(name)]
-    return Manifest(
+    return PackageManifest(
         **{
             field: next((value for manifest in found if (value := getattr(manifest, field))), "")
-            for field in Manifest.__dataclass_fields__
+            for field in PackageManifest.__dataclass_fields__
         }
     )
 
@@ -39,11 +39,11 @@ def _read_toml(text: str) -> dict[str, Any]:
         return {}
 
 
-def _read_pyproject(text: str) -> Manifest:
+def _read_pyproject(text: str) -> PackageManifest:
     project = _table(_read_toml(text).get("project"))
     urls = {key.casefold(): value for key, value in _table(project.get("urls")).items()}
     stated = project.get("license")
-    return Manifest(
+    return PackageManifest(
         version=_line(project.get("version")),
         license=_line(stated if isinstance(stated, str) else _table(stated).get("text")),
         summary=_line(project.get("description")),
@@ -52,16 +52,16 @@ def _read_pyproject(text: str) -> Manifest:
     )
 
 
-def _read_setup_cfg(text: str) -> Manifest:
+def _read_setup_cfg(text: str) -> PackageManifest:
     parser = configparser.RawConfigParser(strict=False)
     try:
         parser.read_string(text)
     except configparser.Error:
-        return Manifest()
+        return PackageManifest()
     keys = dict(parser["metadata"]) if parser.has_section("metadata") else {}
     # "attr: module.value" and "file: NAME" are computed when it is built.
     plain = {key: _line(value) for key, value in keys.items() if not value.startswith(("attr:", "file:"))}
-    return Manifest(
+    return PackageManifest(
         version=plain.get("version", ""),
         license=plain.get("license", ""),
         summary=plain.get("description", ""),
@@ -69,11 +69,11 @@ def _read_setup_cfg(text: str) -> Manifest:
     )
 
 
-def _read_pkg_info(text: str) -> Manifest:
+def _read_pkg_info(text: str) -> PackageManifest:
     fields = email.parser.HeaderParser().parsestr(text)
     told = {name: _line(fields.get(name)) for name in ("Version", "License", "Summary", "Home-page")}
     told = {name: "" if value == "UNKNOWN" else value for name, value in told.items()}
-    return Manifest(
+    return PackageManifest(
         version=told["Version"],
         license=_line(fields.get("License-Expression")) or told["License"],
         summary=told["Summary"],
@@ -81,13 +81,13 @@ def _read_pkg_info(text: str) -> Manifest:
     )
 
 
-def _read_cargo(text: str) -> Manifest:
+def _read_cargo(text: str) -> PackageManifest:
     read = _read_toml(text)
     shared = _table(_table(read.get("workspace")).get("package"))
     crate = _table(read.get("package"))
     # A member says "version.workspace = true" for what the workspace states.
     told = {key: crate[key] if isinstance(crate.get(key), str) else shared.get(key) for key in (*crate, *shared)}
-    return Manifest(
+    return PackageManifest(
         version=_line(told.get("version")),
         license=_line(told.get("license")).replace("/", " OR "),
         summary=_line(told.get("description")),
@@ -106,7 +106,7 @@ def _line(value: object) -> str:
 
 
 _PYTHON = {"pyproject.toml": _read_pyproject, "setup.cfg": _read_setup_cfg, "PKG-INFO": _read_pkg_info}
-_READERS: Mapping[str, Mapping[str, Callable[[str], Manifest]]] = {
+_READERS: Mapping[str, Mapping[str, Callable[[str], PackageManifest]]] = {
     "cargo": {"Cargo.toml": _read_cargo},
     "pyproject": _PYTHON,
     "python": _PYTHON,

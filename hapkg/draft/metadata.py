@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hapkg.control import is_line
 from hapkg.draft.autotools import find_fields, read_calls, substitute
-from hapkg.draft.manifest import Manifest
+from hapkg.draft.manifest import PackageManifest
 from hapkg.draft.meson import Meson
 from hapkg.draft.upstream_release import NOWHERE, SOURCES, UpstreamRelease, read_tag
 from hapkg.errors import SourceError
@@ -61,7 +61,7 @@ class UpstreamIdentity:
     """configure.ac without comments, its plain macros expanded."""
 
 
-def identify(plain: str, release: UpstreamRelease, meson: Meson, manifest: Manifest) -> UpstreamIdentity:
+def identify(plain: str, release: UpstreamRelease, meson: Meson, manifest: PackageManifest) -> UpstreamIdentity:
     """Name, version and addresses. Raises SourceError when nothing tells the version."""
     files = release.files
     configure = _expand_configure(files)
@@ -156,7 +156,9 @@ def _find_repository(release: UpstreamRelease, names: set[str]) -> str:
     return next((f"{address}.git" for address in addresses), "")
 
 
-def describe(release: UpstreamRelease, identity: UpstreamIdentity, meson: Meson, manifest: Manifest) -> tuple[str, str]:
+def describe(
+    release: UpstreamRelease, identity: UpstreamIdentity, meson: Meson, manifest: PackageManifest
+) -> tuple[str, str]:
     """Synopsis, "" when none is known, and description."""
     files = release.files
     if release.debian and release.debian.synopsis and release.debian.description:

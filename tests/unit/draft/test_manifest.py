@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hapkg.draft.manifest import Manifest, read_manifest
+from hapkg.draft.manifest import PackageManifest, read_manifest
 from hapkg.recipe.settings import Project
 from tests.support.drafts import configure, draft_from
 
@@ -51,7 +51,7 @@ repository = "https://codeberg.org/one/one"
         (
             "pyproject",
             {"pyproject.toml": PYPROJECT, "setup.cfg": SETUP_CFG},
-            Manifest(
+            PackageManifest(
                 version="1.2",
                 license="MIT",
                 summary="Say one word",
@@ -62,28 +62,28 @@ repository = "https://codeberg.org/one/one"
         (
             "python",
             {"setup.cfg": SETUP_CFG, "PKG-INFO": PKG_INFO},
-            Manifest(
+            PackageManifest(
                 version="1.3", license="BSD-3-Clause", summary="Say one word", homepage="https://one.example.org/cfg"
             ),
         ),
         (
             "cargo",
             {"Cargo.toml": CARGO},
-            Manifest(
+            PackageManifest(
                 version="0.4.0",
                 license="MIT OR Apache-2.0",
                 summary="Say one word",
                 repository="https://codeberg.org/one/one",
             ),
         ),
-        ("autotools", {"pyproject.toml": PYPROJECT}, Manifest()),
-        ("cargo", {"Cargo.toml": "[package"}, Manifest()),
-        ("cargo", {"Cargo.toml": 'package = "x"\n[workspace]\npackage = 3\n'}, Manifest()),
-        ("pyproject", {"pyproject.toml": "[project]\nversion = 1\nurls = []\nlicense = [1]\n"}, Manifest()),
-        ("python", {"setup.cfg": "no section\n", "PKG-INFO": "\0"}, Manifest()),
+        ("autotools", {"pyproject.toml": PYPROJECT}, PackageManifest()),
+        ("cargo", {"Cargo.toml": "[package"}, PackageManifest()),
+        ("cargo", {"Cargo.toml": 'package = "x"\n[workspace]\npackage = 3\n'}, PackageManifest()),
+        ("pyproject", {"pyproject.toml": "[project]\nversion = 1\nurls = []\nlicense = [1]\n"}, PackageManifest()),
+        ("python", {"setup.cfg": "no section\n", "PKG-INFO": "\0"}, PackageManifest()),
     ],
 )
-def test_what_upstream_states(style: str, files: dict[str, str], manifest: Manifest) -> None:
+def test_what_upstream_states(style: str, files: dict[str, str], manifest: PackageManifest) -> None:
     assert read_manifest(files, style) == manifest
 
 
