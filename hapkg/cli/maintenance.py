@@ -62,8 +62,11 @@ def new(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Folder of the recipe, the package's name without its prefix.")],
     origin: Annotated[
-        str, typer.Option("--from", help="Tarball, its address, address of a repository, or debian:NAME[/SUITE].")
+        str, typer.Option("--from", help="Tarball, its address, repository, its page, .dsc, or debian:NAME[/SUITE].")
     ],
+    ref: Annotated[
+        str, typer.Option("--ref", help="Tag of the repository [default: the newest that looks like a version].")
+    ] = "",
     contents: Annotated[
         bool, typer.Option(help="Ask the suite's Contents index for what no table knows; it is fetched once.")
     ] = True,
@@ -80,7 +83,7 @@ def new(
     search = partial(find_owners, suite=first, mirror=archive, state=store.state)
     with store.lock():
         debian = find_debian_mirror(project, archive) if origin.startswith(PREFIX) else None
-        file = draft(project, name, origin, store.state, search if contents else None, debian)
+        file = draft(project, name, origin, store.state, search if contents else None, debian, ref)
         output.say(f"wrote {file}")
         source = SourceName(project.settings.package_prefix + file.parent.name)
         for suite in project.settings.suites:

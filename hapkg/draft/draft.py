@@ -71,12 +71,13 @@ def draft(
     state: State,
     find_owners: FindOwners | None = None,
     mirror: Mirror | None = None,
+    ref: str = "",
 ) -> Path:
     """Write recipes/NAME/recipe.toml for what origin holds; its path. The caller holds the store's lock.
 
-    origin is a tarball (path or address), a git or Mercurial repository (folder or address), of which the newest tag
-    that looks like a version is taken, or debian:NAME, a source package of mirror, Debian's archive. find_owners is
-    asked for what neither recipes nor hapkg's own table know.
+    origin is a tarball (path or address), a git or Mercurial repository (folder or address, or its page), of which the
+    tag ref is taken or the newest that looks like a version, a .dsc, or debian:NAME, a source package of mirror,
+    Debian's archive. find_owners is asked for what neither recipes nor hapkg's own table know.
 
     Raises UsageError for a name or an origin that cannot be, FetchError when the origin cannot be reached, SourceError
     when it holds nothing that hapkg can build.
@@ -95,7 +96,7 @@ def draft(
         if taken := {source, f"{source}-dev"} & {package.package for package in recipe.packages}:
             raise UsageError(f"{recipe.source} builds {min(taken)} already", hint="choose another name")
     try:
-        release = take(source, origin, state, mirror)
+        release = take(source, origin, state, mirror, ref)
         files = _compose(project, plain, release, recipes, find_owners)
         disk.make_folder(project.recipes)
         with tempfile.TemporaryDirectory(dir=project.recipes, prefix=".new-") as scratch:

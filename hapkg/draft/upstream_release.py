@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
-from urllib.request import url2pathname
 
 from hapkg import disk, process
 from hapkg.apt import Mirror
-from hapkg.control import TARBALLS
 from hapkg.disk import sha256_file
+from hapkg.draft.address import FORMS, find_path, find_suffix, read_address
 from hapkg.draft.debian_source import PREFIX, DebianSource, list_debian_sources, read_packaging
-from hapkg.errors import FetchError, SourceError, UsageError
+from hapkg.errors import FetchError, IntegrityError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.style import Style
@@ -31,12 +30,11 @@ from hapkg.source.unpack import MOST_BYTES, MOST_MEMBERS
 from hapkg.source.vcs import archive_commit, find_commit, list_tags
 from hapkg.tables import parse_table
 
-_FORMS = (
-    "a tarball ends in .tar.gz, .tar.xz or .tar.bz2; a repository in .git, or it starts with git+ or hg+; "
-    "debian:NAME is a source package"
-)
 _MODES: dict[str, Literal["r:gz", "r:xz", "r:bz2"]] = {".gz": "r:gz", ".xz": "r:xz", ".bz2": "r:bz2"}
 NOWHERE = "https://upstream.invalid"
+UNSIGNED = "nobody signs what http delivers"
+_MOST_DSC = 1 << 20
+"""Bytes of a .dsc."""
 _BUILD_FILES = re.compile(
     r"configure\.(ac|in)|(GNU)?Makefile|meson\.(build|options)|meson_options\.txt|.*\.(am|pc\.in|spec|spec\.in)"
     r"|(?!aclocal).*\.m4|\.tarball-version|pyproject\.toml|setup\.cfg|PKG-INFO|Cargo\.toml|(COPYING|LICEN[CS]E|README|VERSION).*",
@@ -68,27 +66,29 @@ class UpstreamRelease:
         return self.kind in ("tarball", "debian")
 
 
-def take(source: str, origin: str, state: State, mirror: Mirror | None) -> UpstreamRelease:
+def take(source: str, origin: str, state: State, mirror: Mirror | None, ref: str = "") -> UpstreamRelease:
     """Fetch and read a release. mirror is Debian's archive, of which only debian:NAME is asked for.
 
-    Raises UsageError for an origin that cannot be, FetchError when it cannot be reached, SourceError when it cannot be
-    read.
+    ref is a tag of a repository, the newest that looks like a version where it is "". Raises UsageError for an origin
+    that cannot be, FetchError when it cannot be reached, SourceError when it cannot be read.
     """
-    if origin.startswith(PREFIX):
+    address = None if origin.startswith(PREFIX) else read_address(origin)
+    kind = address.kind if address else "debian"
+    if address and (path := find_path(address.url)) and _find_folder(path, origin):
+        kind = "hg" if (path / ".hg").is_dir() else "git"
+    if ref and kind not in ("git", "hg"):
+        raise UsageError("--ref names a tag of a repository", hint=f"{origin} is none: name its repository")
+    if address is None:
         return _take_debian(source, origin, state, mirror)
-    kind, plus, url = origin.partition("+")
-    if not (plus and kind in ("git", "hg") and "://" in url):
-        kind, url = "git" if origin.endswith(".git") else "tarball", origin
-    if "://" not in url or url.startswith("file://"):
-        path = Path(url2pathname(url.removeprefix("file://")) if "://" in url else url).absolute()
-        url = path.as_uri()
-        if _find_folder(path, origin):
-            kind = "hg" if (path / ".hg").is_dir() else "git"
-    if kind != "tarball" and url.startswith("http://"):
-        raise UsageError(f"{url}: a repository's address is https or file", hint="nobody signs what http delivers")
-    if kind == "tarball" and not url.endswith(TARBALLS):
-        raise UsageError(f"{origin} is neither a tarball nor a repository", hint=_FORMS)
-    return _take_tarball(source, url, state) if kind == "tarball" else _take_commit(source, kind, url, state)
+    if kind in ("git", "hg"):
+        if address.url.startswith("http://"):
+            raise UsageError(f"{address.url}: a repository's address is https or file", hint=UNSIGNED)
+        return _take_commit(source, kind, address.url, state, ref or address.ref)
+    if kind == "dsc":
+        return _take_tarball(source, *find_orig(address.url, state), state)
+    if not find_suffix(address.url):
+        raise UsageError(f"{origin} is neither a tarball nor a repository", hint=FORMS)
+    return _take_tarball(source, address.url, "", state)
 
 
 def _find_folder(path: Path, origin: str) -> bool:
@@ -98,23 +98,41 @@ def _find_folder(path: Path, origin: str) -> bool:
         if stat.S_ISREG(mode):
             path.open("rb").close()
         elif not stat.S_ISDIR(mode):
-            raise UsageError(f"{origin or 'nothing'} is neither a file nor a folder", hint=_FORMS)
+            raise UsageError(f"{origin or 'nothing'} is neither a file nor a folder", hint=FORMS)
     except (FileNotFoundError, NotADirectoryError) as cause:
-        raise UsageError(f"{origin} does not exist", hint=_FORMS) from cause
+        raise UsageError(f"{origin} does not exist", hint=FORMS) from cause
     except OSError as cause:
         raise UsageError(f"{origin} cannot be read: {cause.strerror}", hint="name a file that you may read") from cause
     return stat.S_ISDIR(mode)
 
 
-def _take_tarball(source: str, url: str, state: State) -> UpstreamRelease:
+def find_orig(url: str, state: State) -> tuple[str, str]:
+    """Address and sha256 of upstream's tarball beside a .dsc, which names it."""
+    disk.make_folder(state.sources)
+    with tempfile.TemporaryDirectory(dir=state.sources, prefix=".draft-") as scratch:
+        try:
+            text = download(url, Path(scratch) / "dsc", most_bytes=_MOST_DSC).read_text("utf-8", "replace")
+        except FetchError as error:
+            raise FetchError(f"{url}: {error.brief}", hint="check the address and the network") from error
+    found = re.findall(r"(?m)^ ([0-9a-f]{64}) \d+ ([A-Za-z0-9][\w.+~-]*\.orig\.tar\.(?:gz|xz|bz2))$", text)
+    if len(found) != 1:
+        raise SourceError(f"{url} names {len(found)} tarballs of upstream", hint="name the tarball itself")
+    ((digest, name),) = found
+    return f"{url.rpartition('/')[0]}/{name}", digest
+
+
+def _take_tarball(source: str, url: str, sha256: str, state: State) -> UpstreamRelease:
+    """The release in a tarball, of this digest where it is known."""
     stub = _make_stub(source, url, {"git": f"{NOWHERE}/{source}.git"}, url)
     disk.make_folder(state.sources)
     with tempfile.TemporaryDirectory(dir=state.sources, prefix=".draft-") as scratch:
-        file = Path(scratch) / f"new{next(suffix for suffix in TARBALLS if url.endswith(suffix))}"
+        file = Path(scratch) / f"new{find_suffix(url)}"
         try:
             download(url, file)
         except FetchError as error:
             raise FetchError(f"{url}: {error.brief}", hint="check the address and the network") from error
+        if sha256 not in ("", sha256_file(file)):
+            raise IntegrityError(f"{url} is not the file that its .dsc names", hint="fetch both anew")
         files, label, newest = _read_tree(file, url)
         pinned = TarballOrigin(type="tarball", url=file.as_uri(), sha256=sha256_file(file))
         fetch.fetch(stub.model_copy(update={"origins": (pinned,)}), state, None)  # the first build needs no network
@@ -152,10 +170,18 @@ def _take_debian(source: str, origin: str, state: State, mirror: Mirror | None) 
     )
 
 
-def _take_commit(source: str, kind: str, url: str, state: State) -> UpstreamRelease:
+def _take_commit(source: str, kind: str, url: str, state: State, ref: str) -> UpstreamRelease:
     stub = _make_stub(source, url, {kind: url}, f"{NOWHERE}/x.tar.gz")
     tags = list_tags(kind, url, state)
     dated = [(_rank(version), tag, node) for tag, node in tags if (version := read_tag(tag))]
+    if ref:
+        dated = [(_rank(read_tag(tag)), tag, node) for tag, node in tags if tag == ref]
+        if not dated:
+            raise UsageError(
+                f"{url} has no tag {ref}", hint="a recipe is of a release: hapkg build NAME@REF takes others"
+            )
+        if not read_tag(ref):
+            raise UsageError(f"tag {ref} of {url} does not tell a version", hint="name the release's tarball instead")
     if not dated:
         raise UsageError(
             f"{url} has no tag that looks like a version",
@@ -186,7 +212,7 @@ def _make_stub(source: str, url: str, upstream: Mapping[str, str], tarball: str)
     try:
         return parse_table(Recipe, table, where=url, error=UsageError)
     except UsageError as error:
-        error.hint = error.hint or _FORMS
+        error.hint = error.hint or FORMS
         raise
 
 
@@ -198,7 +224,7 @@ def read_tag(tag: str) -> str:
 
 def _rank(version: str) -> tuple[bool, list[int]]:
     """Orders versions; a number alone, such as a date, comes before those with a dot."""
-    return "." in version, [int(part) for part in version.split(".")]
+    return "." in version, [int(part) for part in filter(None, version.split("."))]
 
 
 def _read_tree(tarball: Path, shown: str, suffix: str = "") -> tuple[dict[str, str], str, int]:

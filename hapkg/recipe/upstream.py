@@ -59,7 +59,7 @@ PackageName = Annotated[str, AfterValidator(_package_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 DebianVersion = Annotated[str, Field(pattern=r"^([0-9]+:)?[0-9][A-Za-z0-9.+~-]*$")]
 Url = Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$"), AfterValidator(check_address)]
-GitAddress = Annotated[str, Field(pattern=r"^(https|file)://[!-~]+$"), AfterValidator(check_address)]
+GitAddress = Annotated[str, Field(pattern=r"^(https|file|ssh)://[!-~]+$"), AfterValidator(check_address)]
 HgAddress = Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$"), AfterValidator(check_address)]
 """Mercurial's older homes speak no https: there the commit alone decides what may be delivered."""
 UpstreamVersion = Annotated[str, AfterValidator(_upstream_version)]
@@ -207,7 +207,7 @@ class TarballOrigin(PinnedFile):
 
     @model_validator(mode="after")
     def _names_a_tarball(self) -> Self:
-        if not re.search(r"\.tar\.(gz|xz|bz2)$", self.url):
+        if not re.search(r"\.(tar\.(gz|xz|bz2)|tgz|txz|tbz2?)$", self.url):
             raise ValueError("url must end in .tar.gz, .tar.xz or .tar.bz2")
         return self
 

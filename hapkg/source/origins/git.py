@@ -13,12 +13,16 @@ from hapkg import process
 from hapkg.errors import FetchError, ProcessError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe
-from hapkg.source.origins.repository import Commit, Vcs, is_commit
+from hapkg.source.origins.repository import Commit, Vcs, is_commit, read_remote_environment
 from hapkg.source.origins.request import BOUNDED
 from hapkg.source.signature import GIT_ALONE, GIT_OPTIONS, check_tag
 from hapkg.text import printable
 
-_REMOTE = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
+_REMOTE = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+}
 """Where the network is asked, the user's configuration stays: it may know a proxy, or who may read the repository."""
 _REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 """Of all that a server may offer, the names that people give."""
@@ -27,6 +31,10 @@ _LISTED = re.compile(r"^([0-9a-f]{40})\trefs/tags/(\S+)$", re.MULTILINE)
 """A tag in the listing of a server; what a tag object names follows with ^{} at its name."""
 _ATTRIBUTES = "* -export-subst\n"
 """Overrides upstream's .gitattributes: $Format:…$ would put names of today's branches and tags into the archive."""
+
+
+def _make_remote() -> dict[str, str]:
+    return {**read_remote_environment(), **_REMOTE}
 
 
 class Git(Vcs):
@@ -43,7 +51,7 @@ class Git(Vcs):
         """Take the server's branches and tags, and drop those it has no more."""
         fetch = ["fetch", "--quiet", "--prune", "--force", "--no-tags", "--no-recurse-submodules"]
         argv = [*BOUNDED, "git", "-C", str(mirror), *GIT_OPTIONS, *fetch, "--", url, *_REFS]
-        process.run(argv, environment=_REMOTE)
+        process.run(argv, environment=_make_remote())
 
     def find_tag(self, mirror: Path, tag: str) -> str | None:
         """The commit of refs/tags/TAG."""
@@ -58,7 +66,7 @@ class Git(Vcs):
                 return commit
         if ref == "HEAD":
             told = process.run(
-                ["git", *GIT_OPTIONS, "ls-remote", "--", url, "HEAD"], environment=_REMOTE
+                ["git", *GIT_OPTIONS, "ls-remote", "--", url, "HEAD"], environment=_make_remote()
             ).output.split()
             return self._resolve(mirror, told[0]) if told and is_commit(told[0]) else None
         if re.fullmatch(r"[0-9a-f]{4,39}", ref):
@@ -91,7 +99,7 @@ class Git(Vcs):
         """Tags as the server lists them: no object is fetched for that."""
         argv = ["timeout", str(_LIST_SECONDS), "git", *GIT_OPTIONS, "ls-remote", "--tags", "--", url]
         try:
-            listing = process.run(argv, environment=_REMOTE).output
+            listing = process.run(argv, environment=_make_remote()).output
         except ProcessError as error:
             raise FetchError(
                 f"{url} cannot be reached", details=error.details, hint="check the address and the network"
@@ -159,7 +167,7 @@ class Git(Vcs):
     def _fetch_id(self, url: str, mirror: Path, commit: str) -> str | None:
         """A commit that no branch or tag has, from a server that gives such."""
         argv = [*BOUNDED, "git", "-C", str(mirror), *GIT_OPTIONS, "fetch", "--quiet", "--no-tags", "--", url, commit]
-        done = process.run(argv, check=False, environment=_REMOTE)
+        done = process.run(argv, check=False, environment=_make_remote())
         return self._resolve(mirror, commit) if done.status == 0 else None
 
 

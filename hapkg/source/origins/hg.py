@@ -10,13 +10,17 @@ from hapkg import process
 from hapkg.errors import SourceError
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe
-from hapkg.source.origins.repository import Commit, Vcs
+from hapkg.source.origins.repository import Commit, Vcs, read_remote_environment
 from hapkg.source.origins.request import BOUNDED
 
 _REMOTE = {"HGPLAIN": "1", "HGRCSKIPREPO": "1"}
 """No .hg/hgrc is read, whose hooks would run: neither the mirror's nor that of a repository on this disk."""
 _LOCAL = {**_REMOTE, "HGRCPATH": ""}
 """The user's configuration neither."""
+
+
+def _make_remote() -> dict[str, str]:
+    return {**read_remote_environment(), **_REMOTE}
 
 
 class Hg(Vcs):
@@ -26,11 +30,13 @@ class Hg(Vcs):
 
     def clone(self, url: str, mirror: Path) -> None:
         """Make a mirror without a working copy."""
-        process.run([*BOUNDED, "hg", "clone", "--quiet", "--noupdate", "--", url, str(mirror)], environment=_REMOTE)
+        process.run(
+            [*BOUNDED, "hg", "clone", "--quiet", "--noupdate", "--", url, str(mirror)], environment=_make_remote()
+        )
 
     def update(self, url: str, mirror: Path) -> None:
         """Take what is new."""
-        process.run([*BOUNDED, "hg", "-R", str(mirror), "pull", "--quiet", "--", url], environment=_REMOTE)
+        process.run([*BOUNDED, "hg", "-R", str(mirror), "pull", "--quiet", "--", url], environment=_make_remote())
 
     def find_tag(self, mirror: Path, tag: str) -> str | None:
         """The commit of a tag; a bookmark or branch of its name does not count."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -39,6 +40,13 @@ class Commit:
     mirror: Path
     signer: str = ""
     """Signer of the tag, if that was checked."""
+
+
+def read_remote_environment() -> dict[str, str]:
+    """Variables of the caller's that a program needs to reach a server: its proxies, and the agent with ssh's keys."""
+    proxies = [f"{kind}_proxy" for kind in ("http", "https", "all", "no")]
+    names = (*proxies, *map(str.upper, proxies), "SSH_AUTH_SOCK")
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def is_commit(ref: str) -> bool:

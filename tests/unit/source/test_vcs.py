@@ -278,7 +278,7 @@ def test_a_submodule_elsewhere_is_refused(tmp_path: Path, git: Path, module: Pat
     [
         ('{ "../inner" = "https://one.example.org/inner" }', "is not a path of a folder inside the tree"),
         ('{ "/inner" = "https://one.example.org/inner" }', "is not a path of a folder inside the tree"),
-        ('{ "inner" = "ssh://one.example.org/inner" }', r"upstream\.submodules\.inner"),
+        ('{ "inner" = "rsync://one.example.org/inner" }', r"upstream\.submodules\.inner"),
         ('{ "inner" = "--upload-pack=touch" }', r"upstream\.submodules\.inner"),
     ],
 )

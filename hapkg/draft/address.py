@@ -1,0 +1,90 @@
+"""Addresses of upstreams as people type them: a forge's page, git@host, .tgz, .dsc."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import url2pathname
+
+from hapkg.errors import UsageError
+
+SUFFIXES = {
+    ".tar.gz": ".tar.gz",
+    ".tgz": ".tar.gz",
+    ".tar.xz": ".tar.xz",
+    ".txz": ".tar.xz",
+    ".tar.bz2": ".tar.bz2",
+    ".tbz": ".tar.bz2",
+    ".tbz2": ".tar.bz2",
+}
+"""Ends of a tarball's address, and the suffix that dpkg-source knows the form by."""
+FORMS = (
+    "a tarball ends in .tar.gz, .tar.xz or .tar.bz2, or short in .tgz, .txz or .tbz2; a repository in .git, or it "
+    "starts with git+, hg+ or git@, or is a page of GitHub, GitLab, Codeberg; .dsc and debian:NAME are source packages"
+)
+_FORGE = r"https?://(?:www\.)?(?P<host>github\.com|gitlab\.com|codeberg\.org|[\w.-]*\bgitlab\.[\w.-]+)"
+_PAGE = re.compile(
+    rf"{_FORGE}/(?P<path>[\w.-]+(?:/[\w.-]+)+?)(?:\.git)?/?"
+    r"(?:/(?:-/)?(?:releases/tag|tree|tags|src/tag|releases)(?:/(?P<ref>[\w./+-]+?))?/?)?(?:[?#].*)?",
+    re.ASCII,
+)
+_SCP = re.compile(r"(?P<user>[\w.-]+)@(?P<host>[A-Za-z0-9][\w.-]*):(?!/)(?P<path>[\w./~+-]+?)(?:\.git)?/?", re.ASCII)
+_PUBLIC = ("github.com", "gitlab.com", "codeberg.org")
+"""Hosts that give over https, to everybody, what git@HOST gives to their users."""
+_UNTAKEN = re.compile(r".*(\.tar\.(zst|lz|lzma|Z)|\.tzst|\.zip|\.7z)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """An upstream's address by its kind."""
+
+    kind: str
+    """tarball, dsc, git or hg."""
+    url: str
+    ref: str = ""
+    """The tag that a page of a forge is of."""
+
+
+def read_address(origin: str) -> Address:
+    """The address that was typed. Raises UsageError for a file that is in no form that can be taken."""
+    url = _complete(origin)
+    if repository := _read_repository(origin, url):
+        return repository
+    if url.endswith(".dsc"):
+        return Address(kind="dsc", url=url)
+    if not find_suffix(url) and (page := _PAGE.fullmatch(origin)):
+        return Address(kind="git", url=f"https://{page['host']}/{page['path']}.git", ref=page["ref"] or "")
+    if untaken := _UNTAKEN.fullmatch(url):
+        raise UsageError(
+            f"{origin}: dpkg-source takes no {untaken[1]} as upstream's tarball",
+            hint="name upstream's .tar.gz or .tar.xz of the same release, or its repository",
+        )
+    return Address(kind="tarball", url=url)
+
+
+def _read_repository(origin: str, url: str) -> Address | None:
+    """A repository's own address; None for another one."""
+    if scp := _SCP.fullmatch(origin):
+        public = scp["host"] in _PUBLIC
+        login = f"https://{scp['host']}" if public else f"ssh://{scp['user']}@{scp['host']}"
+        return Address(kind="git", url=f"{login}/{scp['path']}.git")
+    kind, plus, after = origin.partition("+")
+    if plus and kind in ("git", "hg") and "://" in after:
+        return Address(kind=kind, url=after)
+    return Address(kind="git", url=url) if url.endswith(".git") or url.startswith("ssh://") else None
+
+
+def find_suffix(url: str) -> str:
+    """The suffix of a tarball's form, by the end of its address; "" for another file."""
+    return next((suffix for end, suffix in SUFFIXES.items() if url.endswith(end)), "")
+
+
+def find_path(url: str) -> Path | None:
+    """The path of a file: address."""
+    return Path(url2pathname(url.removeprefix("file://"))) if url.startswith("file://") else None
+
+
+def _complete(origin: str) -> str:
+    """A path as an address."""
+    return origin if "://" in origin else Path(origin).absolute().as_uri()
