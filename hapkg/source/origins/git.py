@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tarfile
 import tempfile
@@ -18,11 +19,7 @@ from hapkg.source.origins.request import BOUNDED
 from hapkg.source.signature import GIT_ALONE, GIT_OPTIONS, check_tag
 from hapkg.text import printable
 
-_REMOTE = {
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
-}
+_REMOTE = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
 """Where the network is asked, the user's configuration stays: it may know a proxy, or who may read the repository."""
 _REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 """Of all that a server may offer, the names that people give."""
@@ -34,7 +31,8 @@ _ATTRIBUTES = "* -export-subst\n"
 
 
 def _make_remote() -> dict[str, str]:
-    return {**read_remote_environment(), **_REMOTE}
+    command = os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")  # nobody is there to be asked
+    return {**read_remote_environment(), **_REMOTE, "GIT_SSH_COMMAND": command}
 
 
 class Git(Vcs):

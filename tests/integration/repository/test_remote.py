@@ -25,7 +25,7 @@ import boto3
 import pytest
 
 from hapkg.control import Suite
-from hapkg.errors import BusyError, RepositoryError, UsageError
+from hapkg.errors import BusyError, FetchError, RepositoryError, UsageError
 from hapkg.locations import State
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.keys.signing import KeyChoice
@@ -36,7 +36,9 @@ from hapkg.repository.remote.s3 import Bucket
 from hapkg.repository.remote.ssh import Host
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import find_ended, list_snapshots
+from hapkg.source.origins.git import Git
 from tests.integration.repository.conftest import find_port, run_server
+from tests.support.drafts import make_git
 from tests.support.machine import Hapkg, wait_until
 from tests.support.miniature import CHECKOUT
 from tests.support.packages import BOOKWORM, IDENTITY, Builds, Client, fork, run, serve, verify_here
@@ -628,3 +630,15 @@ def test_what_is_no_place(text: str) -> None:
 def test_a_home_that_no_shell_expands_is_no_folder(text: str) -> None:
     with pytest.raises(UsageError, match="no folder of a host"):
         parse_location(text, Path("/base"))
+
+
+def test_upstreams_git_repository_is_reached_over_ssh(
+    tmp_path: Path, ssh: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = make_git(tmp_path / "home", ["v1.0"], {"README": "one\n"})
+    monkeypatch.setenv("GIT_SSH_COMMAND", ssh)
+    commit = Git().find_commit(f"ssh://elsewhere{home}", "v1.0", State(tmp_path / "state"), tag=True)
+    assert commit.id == run("git", "-C", home, "rev-parse", "v1.0^{commit}").strip()
+    monkeypatch.setenv("GIT_SSH_COMMAND", f"{ssh} -o PubkeyAuthentication=no -o BatchMode=yes")
+    with pytest.raises(FetchError, match="cannot be reached"):
+        Git().find_commit(f"ssh://elsewhere{home}/", "v1.0", State(tmp_path / "other"), tag=True)
