@@ -290,7 +290,7 @@ def reopen_snapshots(context: BuildContext) -> BuildContext | None:
     The caller holds the store's lock. Raises what take_snapshots does; known commits need no network.
     """
     record = read_record(context.store.state.snapshots / f"{context.suite}.json", _SnapshotRecord)
-    if record is None:
-        return None
-    known = {SourceName(name): request for name, request in record.requests.items() if name in context.recipes}
-    return take_snapshots(context, known)
+    noted = record.requests if record else {}
+    # Another project may use the same state folder.
+    known = {SourceName(name): request for name, request in noted.items() if name in context.recipes}
+    return take_snapshots(context, known) if known else None

@@ -75,6 +75,7 @@ class Lack(StrEnum):
     UNRELATED = "package of a library that a program loads"
     SWITCH = "switch that configure does not know"
     AUTORECONF = "configure that cannot be made anew"
+    INTERPRETER = "interpreter that no package brings"
     EMBEDDED = "library that lintian takes for a copy of the distribution's"
 
 
@@ -85,8 +86,8 @@ class Cause:
     lack: Lack
     words: tuple[str, ...]
     """At least one: foo.h, -lfoo, foo.pc, foo.py for a module of Python, a program; paths and patterns of files;
-    binary packages, each after the one that should recommend it and a blank; switches; autoreconf; libraries by
-    lintian's name, each after its package and a blank.
+    binary packages, each after the one that should recommend or need it and a blank; switches; autoreconf; libraries
+    by lintian's name, each after its package and a blank.
     """
     remedy: str
     """Words on what to change in recipe.toml."""
@@ -145,6 +146,12 @@ _SIGNS = (
         r"^dh_autoreconf: error: autoreconf .* returned exit code",
         "autoreconf",
         "autoreconf fails: mend it by a patch, or take upstream's own configure (docs/styles.md, autoreconf)",
+    ),
+    _Sign(
+        Lack.INTERPRETER,
+        r"^E: (\S+): (python3)-script-but-no-python3-dep ",
+        "{0} {1}",
+        "{0} has scripts of {1}: name it in depends of recipe.toml",
     ),
     _Sign(
         Lack.EMBEDDED,

@@ -45,7 +45,9 @@ def amend(
         case Lack.UNTAKEN:
             told = _place_files(text, cause.words, prefix)
         case Lack.UNRELATED:
-            told = _recommend(text, cause.words)
+            told = _relate(text, "recommends", cause.words)
+        case Lack.INTERPRETER:
+            told = _relate(text, "depends", cause.words)
         case Lack.SWITCH:
             told = _drop_switches(text, cause.words)
         case Lack.AUTORECONF:
@@ -104,13 +106,13 @@ def _place_files(text: RecipeText, paths: Sequence[str], prefix: str) -> list[st
     return told
 
 
-def _recommend(text: RecipeText, pairs: Sequence[str]) -> list[str]:
-    """Have packages recommend what they load, and can do without until they do."""
+def _relate(text: RecipeText, field: str, pairs: Sequence[str]) -> list[str]:
+    """Have packages depend on what they cannot run without, or recommend what they load when they can."""
     names = [name for name, _ in text.list_packages()]
     told = []
     for package, wanted in (pair.split() for pair in pairs):
-        if package in names and text.add_recommendation(names.index(package), wanted):
-            told.append(f"recommends of {package}: + {wanted}")
+        if package in names and text.add_relation(names.index(package), field, wanted):
+            told.append(f"{field} of {package}: + {wanted}")
     return told
 
 

@@ -80,12 +80,12 @@ class RecipeText:
         """The words of a list of the recipe itself; none where it has no such key."""
         return list(self._document.get(key, []))
 
-    def add_recommendation(self, place: int, relation: str) -> bool:
-        """Have a package, by its place, recommend another; False where it does already."""
+    def add_relation(self, place: int, field: str, relation: str) -> bool:
+        """Add to depends or recommends of a package, by its place; False where it is there already."""
         table = self._document["packages"][place]
-        if relation in table.get("recommends", []):
+        if relation in table.get(field, []):
             return False
-        self._extend(table, "recommends", [relation])
+        self._extend(table, field, [relation])
         return True
 
     @property

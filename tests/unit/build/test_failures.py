@@ -113,6 +113,10 @@ def test_other_inputs_no_note_and_a_damaged_one_are_no_failure(tmp_path: Path) -
             "autoreconf fails: mend it by a patch, or take upstream's own configure (docs/styles.md, autoreconf)",
         ),
         (
+            "E: ha-one: python3-script-but-no-python3-dep /usr/bin/python3 (does not satisfy …) [opt/ha/bin/x]",
+            "ha-one has scripts of python3: name it in depends of recipe.toml",
+        ),
+        (
             "E: ha-one: embedded-library libyaml [opt/ha/lib/libyaml-0.so.2.0.9]",
             "ha-one has libyaml: build with the package of it, or say why in lintian-overrides",
         ),

@@ -120,6 +120,12 @@ def test_a_package_recommends_what_its_programs_load(recipe: Path) -> None:
     assert change(recipe, Lack.UNRELATED, "ha-one libx5")[0] == []
 
 
+def test_scripts_bring_their_interpreter(recipe: Path) -> None:
+    told, table = change(recipe, Lack.INTERPRETER, "ha-one python3")
+    assert told == ["depends of ha-one: + python3"]
+    assert table["packages"][0]["depends"] == ["python3"]
+
+
 def test_switches_that_configure_does_not_know_go(recipe: Path) -> None:
     recipe.write_text(RECIPE.replace("build-depends", 'configure = ["--with-a=no", "--enable-b"]\nbuild-depends'))
     told, table = change(recipe, Lack.SWITCH, "--with-a", "--enable-c")
