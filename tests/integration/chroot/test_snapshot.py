@@ -117,20 +117,15 @@ def test_the_newest_of_everything_is_built_and_published_beside_the_releases(
     # Upstream changed what this one patches.
     project.add_patch("right", "--- a/README\n+++ b/README\n@@ -1 +1 @@\n-Of the tarball.\n+Of the patch.\n")
     project.add_meta("stack", ["ha-left", "ha-right"])
+    own.succeed("build-all", "--no-lintian")
     assert "no snapshot was built" in own.run("publish", "--unsigned", "--pocket", "snapshots").complaint.brief
     done = own.run("build-all", "--snapshot", "--no-lintian", "--json")
-    assert done.status == 6
+    assert done.status == 8
     assert "note: ha-right stays at its release: ha-right: 1 of 1 patches for 1.0 do not apply" in done.stderr
-    assert set(done.endings.values()) == {"built"}
+    assert done.endings == {"ha-left": "built", "ha-right": "reused", "ha-stack": "built"}
     newest = f"1.0+git20240506080809.{commits['left'][:7]}-1{MARK}"
-    assert {name: outcome["version"] for name, outcome in done.outcomes.items()} == {
-        "ha-left": newest,
-        "ha-right": f"1.0-1{MARK}",
-        "ha-stack": f"1.0{MARK}",
-    }
+    assert done.outcomes["ha-left"]["version"] == newest
     own.succeed("publish", "--unsigned", "--pocket", "snapshots")
-    assert "2 of 3 sources are not built" in own.run("publish", "--unsigned").complaint.brief
-    own.succeed("build-all", "--no-lintian")
     own.succeed("publish", "--unsigned")
     # A commit of upstream's since then is of the next night.
     Repository(tmp_path / "left", "git").commit({"README": "Of tomorrow.\n"}, 1714986489)
