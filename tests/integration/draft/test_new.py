@@ -153,17 +153,18 @@ def test_a_git_repository_by_https(hapkg: Hapkg, upstream: Upstream, tmp_path: P
             "{here}/other-1.tar.gz",
             8,
             "file://{here}/other-1.tar.gz has nothing at its top",
-            "styles: autotools, cmake",
+            "styles: autotools, cargo",
         ),
         (
-            "{here}/cargo-1.tar.gz",
+            "{here}/scons-1.tar.gz",
             8,
-            "file://{here}/cargo-1.tar.gz builds with cargo",
-            "styles: autotools, cmake",
+            "file://{here}/scons-1.tar.gz builds with scons",
+            "styles: autotools, cargo",
         ),
         ("{here}/none.tar.gz", 2, "{here}/none.tar.gz does not exist", "a tarball ends in"),
         ("{here}/pipe.tar.gz", 2, "{here}/pipe.tar.gz is neither a file nor a folder", "a tarball ends in"),
-        ("{web}/one.zip", 2, "{web}/one.zip is neither a tarball nor a repository", "a tarball ends in"),
+        ("{web}/one.zip", 2, "{web}/one.zip: dpkg-source takes no .zip", "name upstream's .tar.gz"),
+        ("{web}/one", 2, "{web}/one is neither a tarball nor a repository", "a tarball ends in"),
     ],
 )
 def test_what_cannot_be_drafted_leaves_nothing(
@@ -172,7 +173,7 @@ def test_what_cannot_be_drafted_leaves_nothing(
     for folder in (tmp_path, upstream.folder):
         (folder / "page.tar.gz").write_text("<html>Sign in</html>\n")
     make_tarball(tmp_path, {"src/one.c": ""}, top="other-1")
-    make_tarball(tmp_path, {"Cargo.toml": ""}, top="cargo-1")
+    make_tarball(tmp_path, {"SConstruct": ""}, top="scons-1")
     subprocess.run(["mkfifo", tmp_path / "pipe.tar.gz"], check=True)
     names = {"web": upstream.address, "here": tmp_path}
     before = list_files(hapkg.project)
