@@ -58,7 +58,7 @@ stack: setup
 	$(HAPKG) publish --repo ./apt --suite $(SUITE)
 
 CHROOT = tests/integration/chroot
-TEST_LONG = $(addprefix $(CHROOT)/,test_build_cache.py test_bump.py test_ccache.py test_draft.py test_ordinary_user.py test_vendored_styles.py)
+TEST_LONG = $(addprefix $(CHROOT)/,test_build_cache.py test_bump.py test_ccache.py test_draft.py test_further_archive.py test_ordinary_user.py test_vendored_styles.py)
 
 test: setup
 	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/unit tests/integration $(addprefix --ignore=,$(TEST_LONG))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,37 @@ _CARRIED_OPTIONS = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class FurtherArchive:
+    """An archive beside the distribution's, whose packages builds may have."""
+
+    uri: str
+    suite: str
+    components: tuple[str, ...]
+    keyring: Path
+    """File with the keys that sign it."""
+
+    def line(self) -> str:
+        """Its one-line apt entry."""
+        return f"deb [signed-by={self.keyring}] {self.uri} {self.suite} {' '.join(self.components)}"
+
+
+def digest_further(archives: Sequence[FurtherArchive]) -> str:
+    """sha256 over entries and keys, whatever folder the keys are in; "" without an archive. Raises OSError."""
+    if not archives:
+        return ""
+    content = hashlib.sha256()
+    for archive in archives:
+        entry = (
+            archive.uri,
+            archive.suite,
+            *archive.components,
+            hashlib.sha256(archive.keyring.read_bytes()).hexdigest(),
+        )
+        content.update("\n".join((*entry, "")).encode())
+    return content.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mirror:
     """Addresses of a distribution's archive."""
 
@@ -32,6 +64,8 @@ class Mirror:
     """None where the host's configuration names none."""
     folder: str | None = None
     """A folder of packages with an index of them, which stands for all suites: nothing is fetched from elsewhere."""
+    further: tuple[FurtherArchive, ...] = ()
+    """Archives beside it, of the one suite that is built for."""
 
     def lines(self, suite: Suite, kind: str = "deb") -> tuple[str, ...]:
         """One-line apt entries of a suite, with its updates and security suites where there are such."""
@@ -42,6 +76,8 @@ class Mirror:
         entries = [self.line(suite, kind)]
         if suite != "sid" and self.security:
             entries += [self.line(f"{suite}-updates", kind), self.line(f"{suite}-security", kind)]
+        if kind == "deb":
+            entries += [archive.line() for archive in self.further]
         return tuple(entries)
 
     def line(self, suite: str, kind: str) -> str:

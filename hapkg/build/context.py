@@ -18,13 +18,13 @@ from hapkg.chroot.base_lock import BaseLock, read_base_lock
 from hapkg.chroot.schroot import Chroot, find_chroot
 from hapkg.control import SourceName, Suite
 from hapkg.distribution import Distribution, read_debian
-from hapkg.errors import FetchError, HapkgError, IntegrityError, RecipeError, SourceError, UsageError
+from hapkg.errors import ConfigError, FetchError, HapkgError, IntegrityError, RecipeError, SourceError, UsageError
 from hapkg.host import count_cores, read_architecture
 from hapkg.recipe.collection import read_collection
 from hapkg.recipe.graph import Graph, find_blocked, make_graph
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.selection import check_selection, select
-from hapkg.recipe.settings import Project
+from hapkg.recipe.settings import Project, find_further
 from hapkg.records import format_record, read_record
 from hapkg.repository.snapshots import read_held
 from hapkg.source.lockfile import Lock, read_lock
@@ -108,7 +108,7 @@ class BuildContext:
     @functools.cached_property
     def mirror(self) -> Mirror:
         """The archive that chroots are made from: the named one or the host's, found when it is first needed."""
-        return find_mirror(self.archive, self.distribution)
+        return find_build_mirror(self.project, self.suite, self.archive)
 
     @functools.cached_property
     def debian_mirror(self) -> Mirror:
@@ -169,6 +169,20 @@ def open_context(
         wrong=found.wrong,
         blocked=blocked,
     )
+
+
+def find_build_mirror(project: Project, suite: Suite, archive: str | None) -> Mirror:
+    """The archives that a suite's chroots are made from: the named one or the host's, and the project's further ones.
+
+    Raises ConfigError where a further one has no key, or stands alone.
+    """
+    mirror, further = find_mirror(archive, project.distributions[suite]), find_further(project, suite)
+    if further and mirror.uri is None:
+        raise ConfigError(
+            f"{project.root / 'pyproject.toml'}, [[tool.hapkg.archives]]: the archive of {suite} itself is not known",
+            hint="name it with --mirror",
+        )
+    return replace(mirror, further=further)
 
 
 def find_debian_mirror(project: Project, own: Mirror) -> Mirror:

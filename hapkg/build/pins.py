@@ -72,6 +72,11 @@ def make_base_lock(context: BuildContext) -> BaseLock:
 
     Raises UsageError where a source is not built as it would be now, FetchError for a package that is gone.
     """
+    if context.project.settings.archives:
+        raise UsageError(
+            "a base lock names packages of the distribution alone, and the project has further archives",
+            hint="remove [[tool.hapkg.archives]], or go on without a base lock",
+        )
     present = replace(context, pin=None)  # a base that was made before the lock is as good
     base, state = present.find_base(), context.store.state
     steps = make_plan(present) if base else ()

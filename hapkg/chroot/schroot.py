@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from hapkg import disk, process
-from hapkg.apt import Mirror
+from hapkg.apt import Mirror, digest_further
 from hapkg.chroot.base import (
     ARCHIVES,
     BUILD_USER,
@@ -79,6 +79,8 @@ class Chroot:
     """sha256 over the archive's indexes in it: what apt resolves dependencies from."""
     contents: str = ""
     """sha256 over what hapkg put into it."""
+    further: str = ""
+    """Digest of the archives beside the distribution's that its index has; "" without any."""
     pinned: str = ""
     """Digest of the packages that it was pinned to, and that its index knows alone; "" where it was not."""
 
@@ -300,7 +302,8 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror, *, log: IO[bytes],
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()
     index = digest_index(root / "var/lib/apt/lists")
     description = {"contents": digest_contents(), "digest": digest, "index": index, "packages": len(packages)}
-    disk.write(new / "chroot.json", format_record({**description, "pinned": pin.digest if pin else ""}))
+    description |= {"further": digest_further(mirror.further), "pinned": pin.digest if pin else ""}
+    disk.write(new / "chroot.json", format_record(description))
     write_listing(new)
     process.run(["sync", "-f", str(new)])  # thousands of files of root's: once for the file system
     make_folders(state, suite)

@@ -34,7 +34,7 @@ from hapkg.chroot.base_lock import read_base_lock, write_base_lock
 from hapkg.chroot.schroot import find_chroot
 from hapkg.cli import output
 from hapkg.cli.cache import open_pusher, open_shared
-from hapkg.cli.chroot import make_chroot
+from hapkg.cli.chroot import is_stale, make_chroot
 from hapkg.cli.options import (
     BuildCacheOption,
     BuildOptions,
@@ -398,7 +398,7 @@ def _open(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> B
     project, store = context.project, context.store
     suite = project.pick_suite(options.suite)
     pin, base = read_base_lock(project.root, suite, read_architecture()), find_chroot(store.state, suite)
-    stale = pin is not None and base is not None and base.pinned != pin.digest
+    stale = base is not None and is_stale(project, base, pin)
     if stale or needs_chroot(project.settings, suite, store.state):
         if options.origin or any("@" in name for name in options.names):
             without = open_context(project, store, options.suite, options.mirror, sites)

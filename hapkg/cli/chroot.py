@@ -6,17 +6,19 @@ from typing import Annotated
 
 import typer
 
-from hapkg.apt import find_mirror
+from hapkg.apt import digest_further
+from hapkg.build.context import find_build_mirror
 from hapkg.build.run import create_chroot
 from hapkg.build.store import Store
 from hapkg.chroot import schroot
-from hapkg.chroot.base_lock import read_base_lock
+from hapkg.chroot.base_lock import BaseLock, read_base_lock
 from hapkg.chroot.pinned import prune_mirrors
+from hapkg.chroot.schroot import Chroot
 from hapkg.cli import output
 from hapkg.cli.options import JsonOption, MirrorOption, SuiteOption
 from hapkg.control import Suite
 from hapkg.host import read_architecture
-from hapkg.recipe.settings import Project
+from hapkg.recipe.settings import Project, find_further
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, renew and remove the clean chroots that builds use.")
 
@@ -59,6 +61,12 @@ def chroot_remove(context: typer.Context, suite: Annotated[str, typer.Argument(m
     output.say(f"removed the chroot of {name}")
 
 
+def is_stale(project: Project, base: Chroot, pin: BaseLock | None) -> bool:
+    """True for a base chroot that is of another lock or of other further archives than the project's."""
+    locked = pin is not None and base.pinned != pin.digest
+    return locked or (pin is None and base.further != digest_further(find_further(project, base.suite)))
+
+
 def make_chroot(project: Project, store: Store, suite: Suite, archive: str | None, *, renew: bool = False) -> None:
     """Make the base chroot of a suite unless there is one, or anew. Raises HapkgError when that fails."""
     store = store.narrow(suite)
@@ -67,9 +75,9 @@ def make_chroot(project: Project, store: Store, suite: Suite, archive: str | Non
         schroot.reclaim(store.state)
         made = None if renew else schroot.find_chroot(store.state, suite)
         pin = read_base_lock(project.root, suite, read_architecture())
-        if made is not None and pin is not None and made.pinned != pin.digest:
+        if made is not None and is_stale(project, made, pin):
             made = None
         if made is None:
             output.say(f"making the base chroot of {suite}")
-            made = create_chroot(store, suite, find_mirror(archive, project.distributions[suite]), pin)
+            made = create_chroot(store, suite, find_build_mirror(project, suite, archive), pin)
     output.say(f"chroot {made.name}: {made.packages} packages, digest {made.digest[:12]}")

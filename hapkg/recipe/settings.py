@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 import hapkg
+from hapkg.apt import FurtherArchive
 from hapkg.control import SourceName, Suite
 from hapkg.distribution import Distributions, read_distributions
 from hapkg.errors import ConfigError, UsageError, did_you_mean
@@ -83,6 +84,20 @@ class Limits(Table):
     download_megabytes: Amount = 10_000
 
 
+class ArchiveTable(Table):
+    """A table [[tool.hapkg.archives]]: an archive beside the distribution's that builds take packages from."""
+
+    reference: ClassVar[str] = "docs/configuration.md"
+    uri: Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$")]
+    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]*\.(gpg|pgp|asc)$")]
+    """File of the project with the keys that sign it."""
+    suite: Annotated[str, Field(pattern=r"^[A-Za-z0-9{][A-Za-z0-9./+{}-]*$")] = "{suite}"
+    """Its suite, {suite} for the one that is built for."""
+    components: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], ...], Field(strict=False, min_length=1)
+    ] = ("main",)
+
+
 class Settings(Table):
     """The [tool.hapkg] table."""
 
@@ -116,6 +131,7 @@ class Settings(Table):
     """Where builds are shared with other machines: a folder, or an https address that is only read."""
     build_cache_trust: Annotated[tuple[Fingerprint, ...], Field(strict=False)] = ()
     """Keys whose entries of the build cache are used."""
+    archives: Annotated[tuple[ArchiveTable, ...], Field(strict=False)] = ()
     ccache: bool = False
     """Builds reach their compilers through ccache."""
     refuse_beside: RefuseBeside | None = None
@@ -184,6 +200,27 @@ class Project:
                 or f"configured in pyproject.toml, [tool.hapkg] suites: {known}",
             )
         return Suite(chosen)
+
+
+def find_further(project: Project, suite: Suite) -> tuple[FurtherArchive, ...]:
+    """The further archives of a project for a suite. Raises ConfigError for a key that apt cannot be told of."""
+    found = []
+    for number, table in enumerate(project.settings.archives, 1):
+        where, keyring = (
+            f"{project.root / 'pyproject.toml'}, [[tool.hapkg.archives]] {number}",
+            project.root / table.key,
+        )
+        if ".." in Path(table.key).parts or not keyring.is_file():
+            raise ConfigError(
+                f"{where}: there is no file {table.key}", hint="put the archive's keys there, as its owner gives them"
+            )
+        if not re.fullmatch(r"[A-Za-z0-9._/+~@-]+", str(keyring)):
+            raise ConfigError(
+                f"{where}: apt cannot name {keyring}", hint="move the project to a folder without blanks or brackets"
+            )
+        chosen = table.suite.replace("{suite}", suite)
+        found.append(FurtherArchive(uri=table.uri, suite=chosen, components=table.components, keyring=keyring))
+    return tuple(found)
 
 
 def find_shipped_templates() -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hapkg import process
-from hapkg.apt import Mirror, find_mirror, make_options, read_apt_options
+from hapkg.apt import FurtherArchive, Mirror, digest_further, find_mirror, make_options, read_apt_options
 from hapkg.control import Suite
 from hapkg.disk import sha256_file
 from hapkg.distribution import read_debian, read_distributions
@@ -186,3 +186,26 @@ def test_an_archive_that_says_it_is_not_debians_is_passed_over(tmp_path: Path) -
     options = make_options({name: str(value) for name, value in settings.items()})
     process.run(["apt-get", *options, "--error-on=any", "update"])
     assert find_mirror(None, DISTRIBUTION, host, lists) == Mirror(distribution=DISTRIBUTION, uri=debian, security=None)
+
+
+def test_further_archives_come_last_and_bring_no_sources(tmp_path: Path) -> None:
+    key = tmp_path / "x.gpg"
+    further = FurtherArchive(uri="https://x.example.org/", suite="any", components=("main",), keyring=key)
+    mirror = replace(BOTH, further=(further,))
+    bookworm = Suite("bookworm")
+    assert mirror.lines(bookworm) == (*BOTH.lines(bookworm), f"deb [signed-by={key}] https://x.example.org/ any main")
+    assert mirror.lines(bookworm, "deb-src") == BOTH.lines(bookworm, "deb-src")
+
+
+def test_further_archives_are_told_apart_by_entry_and_key(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.gpg", tmp_path / "other.gpg"
+    one.write_bytes(b"key")
+    other.write_bytes(b"key")
+    archive = FurtherArchive(uri="https://x.example.org/", suite="any", components=("main",), keyring=one)
+    digest = digest_further((archive,))
+    assert digest_further(()) == ""
+    assert digest_further((replace(archive, keyring=other),)) == digest
+    assert digest_further((replace(archive, components=("main", "more")),)) != digest
+    assert digest_further((replace(archive, suite="other"),)) != digest
+    other.write_bytes(b"another key")
+    assert digest_further((replace(archive, keyring=other),)) != digest

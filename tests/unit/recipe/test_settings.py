@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from hapkg.control import Suite
 from hapkg.errors import ConfigError, UsageError
 from hapkg.locations import find_keys, find_state
-from hapkg.recipe.settings import Project, Settings, find_project, find_template
+from hapkg.recipe.settings import Project, Settings, find_further, find_project, find_template
 from tests.support.samples import CHECKOUT, MAINTAINER, SETTINGS, format_toml
 
 LINE = "must be one line of printable text, without blanks at its ends"
@@ -53,6 +54,7 @@ def test_settings_have_defaults() -> None:
         "build-vendor": None,
         "build-cache": None,
         "build-cache-trust": (),
+        "archives": (),
         "ccache": False,
         "refuse-beside": None,
         "limits": {
@@ -205,3 +207,60 @@ def test_the_repository_of_a_project_is_a_folder(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="must be a folder; a repository elsewhere is named with --repo"):
         find_project(tmp_path)
+
+
+FURTHER = """\
+[[tool.hapkg.archives]]
+uri = "https://packages.example.org/"
+key = "keys/example.asc"
+suite = "{suite}-stable"
+components = ["main", "more"]
+"""
+
+
+def write_further(folder: Path, text: str = FURTHER) -> Project:
+    """A project with a further archive."""
+    file = write_project(folder)
+    file.write_text(file.read_text() + text)
+    return find_project(folder)
+
+
+def test_a_further_archive_is_an_entry_with_its_key(tmp_path: Path) -> None:
+    project = write_further(tmp_path / "one")
+    key = project.root / "keys/example.asc"
+    key.parent.mkdir()
+    key.write_text("a key")
+    (found,) = find_further(project, Suite("trixie"))
+    assert found.line() == f"deb [signed-by={key}] https://packages.example.org/ trixie-stable main more"
+
+
+@pytest.mark.parametrize(
+    ("folder", "old", "new", "text"),
+    [
+        ("one", "", "", r"\[\[tool\.hapkg\.archives\]\] 1: there is no file keys/example\.asc$"),
+        ("one", "keys/example", "keys/../../other", r"there is no file keys/\.\./\.\./other\.asc$"),
+        ("a b", "keys/example.asc", "pyproject.asc", "apt cannot name "),
+    ],
+)
+def test_a_key_that_apt_cannot_be_told_of(tmp_path: Path, folder: str, old: str, new: str, text: str) -> None:
+    (tmp_path / "other.asc").write_text("a key")
+    project = write_further(tmp_path / folder, FURTHER.replace(old, new))
+    (project.root / "pyproject.asc").write_text("a key")
+    with pytest.raises(ConfigError, match=text) as caught:
+        find_further(project, Suite("bookworm"))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("https://packages", "ftp://packages", r"archives\[1\]\.uri: string should match"),
+        ('["main", "more"]', "[]", r"archives\[1\]\.components"),
+        ("{suite}-stable", "a b", r"archives\[1\]\.suite: string should match"),
+        ("example.asc", "example.txt", r"archives\[1\]\.key: string should match"),
+        ('suite = "', 'suit = "', r"archives\[1\]: unknown key suit"),
+    ],
+)
+def test_a_further_archive_that_cannot_be(tmp_path: Path, old: str, new: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        write_further(tmp_path, FURTHER.replace(old, new))
