@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,8 +34,9 @@ class FurtherArchive:
     """File with the keys that sign it."""
 
     def line(self) -> str:
-        """Its one-line apt entry."""
-        return f"deb [signed-by={self.keyring}] {self.uri} {self.suite} {' '.join(self.components)}"
+        """Its one-line apt entry. Of a folder apt makes copies: it would use the files themselves by file:."""
+        uri = re.sub(r"^file:", "copy:", self.uri)
+        return f"deb [signed-by={self.keyring}] {uri} {self.suite} {' '.join(self.components)}"
 
 
 def digest_further(archives: Sequence[FurtherArchive]) -> str:

@@ -195,6 +195,7 @@ def test_further_archives_come_last_and_bring_no_sources(tmp_path: Path) -> None
     bookworm = Suite("bookworm")
     assert mirror.lines(bookworm) == (*BOTH.lines(bookworm), f"deb [signed-by={key}] https://x.example.org/ any main")
     assert mirror.lines(bookworm, "deb-src") == BOTH.lines(bookworm, "deb-src")
+    assert " copy:///srv/apt any main" in replace(further, uri="file:///srv/apt").line()
 
 
 def test_further_archives_are_told_apart_by_entry_and_key(tmp_path: Path) -> None:
