@@ -258,7 +258,7 @@ def test_a_key_that_apt_cannot_be_told_of(tmp_path: Path, folder: str, old: str,
         ('["main", "more"]', "[]", r"archives\[1\]\.components"),
         ("{suite}-stable", "a b", r"archives\[1\]\.suite: string should match"),
         ("example.asc", "example.txt", r"archives\[1\]\.key: string should match"),
-        ('suite = "', 'suit = "', r"archives\[1\]: unknown key suit"),
+        ('suite = "', 'suit = "', r"unknown key archives\[1\]\.suit"),
     ],
 )
 def test_a_further_archive_that_cannot_be(tmp_path: Path, old: str, new: str, text: str) -> None:
