@@ -22,6 +22,8 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 TARBALLS = (".tar.xz", ".tar.gz", ".tar.bz2")
 """Endings of the tarballs that a Debian source package may have."""
+_SHORT = {".tgz": ".tar.gz", ".txz": ".tar.xz", ".tbz": ".tar.bz2", ".tbz2": ".tar.bz2"}
+"""Short endings that upstreams give the same files."""
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
 _LEADING_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _PIN = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?::[a-z0-9-]+)? *\( *= *([^ )]+) *\)")
@@ -32,6 +34,12 @@ _RELATION = rf"""(?x)
         (?:[ ]*\[[ ]*!?[a-z0-9-]+(?:[ ]+!?[a-z0-9-]+)*[ ]*\])?
         (?:[ ]*<[ ]*!?[a-z0-9.-]+(?:[ ]+!?[a-z0-9.-]+)*[ ]*>)*)\Z"""
 """A text: compiling it takes longer than all the others together, and few commands want it."""
+
+
+def find_tarball_suffix(address: str) -> str:
+    """The ending of TARBALLS for a tarball's name or address, a short one too; "" for another file."""
+    known = {**{end: end for end in TARBALLS}, **_SHORT}
+    return next((suffix for end, suffix in known.items() if address.endswith(end)), "")
 
 
 def is_package_name(text: str) -> bool:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:  # few commands need them, and they take time
     from hapkg.source.fetch import Tarball
     from hapkg.source.origins.repository import Commit
 
-_DEFAULT_BRANCH = {"git": "HEAD", "hg": "default"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class CacheAnswer:
@@ -286,8 +284,10 @@ def take_each(
 
 def request_newest(recipe: Recipe) -> SnapshotRequest | None:
     """A wish for the default branch of a source's home; None where upstream has no repository."""
+    from hapkg.source.vcs import KINDS  # noqa: PLC0415
+
     kind = next(iter(recipe.upstream.repositories), None) if recipe.upstream else None
-    return SnapshotRequest(kind=kind, ref=_DEFAULT_BRANCH[kind]) if kind else None
+    return SnapshotRequest(kind=kind, ref=KINDS[kind].default_branch) if kind else None
 
 
 def save_snapshots(context: BuildContext) -> None:

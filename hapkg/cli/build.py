@@ -1,4 +1,4 @@
-"""hapkg build-all, build, plan, lock, vendor."""
+"""hapkg build-all, build, plan."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from hapkg.build.context import (
 )
 from hapkg.build.events import Ending, Outcome
 from hapkg.build.kernel_packages import check_kernels, needs_chroot
-from hapkg.build.pins import find_unlocked, make_base_lock, make_lock
+from hapkg.build.pins import find_unlocked
 from hapkg.build.plan import Action, Step
 from hapkg.build.planner import make_plan
 from hapkg.build.run import RunOptions, run_plan, tidy_layers
 from hapkg.build.timings import Recorder
-from hapkg.chroot.base_lock import read_base_lock, write_base_lock
+from hapkg.chroot.base_lock import read_base_lock
 from hapkg.chroot.schroot import find_chroot
 from hapkg.cli import output
 from hapkg.cli.cache import open_pusher, open_shared
@@ -52,7 +52,7 @@ from hapkg.cli.options import (
     SuiteOption,
     TestsOption,
 )
-from hapkg.cli.select import find, note_left_out, open_suite, pick, read_site_recipes
+from hapkg.cli.select import find, open_suite, pick, read_site_recipes
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError, UsageError
 from hapkg.host import count_cores, read_architecture
@@ -196,49 +196,6 @@ def _show(steps: Sequence[Step], *, why: bool = False, as_json: bool) -> None:
             [(s.source, s.action, s.version or "?", s.reason) for s in steps],
         )
     _end([step.error for step in steps])
-
-
-@app.command()
-def lock(
-    context: typer.Context,
-    names: NamesArgument = None,
-    suite: SuiteOption = None,
-    mirror: MirrorOption = None,
-    base: Annotated[
-        bool, typer.Option("--base", help="The packages of the base chroot and all build dependencies, instead.")
-    ] = False,
-) -> None:
-    """Write down exactly what a suite is built from; from then on build-all refuses anything else."""
-    if base and names:
-        raise UsageError("--base is of the whole suite, and takes no names", hint="say: hapkg lock --base")
-    build_context = open_context(context.obj.project, context.obj.store, suite, mirror)
-    note_left_out(build_context)
-    with build_context.store.lock():
-        if base:
-            found = make_base_lock(build_context)
-            counts = f"{len(found.base)} packages of the base, {len(found.depends)} that builds install"
-            output.say(f"wrote {write_base_lock(build_context.project.root, found)}: {counts}")
-        else:
-            output.say(f"wrote {make_lock(build_context, pick(build_context, names))}")
-
-
-@app.command()
-def vendor(
-    context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Folder to collect into; may hold several suites.", metavar="DIR")],
-    suite: SuiteOption = None,
-    mirror: MirrorOption = None,
-) -> None:
-    """Collect all sources and packages that the locks of a suite name, for build-all --offline --from DIR."""
-    from hapkg.rebuild.vendor import collect  # noqa: PLC0415 - build-all seldom needs it
-
-    build_context = open_context(context.obj.project, context.obj.store, suite, mirror)
-    with build_context.store.lock():
-        build_context.store.reclaim()
-        manifest = collect(build_context, folder.absolute())
-    output.say(
-        f"{folder}: {len(manifest.files)} files for {manifest.suite}, {output.size(sum(manifest.files.values()))}"
-    )
 
 
 def _build(context: Context, options: BuildOptions, as_json: bool) -> None:

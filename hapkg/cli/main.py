@@ -45,14 +45,14 @@ COMMANDS = {
         "evidence",
         "Build again from .dsc and .buildinfo, with exactly the packages that these name, and compare every byte.",
     ),
-    "lock": ("build", "Write down exactly what a suite is built from; from then on build-all refuses anything else."),
+    "lock": ("pins", "Write down exactly what a suite is built from; from then on build-all refuses anything else."),
     "vendor": (
-        "build",
+        "pins",
         "Collect all sources and packages that the locks of a suite name, for build-all --offline --from DIR.",
     ),
     "outdated": ("currency", "Tell what is newer than the recipes, upstream and in Debian, and what is gone."),
     "bump": (
-        "bump",
+        "pins",
         "Bring a recipe to a newer version: origins, patches, locks; all or nothing.",
     ),
     "audit": ("currency", "Compare the recipes with Debian's security tracker: which known holes are open."),

@@ -7,25 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import url2pathname
 
+from hapkg.control import find_tarball_suffix
 from hapkg.errors import UsageError
 
-SUFFIXES = {
-    ".tar.gz": ".tar.gz",
-    ".tgz": ".tar.gz",
-    ".tar.xz": ".tar.xz",
-    ".txz": ".tar.xz",
-    ".tar.bz2": ".tar.bz2",
-    ".tbz": ".tar.bz2",
-    ".tbz2": ".tar.bz2",
-}
-"""Ends of a tarball's address, and the suffix that dpkg-source knows the form by."""
 FORMS = (
     "a tarball ends in .tar.gz, .tar.xz or .tar.bz2, or short in .tgz, .txz or .tbz2; a repository in .git, or it "
     "starts with git+, hg+ or git@, or is a page of GitHub, GitLab, Codeberg; .dsc and debian:NAME are source packages"
 )
-_FORGE = r"https?://(?:www\.)?(?P<host>github\.com|gitlab\.com|codeberg\.org|[\w.-]*\bgitlab\.[\w.-]+)"
+FORGES = r"(?:github\.com|gitlab\.com|codeberg\.org|[a-z.]*\bgitlab\.[a-z.]+)"
+"""Hosts whose pages and archives have a repository behind them, by OWNER/NAME."""
 _PAGE = re.compile(
-    rf"{_FORGE}/(?P<path>[\w.-]+(?:/[\w.-]+)+?)(?:\.git)?/?"
+    rf"https?://(?:www\.)?(?P<host>{FORGES})/(?P<path>[\w.-]+(?:/[\w.-]+)+?)(?:\.git)?/?"
     r"(?:/(?:-/)?(?:releases/tag|tree|tags|src/tag|releases)(?:/(?P<ref>[\w./+-]+?))?/?)?(?:[?#].*)?",
     re.ASCII,
 )
@@ -53,7 +45,7 @@ def read_address(origin: str) -> Address:
         return repository
     if url.endswith(".dsc"):
         return Address(kind="dsc", url=url)
-    if not find_suffix(url) and (page := _PAGE.fullmatch(origin)):
+    if not find_tarball_suffix(url) and (page := _PAGE.fullmatch(origin)):
         return Address(kind="git", url=f"https://{page['host']}/{page['path']}.git", ref=page["ref"] or "")
     if untaken := _UNTAKEN.fullmatch(url):
         raise UsageError(
@@ -73,11 +65,6 @@ def _read_repository(origin: str, url: str) -> Address | None:
     if plus and kind in ("git", "hg") and "://" in after:
         return Address(kind=kind, url=after)
     return Address(kind="git", url=url) if url.endswith(".git") or url.startswith("ssh://") else None
-
-
-def find_suffix(url: str) -> str:
-    """The suffix of a tarball's form, by the end of its address; "" for another file."""
-    return next((suffix for end, suffix in SUFFIXES.items() if url.endswith(end)), "")
 
 
 def find_path(url: str) -> Path | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hapkg.control import is_line
+from hapkg.draft.address import FORGES
 from hapkg.draft.autotools import find_fields, read_calls, substitute
 from hapkg.draft.manifest import PackageManifest
 from hapkg.draft.meson import Meson
@@ -40,10 +41,7 @@ _SPDX = {"BSD-2-Clause": "BSD-2-clause", "BSD-3-Clause": "BSD-3-clause", "MIT": 
 _HOLDER = re.compile(r"(?:copyright|SPDX-FileCopyrightText|©)(?:[ \t:]|\(c\)|©)+(.*(?:19|20)\d\d.*)", re.IGNORECASE)
 _NO_HOLDER = re.compile(r"<[^>]*>|\S*@\S*|all rights.*|\*/.*|-->.*|\bpresent\b|copyright|\(c\)|©", re.IGNORECASE)
 _HANDFUL = 5
-_FORGE = re.compile(
-    r"https://(?:github\.com|gitlab\.com|codeberg\.org|pagure\.io|[a-z.]*\bgitlab\.[a-z.]+)(?:/[\w.-]+)?/([\w.-]*\w)",
-    re.ASCII,
-)
+_FORGE = re.compile(rf"https://(?:{FORGES}|pagure\.io)(?:/[\w.-]+)?/([\w.-]*\w)", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)

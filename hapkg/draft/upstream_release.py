@@ -16,8 +16,9 @@ from typing import Literal
 
 from hapkg import disk, process
 from hapkg.apt import Mirror
+from hapkg.control import find_tarball_suffix
 from hapkg.disk import sha256_file
-from hapkg.draft.address import FORMS, find_path, find_suffix, read_address
+from hapkg.draft.address import FORMS, find_path, read_address
 from hapkg.draft.debian_source import PREFIX, DebianSource, list_debian_sources, read_packaging
 from hapkg.errors import FetchError, IntegrityError, SourceError, UsageError
 from hapkg.locations import State
@@ -32,7 +33,6 @@ from hapkg.tables import parse_table
 
 _MODES: dict[str, Literal["r:gz", "r:xz", "r:bz2"]] = {".gz": "r:gz", ".xz": "r:xz", ".bz2": "r:bz2"}
 NOWHERE = "https://upstream.invalid"
-UNSIGNED = "nobody signs what http delivers"
 _MOST_DSC = 1 << 20
 """Bytes of a .dsc."""
 _BUILD_FILES = re.compile(
@@ -82,11 +82,13 @@ def take(source: str, origin: str, state: State, mirror: Mirror | None, ref: str
         return _take_debian(source, origin, state, mirror)
     if kind in ("git", "hg"):
         if address.url.startswith("http://"):
-            raise UsageError(f"{address.url}: a repository's address is https or file", hint=UNSIGNED)
+            raise UsageError(
+                f"{address.url}: a repository's address is https or file", hint="nobody signs what http delivers"
+            )
         return _take_commit(source, kind, address.url, state, ref or address.ref)
     if kind == "dsc":
-        return _take_tarball(source, *find_orig(address.url, state), state)
-    if not find_suffix(address.url):
+        return _take_tarball(source, *_find_orig(address.url, state), state)
+    if not find_tarball_suffix(address.url):
         raise UsageError(f"{origin} is neither a tarball nor a repository", hint=FORMS)
     return _take_tarball(source, address.url, "", state)
 
@@ -106,7 +108,7 @@ def _find_folder(path: Path, origin: str) -> bool:
     return stat.S_ISDIR(mode)
 
 
-def find_orig(url: str, state: State) -> tuple[str, str]:
+def _find_orig(url: str, state: State) -> tuple[str, str]:
     """Address and sha256 of upstream's tarball beside a .dsc, which names it."""
     disk.make_folder(state.sources)
     with tempfile.TemporaryDirectory(dir=state.sources, prefix=".draft-") as scratch:
@@ -126,7 +128,7 @@ def _take_tarball(source: str, url: str, sha256: str, state: State) -> UpstreamR
     stub = _make_stub(source, url, {"git": f"{NOWHERE}/{source}.git"}, url)
     disk.make_folder(state.sources)
     with tempfile.TemporaryDirectory(dir=state.sources, prefix=".draft-") as scratch:
-        file = Path(scratch) / f"new{find_suffix(url)}"
+        file = Path(scratch) / f"new{find_tarball_suffix(url)}"
         try:
             download(url, file)
         except FetchError as error:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from hapkg.control import is_package_name
+from hapkg.control import find_tarball_suffix, is_package_name
 from hapkg.recipe.version import is_upstream_version
 from hapkg.tables import Line, Table
 
@@ -207,7 +207,7 @@ class TarballOrigin(PinnedFile):
 
     @model_validator(mode="after")
     def _names_a_tarball(self) -> Self:
-        if not re.search(r"\.(tar\.(gz|xz|bz2)|tgz|txz|tbz2?)$", self.url):
+        if not find_tarball_suffix(self.url):
             raise ValueError("url must end in .tar.gz, .tar.xz or .tar.bz2")
         return self
 

@@ -39,6 +39,7 @@ class Git(Vcs):
     """git."""
 
     kind: ClassVar[str] = "git"
+    default_branch: ClassVar[str] = "HEAD"
 
     def clone(self, url: str, mirror: Path) -> None:
         """Make a mirror without hooks of a template."""

@@ -27,6 +27,7 @@ class Hg(Vcs):
     """Mercurial."""
 
     kind: ClassVar[str] = "hg"
+    default_branch: ClassVar[str] = "default"
 
     def clone(self, url: str, mirror: Path) -> None:
         """Make a mirror without a working copy."""

@@ -58,6 +58,8 @@ class Vcs(ABC):
     """A version control system."""
 
     kind: ClassVar[str]
+    default_branch: ClassVar[str]
+    """Name that stands for the server's default branch."""
 
     @abstractmethod
     def clone(self, url: str, mirror: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hapkg import __version__
 from tests.support.samples import CHECKOUT
 
 
@@ -61,3 +62,13 @@ def test_a_project_far_from_the_checkout_is_planned(installed: Path, tmp_path: P
 def test_a_folder_that_is_no_project_is_told(installed: Path, tmp_path: Path) -> None:
     done = run(installed, tmp_path, "plan")
     assert (done.returncode, "Traceback" in done.stderr) == (3, False)
+
+
+def test_hapkgs_own_package_is_a_recipe_of_this_checkout(tmp_path: Path) -> None:
+    project = tmp_path / "tool"
+    subprocess.run([sys.executable, CHECKOUT / "packaging/fill.py", project], check=True, capture_output=True)
+    program = ["-c", "from hapkg.cli.main import main; main()", "--project", str(project)]
+    argv = [sys.executable, *program, "--cache", str(tmp_path / "cache"), "plan", "--suite", "trixie"]
+    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].split()[:3] == ["hapkg-tool", "build", f"{__version__}-1+ha13.1"]

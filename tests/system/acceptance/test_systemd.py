@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hapkg.prove.stops import HANGING, is_in_order
 from tests.support.machine import wait_until
 from tests.system.acceptance.cluster import Machine, boot_systemd, make_switch
 from tests.system.acceptance.conftest import CHECKOUT, SITE_PACKAGE, Node, Stack, make_node
@@ -24,15 +25,6 @@ SERVICES = ("corosync", "pacemaker")
 WHOLE = "Online: [ fiesta-ha1 fiesta-ha2 ]"
 # Of no use without hardware, and each would be started, and fail, at every boot.
 UNUSED = "console-getty getty@tty1 systemd-logind e2scrub_reap e2scrub_all.timer apt-daily.timer"
-
-HANGING = """#!/bin/sh
-# A service that starts at once, and whose stop does not end.
-case $1 in
-    start) touch /run/hanging ;;
-    status) [ -e /run/hanging ] || exit 3 ;;
-    stop) [ ! -e /run/hanging ] || sleep 3600 ;;
-esac
-"""
 
 
 class Pair:
@@ -172,16 +164,7 @@ def test_a_shutdown_stops_resources_then_pacemaker_then_corosync_and_a_boot_join
     assert f"OFFLINE: [ {name} ]" in seen
     assert "UNCLEAN" not in seen
     told = Node(root=root).run("journalctl --no-pager -D /var/log/journal -o short-monotonic").stdout
-    marks = [
-        told.index(words)
-        for words in (
-            "Stopping pacemaker.service" if "Stopping pacemaker.service" in told else "Stopping Pacemaker",
-            "Stopped pacemaker.service" if "Stopped pacemaker.service" in told else "Stopped Pacemaker",
-            "Stopping corosync.service" if "Stopping corosync.service" in told else "Stopping Corosync",
-            "Stopped corosync.service" if "Stopped corosync.service" in told else "Stopped Corosync",
-        )
-    ]
-    assert marks == sorted(marks)
+    assert is_in_order(told), told
     assert not re.search(r"(corosync|pacemaker)\.service: .*(Killing|timed out|Failed with)", told)
     formed.boot(name)
     formed.wait_until_served()

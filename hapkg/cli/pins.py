@@ -1,20 +1,23 @@
-"""hapkg bump: a recipe's step to another release of upstream."""
+"""hapkg lock, vendor, bump: what exactly a suite is built from, and a recipe's step to another release."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hapkg.apt import Mirror
 from hapkg.build.context import BuildContext, open_context
+from hapkg.build.pins import make_base_lock, make_lock
 from hapkg.build.store import Artifact, Store
+from hapkg.chroot.base_lock import write_base_lock
 from hapkg.cli import output
 from hapkg.cli.build import build_source
-from hapkg.cli.options import MirrorOption, SuiteOption
-from hapkg.cli.select import find, newest_builds
+from hapkg.cli.options import MirrorOption, NamesArgument, SuiteOption
+from hapkg.cli.select import find, newest_builds, note_left_out, pick
 from hapkg.currency.bump import LOG_LINES, Bump, check_clean, commit, make_context, prepare, settle
 from hapkg.currency.debian_archive import DebianIndexes, read_indexes
 from hapkg.currency.release_review import Change, compare_sets, list_sonames
@@ -25,6 +28,49 @@ from hapkg.source.patch_review import Fate
 
 app = typer.Typer()
 _MOST_NAMES = 20
+
+
+@app.command()
+def lock(
+    context: typer.Context,
+    names: NamesArgument = None,
+    suite: SuiteOption = None,
+    mirror: MirrorOption = None,
+    base: Annotated[
+        bool, typer.Option("--base", help="The packages of the base chroot and all build dependencies, instead.")
+    ] = False,
+) -> None:
+    """Write down exactly what a suite is built from; from then on build-all refuses anything else."""
+    if base and names:
+        raise UsageError("--base is of the whole suite, and takes no names", hint="say: hapkg lock --base")
+    build_context = open_context(context.obj.project, context.obj.store, suite, mirror)
+    note_left_out(build_context)
+    with build_context.store.lock():
+        if base:
+            found = make_base_lock(build_context)
+            counts = f"{len(found.base)} packages of the base, {len(found.depends)} that builds install"
+            output.say(f"wrote {write_base_lock(build_context.project.root, found)}: {counts}")
+        else:
+            output.say(f"wrote {make_lock(build_context, pick(build_context, names))}")
+
+
+@app.command()
+def vendor(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Folder to collect into; may hold several suites.", metavar="DIR")],
+    suite: SuiteOption = None,
+    mirror: MirrorOption = None,
+) -> None:
+    """Collect all sources and packages that the locks of a suite name, for build-all --offline --from DIR."""
+    from hapkg.rebuild.vendor import collect  # noqa: PLC0415 - build-all seldom needs it
+
+    build_context = open_context(context.obj.project, context.obj.store, suite, mirror)
+    with build_context.store.lock():
+        build_context.store.reclaim()
+        manifest = collect(build_context, folder.absolute())
+    output.say(
+        f"{folder}: {len(manifest.files)} files for {manifest.suite}, {output.size(sum(manifest.files.values()))}"
+    )
 
 
 @app.command()
