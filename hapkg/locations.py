@@ -146,8 +146,8 @@ class State:
         return self.root / "repositories"
 
 
-def find_settings(start: Path) -> tuple[Path, Any]:
-    """The checkout that start lies in, and its settings as they are written.
+def search_settings(start: Path) -> tuple[Path, Any] | None:
+    """The checkout that start lies in, and its settings as they are written; None where start lies in none.
 
     It is the nearest folder upwards whose pyproject.toml has a [tool.hapkg] table.
     """
@@ -158,6 +158,13 @@ def find_settings(start: Path) -> tuple[Path, Any]:
             table = tool.get("hapkg") if isinstance(tool, dict) else None
             if table is not None:
                 return folder, table
+    return None
+
+
+def find_settings(start: Path) -> tuple[Path, Any]:
+    """The checkout that start lies in, and its settings as they are written. Raises ConfigError where there is none."""
+    if found := search_settings(start):
+        return found
     raise ConfigError(
         f"no project found from {start} upwards",
         hint="run inside a checkout, or name it with --project; its pyproject.toml needs a [tool.hapkg] table",
@@ -173,11 +180,15 @@ def find_state(option: Path | None) -> State:
     return State(_find_base("XDG_CACHE_HOME", ".cache") / "hapkg")
 
 
-def find_keys() -> Path:
-    """Where hapkg's own signing key lives: not in the state folder, because a key cannot be made again."""
+def find_keys(key_home: str | None = None) -> Path:
+    """GnuPG home of hapkg's own keys: $HAPKG_KEYS, the one of this name, or the one of all projects that name none.
+
+    It is not in the state folder, because a key cannot be made again, and never in a checkout, which others read.
+    """
     if named := os.environ.get("HAPKG_KEYS"):
         return Path(named).absolute()
-    return _find_base("XDG_DATA_HOME", ".local/share") / "hapkg" / "keys"
+    base = _find_base("XDG_DATA_HOME", ".local/share") / "hapkg"
+    return (base / "key-homes" / key_home if key_home else base) / "keys"
 
 
 def read_toml(file: Path, error: type[HapkgError]) -> dict[str, Any]:

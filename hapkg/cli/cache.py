@@ -13,7 +13,7 @@ import typer
 from hapkg.cli import output
 from hapkg.cli.options import BuildCacheOption, Context, JsonOption
 from hapkg.errors import IntegrityError, UsageError
-from hapkg.locations import State, find_keys
+from hapkg.locations import State
 
 if TYPE_CHECKING:
     from hapkg.build.store import Artifact
@@ -89,7 +89,7 @@ def open_pusher(context: Context, option: str | None) -> Callable[[Sequence[Arti
     from hapkg.repository.keys.signing import KeyChoice, find_key  # noqa: PLC0415
 
     place, trusted = _find_folder(context, option), context.project.settings.build_cache_trust
-    key = find_key(KeyChoice(home=find_keys()), owner=context.project.settings.maintainer)
+    key = find_key(KeyChoice(home=context.keys), owner=context.project.settings.maintainer)
     if key.fingerprint not in trusted:
         raise UsageError(
             f"the key {key.fingerprint} may not write into the build cache",

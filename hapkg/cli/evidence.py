@@ -192,7 +192,7 @@ def verify(
         raise UsageError(f"{keyring} does not exist", hint="name a copy of the publisher's keyring that you trust")
     digest = sha256_file(deb) if deb else ""
     where = repo if deb else place or repo
-    choice = make_choice(key, unsigned=False)
+    choice = make_choice(context, key, unsigned=False)
     with open_keyring(choice, keyring) as keys, open_root(context, where) as root:
         memory, state = find_own_memory(context, where, choice), context.obj.store.state
         chains = [

@@ -13,7 +13,6 @@ from hapkg.cli import output
 from hapkg.cli.options import JsonOption
 from hapkg.cli.target import make_identity
 from hapkg.errors import RepositoryError, UsageError
-from hapkg.locations import find_keys
 from hapkg.repository.keys import lifecycle
 from hapkg.repository.keys import lint as lints
 from hapkg.repository.keys.keyring import Key, read_keys
@@ -27,45 +26,52 @@ ExpiresOption = Annotated[str, typer.Option(help="When it ends to be valid: neve
 @app.command()
 def create(context: typer.Context, expires: ExpiresOption = "never") -> None:
     """Make the key that signs the repository, before the first publish makes one that never expires."""
-    _tell("made", lifecycle.create(find_keys(), make_identity(context.obj.project).key_owner, expires))
+    _tell("made", lifecycle.create(context.obj.keys, make_identity(context.obj.project).key_owner, expires))
 
 
 @app.command()
 def rotate(context: typer.Context, expires: ExpiresOption = "never") -> None:
     """Make a second key. From the next publish or refresh on both sign, until one is retired."""
-    _tell("made", lifecycle.rotate(find_keys(), make_identity(context.obj.project).key_owner, expires))
+    _tell("made", lifecycle.rotate(context.obj.keys, make_identity(context.obj.project).key_owner, expires))
     output.say("run: hapkg repo refresh; when every node has the new keyring: hapkg key retire OLD")
 
 
 @app.command("import")
-def import_key(file: Annotated[Path, typer.Argument(help="Secret key without passphrase, as gpg exports it.")]) -> None:
+def import_key(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Secret key without passphrase, as gpg exports it.")],
+) -> None:
     """Take a secret key of your own. It signs from now on."""
     if not file.is_file():
         raise UsageError(f"{file} does not exist", hint="write one: gpg --export-secret-keys FINGERPRINT > FILE")
-    _tell("imported", lifecycle.import_key(find_keys(), file))
+    _tell("imported", lifecycle.import_key(context.obj.keys, file))
 
 
 @app.command()
-def retire(fingerprint: Annotated[str, typer.Argument(help="The key, or the end of its fingerprint.")]) -> None:
+def retire(
+    context: typer.Context,
+    fingerprint: Annotated[str, typer.Argument(help="The key, or the end of its fingerprint.")],
+) -> None:
     """Retire a key: it signs no more."""
-    _tell("retired", lifecycle.retire(find_keys(), fingerprint))
+    _tell("retired", lifecycle.retire(context.obj.keys, fingerprint))
     output.say("run: hapkg repo refresh")
 
 
 @app.command()
 def extend(
+    context: typer.Context,
     fingerprint: Annotated[str, typer.Argument(help="The key, or the end of its fingerprint.")] = "",
     expires: ExpiresOption = "5y",
 ) -> None:
     """Extend the validity of a key, an expired one too. Nodes need the new keyring before the old date."""
-    _tell("extended", lifecycle.extend(find_keys(), fingerprint, expires))
+    _tell("extended", lifecycle.extend(context.obj.keys, fingerprint, expires))
     output.say("run: hapkg repo refresh, then hapkg publish for the keyring package")
 
 
 @app.command("list")
-def list_keys(as_json: JsonOption = False) -> None:
+def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the keys, the oldest first."""
-    home = find_keys()
+    home = context.obj.keys
     active, retired = find_active(home), read_retired(home)
     rows = [
         {
@@ -87,13 +93,14 @@ def list_keys(as_json: JsonOption = False) -> None:
 
 @app.command()
 def lint(
+    context: typer.Context,
     file: Annotated[Path | None, typer.Argument(help="Keyring file [default: hapkg's own keys that sign].")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what apt refuses of keys, now or from a known day on."""
     if file is not None and not file.is_file():
         raise UsageError(f"{file} does not exist")
-    found = read_keys(file.read_bytes() if file else lifecycle.export(find_keys(), armored=False))
+    found = read_keys(file.read_bytes() if file else lifecycle.export(context.obj.keys, armored=False))
     faults = [fault for key in found for fault in lints.lint(key, own=file is None)]
     if as_json:
         output.print_json([vars(fault) for fault in faults])
@@ -110,10 +117,11 @@ def lint(
 
 @app.command()
 def export(
+    context: typer.Context,
     armor: Annotated[bool, typer.Option("--armor", help="As text.")] = False,
 ) -> None:
     """Write the public keys that sign to standard output, as a keyring for Signed-By."""
-    sys.stdout.buffer.write(lifecycle.export(find_keys(), armored=armor))
+    sys.stdout.buffer.write(lifecycle.export(context.obj.keys, armored=armor))
 
 
 def _tell(what: str, key: Key) -> None:

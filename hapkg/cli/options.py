@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hapkg.build.store import Store
-from hapkg.locations import find_state
+from hapkg.locations import find_keys, find_state, search_settings
 
 if TYPE_CHECKING:
     from hapkg.recipe.settings import Project
@@ -91,6 +92,13 @@ class Context:
         from hapkg.recipe.settings import find_project  # noqa: PLC0415 - checking settings takes time, and not all need them
 
         return find_project(self._start or Path.cwd())
+
+    @cached_property
+    def keys(self) -> Path:
+        """GnuPG home of hapkg's own keys: the project's, also when that is elsewhere. Raises ConfigError."""
+        if os.environ.get("HAPKG_KEYS") or search_settings(self._start or Path.cwd()) is None:
+            return find_keys()
+        return find_keys(self.project.settings.key_home)
 
 
 @dataclass(frozen=True, kw_only=True)

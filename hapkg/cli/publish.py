@@ -99,7 +99,7 @@ def publish(
         _note_promise(build_context, {artifact.source for artifact in artifacts})
         uploads += [make_upload(build_context, artifact) for artifact in artifacts]
         claims[build_context.suite] = make_claims(build_context, artifacts)
-    location, choice = find_location(context, repo), make_choice(key, unsigned)
+    location, choice = find_location(context, repo), make_choice(context, key, unsigned)
     if dry_run:
         with open_repository(location, store.state, change=False, timeout=wait) as root:
             if not replace_site:

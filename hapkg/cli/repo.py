@@ -159,7 +159,9 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Make a suite what it was in a snapshot: at once, without building. Nothing is lost: that is a snapshot, too."""
-    with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared, adopt=adopt) as target:
+    with open_target(
+        context, repo, make_choice(context, key, unsigned), url, wait, shared=shared, adopt=adopt
+    ) as target:
         publication = publishing.rollback(target, Suite(suite), number)
     output.print_publication(publication, as_json=as_json)
 
@@ -180,7 +182,9 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Publish what one suite offers in another one too: the same files, at once, without building."""
-    with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared, adopt=adopt) as target:
+    with open_target(
+        context, repo, make_choice(context, key, unsigned), url, wait, shared=shared, adopt=adopt
+    ) as target:
         is_new = suite not in find_suites(target.root)
         publication = publishing.promote(target, Suite(source), Suite(suite), snapshot)
     if is_new:
@@ -203,7 +207,7 @@ def drop(
 ) -> None:
     """End a suite: a pocket, the release before. Nodes that follow it are refused; its packages go with a prune."""
     with open_target(
-        context, repo, make_choice(key, unsigned), url, wait, shared=shared, adopt=adopt, ended=Suite(suite)
+        context, repo, make_choice(context, key, unsigned), url, wait, shared=shared, adopt=adopt, ended=Suite(suite)
     ) as target:
         publication = publishing.drop(target, Suite(suite))
     output.say(f"{suite} has ended: remove its .sources file on nodes that follow it")
@@ -224,7 +228,9 @@ def refresh(
     as_json: JsonOption = False,
 ) -> None:
     """Sign every suite anew with a later Valid-Until: for a timer, when valid-days is set."""
-    with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared, adopt=adopt) as target:
+    with open_target(
+        context, repo, make_choice(context, key, unsigned), url, wait, shared=shared, adopt=adopt
+    ) as target:
         publication = publishing.refresh(target)
     output.print_publication(publication, as_json=as_json)
 
@@ -250,7 +256,9 @@ def prune(
     as_json: JsonOption = False,
 ) -> None:
     """Remove old versions. What a kept package pins with an exact version stays, whatever its age."""
-    with open_target(context, repo, make_choice(key, unsigned), url, wait, shared=shared, change=not dry_run) as target:
+    with open_target(
+        context, repo, make_choice(context, key, unsigned), url, wait, shared=shared, change=not dry_run
+    ) as target:
         if dry_run:
             pruned = pruning.decide_pruning(target.root, keep=keep, days=days, at_once=at_once)
         else:
@@ -293,7 +301,7 @@ def verify_repository(
     """Check signatures with your own keys, every index and every file of the pool, and that snapshots are whole."""
     if keyring is not None and not keyring.is_file():
         raise UsageError(f"{keyring} does not exist", hint="name a copy of the publisher's keyring that you trust")
-    choice = make_choice(key, unsigned=False)
+    choice = make_choice(context, key, unsigned=False)
     seen: list[tuple[Path, bool, tuple[Suite, ...]]] = []
 
     @contextmanager

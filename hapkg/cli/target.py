@@ -11,7 +11,6 @@ import typer
 
 from hapkg.control import Suite
 from hapkg.errors import UsageError
-from hapkg.locations import find_keys
 from hapkg.recipe.settings import Project
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import find_suites
@@ -83,11 +82,11 @@ def make_target(
     )
 
 
-def make_choice(keys: Sequence[str] | None, unsigned: bool) -> KeyChoice:
+def make_choice(context: typer.Context, keys: Sequence[str] | None, unsigned: bool) -> KeyChoice:
     """The choice of keys that the options make."""
     if keys and unsigned:
         raise UsageError("--key and --unsigned contradict each other", hint="drop one of them")
-    return KeyChoice(home=find_keys(), names=tuple(keys or ()), unsigned=unsigned)
+    return KeyChoice(home=context.obj.keys, names=tuple(keys or ()), unsigned=unsigned)
 
 
 def make_identity(project: Project) -> Identity:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import url2pathname
 
-from hapkg.control import find_tarball_suffix
-from hapkg.errors import UsageError
+from hapkg.control import TARBALLS, find_tarball_suffix
 
 FORMS = (
     "a tarball ends in .tar.gz, .tar.xz or .tar.bz2, or short in .tgz, .txz or .tbz2; a repository in .git, or it "
@@ -24,7 +23,8 @@ _PAGE = re.compile(
 _SCP = re.compile(r"(?P<user>[\w.-]+)@(?P<host>[A-Za-z0-9][\w.-]*):(?!/)(?P<path>[\w./~+-]+?)(?:\.git)?/?", re.ASCII)
 _PUBLIC = ("github.com", "gitlab.com", "codeberg.org")
 """Hosts that give over https, to everybody, what git@HOST gives to their users."""
-_UNTAKEN = re.compile(r".*(\.tar\.(zst|lz|lzma|Z)|\.tzst|\.zip|\.7z)", re.IGNORECASE)
+_ENDING = r"(?:\.tar\.(?:zst|lz|lzma|Z)|\.tzst|\.zip|\.7z)"
+_UNTAKEN = re.compile(rf".*{_ENDING}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +32,14 @@ class Address:
     """An upstream's address by its kind."""
 
     kind: str
-    """tarball, dsc, git or hg."""
+    """tarball, dsc, git, hg, or archive: a file that dpkg-source does not take."""
     url: str
     ref: str = ""
     """The tag that a page of a forge is of."""
 
 
 def read_address(origin: str) -> Address:
-    """The address that was typed. Raises UsageError for a file that is in no form that can be taken."""
+    """The address that was typed."""
     url = _complete(origin)
     if repository := _read_repository(origin, url):
         return repository
@@ -47,11 +47,8 @@ def read_address(origin: str) -> Address:
         return Address(kind="dsc", url=url)
     if not find_tarball_suffix(url) and (page := _PAGE.fullmatch(origin)):
         return Address(kind="git", url=f"https://{page['host']}/{page['path']}.git", ref=page["ref"] or "")
-    if untaken := _UNTAKEN.fullmatch(url):
-        raise UsageError(
-            f"{origin}: dpkg-source takes no {untaken[1]} as upstream's tarball",
-            hint="name upstream's .tar.gz or .tar.xz of the same release, or its repository",
-        )
+    if _UNTAKEN.fullmatch(url):
+        return Address(kind="archive", url=url)
     return Address(kind="tarball", url=url)
 
 
@@ -65,6 +62,11 @@ def _read_repository(origin: str, url: str) -> Address | None:
     if plus and kind in ("git", "hg") and "://" in after:
         return Address(kind=kind, url=after)
     return Address(kind="git", url=url) if url.endswith(".git") or url.startswith("ssh://") else None
+
+
+def list_siblings(url: str) -> tuple[str, ...]:
+    """Addresses of tarballs beside an archive of another kind, as forges offer both of a release."""
+    return tuple(re.sub(rf"{_ENDING}$", suffix, url, flags=re.IGNORECASE) for suffix in TARBALLS)
 
 
 def find_path(url: str) -> Path | None:

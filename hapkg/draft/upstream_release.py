@@ -18,7 +18,7 @@ from hapkg import disk, process
 from hapkg.apt import Mirror
 from hapkg.control import find_tarball_suffix
 from hapkg.disk import sha256_file
-from hapkg.draft.address import FORMS, find_path, read_address
+from hapkg.draft.address import FORMS, find_path, list_siblings, read_address
 from hapkg.draft.debian_source import PREFIX, DebianSource, list_debian_sources, read_packaging
 from hapkg.errors import FetchError, IntegrityError, SourceError, UsageError
 from hapkg.locations import State
@@ -88,6 +88,8 @@ def take(source: str, origin: str, state: State, mirror: Mirror | None, ref: str
         return _take_commit(source, kind, address.url, state, ref or address.ref)
     if kind == "dsc":
         return _take_tarball(source, *_find_orig(address.url, state), state)
+    if kind == "archive":
+        return _take_sibling(source, origin, address.url, state)
     if not find_tarball_suffix(address.url):
         raise UsageError(f"{origin} is neither a tarball nor a repository", hint=FORMS)
     return _take_tarball(source, address.url, "", state)
@@ -121,6 +123,21 @@ def _find_orig(url: str, state: State) -> tuple[str, str]:
         raise SourceError(f"{url} names {len(found)} tarballs of upstream", hint="name the tarball itself")
     ((digest, name),) = found
     return f"{url.rpartition('/')[0]}/{name}", digest
+
+
+def _take_sibling(source: str, origin: str, url: str, state: State) -> UpstreamRelease:
+    """The release in a tarball beside an archive of another kind, which dpkg-source does not take."""
+    errors: list[str] = []
+    for sibling in list_siblings(url):
+        try:
+            return _take_tarball(source, sibling, "", state)
+        except FetchError as error:
+            errors.append(error.brief)
+    raise UsageError(
+        f"{origin}: dpkg-source takes no such archive, and no tarball lies beside it",
+        details=errors,
+        hint="name upstream's .tar.gz or .tar.xz of the same release, or its repository",
+    )
 
 
 def _take_tarball(source: str, url: str, sha256: str, state: State) -> UpstreamRelease:

@@ -122,6 +122,8 @@ class Settings(Table):
     repository: Annotated[Line, AfterValidator(_is_folder)] = "apt"
     origin: Line = "hapkg"
     label: Line = "Linux HA stack"
+    key_home: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")] | None = None
+    """Name of the project's own home of keys. None: the home of all projects that name none."""
     valid_days: Annotated[int, Field(ge=0)] = 0
     """How long apt trusts a published state (Valid-Until); 0: for ever."""
 

@@ -240,5 +240,6 @@ def _refuse_other_key(root: Path, suite: Suite, signers: Sequence[str], owner: s
             f"keys are taken from {owner}",
             "nodes trust the key of the repository alone, and would refuse another",
         ],
-        hint="use the folder that holds it: HAPKG_KEYS=FOLDER, --key NAME; or take it over: hapkg key import FILE",
+        hint="use what holds it: key-home in pyproject.toml, HAPKG_KEYS=FOLDER, --key NAME; or take it over: "
+        "hapkg key import FILE",
     )

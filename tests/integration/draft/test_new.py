@@ -163,7 +163,7 @@ def test_a_git_repository_by_https(hapkg: Hapkg, upstream: Upstream, tmp_path: P
         ),
         ("{here}/none.tar.gz", 2, "{here}/none.tar.gz does not exist", "a tarball ends in"),
         ("{here}/pipe.tar.gz", 2, "{here}/pipe.tar.gz is neither a file nor a folder", "a tarball ends in"),
-        ("{web}/one.zip", 2, "{web}/one.zip: dpkg-source takes no .zip", "name upstream's .tar.gz"),
+        ("{web}/one.zip", 2, "{web}/one.zip: dpkg-source takes no such archive", "name upstream's .tar.gz"),
         ("{web}/one", 2, "{web}/one is neither a tarball nor a repository", "a tarball ends in"),
     ],
 )

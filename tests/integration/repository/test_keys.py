@@ -302,3 +302,34 @@ def test_the_commands(
     assert json.loads(call("lint", "--json")) == []
     with pytest.raises(UsageError, match="does not exist"):
         call("import", str(tmp_path / "none"))
+
+
+def test_projects_with_keys_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    monkeypatch.delenv("HAPKG_KEYS", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+    def call(place: Path, *words: str) -> bytes:
+        monkeypatch.chdir(place)
+        app(["key", *words], standalone_mode=False)
+        return capfdbinary.readouterr().out
+
+    projects = tmp_path / "one", tmp_path / "two", tmp_path / "plain"
+    for folder in projects:
+        app(["init", str(folder), "--maintainer", "T <t@example.org>"], standalone_mode=False)
+    settings = projects[2] / "pyproject.toml"
+    settings.write_text(settings.read_text().replace('key-home = "plain"\n', ""))
+    capfdbinary.readouterr()
+    for folder in projects:
+        call(folder, "create")
+    made = [call(folder, "export") for folder in projects]
+    assert len(set(made)) == 3
+    assert [bool(list((tmp_path / "data/hapkg" / name).glob("*.kbx"))) for name in ("key-homes/one/keys", "keys")] == [
+        True,
+        True,
+    ]
+    assert call(projects[0] / "recipes", "export") == made[0]
+    assert call(tmp_path, "export") == made[2], "outside of projects it is the home of those that name none"
+    monkeypatch.setenv("HAPKG_KEYS", str(tmp_path / "data/hapkg/key-homes/two/keys"))
+    assert call(projects[0], "export") == made[1], "the environment goes before"

@@ -74,6 +74,21 @@ def test_a_tag_that_cannot_be_taken(project: Project, tmp_path: Path, ref: str, 
         draft(project, "one", f"git+{home.as_uri()}", State(tmp_path / "cache"), ref=ref)
 
 
+@pytest.mark.parametrize("ending", [".zip", ".tar.zst", ".7z", ".ZIP", ".tar.lz"])
+def test_the_tarball_beside_another_archive_is_taken(project: Project, tmp_path: Path, ending: str) -> None:
+    tarball = make_tarball(tmp_path, SOURCE, name="one-1.2.tar.gz")
+    (tmp_path / f"one-1.2{ending}").write_bytes(b"whatever")
+    file = draft(project, "one", str(tmp_path / f"one-1.2{ending}"), State(tmp_path / "cache"))
+    assert f'url = "{tarball.as_uri()}"' in file.read_text()
+
+
+def test_an_archive_without_a_tarball_beside_it_is_refused(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "one-1.2.zip").write_bytes(b"whatever")
+    with pytest.raises(UsageError, match=r"one-1\.2\.zip: dpkg-source takes no such archive, and no") as refused:
+        draft(project, "one", str(tmp_path / "one-1.2.zip"), State(tmp_path / "cache"))
+    assert len(refused.value.details) == 3, "each that was asked"
+
+
 def test_a_tarball_has_no_tags(project: Project, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--ref names a tag of a repository"):
         draft(project, "one", str(make_tarball(tmp_path, SOURCE)), State(tmp_path / "cache"), ref="v1")

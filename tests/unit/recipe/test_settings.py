@@ -50,6 +50,7 @@ def test_settings_have_defaults() -> None:
         "repository": "apt",
         "origin": "hapkg",
         "label": "Linux HA stack",
+        "key-home": None,
         "valid-days": 0,
         "build-vendor": None,
         "build-cache": None,
@@ -197,8 +198,17 @@ def test_keys_live_outside_the_state_folder(tmp_path: Path, monkeypatch: pytest.
     assert find_keys() == tmp_path / ".local/share/hapkg/keys"
     monkeypatch.setenv("XDG_DATA_HOME", "/xdg")
     assert find_keys() == Path("/xdg/hapkg/keys")
+    assert find_keys("acme") == Path("/xdg/hapkg/key-homes/acme/keys")
     monkeypatch.setenv("HAPKG_KEYS", "/named")
     assert find_keys() == Path("/named")
+    assert find_keys("acme") == Path("/named")
+
+
+@pytest.mark.parametrize("name", ["", "../keys", "Acme", "a/b", "-a", "a" * 65])
+def test_a_home_of_keys_is_a_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(f'[tool.hapkg]\nmaintainer = "a <a@b.invalid>"\nkey-home = "{name}"\n')
+    with pytest.raises(ConfigError, match="key-home"):
+        find_project(tmp_path)
 
 
 def test_the_repository_of_a_project_is_a_folder(tmp_path: Path) -> None:
