@@ -90,6 +90,13 @@ def find_make_words(files: Mapping[str, str]) -> dict[str, bool]:
     return words
 
 
+def find_folder_words(files: Mapping[str, str]) -> tuple[str, ...]:
+    """Variables of make for a Makefile at the top that calls the prefix as GNU does, and not PREFIX."""
+    text = next((files[name] for name in ("GNUmakefile", "Makefile") if name in files), "")
+    named = {name for name in ("prefix", "PREFIX") if re.search(rf"(?m)^\s*(export\s+)?{name}\s*[:?]*=", text)}
+    return ("prefix=$PREFIX",) if named == {"prefix"} else ()
+
+
 def _read_modules(text: str) -> list[str]:
     """The pkg-config files of 'foo >= 1.2, bar'."""
     words = re.sub(r"[<>=!]+\s*\S+|,", " ", text).split()

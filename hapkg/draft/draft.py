@@ -19,6 +19,7 @@ from hapkg.apt import Mirror
 from hapkg.control import SourceName
 from hapkg.draft.autotools import (
     Installed,
+    find_folder_words,
     find_make_words,
     find_required,
     find_words,
@@ -251,6 +252,7 @@ def _describe_source(facts: _Facts) -> list[Entry]:
         Entry("homepage", identity.homepage, nowhere),
         Entry("build-depends", sorted({*facts.needs, *_find_tools(facts.style, facts.meson)}), unknown),
         Entry("configure", [*shared_alone, *debian], "switches of Debian's own rules" if debian else ""),
+        Entry("make", list(find_folder_words(facts.release.files)) if facts.style.name == "make" else []),
         Entry("not-installed", facts.left),
     ]
 
@@ -333,12 +335,23 @@ def _find_tools(style: Style, meson: Meson) -> list[str]:
     return [*(name + least.get(name, "") for name in style.build_depends), *pkgconf]
 
 
+def choose_style(possible: Sequence[Style], build_depends: Sequence[str]) -> str:
+    """The first style, or the one that these relations build with where they lack the first one's tools."""
+    had = {re.split(r"[\s(:|]", relation, maxsplit=1)[0] for relation in build_depends}
+    first, *others = possible
+    if first.build_depends and had.isdisjoint(first.build_depends):
+        return next((style.name for style in others if not had.isdisjoint(style.build_depends)), first.name)
+    return first.name
+
+
 def _find_style(project: Project, release: UpstreamRelease) -> Style:
     """The style for the files at the top. Raises SourceError when there is none."""
     found = {file: style for file, style in _BUILD_SYSTEMS.items() if file in release.files}
     styles = read_styles(project.templates)
     known = [name for name, style in styles.items() if not style.native and name != EXTERNAL_MODULE]
     first = next(iter(found.values()), "")
+    if release.debian and first in known:
+        first = choose_style([styles[name] for name in found.values() if name in known], release.debian.build_depends)
     if first in known:
         return styles[first]
     systems = ", ".join(f"{style} ({file})" for file, style in found.items())

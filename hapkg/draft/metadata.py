@@ -21,6 +21,11 @@ from hapkg.recipe.version import is_upstream_version
 
 _LEGAL = re.compile(r"(COPYING|LICEN[CS]E)[^/]*", re.IGNORECASE)
 _README = re.compile(r"README(\.(md|markdown|rst|txt))?", re.IGNORECASE)
+_COMMENT = re.compile(r"/\*.*?\*/|(?m:^(?://|#(?!!)|;)[^\n]*\n){5,}", re.DOTALL)
+_MARKS = re.compile(r"^\s*(/\*+|\*+/|\*|//+|#+|;+)?[^\S\n]?|\s*\*+/\s*$")
+"""Marks of a comment at the ends of its lines."""
+_WARRANTY = re.compile(r"AS\s+IS|WITHOUT\s+(ANY\s+)?WARRANTY", re.IGNORECASE)
+"""Words at the end of a permissive licence: a notice that has them is whole."""
 _FOREIGN = re.compile(r"(.*/)?(m4|build-aux|gnulib|\.github)/.*")
 _LICENSES = (
     (r"Redistribution and use in source and binary forms.*Neither the name", "BSD-3-clause"),
@@ -213,13 +218,28 @@ def find_licenses(release: UpstreamRelease, plain: str, templates: Templates, st
     lacking = [name for name in re.split(r" and | or ", joined) if not is_common(name)]
     quoted = debian.license_texts if debian else {}
     own = {name: [quote(text) for text in legal.values() if _name_license(text) == name] for name in lacking}
-    texts = {name: text for name in lacking if (text := next(iter(own[name]), quoted.get(name, "")))}
+    texts = {
+        name: text
+        for name in lacking
+        if (text := next(iter(own[name]), quoted.get(name, "")))
+        or (not has_text(name, templates) and (text := _find_notice(files, name)))
+    }
     missing = [name for name in lacking if name not in texts and not has_text(name, templates)]
     return FoundLicenses(
         names=joined,
         texts=texts,
         remark=f"to be written: debian/licenses/{', '.join(missing)}" if missing else "",
     )
+
+
+def _find_notice(files: Mapping[str, str], name: str) -> str:
+    """The licence as the first source has it that holds all of its text, quoted; "" where none does."""
+    for path, text in sorted(files.items()):
+        if _is_own(path) and (comment := _COMMENT.search(text)):
+            notice = "\n".join(_MARKS.sub("", line) for line in comment[0].splitlines()).strip()
+            if _WARRANTY.search(notice) and _name_license(notice) == name:
+                return quote(notice)
+    return ""
 
 
 def _name_license(text: str) -> str:

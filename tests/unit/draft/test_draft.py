@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hapkg.draft.draft import draft
+from hapkg.draft.draft import choose_style, draft
 from hapkg.errors import MachineError, SourceError, UsageError
 from hapkg.locations import State
 from hapkg.recipe.model import read_recipe
@@ -141,6 +141,35 @@ def test_a_style_of_the_project_s_own_is_drafted(project: Project, tmp_path: Pat
 def test_a_source_with_plain_makefiles(project: Project) -> None:
     recipe = draft_from(project, {"Makefile": "all:\n"})
     assert (recipe.style.name, find_files(recipe)) == ("make", {"ha-one": ("*",)})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("prefix ?= /usr\n", ("prefix=$PREFIX",)),
+        ("export prefix:=/usr\n", ("prefix=$PREFIX",)),
+        ("prefix = /usr\nPREFIX = $(prefix)\n", ()),
+        ("PREFIX = /usr\n", ()),
+        ("prefixed = yes\n\tprefix\n", ()),
+    ],
+)
+def test_a_makefile_that_calls_the_prefix_as_gnu_does(project: Project, text: str, words: tuple[str, ...]) -> None:
+    assert draft_from(project, {"Makefile": f"all:\n{text}"}).make == words
+    assert draft_from(make_project(project.root / "two"), {**MESON, "Makefile": text}).make == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "relations", "chosen"),
+    [
+        (("meson", "cmake"), ("debhelper-compat (= 13)", "cmake (>= 3)"), "cmake"),
+        (("meson", "cmake"), ("meson", "cmake"), "meson"),
+        (("meson", "cmake"), ("debhelper-compat (= 13)",), "meson"),
+        (("cmake", "make"), ("debhelper-compat (= 13)",), "cmake"),
+        (("autotools", "meson"), ("meson",), "autotools"),
+    ],
+)
+def test_of_several_styles_debian_s_is_taken(found: tuple[str, ...], relations: tuple[str, ...], chosen: str) -> None:
+    assert choose_style([STYLES[name] for name in found], relations) == chosen
 
 
 @pytest.mark.parametrize(

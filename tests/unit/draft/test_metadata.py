@@ -139,6 +139,35 @@ def test_a_licence_without_a_text_gets_a_remark(project: Project, tmp_path: Path
     assert f'{remark}\nlicense = "GPL-2+ and Zlib"\n' in text
 
 
+TWO_CLAUSE = (
+    "Copyright (c) 2001 Someone",
+    "",
+    "Redistribution and use in source and binary forms, with or without modification, are permitted.",
+    'THIS SOFTWARE IS PROVIDED "AS IS".',
+)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "/*\n" + "".join(f" * {line}\n" for line in TWO_CLAUSE) + " */\n",
+        "/* " + "\n   ".join(TWO_CLAUSE) + " */\n",
+        "".join(f"// {line}\n" for line in (*TWO_CLAUSE, "")),
+    ],
+)
+def test_a_licence_that_only_a_source_holds_is_quoted(project: Project, tmp_path: Path, comment: str) -> None:
+    files = {"configure.ac": configure(), "a.c": GPL_NOTICE, "b.c": comment + "int b;\n", "c.c": comment}
+    assert "to be written" not in draft_text(project, make_tarball(tmp_path, files))
+    written = (project.recipes / "one/debian/licenses/BSD-2-clause").read_text()
+    assert [line.strip() for line in written.splitlines()] == [line or "." for line in TWO_CLAUSE]
+
+
+def test_a_notice_that_is_not_whole_is_no_licence(project: Project, tmp_path: Path) -> None:
+    notice = "/* " + "\n   ".join(TWO_CLAUSE[:3]) + " */\n"
+    text = draft_text(project, make_tarball(tmp_path, {"configure.ac": configure(), "b.c": notice}))
+    assert "# to be written: debian/licenses/BSD-2-clause" in text
+
+
 @pytest.mark.parametrize(
     ("text", "name", "quoted"),
     [
