@@ -59,6 +59,8 @@ _BUILD_SYSTEMS = {
     "Makefile": "make",
 }
 """The build style of a source that has one of these files at its top; the first one decides."""
+_EXTENSION = re.compile(r"\b(ext_modules|Extension|cffi_modules|cythonize)\b")
+"""Words of a setup.py that compiles."""
 
 
 FindOwners = Callable[[Sequence[str]], Mapping[str, str]]
@@ -297,11 +299,13 @@ def _describe_copyright(found: FoundLicenses, facts: _Facts) -> list[Entry]:
 
 def _describe_package(facts: _Facts) -> list[Entry]:
     python = "dh-python" in facts.style.build_depends
-    plain = python or (facts.runtime and not facts.installed.compiled)
+    extension = python and _EXTENSION.search(facts.release.files.get("setup.py", ""))
+    plain = not extension if python else facts.runtime and not facts.installed.compiled
     return [
         Entry("package", facts.source),
         Entry("architecture", "all" if plain else ""),
-        Entry("depends", ["python3"] if python else []),
+        # An extension is for the Python that it was built with, which dh_python3 knows.
+        Entry("depends", ["${python3:Depends}" if extension else "python3"] if python else []),
         Entry(
             "synopsis",
             facts.synopsis or f"{facts.identity.name} as upstream released it",

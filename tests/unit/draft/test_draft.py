@@ -101,6 +101,13 @@ def test_a_python_source(project: Project) -> None:
     assert (package.architecture, package.depends, package.files) == ("all", ("python3",), ("*",))
 
 
+def test_a_python_project_that_compiles_is_of_one_architecture_and_one_python(project: Project) -> None:
+    (package,) = draft_from(
+        project, {"setup.py": "setup(name='one', ext_modules=[Extension('o', ['o.c'])])\n"}
+    ).packages
+    assert (package.architecture, package.depends) == ("any", ("${python3:Depends}",))
+
+
 @pytest.mark.parametrize(
     ("files", "style", "tools", "architecture", "depends"),
     [
