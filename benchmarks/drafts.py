@@ -26,6 +26,12 @@ from tempfile import TemporaryDirectory
 
 from tables import keep, make_table
 
+from hapkg.apt import find_mirror
+from hapkg.control import Suite
+from hapkg.distribution import read_debian
+from hapkg.locations import find_state
+from hapkg.source.origins.debian import update_index
+
 SOURCES = {
     "autotools": (
         "bridge-utils",
@@ -169,8 +175,10 @@ def run_quietly(
 
 
 def fetch_tarball(name: str, suite: str, folder: Path) -> str:
-    """The tarball of a source package of the suite, by apt of this host."""
-    argv = ["apt-get", "source", "--download-only", "--tar-only", f"{name}/{suite}"]
+    """The tarball of a source package of the suite."""
+    line = find_mirror(None, read_debian()).line(Suite(suite), "deb-src")
+    options = update_index(find_state(None), suite, line, refresh=False)
+    argv = ["apt-get", *options, "source", "--download-only", "--tar-only", name]
     subprocess.run(argv, cwd=folder, check=True, capture_output=True)
     return str(next(folder.glob("*.orig.tar.*")))
 
