@@ -10,8 +10,9 @@
 # make piuparts    what each published package leaves behind
 # make rebuilds    a small project rebuilt under every variation, and built from a folder where there is no network
 # make scanner    Trivy on what is published: it says of the stack what hapkg audit says
-# make deb       hapkg itself as a package, published to build/deb/apt: apt install hapkg (DEB_SUITE=forky)
+# make deb       hapkg itself as a package, published to build/deb/apt: apt install hapkg (DEB_SUITE=forky DEB_URL=http://...)
 # make guide     docs/acme.md from an empty folder, line by line: five upstreams, and a machine that installs them
+# make arm64     a slice of the stack for arm64, emulated: in one repository and one cluster with this architecture's
 # make ubuntu    a slice of the stack for noble, from a stand-in for its archive
 # make bench       builds against bare builds and sbuild, publishing against aptly, planning: an hour on a quiet machine
 SUITE ?= bookworm
@@ -34,7 +35,7 @@ PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test test-long fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds scanner deb guide ubuntu bench clean
+.PHONY: setup stack test test-long fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds scanner deb guide arm64 ubuntu bench clean
 
 setup: $(VENV)/.done
 
@@ -132,12 +133,18 @@ DEB_SUITE = trixie
 deb: setup
 	$(VENV)/bin/python packaging/fill.py $(DEB)
 	$(HAPKG) --project $(DEB) build-all --suite $(DEB_SUITE)
-	$(HAPKG) --project $(DEB) publish --suite $(DEB_SUITE) --repo $(DEB)/apt
+	$(HAPKG) --project $(DEB) publish --suite $(DEB_SUITE) --repo $(DEB)/apt $(if $(DEB_URL),--url $(DEB_URL))
 
 # What the guide of docs/acme.md takes for granted on its reader's machine.
 guide: setup
 	dpkg -s pipx >/dev/null 2>&1 || $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends pipx
 	$(AS_ROOT) $(VENV)/bin/pytest tests/system/guide
+
+# Programs of arm64 are run by qemu; arch-test tells whether they are.
+arm64: setup
+	missing=$$(for p in qemu-user-static arch-test; do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y $$missing; fi
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/architectures
 
 ubuntu: setup
 	$(AS_ROOT) $(VENV)/bin/pytest tests/system/ubuntu

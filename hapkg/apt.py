@@ -174,8 +174,17 @@ def query_root(root: Path, cache: Path, argv: Sequence[str], *, check: bool = Tr
             "APT::Install-Recommends": "false",
         }
         file = Path(scratch, "apt.conf")  # not by -o: apt reads the host's configuration before it looks at options
-        file.write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()), "utf-8")
+        lines = [f'{name} "{value}";\n' for name, value in settings.items()]
+        if architecture := _read_architecture(status):
+            lines += [f'APT::Architecture "{architecture}";\n', f'APT::Architectures {{ "{architecture}"; }};\n']
+        file.write_text("".join(lines), "utf-8")
         return process.run(argv, check=check, environment={"APT_CONFIG": str(file)}).output
+
+
+def _read_architecture(status: Path) -> str:
+    """The architecture of a root, by dpkg's own package; "" where that is not installed yet."""
+    found = re.search(r"(?m)^Package: dpkg\n(?:.+\n)*?Architecture: (\S+)$", status.read_text("utf-8", "replace"))
+    return found[1] if found else ""
 
 
 def _list_targets(settings: Mapping[str, str], *options: str) -> Iterator[tuple[str, str, str, str]]:

@@ -9,7 +9,9 @@ import re
 from pathlib import Path
 
 from hapkg import process
+from hapkg.errors import MachineError, UsageError
 
+EMULATION = "apt-get install qemu-user-static arch-test; since trixie qemu-user-binfmt arch-test"
 _DPKG = re.compile(r"^Package: dpkg\n(?:.+\n)*?Architecture: (\S+)$", re.MULTILINE)
 
 
@@ -23,6 +25,18 @@ def read_architecture() -> str:
         if found := _DPKG.search(Path("/var/lib/dpkg/status").read_text("utf-8", "replace")):
             return found[1]
     return process.run(["dpkg", "--print-architecture"]).output.strip()
+
+
+def check_architecture(architecture: str) -> None:
+    """Raise UsageError for a name that is no architecture, MachineError for one that this machine cannot run."""
+    if architecture == read_architecture():
+        return
+    if process.run(["dpkg-architecture", "--host-arch", architecture, "-qDEB_HOST_ARCH"], check=False).status != 0:
+        raise UsageError(f"Debian has no architecture {architecture!a}", hint="list them: dpkg-architecture -L")
+    if process.find_program("arch-test") is None:
+        raise MachineError("the program arch-test is not installed", hint=EMULATION)
+    if process.run(["arch-test", architecture], check=False).status != 0:
+        raise MachineError(f"this machine runs no programs of {architecture}", hint=EMULATION)
 
 
 def count_cores() -> int:

@@ -26,9 +26,20 @@ class State:
     root: Path
     suite: str = ""
     """The one suite that its user works for: others may work for other suites at the same time."""
+    architecture: str = ""
+    """The one that is worked for, where it is not this machine's own: its chroots and builds lie apart."""
+
+    @property
+    def own(self) -> Path:
+        """The folder of what is of one architecture."""
+        return self.root / "architectures" / self.architecture if self.architecture else self.root
 
     def __str__(self) -> str:
         return str(self.root)
+
+    def list_architectures(self) -> list[str]:
+        """The architectures, beside this machine's own, that something lies here of."""
+        return sorted(folder.name for folder in (self.root / "architectures").glob("[a-z]*"))
 
     @property
     def lock_file(self) -> Path:
@@ -43,7 +54,7 @@ class State:
     @property
     def work(self) -> Path:
         """Scratch of the lock's holder, emptied at every start."""
-        return self.root / "work" / self.suite
+        return self.own / "work" / self.suite
 
     @property
     def sources(self) -> Path:
@@ -58,37 +69,37 @@ class State:
     @property
     def chroots(self) -> Path:
         """Base chroots by suite."""
-        return self.root / "chroots"
+        return self.own / "chroots"
 
     @property
     def archives(self) -> Path:
         """Debian packages that builds installed, by suite."""
-        return self.root / "archives"
+        return self.own / "archives"
 
     @property
     def pinned(self) -> Path:
         """Packages in the versions that a base chroot was pinned to, each set with an index; links into archives."""
-        return self.root / "pinned"
+        return self.own / "pinned"
 
     @property
     def layers(self) -> Path:
         """Installed build dependencies by key."""
-        return self.root / "layers"
+        return self.own / "layers"
 
     @property
     def resolved(self) -> Path:
         """apt's answers by question."""
-        return self.root / "resolved"
+        return self.own / "resolved"
 
     @property
     def runs(self) -> Path:
         """Records of runs: which source was when in which phase."""
-        return self.root / "runs"
+        return self.own / "runs"
 
     @property
     def ccache(self) -> Path:
         """Archives of ccache's folder, by suite and source."""
-        return self.root / "ccache"
+        return self.own / "ccache"
 
     @property
     def templates(self) -> Path:
@@ -98,27 +109,27 @@ class State:
     @property
     def builds(self) -> Path:
         """Finished builds by key: artifact.json, packages, log."""
-        return self.root / "builds"
+        return self.own / "builds"
 
     @property
     def rebuilt(self) -> Path:
         """Records of rebuilds, by the sha256 of each .deb; reports on those that differ are in differences."""
-        return self.root / "rebuilt"
+        return self.own / "rebuilt"
 
     @property
     def cache_entries(self) -> Path:
         """By key, the entry of a build cache that was used last."""
-        return self.root / "cache-entries"
+        return self.own / "cache-entries"
 
     @property
     def failed(self) -> Path:
         """The last failure of each source, by suite."""
-        return self.root / "failed"
+        return self.own / "failed"
 
     @property
     def logs(self) -> Path:
         """Logs of what is no build: chroots, machines, checks."""
-        return self.root / "logs"
+        return self.own / "logs"
 
     @property
     def guests(self) -> Path:

@@ -63,6 +63,8 @@ class BuildTask:
     """Patterns of package names of the distribution that must not be in the chroot."""
     parallel: int
     """Jobs that make may run at once."""
+    of_architecture_only: bool = False
+    """Packages for all architectures are not made."""
     again: str
     """The command that repeats the build."""
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -318,7 +320,8 @@ def _compile(task: BuildTask, session: Session, log: IO[bytes]) -> None:
     lines = [*_extract(task), f"export DEB_BUILD_OPTIONS='parallel={task.parallel} nocheck'"]
     if task.ccache:
         lines.append(make_exports(task.chroot, task.packages, task.state))
-    script = task.conditions.describe_build(lines, _BUILD)
+    words = [word.replace("=binary", "=any") for word in _BUILD] if task.of_architecture_only else _BUILD
+    script = task.conditions.describe_build(lines, words)
     kept = lend_cache(session, task.state, task.chroot.suite, task.source, log)
     with kept if task.ccache else contextlib.nullcontext():
         run_build(session, task.conditions, [*make_command(task.limits), "sh", "-c", script], log)

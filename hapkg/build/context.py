@@ -88,6 +88,8 @@ class BuildContext:
     """Patches that a snapshot goes without, because its commit has them."""
     requests: Mapping[SourceName, SnapshotRequest] = field(default_factory=dict)
     """Wishes that the snapshots fulfil."""
+    lead: Mapping[SourceName, Artifact] | None = None
+    """Builds of this machine's own architecture that those for another one follow; None where that is what is built."""
     wrong: Mapping[SourceName, RecipeError] = field(default_factory=dict)
     """Faults of recipes that cannot be read. They are not among recipes."""
     blocked: Mapping[SourceName, str] = field(default_factory=dict)
@@ -97,6 +99,11 @@ class BuildContext:
     def selected(self) -> tuple[SourceName, ...]:
         """The sources that are built without being named."""
         return select(self.recipes, self.project.settings, self.suite)
+
+    @property
+    def architecture(self) -> str:
+        """The architecture that is built for."""
+        return self.store.architecture or read_architecture()
 
     @property
     def distribution(self) -> Distribution:
@@ -126,6 +133,7 @@ class BuildContext:
     def describe_command(self, name: SourceName) -> str:
         """The command that builds a source again, as it is built here."""
         words = self.requests[name].words if name in self.requests else ""
+        words += f" --architecture {self.store.architecture}" if self.store.architecture else ""
         return f"hapkg build {name} --suite {self.suite}{words}"
 
 

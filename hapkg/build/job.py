@@ -44,7 +44,6 @@ from hapkg.chroot.schroot import Chroot, Session
 from hapkg.control import TARBALLS, BinaryName, SourceName
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, HapkgError, IntegrityError, Interrupted, MachineError
-from hapkg.host import read_architecture
 from hapkg.recipe.model import Recipe
 from hapkg.source.fetch import Tarball, fetch, fetch_patch
 from hapkg.source.lockfile import check_entry, make_entry
@@ -204,6 +203,9 @@ def compile_source(job: Job, prepared: Prepared, nice: int) -> Compiled:
     task = replace(prepared.task, nice=nice)
     built = build(task, folder, job.log, job.notify, job.held)
     job.seconds.update(built.seconds)
+    if job.context.lead is not None:
+        for deb in job.context.lead[job.recipe.name].paths("_all.deb"):
+            shutil.copyfile(deb, folder / deb.name)
     with timed(job, "check"):
         prefix = job.context.project.settings.prefix
         debs, main = sorted(folder.glob("*.deb")), job.recipe.packages[0].package
@@ -285,13 +287,14 @@ def unpack_source(job: Job, fetched: Fetched) -> Fetched:
 def pack_source(job: Job, step: Step, fetched: Fetched, finished: Finished) -> SourcePackage:
     """Make the source package, in the version of the step."""
     version, key, _ = step.identity
+    lead = (job.context.lead or {}).get(job.recipe.name)
     if fetched.tarball is not None:
         with job.log.open("a", encoding="utf-8") as file:
             file.writelines(f"origin: {note}\n" for note in (*fetched.tarball.notes, fetched.tarball.origin))
-    debian = render(job.context, job.recipe, version, key, finished)
+    debian = render(job.context, job.recipe, version, lead.key if lead else key, finished)
     patches = {f"patches/{name}": content for name, content in fetched.patches.items()}
     with timed(job, "source"):
-        return make_source_package(
+        package = make_source_package(
             job.recipe,
             replace(debian, files={**debian.files, **patches}),
             fetched.tarball,
@@ -299,6 +302,19 @@ def pack_source(job: Job, step: Step, fetched: Fetched, finished: Finished) -> S
             target=job.work / "source",
             inspect=partial(_check_lock, job, fetched),
         )
+    if lead is not None:
+        _check_same_source(lead, package)
+    return package
+
+
+def _check_same_source(lead: Artifact, package: SourcePackage) -> None:
+    """Refuse a source package that is not the one of the build that is followed: both are published under one name."""
+    for path in package.files:
+        if lead.files.get(path.name) != sha256_file(path):
+            raise IntegrityError(
+                f"{lead.source}: {path.name} is not that of the build for {lead.architecture}",
+                hint=f"make that anew: hapkg clean, then hapkg build {lead.source} --suite {lead.suite}",
+            )
 
 
 def make_task(job: Job, step: Step, package: SourcePackage, finished: Finished, nice: int) -> BuildTask:
@@ -314,9 +330,14 @@ def make_task(job: Job, step: Step, package: SourcePackage, finished: Finished, 
         results=Results(
             source=job.recipe.source,
             version=step.identity[0],
-            architecture=read_architecture(),
-            packages={package.package: package.architecture for package in job.recipe.packages},
+            architecture=context.architecture,
+            packages={
+                package.package: package.architecture
+                for package in job.recipe.packages
+                if context.lead is None or package.architecture == "any"
+            },
         ),
+        of_architecture_only=context.lead is not None,
         forbidden=tuple(pattern for other in context.recipes.values() for pattern in other.shadows),
         parallel=context.parallel,
         again=context.describe_command(job.recipe.name),
@@ -372,7 +393,7 @@ def _describe_build(job: Job, prepared: Prepared, folder: Path) -> Artifact:
         source=job.recipe.name,
         version=version,
         suite=job.context.suite,
-        architecture=read_architecture(),
+        architecture=job.context.architecture,
         inputs=inputs,
         origin=prepared.origin,
         files={deb.name: sha256_file(deb) for deb in debs.values()},

@@ -22,16 +22,18 @@ from hapkg.build.plan import (
     find_visible,
     leave_out,
     make_inputs,
+    make_key,
 )
 from hapkg.build.store import Artifact
 from hapkg.chroot.resolver import choose_relations, load_answer, read_relations, resolve
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, SourceName, Suite
-from hapkg.errors import BuildError, RecipeError
-from hapkg.host import read_architecture
+from hapkg.errors import BuildError, RecipeError, UsageError
+from hapkg.host import check_architecture, read_architecture
 from hapkg.recipe.debian_folder import DebianFolder, render_debian
+from hapkg.recipe.graph import make_graph
 from hapkg.recipe.model import Recipe
-from hapkg.recipe.style import META
+from hapkg.recipe.style import KERNEL_PACKAGE, META
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +117,8 @@ class Planner:
 
     def _decide(self, recipe: Recipe, required: Requirements, *, shared: bool = True) -> Step:
         context = self.context
+        if context.lead is not None:
+            return self._follow(recipe, required, context.lead.get(recipe.name), shared=shared)
         suite, release = context.suite, context.distribution.suites[context.suite]
         inputs = collect_inputs(context, recipe, self.base, required)
         builds, published = self._builds.get(recipe.name, ()), context.published.get(recipe.name, ())
@@ -128,6 +132,31 @@ class Planner:
             known = (*(KnownVersion(source=one.source, version=one.version, key=one.key) for one in builds), *published)
             return self._look_up(step, known)
         return step
+
+    def _follow(self, recipe: Recipe, required: Requirements, lead: Artifact | None, *, shared: bool) -> Step:
+        """The step of a source for another architecture: the version and source package of this machine's build.
+
+        One build follows each of these, whatever its base chroot became since: another one would have other bytes and
+        no version of its own.
+        """
+        if lead is None:
+            raise BuildError(
+                f"{recipe.source} is not built for {read_architecture()} as its recipe stands now",
+                hint=f"run: hapkg build {recipe.name} --suite {self.context.suite}",
+            )
+        step = Step(source=recipe.name, action=Action.REUSE, reason="", version=lead.version, key=lead.key)
+        if not any(package.architecture == "any" for package in recipe.packages):
+            return replace(step, reason="for all architectures", artifact=lead, inputs=lead.inputs)
+        inputs = {**collect_inputs(self.context, recipe, self.base, required), "lead": lead.key}
+        followers = [build for build in self._builds.get(recipe.name, ()) if build.inputs.get("lead") == lead.key]
+        for build in reversed(followers):
+            if "tests" not in build.inputs or "tests" in inputs:
+                reason = f"follows {lead.version} of {lead.architecture}"
+                return replace(step, reason=reason, key=build.key, artifact=build, inputs=build.inputs)
+        reason = f"{lead.version} of {lead.architecture} is not built for {self.context.architecture} yet"
+        step = replace(step, action=Action.BUILD, reason=reason, key=make_key(inputs), inputs=inputs)
+        known = [KnownVersion(source=lead.source, version=lead.version, key=make_key(inputs))]
+        return self._look_up(step, known) if shared and self.base is not None else step
 
     def _look_up(self, step: Step, known: Sequence[KnownVersion]) -> Step:
         """Take the build from the build cache, if that has it and its version is not another build's here."""
@@ -157,12 +186,17 @@ class Planner:
         own = self._builds.get(recipe.name, ())
         known: dict[str, object] | None = None
         debian = render(self.context, recipe, PLACEHOLDER, PLACEHOLDER, {})
-        if self.base is not None and own and not any(package.stack for package in recipe.packages):
+        if (
+            self.context.lead is None
+            and self.base is not None
+            and own
+            and not any(package.stack for package in recipe.packages)
+        ):
             known = make_inputs(
                 recipe,
                 debian,
                 suite=self.context.suite,
-                architecture=read_architecture(),
+                architecture=self.context.architecture,
                 chroot_digest=self.base.digest,
                 depends={},
                 stack={},
@@ -186,6 +220,29 @@ def make_plan(
     causes: dict[SourceName, RecipeError | str] = {**context.wrong, **context.blocked}
     unread = [leave_out(name, causes[name]) for name in sorted(causes)]
     return (*planner.plan(context.selected, offline=offline), *unread)
+
+
+def follow(context: BuildContext, architecture: str, targets: Sequence[SourceName] | None = None) -> BuildContext:
+    """The context of builds for another architecture, of the targets or of all that is built without being named.
+
+    Each follows the build of the same source for this machine's: it has the version and the source package of that.
+    Packages of kernel modules are for kernels of this machine's architecture, and left out. Raises UsageError where a
+    source is not built for this machine's as its recipe stands now.
+    """
+    check_architecture(architecture)
+    recipes = {name: one for name, one in context.recipes.items() if one.style.name != KERNEL_PACKAGE}
+    graph = make_graph(recipes, package_prefix=context.project.settings.package_prefix)
+    wanted = graph.closure([name for name in targets or context.selected if name in recipes])
+    lead = {step.source: step.artifact for step in make_plan(context, wanted) if step.artifact is not None}
+    if missing := [name for name in wanted if name not in lead]:
+        raise UsageError(
+            f"{len(missing)} of {len(wanted)} sources are not built for {context.architecture} as their recipes stand "
+            f"now: those for {architecture} follow them",
+            details=missing,
+            hint=f"run: hapkg build-all --suite {context.suite}",
+        )
+    store = context.store.turn_to(architecture)
+    return replace(context, store=store, recipes=recipes, graph=graph, lead=lead, pin=None)
 
 
 def group_builds(builds: Iterable[Artifact], suite: Suite) -> Mapping[SourceName, Sequence[Artifact]]:
@@ -214,7 +271,7 @@ def collect_inputs(
         recipe,
         required.debian,
         suite=context.suite,
-        architecture=read_architecture(),
+        architecture=context.architecture,
         chroot_digest=base.digest if base else "none yet",
         depends=resolve(base, required.relations, state, source=recipe.source) if base else {},
         stack={name: package["digest"] for name, package in required.stack.items()},
@@ -268,7 +325,7 @@ def _make_stand_in(context: BuildContext, recipe: Recipe) -> Artifact:
         source=recipe.name,
         version=recipe.version,
         suite=context.suite,
-        architecture=read_architecture(),
+        architecture=context.architecture,
         inputs={},
         origin="",
         files={},

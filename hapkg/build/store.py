@@ -15,6 +15,7 @@ from hapkg import disk
 from hapkg.control import SourceName, Suite
 from hapkg.disk import sha256_file
 from hapkg.errors import BusyError, IntegrityError, MachineError
+from hapkg.host import read_architecture
 from hapkg.locations import State
 from hapkg.records import format_record, read_record
 
@@ -76,17 +77,23 @@ class Store:
     root: Path
     suite: str = ""
     """The one suite that is worked for; "": all of it is."""
+    architecture: str = ""
+    """The one that is built for, where it is not this machine's own."""
     timeout: float = 0
     """Seconds to wait for another process that works with the folder."""
 
     @property
     def state(self) -> State:
         """The folder's layout."""
-        return State(self.root, self.suite)
+        return State(self.root, self.suite, self.architecture)
 
     def narrow(self, suite: Suite) -> Store:
         """The store for work on one suite, beside others who work on other suites."""
         return replace(self, suite=suite)
+
+    def turn_to(self, architecture: str) -> Store:
+        """The store of what is built for an architecture: this machine's own, or another one, which lies apart."""
+        return replace(self, architecture="" if architecture == read_architecture() else architecture)
 
     def failure_log(self, suite: Suite, source: SourceName) -> Path:
         """The log of a build until it is stored, and of the last one that failed."""

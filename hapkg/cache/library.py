@@ -135,7 +135,7 @@ class BuildCache:
             return CacheAnswer(note=self._refuse(key, read))
         entry, envelope = read
         seen = read_record(self._find_memory(key), Seen)
-        clause = judge(entry, key, source, suite, read_architecture())
+        clause = judge(entry, key, source, suite, self._state.architecture or read_architecture())
         if not clause and seen is not None and entry.made < seen.made:
             clause = "is older than the one that was used before: somebody put it back"
         if clause:

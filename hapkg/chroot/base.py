@@ -38,6 +38,8 @@ tmpfs /dev/shm tmpfs mode=1777 0 0
 """Mounts of every session, as fstab lines."""
 _LIST = r"find . -type d -printf 'd %m %U %G %P\n' -o -printf '%y %m %U %G %s %T@ %l %P\n' | LC_ALL=C sort | sha256sum"
 """Names, kinds, modes, owners, sizes and times of all that is in a folder: what a crash or a hand changes."""
+_MOUNT_AS_BEFORE = "export LIBMOUNT_FORCE_MOUNT2=always\n"
+"""For mount(8) since trixie: the newer system calls give an option 256 bytes, and the layers of a build are longer."""
 _BASE_FILES = {
     "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAPT::Sandbox::User "root";\n'
     'Acquire::Languages "none";\nAcquire::Retries "3";\nAPT::Get::Assume-Yes "true";\n',
@@ -82,7 +84,7 @@ def describe_mounts(root: Path, archives: Path) -> str:
 
 def describe_layers(base: Path, layers: Path) -> str:
     """A shell script for schroot's setup: the base in a folder, compared with its listing, and layers above it."""
-    script = read_data("hapkg-layers.sh").replace("@LIST@", _LIST)
+    script = _MOUNT_AS_BEFORE + read_data("hapkg-layers.sh").replace("@LIST@", _LIST)
     return script.replace("@BASE@", str(base)).replace("@LAYERS@", str(layers))
 
 
@@ -106,7 +108,24 @@ def digest_index(lists: Path) -> str:
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
-def make_base(root: Path, suite: Suite, mirror: Mirror, log: IO[bytes], *, only: Collection[str] = ()) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Foreign:
+    """An architecture whose programs this machine emulates."""
+
+    architecture: str
+    base: Path
+    """The root of a base chroot of this machine's own: what enters sessions is no program that is emulated."""
+
+
+def make_base(
+    root: Path,
+    suite: Suite,
+    mirror: Mirror,
+    log: IO[bytes],
+    *,
+    only: Collection[str] = (),
+    foreign: Foreign | None = None,
+) -> None:
     """Make the files of a base chroot in the folder root. Raises ProcessError when mmdebstrap fails.
 
     only are the packages that it is to hold; none: those that the archive's priorities give, which its index alone has.
@@ -126,8 +145,13 @@ def make_base(root: Path, suite: Suite, mirror: Mirror, log: IO[bytes], *, only:
             f'mkdir -p "$1"{ARCHIVES} "$1"{BUILD_FOLDER} "$1"{Path(ENTER).parent} "$1"{_ENTER_FOLDER}',
         ],
         files=_read_contents(),
+        architecture=foreign.architecture if foreign else "",
     )
-    process.run(process.privileged(["chroot", str(root), "sh", "-c", _COMPILE]), log=log)
+    enter = f"{_ENTER_FOLDER}/enter"
+    if foreign:
+        process.run(process.privileged(["cp", f"{foreign.base}{enter}", f"{root}{enter}"]), log=log)
+    else:
+        process.run(process.privileged(["chroot", str(root), "sh", "-c", _COMPILE]), log=log)
     # Not by a hook: mmdebstrap has a policy-rc.d of its own while it works, and removes it at the end.
     with tempfile.NamedTemporaryFile("w", encoding="utf-8") as policy:
         policy.write(_POLICY)

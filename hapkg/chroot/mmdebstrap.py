@@ -33,14 +33,17 @@ def bootstrap(
     hooks: Sequence[str] = (),
     files: Mapping[str, str],
     environment: Mapping[str, str] | None = None,
+    architecture: str = "",
 ) -> None:
     """Make a system of a distribution in the folder root, from the mirror or from mmdebstrap's default.
 
     hooks are shell commands that are run with the root as $1 when all packages are there; after them files are put into
-    it, by path: those that begin with #! can be executed, all are root's. Raises ProcessError when mmdebstrap fails.
+    it, by path: those that begin with #! can be executed, all are root's. architecture is one that this machine
+    emulates, "" its own. Raises ProcessError when mmdebstrap fails.
     """
     with tempfile.TemporaryDirectory(prefix="hapkg-mmdebstrap-") as scratch:
         arguments = [*options, *(f'--aptopt={name} "{value}"' for name, value in read_apt_options().items())]
+        arguments += [f"--architectures={architecture}"] if architecture else []
         arguments += [f"--include={','.join(sorted(include))}"] if include else []
         arguments += [f"--customize-hook={hook}" for hook in hooks]
         for number, (path, text) in enumerate(files.items()):

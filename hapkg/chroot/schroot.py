@@ -16,7 +16,7 @@ import pwd
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +28,7 @@ from hapkg.chroot.base import (
     DEFAULT_HOST,
     ENTER,
     PIN_HINT,
+    Foreign,
     Pin,
     describe_layers,
     describe_mounts,
@@ -37,7 +38,7 @@ from hapkg.chroot.base import (
     write_listing,
 )
 from hapkg.control import Suite, read_stanzas
-from hapkg.errors import IntegrityError, MachineError, ProcessError
+from hapkg.errors import IntegrityError, MachineError, ProcessError, UsageError
 from hapkg.locations import State
 from hapkg.records import format_record, read_record
 
@@ -278,8 +279,9 @@ def list_chroots(state: State) -> tuple[Chroot, ...]:
 def create_chroot(state: State, suite: Suite, mirror: Mirror, *, log: IO[bytes], pin: Pin | None = None) -> Chroot:
     """Make the base chroot of a suite anew; an existing one is replaced when the new one is complete.
 
-    Raises MachineError when mmdebstrap or a privilege is missing, ProcessError when mmdebstrap fails, IntegrityError
-    for a base that does not hold the packages that it is pinned to.
+    That of an architecture which is not this machine's own needs this machine's. Raises MachineError when mmdebstrap or
+    a privilege is missing, ProcessError when mmdebstrap fails, UsageError without this machine's, IntegrityError for a
+    base that does not hold the packages that it is pinned to.
     """
     if process.find_program("mmdebstrap") is None:
         raise MachineError("the program mmdebstrap is not installed", hint="run: hapkg doctor")
@@ -289,7 +291,7 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror, *, log: IO[bytes],
     new.mkdir(parents=True)
     root = new / "root"
     try:
-        make_base(root, suite, mirror, log, only=pin.packages if pin else ())
+        make_base(root, suite, mirror, log, only=pin.packages if pin else (), foreign=_find_foreign(state, suite))
     except ProcessError as error:
         disk.remove_tree(new, of_root=True)
         raise ProcessError("mmdebstrap failed", details=error.details) from error
@@ -320,6 +322,19 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror, *, log: IO[bytes],
     if made is None:
         raise MachineError(f"the chroot of {suite} vanished while it was made")
     return made
+
+
+def _find_foreign(state: State, suite: Suite) -> Foreign | None:
+    """The architecture that a state folder is for; None for this machine's own. Raises UsageError without its base."""
+    if not state.architecture:
+        return None
+    own = find_chroot(replace(state, architecture=""), suite)
+    if own is None:
+        raise UsageError(
+            f"the base chroot of {suite} for {state.architecture} needs this machine's own first",
+            hint=f"run: hapkg chroot create --suite {suite}",
+        )
+    return Foreign(architecture=state.architecture, base=own.root)
 
 
 def make_folders(state: State, suite: Suite) -> None:
@@ -396,4 +411,4 @@ def _schroot_name(state: State, suite: Suite) -> str:
 
 def _state_mark(state: State) -> str:
     """Keeps chroots of different state folders (users, tests) apart in schroot's one name space."""
-    return hashlib.sha256(str(state.root.resolve()).encode()).hexdigest()[:8]
+    return hashlib.sha256(str(state.own.resolve()).encode()).hexdigest()[:8]

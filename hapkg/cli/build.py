@@ -36,6 +36,7 @@ from hapkg.cli import output
 from hapkg.cli.cache import open_pusher, open_shared
 from hapkg.cli.chroot import is_stale, make_chroot
 from hapkg.cli.options import (
+    ArchitectureOption,
     BuildCacheOption,
     BuildOptions,
     CcacheOption,
@@ -52,7 +53,7 @@ from hapkg.cli.options import (
     SuiteOption,
     TestsOption,
 )
-from hapkg.cli.select import find, open_suite, pick, read_site_recipes
+from hapkg.cli.select import find, open_suite, pick, read_site_recipes, turn_to
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError, UsageError
 from hapkg.host import count_cores, read_architecture
@@ -72,6 +73,7 @@ class Repository(StrEnum):
 def build_all(
     context: typer.Context,
     suite: SuiteOption = None,
+    architecture: ArchitectureOption = None,
     jobs: JobsOption = None,
     keep_going: KeepGoingOption = False,
     mirror: MirrorOption = None,
@@ -103,6 +105,7 @@ def build_all(
         raise UsageError("--snapshot asks upstream's repositories", hint="leave --offline out")
     options = BuildOptions(
         suite=suite,
+        architecture=architecture,
         jobs=jobs,
         keep_going=keep_going,
         mirror=mirror,
@@ -129,6 +132,7 @@ def build(
         typer.Argument(help="Recipes or packages; NAME@REF: a snapshot of a tag, branch or commit.", metavar="NAME..."),
     ],
     suite: SuiteOption = None,
+    architecture: ArchitectureOption = None,
     jobs: JobsOption = None,
     keep_going: KeepGoingOption = False,
     mirror: MirrorOption = None,
@@ -151,6 +155,7 @@ def build(
     options = BuildOptions(
         names=names,
         suite=suite,
+        architecture=architecture,
         jobs=jobs,
         keep_going=keep_going,
         mirror=mirror,
@@ -173,6 +178,7 @@ def plan(
     context: typer.Context,
     names: NamesArgument = None,
     suite: SuiteOption = None,
+    architecture: ArchitectureOption = None,
     build_cache: BuildCacheOption = None,
     site: SiteOption = None,
     why: Annotated[bool, typer.Option("--why", help="Name every input that changed, old and new.")] = False,
@@ -180,8 +186,10 @@ def plan(
 ) -> None:
     """Show what build-all would do, and why. Builds nothing."""
     build_context = open_suite(context, suite, site)
+    targets = pick(build_context, names) if names else None
+    build_context = turn_to(build_context, architecture, targets)
     build_context = replace(build_context, shared=open_shared(context.obj, build_cache, build_context.store.state))
-    _show(make_plan(build_context, pick(build_context, names) if names else None), why=why, as_json=as_json)
+    _show(make_plan(build_context, targets), why=why, as_json=as_json)
 
 
 def _show(steps: Sequence[Step], *, why: bool = False, as_json: bool) -> None:
@@ -204,11 +212,19 @@ def _build(context: Context, options: BuildOptions, as_json: bool) -> None:
         _show(_plan(context, options), as_json=as_json)
         return
     outcomes, missed = _run(context, options)
+    others = () if options.names or options.architecture else context.project.settings.architectures
+    for architecture in others if options.keep_going or not _has_failed(outcomes) else ():
+        followed, _ = _run(context, replace(options, architecture=architecture))
+        outcomes = [*outcomes, *followed]
     if as_json:
         output.print_json([output.describe_outcome(outcome) for outcome in outcomes])
     else:
         output.print_outcomes(outcomes)
     _end([*missed, *(outcome.error for outcome in outcomes)])
+
+
+def _has_failed(outcomes: Sequence[Outcome]) -> bool:
+    return any(outcome.error for outcome in outcomes)
 
 
 def _end(errors: Sequence[HapkgError | None]) -> None:
@@ -232,7 +248,8 @@ def _plan(context: Context, options: BuildOptions) -> Sequence[Step]:
         )
     sites = read_site_recipes(context.project, options.site)
     build_context = _open_with(context, options, sites)
-    return make_plan(build_context, pick(build_context, options.names) if options.names else None)
+    targets = pick(build_context, options.names) if options.names else None
+    return make_plan(turn_to(build_context, options.architecture, targets), targets)
 
 
 def _run(context: Context, options: BuildOptions) -> tuple[Sequence[Outcome], Sequence[HapkgError]]:
@@ -245,6 +262,10 @@ def _run(context: Context, options: BuildOptions) -> tuple[Sequence[Outcome], Se
     build_context = _open_offline(context, options, sites) if options.offline else _open(context, options, sites)
     requests = _read_requests(build_context, options)
     targets = list(requests) or pick(build_context, None)
+    if options.architecture and any(requests.values()):
+        raise UsageError("a snapshot is built for this machine's architecture alone", hint="leave --architecture out")
+    build_context = turn_to(build_context, options.architecture, targets)
+    targets = [name for name in targets if name in build_context.recipes]
     recipes, store = [build_context.recipes[name] for name in targets], build_context.store
     check_kernels(recipes, build_context.project, build_context.suite, store.state, read_architecture())
     outcomes: list[Outcome] = []

@@ -15,50 +15,79 @@ from hapkg.chroot.base_lock import BaseLock, read_base_lock
 from hapkg.chroot.pinned import prune_mirrors
 from hapkg.chroot.schroot import Chroot
 from hapkg.cli import output
-from hapkg.cli.options import JsonOption, MirrorOption, SuiteOption
+from hapkg.cli.options import ArchitectureOption, JsonOption, MirrorOption, SuiteOption
 from hapkg.control import Suite
-from hapkg.host import read_architecture
+from hapkg.host import check_architecture, read_architecture
 from hapkg.recipe.settings import Project, find_further
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, renew and remove the clean chroots that builds use.")
 
 
 @app.command("create")
-def chroot_create(context: typer.Context, suite: SuiteOption = None, mirror: MirrorOption = None) -> None:
+def chroot_create(
+    context: typer.Context,
+    suite: SuiteOption = None,
+    architecture: ArchitectureOption = None,
+    mirror: MirrorOption = None,
+) -> None:
     """Make the base chroot of a suite, unless there is one."""
-    make_chroot(context.obj.project, context.obj.store, context.obj.project.pick_suite(suite), mirror)
+    store, chosen = _find_store(context, architecture), context.obj.project.pick_suite(suite)
+    make_chroot(context.obj.project, store, chosen, mirror)
 
 
 @app.command("update")
-def chroot_update(context: typer.Context, suite: SuiteOption = None, mirror: MirrorOption = None) -> None:
+def chroot_update(
+    context: typer.Context,
+    suite: SuiteOption = None,
+    architecture: ArchitectureOption = None,
+    mirror: MirrorOption = None,
+) -> None:
     """Make the base chroot of a suite anew, from today's archive; of the locked packages where it is pinned."""
-    make_chroot(context.obj.project, context.obj.store, context.obj.project.pick_suite(suite), mirror, renew=True)
+    store, chosen = _find_store(context, architecture), context.obj.project.pick_suite(suite)
+    make_chroot(context.obj.project, store, chosen, mirror, renew=True)
 
 
 @app.command("list")
 def chroot_list(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the base chroots."""
-    found = schroot.list_chroots(context.obj.store.state)
+    store, own = context.obj.store, read_architecture()
+    names = (own, *store.state.list_architectures())
+    found = [(name, chroot) for name in names for chroot in schroot.list_chroots(store.turn_to(name).state)]
     if as_json:
-        output.print_json(
-            [{"suite": c.suite, "name": c.name, "packages": c.packages, "digest": c.digest} for c in found]
-        )
+        rows = [
+            {"suite": c.suite, "architecture": a, "name": c.name, "packages": c.packages, "digest": c.digest}
+            for a, c in found
+        ]
+        output.print_json(rows)
     else:
         output.print_table(
-            ("suite", "schroot name", "packages", "digest"),
-            [(c.suite, c.name, str(c.packages), c.digest[:12]) for c in found],
+            ("suite", "architecture", "schroot name", "packages", "digest"),
+            [(c.suite, a, c.name, str(c.packages), c.digest[:12]) for a, c in found],
         )
 
 
 @app.command("rm")
-def chroot_remove(context: typer.Context, suite: Annotated[str, typer.Argument(metavar="SUITE")]) -> None:
+def chroot_remove(
+    context: typer.Context,
+    suite: Annotated[str, typer.Argument(metavar="SUITE")],
+    architecture: ArchitectureOption = None,
+) -> None:
     """Remove the base chroot of a suite."""
-    name = context.obj.project.pick_suite(suite)
-    with context.obj.store.lock():
-        schroot.reclaim(context.obj.store.state)
-        schroot.remove_chroot(context.obj.store.state, name)
-        prune_mirrors(context.obj.store.state, name, keep=None)
+    name, store = context.obj.project.pick_suite(suite), _find_store(context, architecture)
+    with store.lock():
+        schroot.reclaim(store.state)
+        schroot.remove_chroot(store.state, name)
+        prune_mirrors(store.state, name, keep=None)
     output.say(f"removed the chroot of {name}")
+
+
+def _find_store(context: typer.Context, architecture: str | None) -> Store:
+    """The store of an architecture, this machine's own where none is named. Raises UsageError for one that is none."""
+    store: Store = context.obj.store
+    if architecture is None:
+        return store
+    check_architecture(architecture)
+    return store.turn_to(architecture)
 
 
 def is_stale(project: Project, base: Chroot, pin: BaseLock | None) -> bool:
@@ -74,7 +103,7 @@ def make_chroot(project: Project, store: Store, suite: Suite, archive: str | Non
         store.reclaim()
         schroot.reclaim(store.state)
         made = None if renew else schroot.find_chroot(store.state, suite)
-        pin = read_base_lock(project.root, suite, read_architecture())
+        pin = None if store.architecture else read_base_lock(project.root, suite, read_architecture())
         if made is not None and is_stale(project, made, pin):
             made = None
         if made is None:

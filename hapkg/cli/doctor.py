@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hapkg import apt, process
 from hapkg.confinement import confine
 from hapkg.distribution import read_debian
+from hapkg.errors import MachineError, UsageError
+from hapkg.host import check_architecture
 from hapkg.locations import State
 from hapkg.text import printable
 
@@ -51,11 +54,12 @@ class HostCheck:
     remedy: str = ""
 
 
-def diagnose(state: State) -> tuple[HostCheck, ...]:
-    """Look at, and try, everything a build needs from its host. Leaves nothing."""
+def diagnose(state: State, architectures: Sequence[str] = ()) -> tuple[HostCheck, ...]:
+    """Look at, and try, everything a build needs from its host, also for further architectures. Leaves nothing."""
     return (
         *_check_programs(),
         *_check_optional(),
+        *map(_check_emulation, architectures),
         _check_privilege(),
         _check_namespaces(),
         _check_confinement(),
@@ -89,6 +93,14 @@ def _check_optional() -> list[HostCheck]:
         remedy = f"apt-get install {' '.join(missing.values())}" if missing else ""
         findings.append(HostCheck(check=check, ok=True, found=found, remedy=remedy))
     return findings
+
+
+def _check_emulation(architecture: str) -> HostCheck:
+    try:
+        check_architecture(architecture)
+    except (MachineError, UsageError) as error:
+        return HostCheck(check=f"programs of {architecture}", ok=False, found=error.brief, remedy=error.hint)
+    return HostCheck(check=f"programs of {architecture}", ok=True, found="this machine runs them")
 
 
 def _check_privilege() -> HostCheck:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,8 @@ from hapkg.draft.debian_source import PREFIX
 from hapkg.draft.draft import FindOwners, draft
 from hapkg.draft.skeleton import make_project
 from hapkg.draft.trial import amend
-from hapkg.errors import HapkgError
+from hapkg.errors import ConfigError, HapkgError
+from hapkg.host import read_architecture
 
 app = typer.Typer()
 
@@ -118,7 +119,7 @@ def _try_out(context: Context, file: Path, search: FindOwners | None, mirror: st
 @app.command()
 def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
     """Check this host: what is missing, and the command that mends it."""
-    findings = diagnose(context.obj.store.state)
+    findings = diagnose(context.obj.store.state, _find_architectures(context))
     if as_json:
         output.print_json([{"check": f.check, "ok": f.ok, "found": f.found, "remedy": f.remedy} for f in findings])
     else:
@@ -126,6 +127,14 @@ def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
         output.print_table(("", "check", "found", "mend it with"), rows)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(9)
+
+
+def _find_architectures(context: typer.Context) -> Sequence[str]:
+    """The further architectures of the project; none outside of one, where a host is checked all the same."""
+    try:
+        return tuple(context.obj.project.settings.architectures)
+    except ConfigError:
+        return ()
 
 
 @app.command()
@@ -141,13 +150,16 @@ def clean(
     """Remove old builds, failed ones and scratch; with names, every build of those recipes."""
     build_context, store = open_suite(context, suite), context.obj.store
     sources = [find(build_context, name).name for name in names or []]
+    stores = [store.turn_to(name) for name in (read_architecture(), *store.state.list_architectures())]
     if dry_run:
-        found = cleanup.measure(store, cleanup.choose(store, sources, everything=everything))
+        found = [
+            one for its in stores for one in cleanup.measure(its, cleanup.choose(its, sources, everything=everything))
+        ]
         output.print_table(("would be removed", "size"), [(words, output.size(size)) for words, size in found])
         output.say(f"would free {output.size(sum(size for _, size in found))}")
         return
     with store.lock():
-        freed = cleanup.clean(store, cleanup.choose(store, sources, everything=everything))
+        freed = sum(cleanup.clean(its, cleanup.choose(its, sources, everything=everything)) for its in stores)
     output.say(f"freed {output.size(freed)}")
 
 

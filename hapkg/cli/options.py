@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from hapkg.recipe.settings import Project
 
 SuiteOption = Annotated[str | None, typer.Option("--suite", "-s", help="Debian suite to build for.", metavar="SUITE")]
+ArchitectureOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Build for another architecture, by emulation, what is built for this machine's.", metavar="ARCHITECTURE"
+    ),
+]
 MirrorOption = Annotated[str | None, typer.Option(help="Debian archive, instead of the host's own.", metavar="URL")]
 JobsOption = Annotated[
     int | None, typer.Option("--jobs", "-j", min=1, help="Sources built at the same time [default: the cores].")
@@ -119,6 +125,8 @@ class BuildOptions:
     """Refuse to begin where a network would be needed."""
     folder: Path | None = None
     """The folder that is built from then."""
+    architecture: str | None = None
+    """Another one than this machine's."""
     dry_run: bool = False
     """Show the plan, and build nothing."""
     build_cache: str | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import typer
 from hapkg.build.context import BuildContext, reopen_snapshots
 from hapkg.build.documents.made import find_documents
 from hapkg.build.plan import Action
-from hapkg.build.planner import make_plan
+from hapkg.build.planner import follow, make_plan
 from hapkg.build.store import Artifact, Store
 from hapkg.cli import output
 from hapkg.cli.options import (
@@ -95,9 +96,10 @@ def publish(
     collected = [collect_builds(build_context) for build_context in build_contexts]
     uploads, claims = [], {}
     for build_context, artifacts in zip(build_contexts, collected, strict=True):
+        followers = collect_followers(build_context) if pocket != SNAPSHOTS else {}
         _note_site(build_context)
         _note_promise(build_context, {artifact.source for artifact in artifacts})
-        uploads += [make_upload(build_context, artifact) for artifact in artifacts]
+        uploads += [make_upload(build_context, one, followers.get(one.source, ())) for one in artifacts]
         claims[build_context.suite] = make_claims(build_context, artifacts)
     location, choice = find_location(context, repo), make_choice(context, key, unsigned)
     if dry_run:
@@ -167,10 +169,25 @@ def collect_builds(context: BuildContext) -> tuple[Artifact, ...]:
     return artifacts
 
 
-def make_upload(context: BuildContext, artifact: Artifact) -> Upload:
-    """The upload of a build: its packages, its source and its documents."""
-    files = (*artifact.paths(".deb", ".dsc", *TARBALLS), *find_documents(context, artifact))
-    return Upload(suite=artifact.suite, source=artifact.source, files=files)
+def collect_followers(context: BuildContext) -> dict[SourceName, list[tuple[BuildContext, Artifact]]]:
+    """Builds for the project's further architectures, by source, each with its context. Raises as collect_builds()."""
+    found: dict[SourceName, list[tuple[BuildContext, Artifact]]] = defaultdict(list)
+    for architecture in context.project.settings.architectures:
+        foreign = follow(context, architecture)
+        for artifact in collect_builds(foreign):
+            found[artifact.source].append((foreign, artifact))
+    return found
+
+
+def make_upload(
+    context: BuildContext, artifact: Artifact, followers: Sequence[tuple[BuildContext, Artifact]] = ()
+) -> Upload:
+    """The upload of a build: its packages, its source and its documents, and what those that follow it add to them."""
+    files: dict[str, Path] = {}
+    for its_context, build in ((context, artifact), *followers):
+        for path in (*build.paths(".deb", ".dsc", *TARBALLS), *find_documents(its_context, build)):
+            files.setdefault(path.name, path)
+    return Upload(suite=artifact.suite, source=artifact.source, files=tuple(files.values()))
 
 
 def _note_promise(build_context: BuildContext, published: Collection[SourceName]) -> None:

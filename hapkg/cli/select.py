@@ -8,10 +8,12 @@ from pathlib import Path
 import typer
 
 from hapkg.build.context import BuildContext, open_context
+from hapkg.build.planner import follow
 from hapkg.build.store import Artifact
 from hapkg.cli import output
 from hapkg.control import SourceName
 from hapkg.errors import RecipeError, SiteError
+from hapkg.host import read_architecture
 from hapkg.locations import SITES
 from hapkg.recipe.collection import find_recipe
 from hapkg.recipe.model import Recipe
@@ -88,3 +90,10 @@ def find(build_context: BuildContext, name: str) -> Recipe:
 def newest_builds(build_context: BuildContext) -> Mapping[SourceName, Artifact]:
     """The newest finished build of each source of the suite."""
     return {build.source: build for build in build_context.store.list_builds() if build.suite == build_context.suite}
+
+
+def turn_to(context: BuildContext, architecture: str | None, targets: Sequence[SourceName] | None) -> BuildContext:
+    """The context for another architecture, where one is named. Raises UsageError for one that cannot be built for."""
+    if architecture is None or architecture == read_architecture():
+        return context
+    return follow(context, architecture, targets)

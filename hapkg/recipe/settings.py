@@ -51,6 +51,7 @@ def _is_folder(value: str) -> str:
 
 
 Program = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9][A-Za-z0-9._+-]*)+$")]
+Architecture = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)?$")]
 Kernel = Annotated[str, AfterValidator(_is_kernel)]
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
 
@@ -104,6 +105,8 @@ class Settings(Table):
     reference: ClassVar[str] = "docs/configuration.md"
     suite: KnownSuite = "bookworm"
     suites: Annotated[tuple[KnownSuite, ...], Field(strict=False, min_length=1)] = ("bookworm",)
+    architectures: Annotated[tuple[Architecture, ...], Field(strict=False)] = ()
+    """Architectures that are built for beside the build machine's own, and published with it."""
     prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9][A-Za-z0-9._+-]*)+$")] = "/opt/ha"
     package_prefix: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*-$")] = "ha-"
     cluster_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] = "hacluster"

@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from functools import reduce
 from itertools import chain
@@ -28,6 +30,7 @@ GUIDE = CHECKOUT / "docs/acme.md"
 BOOKWORM = Suite("bookworm")
 WHEEL, PACKAGE, MACHINE = "hapkg as a wheel", "Or hapkg as a package", "A machine that installs"
 TRIXIE = Suite("trixie")
+PACKAGES = "http://127.0.0.1:8001"
 ENTER = """
 mount --rbind {root} {root}
 mount -t proc proc {root}/proc
@@ -89,6 +92,10 @@ def serve(folder: Path, port: int) -> Iterator[None]:
     argv = [sys.executable, "-m", "http.server", "--directory", str(folder), "--bind", "127.0.0.1", str(port)]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
+            for _ in range(100):  # until it listens
+                with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.1)
             yield
         finally:
             server.send_signal(signal.SIGTERM)
@@ -145,7 +152,7 @@ def test_five_upstreams_with_the_wheel(home: Path) -> None:
 
 def test_five_upstreams_with_the_package(home: Path) -> None:
     project, state = home / "deb", {"HAPKG_CACHE": str(home / "state"), "HAPKG_KEYS": str(home / "keys")}
-    make = ["make", "-C", str(CHECKOUT), "deb", f"DEB={project}"]
+    make = ["make", "-C", str(CHECKOUT), "deb", f"DEB={project}", f"DEB_URL={PACKAGES}"]
     try:
         done = subprocess.run(make, env={**os.environ, **state}, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -156,4 +163,4 @@ def test_five_upstreams_with_the_package(home: Path) -> None:
     install_wget(build_machine, TRIXIE)
     reader = Reader(Path("/root"), build_machine)
     with serve(project / "apt", 8001):
-        follow(reader, home / "machine", left_out=WHEEL, names={"PACKAGES": "http://127.0.0.1:8001"})
+        follow(reader, home / "machine", left_out=WHEEL, names={"PACKAGES": PACKAGES})

@@ -222,3 +222,83 @@ def test_without_a_base_chroot_everything_is_built(bench: Bench) -> None:
     one, two = bench.plan(base=False)
     assert (one.action, one.reason) == (Action.BUILD, "no base chroot of bookworm yet")
     assert two.action is Action.BUILD
+
+
+class Followed(Bench):
+    """A project like Bench's, for another architecture: its second source is for all of them."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        package = {**PACKAGE, "package": "ha-two", "architecture": "all"}
+        two = {**AUTOTOOLS, "source": "ha-two", "build-depends": ["ha-one"], "packages": [package]}
+        write_recipe(root / "recipes", two)
+        self.lead = {name: self.build(name) for name in (ONE, TWO)}
+        self.builds.clear()
+
+    def open(self, *, tests: bool = True) -> BuildContext:
+        context = super().open(tests=tests)
+        foreign = "arm64" if context.architecture != "arm64" else "riscv64"
+        return (
+            replace(context, store=context.store.turn_to(foreign), lead=self.lead) if hasattr(self, "lead") else context
+        )
+
+    def follow(self, *, tests: bool = True) -> Artifact:
+        """Build the first source for the other architecture."""
+        context = self.open(tests=tests)
+        required = find_requirements(context, context.recipes[ONE], {})
+        self.answer(context, required.relations)
+        inputs = {**collect_inputs(context, context.recipes[ONE], self.base, required), "lead": self.lead[ONE].key}
+        version = self.lead[ONE].version
+        build = replace(self.lead[ONE], key=make_key(inputs), inputs=inputs, version=version, architecture="arm64")
+        self.builds.append(build)
+        return build
+
+
+@pytest.fixture
+def followed(tmp_path: Path) -> Followed:
+    return Followed(tmp_path)
+
+
+def test_a_build_for_another_architecture_has_the_version_of_the_one_that_it_follows(followed: Followed) -> None:
+    followed.lead[ONE] = replace(followed.lead[ONE], version="1.2-1+ha12.7")
+    context = followed.open()
+    followed.answer(context, find_requirements(context, context.recipes[ONE], {}).relations)
+    one, two = followed.plan()
+    assert (one.action, one.version) == (Action.BUILD, "1.2-1+ha12.7")
+    assert one.key != followed.lead[ONE].key
+    assert (two.action, two.key) == (Action.BUILD, None), "it waits: its first source is not built"
+
+
+def test_what_is_for_all_architectures_is_not_built_again(followed: Followed) -> None:
+    build = followed.follow()
+    context = followed.open()
+    required = find_requirements(context, context.recipes[TWO], {ONE: build})
+    followed.answer(context, required.relations)
+    one, two = followed.plan()
+    assert (one.action, one.artifact) == (Action.REUSE, build)
+    assert (two.action, two.reason, two.artifact) == (Action.REUSE, "for all architectures", followed.lead[TWO])
+
+
+def test_a_follower_is_built_again_when_the_followed_is_and_not_for_its_own_base(followed: Followed) -> None:
+    build = followed.follow()
+    followed.base = replace(followed.base, digest="e" * 64)
+    context = followed.open()
+    followed.answer(context, find_requirements(context, context.recipes[ONE], {}).relations)
+    assert followed.plan()[0].artifact == build
+    followed.lead[ONE] = replace(followed.lead[ONE], key="f" * 64, version="1.2-1+ha12.8")
+    one = followed.plan()[0]
+    assert (one.action, one.version) == (Action.BUILD, "1.2-1+ha12.8")
+
+
+def test_a_follower_without_tests_is_not_as_good(followed: Followed) -> None:
+    followed.follow(tests=False)
+    assert followed.plan(tests=False)[0].action is Action.REUSE
+    assert followed.plan()[0].action is Action.BUILD
+
+
+def test_what_is_not_built_for_this_machine_cannot_be_followed(followed: Followed) -> None:
+    del followed.lead[ONE]
+    context = followed.open()
+    with pytest.raises(BuildError, match=r"is not built for .* as its recipe stands now") as refused:
+        Planner(context, followed.base, ()).decide(context.recipes[ONE], {})
+    assert refused.value.hint == "run: hapkg build ha-one --suite bookworm"

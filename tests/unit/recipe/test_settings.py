@@ -39,6 +39,7 @@ def test_settings_have_defaults() -> None:
     assert Settings(maintainer=MAINTAINER).model_dump(by_alias=True) == {
         "suite": "bookworm",
         "suites": ("bookworm",),
+        "architectures": (),
         "prefix": "/opt/ha",
         "package-prefix": "ha-",
         "cluster-user": "hacluster",

@@ -1,0 +1,194 @@
+"""A slice of the stack for arm64, emulated: built, published and in one cluster with amd64 (`make arm64`)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+import tomlkit
+
+from hapkg.apt import find_mirror
+from hapkg.control import Suite, read_stanzas
+from hapkg.distribution import read_debian
+from hapkg.host import read_architecture
+from tests.support.machine import Done, Hapkg, wait_until
+from tests.support.samples import CHECKOUT
+from tests.system.acceptance.cluster import Machine, make_switch, start_machine
+
+SUITE = Suite(os.environ.get("HAPKG_SUITE", "bookworm"))
+OWN, OTHER = read_architecture(), "arm64"
+SLICE = ("libqb", "kronosnet", "corosync")
+NODES = {"one": OWN, "two": OTHER}
+CONFIGURATION = """\
+totem {
+    version: 2
+    cluster_name: mixed
+    transport: knet
+    crypto_cipher: none
+    crypto_hash: none
+    token: 10000
+}
+nodelist {
+    node {
+        ring0_addr: 192.168.140.11
+        name: one
+        nodeid: 1
+    }
+    node {
+        ring0_addr: 192.168.140.12
+        name: two
+        nodeid: 2
+    }
+}
+quorum {
+    provider: corosync_votequorum
+    two_node: 1
+}
+logging {
+    to_syslog: no
+    to_logfile: yes
+    logfile: /var/log/corosync.log
+}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """The slice for both architectures, in one repository."""
+
+    hapkg: Hapkg
+    run: Done
+    repository: Path
+
+
+def make_project(root: Path) -> None:
+    """A project that builds the slice for both."""
+    settings = {"suite": SUITE, "suites": [SUITE], "architectures": [OTHER], "maintainer": "A <a@example.org>"}
+    root.mkdir()
+    (root / "pyproject.toml").write_text(tomlkit.dumps({"tool": {"hapkg": settings}}))
+    for name in (*SLICE, "stack"):
+        shutil.copytree(CHECKOUT / "recipes" / name, root / "recipes" / name)
+    file = root / "recipes/stack/recipe.toml"
+    recipe = tomlkit.parse(file.read_text())
+    recipe["packages"][0]["stack"] = [f"ha-{name}" for name in SLICE]
+    file.write_text(tomlkit.dumps(recipe))
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[Built]:
+    with tempfile.TemporaryDirectory(prefix="hapkg-arm64-", dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        make_project(folder / "project")
+        hapkg = Hapkg(project=folder / "project", cache=folder / "cache", home=folder / "home")
+        try:
+            run = hapkg.run("build-all", "--json")
+            assert run.status == 0, run.stderr
+            published = hapkg.run("publish", "--repo", str(folder / "apt"))
+            assert published.status == 0, published.stderr
+            yield Built(hapkg=hapkg, run=run, repository=folder / "apt")
+        finally:
+            hapkg.end()
+            for words in (("--architecture", OTHER), ()):
+                hapkg.run("chroot", "rm", SUITE, *words)
+
+
+def read_packages(built: Built, architecture: str) -> dict[str, dict[str, str]]:
+    """Packages of an index by name, without their debug symbols."""
+    text = (built.repository / f"dists/{SUITE}/main/binary-{architecture}/Packages").read_text()
+    return {stanza["Package"]: dict(stanza) for stanza in read_stanzas(text) if "-dbgsym" not in stanza["Package"]}
+
+
+def test_both_architectures_have_the_same_packages_in_the_same_versions(built: Built) -> None:
+    own, other = read_packages(built, OWN), read_packages(built, OTHER)
+    assert {name: one["Version"] for name, one in own.items()} == {name: one["Version"] for name, one in other.items()}
+    compiled = {name for name, one in own.items() if one["Architecture"] != "all"}
+    assert {"ha-corosync", "ha-libqb", "ha-kronosnet"} <= compiled
+    assert {other[name]["Architecture"] for name in compiled} == {OTHER}
+    assert {name: own[name]["SHA256"] for name in own.keys() - compiled} == {
+        name: other[name]["SHA256"] for name in own.keys() - compiled
+    }, "packages for all architectures are built once"
+    assert built.hapkg.run("repo", "verify", "--repo", str(built.repository)).status == 0
+
+
+def test_a_second_run_builds_nothing(built: Built) -> None:
+    again = built.hapkg.run("build-all", "--json")
+    assert again.status == 0
+    assert set(again.endings.values()) == {"reused"}
+
+
+def test_programs_are_of_the_other_architecture_and_have_the_prefix(built: Built) -> None:
+    (deb,) = built.repository.rglob(f"ha-corosync_*_{OTHER}.deb")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["dpkg-deb", "-x", str(deb), folder], check=True)
+        argv = ["readelf", "--file-header", "--dynamic", f"{folder}/opt/ha/sbin/corosync"]
+        told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert "Machine:                           AArch64" in told
+    assert "Library runpath: [/opt/ha/lib]" in told
+
+
+@pytest.fixture(scope="module")
+def nodes(built: Built) -> Iterator[dict[str, Machine]]:
+    """A node of each architecture that installed ha-stack, on one switch."""
+    with contextlib.ExitStack() as scope:
+        folder = Path(scope.enter_context(tempfile.TemporaryDirectory(prefix="hapkg-nodes-", dir="/var/tmp")))
+        folder.chmod(0o755)
+        switch = scope.enter_context(make_switch())
+        machines = {}
+        for number, (name, architecture) in enumerate(NODES.items(), 11):
+            root = folder / name
+            install(built, root, architecture)
+            address = f"192.168.140.{number}/24"
+            machines[name] = scope.enter_context(start_machine(root, switch, name=name, address=address))
+        yield machines
+
+
+def install(built: Built, root: Path, architecture: str) -> None:
+    """A minimal Debian of an architecture, and ha-stack from the repository."""
+    options = ("--quiet", "--mode=root", "--variant=minbase", '--aptopt=APT::Sandbox::User "root"')
+    lines = find_mirror(None, read_debian()).lines(SUITE)
+    argv = ["mmdebstrap", *options, f"--architectures={architecture}", SUITE, str(root), *lines]
+    subprocess.run(argv, check=True)
+    shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+    shutil.copytree(built.repository, root / "srv/apt")
+    text = (built.repository / f"ha-stack-{SUITE}.sources").read_text()
+    (root / "etc/apt/sources.list.d/ha-stack.sources").write_text(re.sub("(?m)^URIs:.*", "URIs: file:/srv/apt", text))
+    script = "apt-get -q update && apt-get -q install -y --no-install-recommends ha-stack iproute2 procps"
+    environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive"]
+    done = subprocess.run(
+        ["chroot", str(root), *environment, "sh", "-ec", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+def test_a_cluster_of_both_architectures_forms_and_sees_a_node_leave(nodes: dict[str, Machine]) -> None:
+    for name, machine in nodes.items():
+        assert machine.run("dpkg --print-architecture").stdout.strip() == NODES[name]
+        assert "Corosync Cluster Engine, version '3." in machine.run("corosync -v").stdout
+        (machine.root / "opt/ha/etc/corosync/corosync.conf").write_text(CONFIGURATION)
+        machine.run("corosync")
+
+    def sees(machine: Machine, number: int) -> bool:
+        listed = machine.tell("corosync-quorumtool -l 2>/dev/null || true")
+        return len(re.findall(r"(?m)^ +[12] +1 ", listed)) == number
+
+    def show() -> str:
+        return "\n".join(machine.tell("tail -20 /var/log/corosync.log") for machine in nodes.values())
+
+    for machine in nodes.values():
+        wait_until(partial(sees, machine, 2), f"{machine.name} sees both", seconds=120, evidence=show)
+        assert "Quorate:          Yes" in machine.tell("corosync-quorumtool -s")
+    nodes["two"].unplug()
+    wait_until(partial(sees, nodes["one"], 1), "one sees two leave", seconds=120, evidence=show)
+    nodes["two"].plug()
+    for machine in nodes.values():
+        wait_until(partial(sees, machine, 2), f"{machine.name} sees both again", seconds=120, evidence=show)
