@@ -13,14 +13,16 @@ from pathlib import Path
 from hapkg import process
 from hapkg.control import Suite
 from hapkg.distribution import Distribution
+from hapkg.errors import UsageError
 
 _TARGET = "$(SITE)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)"
-_CARRIED_OPTIONS = (
-    "Acquire::Check-Valid-Until",
-    "Acquire::Check-Date",
-    "Acquire::http::Proxy",
-    "Acquire::https::Proxy",
+_CARRIED = re.compile(
+    r"Acquire::(Check-Valid-Until|Check-Date|https?::Proxy(::[^:]+)?"
+    r"|https::([^:]+::)?(CaInfo|SslCert|SslKey|Verify-Peer|Verify-Host))",
+    re.IGNORECASE,
 )
+"""Options of one host, too: Acquire::http::Proxy::HOST, Acquire::https::HOST::CAInfo."""
+_PASSWORDS = {"Dir::Etc::netrc": Path("/etc/apt/auth.conf"), "Dir::Etc::netrcparts": Path("/etc/apt/auth.conf.d")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +104,11 @@ def find_mirror(
     """The distribution's archive: the option, else the host's, else no address.
 
     host is the host's apt configuration, lists what apt fetched by it: an archive that says there that it is not
-    the distribution's own, whatever its suites are called, is passed over.
+    the distribution's own, whatever its suites are called, is passed over. apt itself takes the password out of
+    a host's address; an option with one is a UsageError.
     """
     if option:
+        _refuse_password(option)
         return Mirror(distribution=distribution, uri=option.rstrip("/") + "/", security=None)
     vendor, known = distribution.vendor, distribution.known_suites
     settings = {"Dir::Etc": str(host), "Dir::State::Lists": str(lists)}
@@ -119,6 +123,15 @@ def find_mirror(
         elif "-" not in suite:
             uri = uri or _resolve(site)
     return Mirror(distribution=distribution, uri=uri, security=security if uri else None)
+
+
+def _refuse_password(address: str) -> None:
+    """Refuse a password in an address: it would stand in base chroots, logs and lists of processes."""
+    if found := re.search(r"//[^/@\s]*:[^/@\s]*@(?P<host>[^/\s]*)", address):
+        raise UsageError(
+            f"the address of the archive on {found['host']} holds a password",
+            hint=f"put it into /etc/apt/auth.conf.d/: machine {found['host']} login NAME password PASSWORD",
+        )
 
 
 def describe_index(lists: Path, sources: Path, parts: Path | None = None, status: Path | None = None) -> dict[str, str]:
@@ -142,14 +155,17 @@ def make_options(settings: Mapping[str, str]) -> list[str]:
 
 
 def read_apt_options() -> dict[str, str]:
-    """The host's apt options that decide whether and how its archive can be reached."""
-    output = process.run(["apt-config", "dump", *_CARRIED_OPTIONS], check=False).output
+    """The host's apt options that decide whether and how its archive can be reached.
+
+    Passwords are none of them: apt is told the files of the host that hold them.
+    """
+    output = process.run(["apt-config", "dump", "Acquire"], check=False).output
     options: dict[str, str] = {}
     for line in output.splitlines():
         name, _, value = line.partition(" ")
-        if name in _CARRIED_OPTIONS and value not in ('"";', ""):
+        if _CARRIED.fullmatch(name) and value not in ('"";', ""):
             options[name] = value.strip('";')
-    return options
+    return options | {name: str(path) for name, path in _PASSWORDS.items() if path.exists()}
 
 
 def query_root(root: Path, cache: Path, argv: Sequence[str], *, check: bool = True) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from hapkg import process
+from hapkg import apt, process
 from hapkg.apt import FurtherArchive, Mirror, digest_further, find_mirror, make_options, read_apt_options
 from hapkg.control import Suite
 from hapkg.disk import sha256_file
 from hapkg.distribution import read_debian, read_distributions
+from hapkg.errors import UsageError
 from hapkg.host import read_architecture
 
 DEBIAN = "http://deb.example.org/debian"
@@ -142,25 +144,35 @@ def test_a_mirror_gives_entries_for_a_suite(tmp_path: Path) -> None:
     assert both.lines(Suite("sid")) == (f"deb [signed-by={tmp_path}/keyring.gpg] {DEBIAN} sid main",)
 
 
-def test_options_that_decide_how_the_archive_is_reached_are_carried(monkeypatch: pytest.MonkeyPatch) -> None:
-    output = """\
-Acquire::Check-Valid-Until "false";
-Acquire::http::Proxy "http://proxy.example.org:3128";
-Acquire::http::Proxy::deb.example.org "DIRECT";
-Acquire::https::Proxy "";
-"""
-    asked: list[list[str]] = []
-
-    def run(argv: list[str], *, check: bool) -> process.Result:
-        asked.append(argv)
-        return process.Result(argv=tuple(argv), status=0, output=output)
-
-    monkeypatch.setattr(process, "run", run)
-    assert read_apt_options() == {
+def test_options_that_decide_how_the_archive_is_reached_are_carried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carried = {
         "Acquire::Check-Valid-Until": "false",
         "Acquire::http::Proxy": "http://proxy.example.org:3128",
+        "Acquire::http::Proxy::deb.example.org": "DIRECT",
+        "Acquire::https::deb.example.org::CAInfo": "/etc/ssl/own.pem",
+        "Acquire::https::Verify-Peer": "true",
     }
-    assert [argv[:2] for argv in asked] == [["apt-config", "dump"]]
+    others = {"Acquire::Retries": "3", "Acquire::https::Proxy": "", "Dir::Etc::Main": "/dev/null"}
+    lines = [f'{name} "{value}";\n' for name, value in {**carried, **others, "Dir::Etc::Parts": "/dev/null"}.items()]
+    (tmp_path / "apt.conf").write_text("".join(lines))
+    told = partial(process.run, environment={"APT_CONFIG": str(tmp_path / "apt.conf")})
+    monkeypatch.setattr(process, "run", told)
+    monkeypatch.setattr(apt, "_PASSWORDS", {"Dir::Etc::netrc": tmp_path / "auth.conf"})
+    assert read_apt_options() == carried
+    (tmp_path / "auth.conf").write_text("machine deb.example.org login a password b\n")
+    assert read_apt_options() == {**carried, "Dir::Etc::netrc": str(tmp_path / "auth.conf")}
+
+
+def test_an_address_with_a_password_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^the address of the archive on deb\.example\.org holds a password$") as told:
+        find_mirror("[trusted=yes] https://me:secret@deb.example.org/debian", DISTRIBUTION)
+    assert told.value.hint.startswith("put it into /etc/apt/auth.conf.d/: machine deb.example.org login")
+    host = write_host(tmp_path, {"sources.list": "deb https://me:secret@deb.example.org/debian bookworm main\n"})
+    found = find_mirror(None, DISTRIBUTION, host)
+    assert found.uri and "secret" not in found.uri, "apt takes it out"
+    assert find_mirror("https://deb.example.org/debian:1@2", DISTRIBUTION).uri
 
 
 def make_archive(folder: Path, origin: str) -> str:
