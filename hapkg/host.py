@@ -31,7 +31,11 @@ def check_architecture(architecture: str) -> None:
     """Raise UsageError for a name that is no architecture, MachineError for one that this machine cannot run."""
     if architecture == read_architecture():
         return
-    if process.run(["dpkg-architecture", "--host-arch", architecture, "-qDEB_HOST_ARCH"], check=False).status != 0:
+    named = re.fullmatch(r"[a-z0-9-]+", architecture)  # for no name at all, dpkg says its own
+    if (
+        not named
+        or process.run(["dpkg-architecture", "--host-arch", architecture, "-qDEB_HOST_ARCH"], check=False).status != 0
+    ):
         raise UsageError(f"Debian has no architecture {architecture!a}", hint="list them: dpkg-architecture -L")
     if process.find_program("arch-test") is None:
         raise MachineError("the program arch-test is not installed", hint=EMULATION)

@@ -20,10 +20,12 @@ from hapkg.apt import find_mirror
 from hapkg.control import Suite, read_stanzas
 from hapkg.distribution import read_debian
 from hapkg.host import read_architecture
+from hapkg.locations import find_state
 from tests.support.machine import Done, Hapkg, wait_until
 from tests.support.samples import CHECKOUT
 from tests.system.acceptance.cluster import Machine, make_switch, start_machine
 
+# Builds are taken from the caller's state folder, and stay there: emulated ones take long.
 SUITE = Suite(os.environ.get("HAPKG_SUITE", "bookworm"))
 OWN, OTHER = read_architecture(), "arm64"
 SLICE = ("libqb", "kronosnet", "corosync")
@@ -71,8 +73,10 @@ class Built:
 
 
 def make_project(root: Path) -> None:
-    """A project that builds the slice for both."""
-    settings = {"suite": SUITE, "suites": [SUITE], "architectures": [OTHER], "maintainer": "A <a@example.org>"}
+    """A project that builds the slice for both, with the settings of this checkout: its builds are as good."""
+    whole = tomlkit.parse((CHECKOUT / "pyproject.toml").read_text())["tool"]["hapkg"]
+    settings = {name: value for name, value in whole.items() if name not in ("kernels", "optional")}
+    settings |= {"suite": SUITE, "suites": [SUITE], "architectures": [OTHER]}
     root.mkdir()
     (root / "pyproject.toml").write_text(tomlkit.dumps({"tool": {"hapkg": settings}}))
     for name in (*SLICE, "stack"):
@@ -89,17 +93,17 @@ def built() -> Iterator[Built]:
         folder = Path(name)
         folder.chmod(0o755)
         make_project(folder / "project")
-        hapkg = Hapkg(project=folder / "project", cache=folder / "cache", home=folder / "home")
+        hapkg = Hapkg(project=folder / "project", cache=find_state(None).root, home=folder / "home")
         try:
-            run = hapkg.run("build-all", "--json")
+            building = hapkg.start("build-all", "--json")
+            building.process.wait(timeout=4 * 3600)
+            run = building.finish()
             assert run.status == 0, run.stderr
             published = hapkg.run("publish", "--repo", str(folder / "apt"))
             assert published.status == 0, published.stderr
             yield Built(hapkg=hapkg, run=run, repository=folder / "apt")
         finally:
             hapkg.end()
-            for words in (("--architecture", OTHER), ()):
-                hapkg.run("chroot", "rm", SUITE, *words)
 
 
 def read_packages(built: Built, architecture: str) -> dict[str, dict[str, str]]:
