@@ -147,12 +147,12 @@ class Planner:
         step = Step(source=recipe.name, action=Action.REUSE, reason="", version=lead.version, key=lead.key)
         if not any(package.architecture == "any" for package in recipe.packages):
             return replace(step, reason="for all architectures", artifact=lead, inputs=lead.inputs)
-        inputs = {**collect_inputs(self.context, recipe, self.base, required), "lead": lead.key}
         followers = [build for build in self._builds.get(recipe.name, ()) if build.inputs.get("lead") == lead.key]
         for build in reversed(followers):
-            if "tests" not in build.inputs or "tests" in inputs:
+            if "tests" not in build.inputs or not self.context.tests:
                 reason = f"follows {lead.version} of {lead.architecture}"
                 return replace(step, reason=reason, key=build.key, artifact=build, inputs=build.inputs)
+        inputs = {**collect_inputs(self.context, recipe, self.base, required), "lead": lead.key}
         reason = f"{lead.version} of {lead.architecture} is not built for {self.context.architecture} yet"
         step = replace(step, action=Action.BUILD, reason=reason, key=make_key(inputs), inputs=inputs)
         known = [KnownVersion(source=lead.source, version=lead.version, key=make_key(inputs))]
