@@ -57,8 +57,18 @@ SOURCES = {
 }
 """Source packages by how upstream builds; none of them is one of the stack's."""
 PEERS = {
-    "dh_make": ("dh_make", "--yes", "--single", "--packagename", "{name}_{version}", "--file", "{tarball}"),
-    "debmake": ("debmake", "--package", "{name}", "--upstreamversion", "{version}", "--revision", "1"),
+    "dh_make": ("dh_make", "--yes", "--single", "--packagename", "{name}_{version}"),
+    "debmake": (
+        "debmake",
+        "--package",
+        "{name}",
+        "--upstreamversion",
+        "{version}",
+        "--revision",
+        "1",
+        "--targz",
+        "{kind}",
+    ),
 }
 """Commands in the unpacked tree, by peer."""
 HAPKG = (sys.executable, "-c", "from hapkg.cli.main import main; main()")
@@ -139,14 +149,14 @@ def try_peer(name: str, suite: str, chroot: str, peer: str) -> str:
     with TemporaryDirectory(prefix="hapkg-drafts-") as place:
         folder = Path(place)
         tarball = Path(fetch_tarball(name, suite, folder))
-        version = tarball.name.partition("_")[2].partition(".orig")[0].partition("+")[0].partition("~")[0]
+        version, _, kind = tarball.name.partition("_")[2].partition(".orig.")
         subprocess.run(
             ["tar", "-xf", tarball.name, "--one-top-level=tree", "--strip-components=1"], cwd=folder, check=True
         )
         tree = (folder / "tree").rename(folder / f"{name}-{version}")
         environment = {**os.environ, "DEBFULLNAME": "T", "DEBEMAIL": "t@example.org", "USER": "root"}
         for argv in (
-            [word.format(name=name, version=version, tarball=f"../{tarball.name}") for word in PEERS[peer]],
+            [word.format(name=name, version=version, kind=kind) for word in PEERS[peer]],
             ["dpkg-source", "-b", "."],
         ):
             if run_quietly(argv, tree, environment).returncode:
