@@ -71,10 +71,14 @@ class _SuiteState:
         return self.known[file]
 
     def find_statement(self, package: IndexedPackage) -> Statement | None:
-        """The statement of the build that a package is of, by name and version of its source."""
+        """The statement of the build that a package is of, by name and version of its source.
+
+        A source that was built for several architectures has one of each: the one that names the package's file.
+        """
         name, version = package.source
         found = [one for one in self.statements if (one.source, one.version) == (name, version)]
-        return found[0] if found else None
+        file = Path(next(iter(package.files))).name
+        return next((one for one in found if file in one.subjects), found[0] if found else None)
 
 
 def check_suite(
@@ -255,19 +259,21 @@ def _check_sbom(state: _SuiteState, package: IndexedPackage) -> ChainLink:
     if fault := state.faults.get(SUITE_SBOM):
         return break_(LinkName.SBOM, f"the SBOM of {state.suite}: {fault}")
     (path, (_, digest)), *_ = package.files.items()
+    others = False
     for entry in state.entries:
         for component in entry.packages:
             if (component.get("name"), component.get("version")) != (package.name, package.version):
                 continue
             told = [str(one.get("content")) for one in component.get("hashes", ())]
-            if told != [digest]:
-                return break_(
-                    LinkName.SBOM, f"the SBOM of {state.suite} is of another {package.name} {package.version}"
-                )
+            if told != [digest]:  # that of another architecture, perhaps
+                others = True
+                continue
             for document, expected in _list_documents(entry):
                 if state.digest(state.root / document) != expected:
                     return break_(LinkName.SBOM, f"{document} is missing, or is not what the SBOM of the suite says")
             return _check_own_sbom(state.root / path, package, component)
+    if others:
+        return break_(LinkName.SBOM, f"the SBOM of {state.suite} is of another {package.name} {package.version}")
     return lack(LinkName.SBOM, f"the SBOM of {state.suite} has no {package.name} {package.version}")
 
 
@@ -326,7 +332,8 @@ def _check_provenance(
         yield hold(LinkName.PROVENANCE, f"signed; SLSA build level {statement.level}")
     computed = hashlib.sha256(json.dumps(statement.inputs, sort_keys=True).encode()).hexdigest()
     published = {one.fields.get("Hapkg-Key", "") for one in sources} - {""}
-    if computed != statement.key or (published and published != {statement.key}):
+    leader = str(statement.inputs.get("lead") or statement.key)  # the source package is of the build that is followed
+    if computed != statement.key or (published and published != {leader}):
         yield break_(LinkName.KEY, f"the inputs that the statement of {name} {version} names do not give its key")
     else:
         yield hold(LinkName.KEY, statement.key)
@@ -335,21 +342,25 @@ def _check_provenance(
 def _check_buildinfo(state: _SuiteState, package: IndexedPackage, statement: Statement | None) -> ChainLink:
     """The .buildinfo file that the index of documents names, the one of the statement, and its own list of files."""
     (path, (_, digest)), *_ = package.files.items()
-    for one in state.pool.documents:
-        if one.source != package.source:
-            continue
-        for document, (_, expected) in one.files.items():
-            if not document.endswith(BUILDINFO):
-                continue
-            file = state.root / document
-            if state.digest(file) != expected:
-                return break_(LinkName.BUILDINFO, f"{document} is missing, or is not what the index of documents says")
-            if statement and statement.byproducts.get(file.name) != expected:
-                return break_(LinkName.BUILDINFO, f"{document} is not the one of the build's statement")
-            if f" {digest} " not in read_file(file).decode("utf-8", "replace"):
-                return break_(LinkName.BUILDINFO, f"{document} does not name {Path(path).name}")
-            return hold(LinkName.BUILDINFO, file.name)
-    return lack(LinkName.BUILDINFO, f"none of {' '.join(package.source)}")
+    found = {
+        document: expected
+        for one in state.pool.documents
+        if one.source == package.source
+        for document, (_, expected) in one.files.items()
+        if document.endswith(BUILDINFO)
+    }
+    if not found:
+        return lack(LinkName.BUILDINFO, f"none of {' '.join(package.source)}")
+    named = [document for document in found if statement and Path(document).name in statement.byproducts]
+    document = next(iter(named or found))
+    file, expected = state.root / document, found[document]
+    if state.digest(file) != expected:
+        return break_(LinkName.BUILDINFO, f"{document} is missing, or is not what the index of documents says")
+    if statement and statement.byproducts.get(file.name) != expected:
+        return break_(LinkName.BUILDINFO, f"{document} is not the one of the build's statement")
+    if f" {digest} " not in read_file(file).decode("utf-8", "replace"):
+        return break_(LinkName.BUILDINFO, f"{document} does not name {Path(path).name}")
+    return hold(LinkName.BUILDINFO, file.name)
 
 
 def _check_tarball(state: _SuiteState, statement: Statement | None, files: Mapping[str, Path]) -> ChainLink:

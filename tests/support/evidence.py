@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from hapkg.evidence.source_sbom import write_source_sbom
 from hapkg.evidence.vex import VexStatement, VexStatus
 from hapkg.repository.documents.names import BUILDINFO, PROVENANCE, SBOM
 from hapkg.repository.upload import Upload
-from tests.support.packages import OWN, make_upload
+from tests.support.packages import OWN, make_upload, run
 
 INPUTS: dict[str, Any] = {"format": 3, "chroot": "c" * 64, "depends": {"gcc": "4:12.2.0-3"}, "stack": {}}
 KEY = make_key(INPUTS)
@@ -77,12 +79,41 @@ def make_documented(folder: Path, version: str, **more: Any) -> Upload:
     """The upload of make_upload() with the documents of its build."""
     upload = make_upload(folder, version, key=KEY, **more)
     debs = [file for file in upload.files if file.suffix == ".deb"]
+    documents = write_documents(folder, upload, version, debs, OWN, INPUTS)
+    return dataclasses.replace(upload, files=(*upload.files, *documents))
+
+
+def make_followed(folder: Path, version: str, architecture: str) -> Upload:
+    """The upload of make_documented(), and of its build for another architecture."""
+    upload = make_documented(folder, version)
+    debs = [repack(deb, architecture) for deb in upload.files if deb.name.endswith(f"_{OWN}.deb")]
+    documents = write_documents(folder, upload, version, debs, architecture, {**INPUTS, "lead": KEY})
+    return dataclasses.replace(upload, files=(*upload.files, *debs, *documents))
+
+
+def repack(deb: Path, architecture: str) -> Path:
+    """The same package for another architecture."""
+    other = deb.with_name(deb.name.replace(f"_{OWN}.deb", f"_{architecture}.deb"))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "package"
+        run("dpkg-deb", "--raw-extract", deb, folder)
+        control = folder / "DEBIAN/control"
+        control.write_text(control.read_text().replace(f"Architecture: {OWN}\n", f"Architecture: {architecture}\n"))
+        run("dpkg-deb", "--root-owner-group", "--build", folder, other)
+    return other
+
+
+def write_documents(
+    folder: Path, upload: Upload, version: str, debs: Sequence[Path], architecture: str, inputs: Mapping[str, Any]
+) -> tuple[Path, ...]:
+    """Write the documents of a build of an upload: the one that made these packages."""
     (dsc,) = [file for file in upload.files if file.suffix == ".dsc"]
     sources = [dsc, *(dsc.with_name(name) for name in read_file_names(dsc))]
-    stem = f"{upload.source}_{version}_{OWN}"
+    stem = f"{upload.source}_{version}_{architecture}"
     info, sbom, statement = (folder / f"{stem}{kind}" for kind in (BUILDINFO, SBOM, PROVENANCE))
     checksums = "\n".join(f" {digest(deb)} {deb.stat().st_size} {deb.name}" for deb in debs)
-    info.write_text(BUILDINFO_TEXT.format(version=version, checksums=checksums))
+    text = BUILDINFO_TEXT.format(version=version, checksums=checksums).replace(": amd64\n", f": {architecture}\n")
+    info.write_text(text)
     told = parse_buildinfo(info.read_text())
     named = [deb for deb in debs if "-dbgsym_" not in deb.name]
     build = BuildFacts(
@@ -90,9 +121,9 @@ def make_documented(folder: Path, version: str, **more: Any) -> Upload:
         version=version,
         suite=upload.suite,
         vendor="debian",
-        architecture=OWN,
-        key=KEY,
-        inputs=INPUTS,
+        architecture=architecture,
+        key=make_key(inputs),
+        inputs=inputs,
         packages=tuple(
             BuiltPackage(
                 name=deb.name.split("_")[0],
@@ -125,7 +156,7 @@ def make_documented(folder: Path, version: str, **more: Any) -> Upload:
     )
     sbom.write_bytes(write_source_sbom(tell_facts(upload), build))
     statement.write_bytes(write_statement(build))
-    return dataclasses.replace(upload, files=(*upload.files, info, sbom, statement))
+    return info, sbom, statement
 
 
 def make_statements(upload: Upload, version: str, status: VexStatus = VexStatus.FIXED) -> tuple[VexStatement, ...]:

@@ -63,7 +63,7 @@ def _tell_build(context: BuildContext, recipe: Recipe, artifact: Artifact, info:
         told = parse_buildinfo(read_file(info).decode("utf-8", "replace"))
     except ValueError as cause:
         raise BuildError(f"{info.name} of the build of {artifact.source} is damaged: {cause}") from cause
-    listed = [name for name in sorted(artifact.files) if name.endswith((".deb", ".dsc", *TARBALLS))]
+    listed = [name for name in _list_own(artifact) if name.endswith((".deb", ".dsc", *TARBALLS))]
     return BuildFacts(
         source=artifact.source,
         version=artifact.version,
@@ -83,9 +83,18 @@ def _tell_build(context: BuildContext, recipe: Recipe, artifact: Artifact, info:
     )
 
 
+def _list_own(artifact: Artifact) -> list[str]:
+    """Files that the build made: packages for all architectures are not of one that follows another."""
+    return [name for name in sorted(artifact.files) if not (name.endswith("_all.deb") and "lead" in artifact.inputs)]
+
+
 def _tell_packages(artifact: Artifact) -> Iterator[BuiltPackage]:
+    own = set(_list_own(artifact))
+    debs = {file.name.partition("_")[0]: file for file in artifact.paths(".deb") if file.name in own}
     for name, told in sorted(artifact.packages.items()):
-        (deb,) = [file for file in artifact.paths(".deb") if file.name.startswith(f"{name}_")]
+        if name not in debs:
+            continue
+        deb = debs[name]
         yield BuiltPackage(
             name=name,
             architecture=deb.stem.rpartition("_")[2],

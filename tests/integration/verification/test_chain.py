@@ -17,6 +17,7 @@ import pytest
 from hapkg.control import SourceName
 from hapkg.evidence.dsse import IN_TOTO, Envelope, encode, read_envelope
 from hapkg.evidence.rebuilt import RebuiltPackage, make_rebuild, note_rebuilds
+from hapkg.host import read_architecture
 from hapkg.locations import State
 from hapkg.recipe.model import Recipe, read_recipe
 from hapkg.repository.change import PublishTarget
@@ -30,7 +31,7 @@ from hapkg.source.lockfile import Lock, LockedSource
 from hapkg.verification.chain import check_suite
 from hapkg.verification.links import ChainLink, LinkName, LinkState, SuiteChain, find_first_break
 from hapkg.verification.source_links import Checkout, judge_source
-from tests.support.evidence import digest, make_documented, make_statements
+from tests.support.evidence import digest, make_documented, make_followed, make_statements
 from tests.support.packages import BOOKWORM, IDENTITY, run
 from tests.support.samples import AUTOTOOLS, STYLES, write_recipe
 
@@ -394,6 +395,26 @@ def test_an_unknown_key_vouches_for_nothing(published: Published, tmp_path: Path
     assert found is not None
     assert (found[1].name, "a key that the keyring does not have" in found[1].told) == (LinkName.SIGNATURE, True)
     assert chain.packages == ()
+
+
+def test_a_chain_holds_for_each_architecture_of_a_source(tmp_path: Path) -> None:
+    other = "arm64" if read_architecture() != "arm64" else "riscv64"
+    root, choice = tmp_path / "apt", KeyChoice(home=tmp_path / "keys")
+    publish(
+        PublishTarget(root=root, identity=IDENTITY, choice=choice),
+        [make_followed(tmp_path / "build", VERSION, other)],
+    )
+    chain = check_suite(root, BOOKWORM, next(root.glob("*-archive-keyring.gpg")))
+    assert find_first_break([chain]) is None
+    compiled = {package.architecture for package in chain.packages if package.package.startswith("libha-logic")}
+    assert compiled == {read_architecture(), other}
+    held = {
+        (package.package, package.architecture): {link.name for link in package.links if link.state is LinkState.HOLDS}
+        for package in chain.packages
+        if "-dbgsym" not in package.package and "keyring" not in package.package
+    }
+    wanted = {LinkName.PROVENANCE, LinkName.KEY, LinkName.BUILDINFO}
+    assert {name: wanted - links for name, links in held.items() if wanted - links} == {}
 
 
 def test_an_expired_key_vouches_for_nothing(gnupg: Callable[..., Path], tmp_path: Path) -> None:
