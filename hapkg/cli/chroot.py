@@ -107,6 +107,8 @@ def make_chroot(project: Project, store: Store, suite: Suite, archive: str | Non
         if made is not None and is_stale(project, made, pin):
             made = None
         if made is None:
-            output.say(f"making the base chroot of {suite}")
+            output.say(
+                f"making the base chroot of {suite}" + (f" for {store.architecture}" if store.architecture else "")
+            )
             made = create_chroot(store, suite, find_build_mirror(project, suite, archive), pin)
     output.say(f"chroot {made.name}: {made.packages} packages, digest {made.digest[:12]}")
