@@ -92,7 +92,7 @@ def make_followed(folder: Path, version: str, architecture: str) -> Upload:
 
 
 def repack(deb: Path, architecture: str) -> Path:
-    """The same package for another architecture."""
+    """A copy of a package for another architecture."""
     other = deb.with_name(deb.name.replace(f"_{OWN}.deb", f"_{architecture}.deb"))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "package"
