@@ -90,11 +90,10 @@ def _list_own(artifact: Artifact) -> list[str]:
 
 def _tell_packages(artifact: Artifact) -> Iterator[BuiltPackage]:
     own = set(_list_own(artifact))
-    debs = {file.name.partition("_")[0]: file for file in artifact.paths(".deb") if file.name in own}
     for name, told in sorted(artifact.packages.items()):
-        if name not in debs:
+        (deb,) = [file for file in artifact.paths(".deb") if file.name.startswith(f"{name}_")]
+        if deb.name not in own:
             continue
-        deb = debs[name]
         yield BuiltPackage(
             name=name,
             architecture=deb.stem.rpartition("_")[2],
