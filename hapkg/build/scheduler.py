@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
+from itertools import chain, islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from hapkg.build.events import Ending, Outcome, Progress
@@ -25,47 +25,12 @@ from hapkg.build.failures import Failure, classify
 from hapkg.build.limits import read_available
 from hapkg.build.plan import Step
 from hapkg.build.priority import UNKNOWN_BYTES, fits
+from hapkg.build.states.source_states import LOST, PENDING, STARTING, WAITING, SourceState, SourceStates
 from hapkg.build.store import Artifact
 from hapkg.build.timings import WAIT
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError, Interrupted
 from hapkg.process import NICE
-
-
-class SourceState(StrEnum):
-    """The state of one source of a run."""
-
-    WAITING = "waiting"
-    """Some source that it needs is not compiled."""
-    PREFETCHING = "prefetching"
-    """It waits as well."""
-    DECIDING = "deciding"
-    PREPARING = "preparing"
-    READY = "ready"
-    """It could compile if there were place and memory."""
-    COMPILING = "compiling"
-    COMPILED = "compiled"
-    """Others may use its packages from now on; its tests wait for a place."""
-    TESTING = "testing"
-    LINTING = "linting"
-    HELD = "held"
-    """It passed, and waits for the tests of what it was built on."""
-    STORING = "storing"
-    BUILT = "built"
-    REUSED = "reused"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-_WAITING = (SourceState.WAITING, SourceState.PREFETCHING)
-_STARTING = (SourceState.DECIDING, SourceState.PREPARING)
-_PENDING = (*_WAITING, SourceState.READY, SourceState.COMPILED, SourceState.HELD)
-"""Nothing is done for it just now."""
-_STORED = (SourceState.BUILT, SourceState.REUSED)
-_MADE = (SourceState.COMPILED, SourceState.TESTING, SourceState.LINTING, SourceState.HELD, SourceState.STORING)
-_COMPILED = (*_MADE, *_STORED)
-_BEGUN = (*_STARTING, SourceState.READY, SourceState.COMPILING, *_MADE)
-_LOST = (SourceState.FAILED, SourceState.SKIPPED)
 
 
 class HasArtifact(Protocol):
@@ -90,7 +55,7 @@ class Stages(Generic[Fetched, Prepared, Compiled]):
     """
 
     prefetch: Callable[[SourceName, Mapping[SourceName, Artifact], int], Fetched | None]
-    """Ahead of its turn, with what is compiled so far. It must not fail."""
+    """Ahead of its turn, with those of its needs that are compiled. It must not fail."""
     decide: Callable[[SourceName, Mapping[SourceName, Artifact]], Step]
     """With the builds of all it needs. A step with an artifact ends the source: it is reused."""
     prepare: Callable[[SourceName, Step, Mapping[SourceName, Artifact], Fetched | None, int], Prepared]
@@ -168,24 +133,20 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
         self.keep_going = keep_going
         self.read_available = read_available
         self.read_held = read_held
-        self.states = dict.fromkeys(work.order, SourceState.WAITING)
+        self.states = SourceStates(work.needs, work.order, work.longest, work.known, work.prefetch)
         self.fetched: dict[SourceName, Fetched | None] = {}
         self.steps: dict[SourceName, Step] = {}
         self.prepared: dict[SourceName, Prepared] = {}
         self.compiled: dict[SourceName, Artifact] = {}
         self.made: dict[SourceName, Compiled] = {}
-        self.passed: set[SourceName] = set()
-        """Sources whose own tests have passed."""
         self.started: dict[SourceName, float] = {}
-        self.told: dict[SourceName, SourceState] = {}
-        """The state in which a source was told to wait last."""
         self.running = 0
         """Stages whose end is not known yet."""
         self.stopping = False
 
     def run(self) -> Generator[Progress | Outcome, None, None]:
         """Run to the end; every source ends in exactly one Outcome. Raises Interrupted when a stage does."""
-        while self.running or self._find(*_PENDING):
+        while self.running or self.states.count(*PENDING):
             yield from self._skip()
             yield from self._start()
             if self.running:
@@ -193,127 +154,94 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
                 if isinstance(event, Done):
                     self.running -= 1
                     yield from self._advance(event)
-                elif self.states.get(SourceName(event.source)) not in _LOST:  # it may be skipped and still at work
+                elif self.states.get(SourceName(event.source)) not in LOST:  # it may be skipped and still at work
                     yield event
-
-    def _find(self, *states: SourceState) -> list[SourceName]:
-        """The sources in one of these states, the longest way first."""
-        return [name for name in self.work.order if self.states[name] in states]
+            elif self.states.count(*PENDING):
+                raise RuntimeError("sources are left, and none can go on")
 
     def _skip(self) -> Iterator[Outcome]:
         """End sources that cannot be built any more. Repeated: each takes those along that need it."""
-        while gone := [name for name in self._find(*_WAITING) if self.stopping or self._find_culprit(name)]:
+        while gone := [*self.states.find(*WAITING)] if self.stopping else self.states.take_doomed():
             for name in gone:
-                yield self._end_skipped(name, self._find_culprit(name))
-        for name in self._find(SourceState.READY) if self.stopping else ():
+                yield self._end_skipped(name, self.states.find_culprit(name))
+        for name in [*self.states.find(SourceState.READY)] if self.stopping else ():
             yield self._end_skipped(name, None)
 
     def _take_back(self, failed: SourceName) -> Iterator[Outcome]:
         """End all that was begun on a source whose tests failed, and on that."""
-        for name in self._find(*_BEGUN):
-            if failed in self._find_ground(name):
-                yield self._end_skipped(name, failed)
-                self.stages.cancel(name)
-
-    def _find_ground(self, name: SourceName) -> set[SourceName]:
-        """The source, and all that it was built on and that is not stored yet."""
-        found: set[SourceName] = set()
-        waiting = [name]
-        while waiting:
-            one = waiting.pop()
-            if one not in found and self.states[one] not in _STORED:
-                found.add(one)
-                waiting += self.work.needs[one]
-        return found
-
-    def _find_culprit(self, name: SourceName) -> SourceName | None:
-        """The failed source for which this one cannot be built."""
-        for need in self.work.needs[name]:
-            if self.states[need] is SourceState.FAILED:
-                return need
-            if self.states[need] is SourceState.SKIPPED:
-                return self._find_culprit(need) or need
-        return None
+        for name in self.states.find_begun_on(failed):
+            yield self._end_skipped(name, failed)
+            self.stages.cancel(name)
 
     def _end_skipped(self, name: SourceName, culprit: SourceName | None) -> Outcome:
-        self.states[name] = SourceState.SKIPPED
+        self.states.move(name, SourceState.SKIPPED)
+        if culprit:
+            self.states.culprits[name] = culprit
         reason = f"needs {culprit}, which failed" if culprit else "stopped after a failure"
         now = time.monotonic()
         return Outcome(source=name, ending=Ending.SKIPPED, version=None, reason=reason, seconds=0.0, at=now)
 
     def _start(self) -> Iterator[Progress]:
         """Start every stage that can be started."""
-        for name in self._find(SourceState.WAITING):
-            if all(self.states[need] in _COMPILED for need in self.work.needs[name]):
-                if len(self._find(*_STARTING)) < self.jobs:
-                    self.started[name] = time.monotonic()
-                    self._submit(name, SourceState.DECIDING, partial(self.stages.decide, name, self._find_builds(name)))
-            elif self._may_prefetch(name):
+        due = islice(self.states.find(SourceState.DUE), self._count_free(*STARTING))
+        guessable = self.states.take_guessable()
+        for name in self.states.sort(chain(due, [guessable] if guessable else [])):
+            builds = self._find_builds(name)
+            if name != guessable:
+                self.started[name] = time.monotonic()
+                self._submit(name, SourceState.DECIDING, partial(self.stages.decide, name, builds))
+            else:
                 nice = self._find_nice(name)
-                compiled = dict(self.compiled)
-                self._submit(name, SourceState.PREFETCHING, partial(self.stages.prefetch, name, compiled, nice))
-        for name in self._find(SourceState.COMPILED):
-            if len(self._find(SourceState.TESTING)) < self.jobs:
-                self._submit(name, SourceState.TESTING, partial(self.stages.test, name, self.made[name]))
-        ready = self._find(SourceState.READY)
-        ready.sort(key=lambda name: name not in self.work.longest)
+                self._submit(name, SourceState.PREFETCHING, partial(self.stages.prefetch, name, builds, nice))
+        for name in [*islice(self.states.find(SourceState.COMPILED), self._count_free(SourceState.TESTING))]:
+            self._submit(name, SourceState.TESTING, partial(self.stages.test, name, self.made[name]))
         # The first in line is not overtaken by one that holds less: it would never have its turn.
-        while ready and self._has_place(ready[0]) and self._has_memory(ready[0]):
-            name = ready.pop(0)
-            prepared = self.prepared.pop(name)
-            nice = self._find_nice(name)
-            self._submit(name, SourceState.COMPILING, partial(self.stages.compile, name, prepared, nice))
-        for name in self._find(SourceState.HELD):
-            if self._find_ground(name) <= self.passed:
+        while (first := self._find_ready()) and self._has_place(first) and self._has_memory(first):
+            prepared, nice = self.prepared.pop(first), self._find_nice(first)
+            self._submit(first, SourceState.COMPILING, partial(self.stages.compile, first, prepared, nice))
+        arrived = self.states.take_arrived()
+        for name in arrived:
+            if self.states[name] is SourceState.HELD and self.states.is_clear(name):
                 self._submit(name, SourceState.STORING, partial(self.stages.store, name, self.made.pop(name)))
-        for name in self._find(SourceState.COMPILED, SourceState.HELD):
-            if self.told.get(name) is not self.states[name]:
-                self.told[name] = self.states[name]
+        for name in arrived:
+            if self.states[name] in (SourceState.COMPILED, SourceState.HELD):
                 yield Progress(source=name, phase=WAIT, at=time.monotonic())
 
+    def _count_free(self, *states: SourceState) -> int:
+        """Places in these states, of which there are as many as jobs."""
+        return max(0, self.jobs - self.states.count(*states))
+
+    def _find_ready(self) -> SourceName | None:
+        """The next source to compile."""
+        ready = chain(self.states.chain.find(SourceState.READY), self.states.find(SourceState.READY))
+        return next(ready, None)
+
     def _submit(self, name: SourceName, state: SourceState, stage: Callable[[], object]) -> None:
-        self.states[name] = state
+        self.states.move(name, state)
         self.running += 1
         future = self.pool.submit(stage)
         future.add_done_callback(lambda future: self.events.put(Done(source=name, future=future)))
 
     def _find_builds(self, name: SourceName) -> dict[SourceName, Artifact]:
-        return {need: self.compiled[need] for need in self.work.needs[name]}
+        """Those of what it needs that are compiled."""
+        return {need: self.compiled[need] for need in self.work.needs[name] if need in self.compiled}
 
     def _find_nice(self, name: SourceName) -> int:
         return 0 if name in self.work.longest else NICE
 
-    def _may_prefetch(self, name: SourceName) -> bool:
-        """All but one of its needs were built before or just now: the more are known, the better a layer is guessed."""
-        if name not in self.work.prefetch or name in self.fetched or self._find(SourceState.PREFETCHING):
-            return False
-        unknown = [n for n in self.work.needs[name] if n not in self.work.known and self.states[n] not in _COMPILED]
-        return len(unknown) <= 1
-
     def _has_place(self, name: SourceName) -> bool:
         """One place of several is kept for the longest chain, unless others hold that up."""
-        compiling = self._find(SourceState.COMPILING)
-        chain = [n for n in self._find(*_WAITING, *_STARTING, SourceState.READY) if n in self.work.longest]
-        places = self.jobs
-        if chain and name not in self.work.longest and self.work.longest.isdisjoint(compiling):
-            needs = self.work.needs[chain[0]]
-            if all(self.states[need] in _COMPILED or need in self.work.longest for need in needs):
-                places = max(1, self.jobs - 1)
-        return len(compiling) < places
+        kept = name not in self.work.longest and self.states.is_kept_for_chain()
+        return self.states.count(SourceState.COMPILING) < (max(1, self.jobs - 1) if kept else self.jobs)
 
     def _has_memory(self, name: SourceName) -> bool:
         """Asked again at every event: something compiles where there is no memory."""
-        at_work = self._find(SourceState.COMPILING, SourceState.TESTING)
+        at_work = self.states.find(SourceState.COMPILING, SourceState.TESTING)
         running = [(self._expect(other), self.read_held(other)) for other in at_work]
         return fits(self._expect(name), self.read_available(), running)
 
     def _expect(self, name: SourceName) -> int:
         return self.work.memory.get(name, UNKNOWN_BYTES)
-
-    def _holds_up(self) -> bool:
-        """A source waits for one that is not compiled yet."""
-        left = set(self._find(*_WAITING, *_STARTING, SourceState.READY, SourceState.COMPILING))
-        return any(not left.isdisjoint(self.work.needs[name]) for name in left - self.work.brief)
 
     def _advance(self, done: Done) -> Iterator[Progress | Outcome]:
         """Take a source on after one of its stages. Foreseen failures become its outcome."""
@@ -323,7 +251,7 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
         except Interrupted:
             raise
         except (HapkgError, OSError) as cause:
-            if self.states[name] not in _LOST:
+            if self.states[name] not in LOST:
                 tested = self.states[name] is SourceState.TESTING
                 yield self._fail(name, cause)
                 yield from self._take_back(name) if tested else ()
@@ -331,30 +259,30 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
         match self.states[name]:
             case SourceState.PREFETCHING:
                 self.fetched[name] = result
-                self.states[name] = SourceState.WAITING
+                self.states.move(name, SourceState.WAITING)
                 yield Progress(source=name, phase=WAIT, at=time.monotonic())
             case SourceState.DECIDING:
                 yield from self._begin(name, result)
             case SourceState.PREPARING:
                 self.prepared[name] = result
-                self.states[name] = SourceState.READY
+                self.states.move(name, SourceState.READY)
                 yield Progress(source=name, phase=WAIT, at=time.monotonic())
             case SourceState.COMPILING:
                 self.compiled[name], self.made[name] = result.artifact, result
-                self.states[name] = SourceState.COMPILED
+                self.states.move(name, SourceState.COMPILED)
                 if name not in self.work.tested:
                     self._lint(name)
             case SourceState.TESTING:
                 self._lint(name)
             case SourceState.LINTING:
-                self.states[name] = SourceState.HELD
+                self.states.move(name, SourceState.HELD)
             case SourceState.STORING:
-                self.states[name] = SourceState.BUILT
+                self.states.move(name, SourceState.BUILT)
                 yield self._end(name, Ending.BUILT, result)
 
     def _lint(self, name: SourceName) -> None:
-        self.passed.add(name)
-        nice = NICE if self._holds_up() else self._find_nice(name)
+        self.states.let_pass(name)
+        nice = NICE if self.states.holds_up(self.work.brief) else self._find_nice(name)
         self._submit(name, SourceState.LINTING, partial(self.stages.lint, name, self.made[name], nice))
 
     def _begin(self, name: SourceName, step: Step) -> Iterator[Outcome]:
@@ -362,7 +290,7 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
         self.steps[name] = step
         if step.artifact is not None:
             self.compiled[name] = step.artifact
-            self.states[name] = SourceState.REUSED
+            self.states.move(name, SourceState.REUSED)
             yield self._end(name, Ending.REUSED, step.artifact)
         else:
             rest = (self._find_builds(name), self.fetched.pop(name, None), self._find_nice(name))
@@ -383,7 +311,7 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
     def _fail(self, name: SourceName, cause: HapkgError | OSError) -> Outcome:
         step = self.steps.get(name)
         failure = self.stages.describe(name, step, cause)
-        self.states[name] = SourceState.FAILED
+        self.states.move(name, SourceState.FAILED)
         self.stopping = self.stopping or not self.keep_going
         return Outcome(
             source=name,

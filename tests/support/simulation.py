@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -75,11 +76,15 @@ class Workers(Executor):
         self.clock = clock
 
     def submit(self, stage: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-        """Do a stage now; its end comes when its seconds have passed."""
+        """Do a stage now; its end, or its failure, comes when its seconds have passed."""
         future: Future[Any] = Future()
         self.clock.take(0.0)
-        result = stage(*arguments, **options)
-        self.clock.schedule(lambda: future.set_result(result))
+        try:
+            result = stage(*arguments, **options)
+        except HapkgError as error:
+            self.clock.schedule(partial(future.set_exception, error))
+        else:
+            self.clock.schedule(partial(future.set_result, result))
         return future
 
 

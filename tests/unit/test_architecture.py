@@ -71,7 +71,14 @@ MODULES = {
 }
 ROOM_FILES = [
     CHECKOUT / "hapkg" / room / "__init__.py"
-    for room in (*ROOMS, "build/documents", "repository/documents", "repository/keys", "repository/remote")
+    for room in (
+        *ROOMS,
+        "build/documents",
+        "build/states",
+        "repository/documents",
+        "repository/keys",
+        "repository/remote",
+    )
 ]
 TESTS = CHECKOUT / "tests"
 TESTS_OF_NO_MODULE = {

@@ -17,7 +17,8 @@ import pytest
 from hapkg.build.events import Ending, Outcome, Progress
 from hapkg.build.failures import Failure
 from hapkg.build.plan import Action, Step
-from hapkg.build.scheduler import Events, Scheduler, SourceState, Stages, Work
+from hapkg.build.scheduler import Events, Scheduler, Stages, Work
+from hapkg.build.states.source_states import SourceState
 from hapkg.build.store import Artifact
 from hapkg.control import SourceName
 from hapkg.errors import BuildError, HapkgError, Interrupted
@@ -266,6 +267,14 @@ def test_a_failure_stops_what_has_not_begun(make_bench: Maker) -> None:
     }
     (failed,) = [outcome for outcome in bench.outcomes if outcome.ending is Ending.FAILED]
     assert (failed.version, failed.log, failed.fault) == ("2", Path("log/a"), "recipe")
+
+
+def test_what_needs_a_source_that_was_only_stopped_is_told_as_stopped(make_bench: Maker) -> None:
+    bench = make_bench({"a": "", "x": "", "y": "x", "b": "y a"}, jobs=1, failing={("compile", "a"): BuildError("no")})
+    bench.finish_run()
+    reasons = {str(outcome.source): outcome.reason for outcome in bench.outcomes}
+    assert reasons["x"] == reasons["y"] == "stopped after a failure"
+    assert reasons["b"] == "needs a, which failed"
 
 
 def test_with_keep_going_only_what_needs_the_failed_one_is_skipped(make_bench: Maker) -> None:
@@ -540,6 +549,24 @@ def test_a_build_that_is_ended_fails_silently_and_says_no_more(make_bench: Maker
     bench.release(("compile", "b"))
     bench.finish_run()
     assert bench.told[told:] == []
+
+
+def test_what_lies_on_a_refused_source_is_taken_back_with_what_that_lies_on(make_bench: Maker) -> None:
+    bench = make_bench(
+        CHAIN,
+        held=[("test", "a"), ("lint", "b"), ("compile", "c")],
+        failing={("test", "a"): BuildError("no"), ("lint", "b"): BuildError("E: tag")},
+        keep_going=True,
+    )
+    bench.until("c", "compile")
+    bench.release(("lint", "b"))
+    bench.until("b", Ending.FAILED)
+    bench.release(("test", "a"))
+    bench.until("c", Ending.SKIPPED)
+    bench.release(("compile", "c"))
+    bench.finish_run()
+    assert bench.cancelled == ["c"]
+    assert bench.order("store") == []
 
 
 @pytest.mark.parametrize("stage", ["prepare", "lint"])
