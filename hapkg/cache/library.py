@@ -31,7 +31,7 @@ from hapkg.cache.entry import (
     make_artifact,
     parse_entry,
 )
-from hapkg.cache.place import FolderPlace, Place
+from hapkg.cache.place import Place, WritablePlace
 from hapkg.control import SourceName, Suite
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, IntegrityError, RepositoryError
@@ -178,7 +178,12 @@ def judge_files(place: Place, entry: CacheEntry) -> Iterator[str]:
                 yield f"has another {name} than was signed: {error.brief}"
 
 
-def push(place: FolderPlace, artifact: Artifact, key: SigningKey) -> None:
+def _is_whole(place: WritablePlace, entry: CacheEntry) -> bool:
+    """Tell whether a cache has all files of an entry, as far as it can say without sending them here."""
+    return all(place.holds(find_blob_path(file.sha256), file.sha256, file.size) for file in entry.files.values())
+
+
+def push(place: WritablePlace, artifact: Artifact, key: SigningKey) -> None:
     """Put a build into a cache: its files first, and the entry last. Raises IntegrityError for a build that changed."""
     entry = describe(artifact, int(time.time()))
     for name, file in entry.files.items():
@@ -197,7 +202,7 @@ def push(place: FolderPlace, artifact: Artifact, key: SigningKey) -> None:
 
 
 def push_builds(
-    place: FolderPlace, artifacts: Sequence[Artifact], key: SigningKey, trusted: Sequence[str]
+    place: WritablePlace, artifacts: Sequence[Artifact], key: SigningKey, trusted: Sequence[str]
 ) -> Iterator[Artifact]:
     """Push the builds that were made here, with their tests, and that the cache does not have whole; yields each.
 
@@ -208,7 +213,7 @@ def push_builds(
         if artifact.signer or "tests" in artifact.inputs:
             continue
         there = reader.read(artifact.key)
-        if isinstance(there, tuple) and not any(judge_files(place, there[0])):
+        if isinstance(there, tuple) and _is_whole(place, there[0]):
             place.touch(find_entry_path(artifact.key))
         else:
             push(place, artifact, alone)

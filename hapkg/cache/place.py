@@ -1,29 +1,56 @@
-"""Places of a build cache: a folder, or an address that is only read. Paths in it are hapkg's own, never read there."""
+"""Places of a build cache: who can be read, who can be written, and which one a setting names.
+
+Paths below a place are hapkg's own; whatever is read there, names of listed files too, is input.
+"""
 
 from __future__ import annotations
 
-import filecmp
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hapkg import disk
+from hapkg.cache.bucket import BucketPlace
+from hapkg.cache.host import HostPlace
 from hapkg.errors import FetchError, UsageError
-from hapkg.repository.remote.location import parse_location
+from hapkg.repository.remote.location import BucketFolder, HostFolder, parse_location
 from hapkg.source.origins.tarball import download
 
+FORMS = "name a folder, HOST:FOLDER, ssh://USER@HOST:PORT/FOLDER, s3://BUCKET/PREFIX or an https address"
 _BLOCK = 1 << 20
 _ABSENT = re.compile(r"answers (404|410) ")
 
 
 class Place(Protocol):
-    """A build cache that can be read."""
+    """A build cache that can be read, by several threads at once. Whatever fails is a FetchError."""
 
     def read(self, path: str, target: Path, most_bytes: int) -> bool:
         """Copy a file into a new one; False when it is absent. Raises FetchError, also for more bytes than these."""
+
+
+@runtime_checkable
+class WritablePlace(Place, Protocol):
+    """A build cache that can be written, by several threads, processes and machines at once."""
+
+    def write(self, path: str, file: Path) -> None:
+        """Put a file at a path, whole and to stay; one of the same content only counts as used just now."""
+
+    def holds(self, path: str, sha256: str, size: int) -> bool:
+        """Tell whether a file is there and has this content, as far as the place can say without sending it here."""
+
+    def list(self, folder: str) -> Iterator[tuple[str, float]]:
+        """Paths of all files below a folder, and when each was written or used last, in seconds since 1970."""
+
+    def touch(self, path: str) -> None:
+        """Date a file of now: it counts as pushed just now. One that is absent stays so."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there."""
 
 
 class WebPlace:
@@ -48,7 +75,7 @@ class WebPlace:
 
 
 class FolderPlace:
-    """A folder of this machine, or of one that is mounted here. It can be written."""
+    """A folder of this machine, or of one that is mounted here."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -75,43 +102,77 @@ class FolderPlace:
         return True
 
     def write(self, path: str, file: Path) -> None:
-        """Put a file at a path, whole and on the disk; one of the same content only counts as used just now."""
+        """See WritablePlace."""
         target = self._folder / path
-        if target.is_file() and not target.is_symlink() and filecmp.cmp(file, target, shallow=False):
-            os.utime(target)
+        if self.holds(path, disk.sha256_file(file), file.stat().st_size):
+            self.touch(path)
             return
-        disk.make_folder(target.parent)
-        new = target.with_name(f".new-{os.getpid()}-{target.name}")
+        new = target.with_name(f".new-{secrets.token_hex(8)}-{target.name}")
+        with self._translate_errors(path):
+            disk.make_folder(target.parent)
+            try:
+                with file.open("rb") as source, new.open("xb") as copy:
+                    while block := source.read(_BLOCK):
+                        copy.write(block)
+                disk.sync(new)
+                disk.move({new: target})
+            finally:
+                new.unlink(missing_ok=True)
+
+    def holds(self, path: str, sha256: str, size: int) -> bool:
+        """See WritablePlace. The file is read."""
+        target = self._folder / path
         try:
-            with file.open("rb") as source, new.open("xb") as copy:
-                while block := source.read(_BLOCK):
-                    copy.write(block)
-            disk.sync(new)
-            disk.move({new: target})
-        finally:
-            new.unlink(missing_ok=True)
+            return not target.is_symlink() and target.stat().st_size == size and disk.sha256_file(target) == sha256
+        except OSError:
+            return False
 
     def list(self, folder: str) -> Iterator[tuple[str, float]]:
-        """Paths of all files below a folder, and when each was written or used last, in seconds since 1970."""
+        """See WritablePlace."""
         for file in sorted((self._folder / folder).rglob("*")):
-            found = file.lstat()
+            try:
+                found = file.lstat()
+            except FileNotFoundError:  # removed while we looked
+                continue
             if stat.S_ISREG(found.st_mode):
                 yield str(file.relative_to(self._folder)), found.st_mtime
 
     def touch(self, path: str) -> None:
-        """Date a file of now: it counts as pushed just now."""
-        os.utime(self._folder / path, follow_symlinks=False)
+        """See WritablePlace."""
+        with self._translate_errors(path):
+            os.utime(self._folder / path, follow_symlinks=False)
 
     def remove(self, path: str) -> None:
-        """Remove a file."""
-        (self._folder / path).unlink(missing_ok=True)
+        """See WritablePlace."""
+        with self._translate_errors(path):
+            (self._folder / path).unlink(missing_ok=True)
+
+    @contextmanager
+    def _translate_errors(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise FetchError(
+                f"{self._folder / path} cannot be written: {error.strerror}",
+                hint="see whether the folder is yours to write in, and has space",
+            ) from error
 
 
-def find_place(text: str, base: Path) -> FolderPlace | WebPlace:
+def find_place(text: str, base: Path) -> Place:
     """The place that an option or a setting names; a relative folder is below base. Raises UsageError."""
-    if re.match(r"https?://[^/]", text):
+    if match := re.match(r"https?://([^/]+)", text):
+        if "@" in match[1]:
+            raise UsageError(
+                f"the address of the build cache on {match[1].rpartition('@')[2]!r} has a name or a password in it",
+                hint="leave them out: a build cache is signed, and need not be secret",
+            )
         return WebPlace(text)
-    location = parse_location(text, base)
-    if not isinstance(location, Path):
-        raise UsageError(f"{text!r} is no place for a build cache", hint="name a folder, or an https address")
-    return FolderPlace(location)
+    try:
+        location = parse_location(text, base)
+    except UsageError as error:
+        raise UsageError(f"{text!r} is no place for a build cache", hint=FORMS) from error
+    if isinstance(location, HostFolder):
+        return HostPlace(location)
+    return BucketPlace(location) if isinstance(location, BucketFolder) else FolderPlace(location)

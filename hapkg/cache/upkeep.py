@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hapkg.cache.entry import MOST_BYTES, CacheEntry, SignedEntry, find_blob_path, find_entry_path, judge, parse_entry
 from hapkg.cache.library import EntryReader, judge_files
-from hapkg.cache.place import FolderPlace
+from hapkg.cache.place import WritablePlace
 from hapkg.control import SourceName, Suite
 from hapkg.errors import FetchError
 from hapkg.records import read_record
@@ -30,7 +30,7 @@ class Row:
     """A clause about why it is not used; "" where it is."""
 
 
-def list_entries(place: FolderPlace, trusted: Sequence[str]) -> Iterator[Row]:
+def list_entries(place: WritablePlace, trusted: Sequence[str]) -> Iterator[Row]:
     """All entries, by their keys; each is judged, and its files are not read."""
     reader = EntryReader(place, trusted)
     for key in _list_keys(place):
@@ -46,7 +46,7 @@ def list_entries(place: FolderPlace, trusted: Sequence[str]) -> Iterator[Row]:
             yield Row(key=key, entry=None, signer="", fault=read)
 
 
-def verify(place: FolderPlace, trusted: Sequence[str]) -> Iterator[tuple[Row, str]]:
+def verify(place: WritablePlace, trusted: Sequence[str]) -> Iterator[tuple[Row, str]]:
     """All entries, each with a clause about what is wrong with it or one of its files; "" for a good one."""
     for row in list_entries(place, trusted):
         if row.fault or row.entry is None:
@@ -55,7 +55,7 @@ def verify(place: FolderPlace, trusted: Sequence[str]) -> Iterator[tuple[Row, st
             yield row, next(judge_files(place, row.entry), "")
 
 
-def prune(place: FolderPlace, days: float) -> tuple[int, int]:
+def prune(place: WritablePlace, days: float) -> tuple[int, int]:
     """Remove entries that nobody pushed for so many days, and files that no entry has named for a day.
 
     Returns how many of each. An entry goes before its files: what is there can be fetched.
@@ -77,12 +77,12 @@ def prune(place: FolderPlace, days: float) -> tuple[int, int]:
     return removed, len(doomed)
 
 
-def _list_keys(place: FolderPlace) -> list[str]:
+def _list_keys(place: WritablePlace) -> list[str]:
     paths = (path for path, _ in place.list("entries"))
     return [key for path in paths if path == find_entry_path(key := Path(path).stem)]
 
 
-def _peek(place: FolderPlace, path: str) -> CacheEntry | None:
+def _peek(place: WritablePlace, path: str) -> CacheEntry | None:
     """An entry, whoever signed it: files of others are theirs."""
     with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
         file = Path(folder, "entry.json")

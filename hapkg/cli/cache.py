@@ -18,7 +18,7 @@ from hapkg.locations import State
 if TYPE_CHECKING:
     from hapkg.build.store import Artifact
     from hapkg.cache.library import BuildCache
-    from hapkg.cache.place import FolderPlace, WebPlace
+    from hapkg.cache.place import Place, WritablePlace
 
 app = typer.Typer(no_args_is_help=True, help="List, verify and prune the builds that machines share.")
 
@@ -28,7 +28,7 @@ def list_(context: typer.Context, build_cache: BuildCacheOption = None, as_json:
     """List the entries, who signed them, and which are not used, and why."""
     from hapkg.cache.upkeep import list_entries  # noqa: PLC0415
 
-    rows = list(list_entries(_find_folder(context.obj, build_cache), _find_trusted(context.obj)))
+    rows = list(list_entries(_find_writable(context.obj, build_cache), _find_trusted(context.obj)))
     if as_json:
         output.print_json([asdict(row) for row in rows])
         return
@@ -48,7 +48,7 @@ def verify(context: typer.Context, build_cache: BuildCacheOption = None) -> None
     """Check every signature, and every file against its digest."""
     from hapkg.cache.upkeep import verify as verify_entries  # noqa: PLC0415
 
-    place = _find_folder(context.obj, build_cache)
+    place = _find_writable(context.obj, build_cache)
     judged = list(verify_entries(place, _find_trusted(context.obj)))
     faults = [f"the entry {row.key[:12]} {fault}" for row, fault in judged if fault]
     if faults:
@@ -69,7 +69,7 @@ def prune(
     """Remove entries that nobody pushed for long, and files that no entry has named for a day."""
     from hapkg.cache.upkeep import prune as prune_entries  # noqa: PLC0415
 
-    entries, files = prune_entries(_find_folder(context.obj, build_cache), days)
+    entries, files = prune_entries(_find_writable(context.obj, build_cache), days)
     output.say(f"removed {entries} entries and {files} files")
 
 
@@ -88,7 +88,7 @@ def open_pusher(context: Context, option: str | None) -> Callable[[Sequence[Arti
     from hapkg.cache.library import push_builds  # noqa: PLC0415
     from hapkg.repository.keys.signing import KeyChoice, find_key  # noqa: PLC0415
 
-    place, trusted = _find_folder(context, option), context.project.settings.build_cache_trust
+    place, trusted = _find_writable(context, option), context.project.settings.build_cache_trust
     key = find_key(KeyChoice(home=context.keys), owner=context.project.settings.maintainer)
     if key.fingerprint not in trusted:
         raise UsageError(
@@ -103,7 +103,7 @@ def open_pusher(context: Context, option: str | None) -> Callable[[Sequence[Arti
     return push
 
 
-def _find_place(context: Context, option: str | None) -> FolderPlace | WebPlace | None:
+def _find_place(context: Context, option: str | None) -> Place | None:
     text = option or context.project.settings.build_cache
     if not text:
         return None
@@ -112,15 +112,17 @@ def _find_place(context: Context, option: str | None) -> FolderPlace | WebPlace 
     return find_place(text, Path.cwd() if option else context.project.root)
 
 
-def _find_folder(context: Context, option: str | None) -> FolderPlace:
+def _find_writable(context: Context, option: str | None) -> WritablePlace:
     """The build cache where it can be written and listed. Raises UsageError."""
-    from hapkg.cache.place import FolderPlace  # noqa: PLC0415
+    from hapkg.cache.place import WritablePlace  # noqa: PLC0415
 
     place = _find_place(context, option)
     if place is None:
         raise UsageError("no build cache is named", hint="say --build-cache, or set build-cache in [tool.hapkg]")
-    if not isinstance(place, FolderPlace):
-        raise UsageError(f"the build cache {place} is only read", hint="name the folder that the server offers")
+    if not isinstance(place, WritablePlace):
+        raise UsageError(
+            f"the build cache {place} is only read", hint="name the folder, host or bucket that the server offers"
+        )
     return place
 
 

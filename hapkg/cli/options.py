@@ -77,7 +77,9 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what wou
 BuildCacheOption = Annotated[
     str | None,
     typer.Option(
-        "--build-cache", help="Folder or https address of shared builds [default: as configured].", metavar="PLACE"
+        "--build-cache",
+        help="Folder, HOST:FOLDER, s3://BUCKET/PREFIX or https address of shared builds [default: as configured].",
+        metavar="PLACE",
     ),
 ]
 PushOption = Annotated[

@@ -133,7 +133,7 @@ class Settings(Table):
     build_vendor: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9-]*$")] | None = None
     """Vendor whose default flags dpkg builds with (DEB_VENDOR). None: the one that the suite's own dpkg names."""
     build_cache: Line | None = None
-    """Where builds are shared with other machines: a folder, or an https address that is only read."""
+    """Where builds are shared with other machines: a folder, host or bucket, or an https address that is only read."""
     build_cache_trust: Annotated[tuple[Fingerprint, ...], Field(strict=False)] = ()
     """Keys whose entries of the build cache are used."""
     archives: Annotated[tuple[ArchiveTable, ...], Field(strict=False)] = ()

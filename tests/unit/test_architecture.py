@@ -15,8 +15,8 @@ import pytest
 from tests.support.samples import CHECKOUT
 
 LIBRARIES = {
-    "boto3": {"repository.remote.s3"},
-    "botocore": {"repository.remote.s3"},
+    "boto3": {"repository.remote.bucket_client"},
+    "botocore": {"repository.remote.bucket_client"},
     "cyclonedx": {"evidence.package_sbom", "evidence.source_sbom"},
     "debian": {"control"},
     "jinja2": {"jinja", "recipe.rendering"},

@@ -1,4 +1,4 @@
-"""A repository in an S3 bucket. `boto3` is imported here alone, and only when there is a bucket to reach.
+"""A repository in an S3 bucket.
 
 Objects are whole or not there at all, and what is listed is what was written: that is S3's promise. Its lock is an
 object that is written on the condition that there is none. It names its owner, who writes it again and again; one that
@@ -10,27 +10,26 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 from hapkg import disk
-from hapkg.errors import BusyError, MachineError, RepositoryError
+from hapkg.errors import BusyError, RepositoryError
 from hapkg.process import check_stop
 from hapkg.records import format_record, read_record
 from hapkg.repository.paths import check_path, check_tree, is_of_repository
+from hapkg.repository.remote.bucket_client import connect, find_refusal, is_absent, translate_errors
 from hapkg.repository.remote.location import JOURNAL, LOCK, OWN, WAIT_HINT, BucketFolder
 
 LEASE = 120.0
 """Seconds after which a lock that its owner does not renew is anybody's."""
-_AMAZON = re.compile(r"\.amazonaws\.com(\.cn)?\Z")
 _AT_ONCE = 8
 """Objects that are on their way at the same time."""
 _TYPES = {
@@ -59,22 +58,7 @@ class Bucket:
         """ETags of the files that say what the suites are, as they were fetched."""
         self._stamps: dict[str, _Stamp] = {}
         self._record = Path()
-        try:
-            import boto3  # noqa: PLC0415 - half a second, for those alone who have a bucket
-            from botocore import exceptions  # noqa: PLC0415
-            from botocore.config import Config  # noqa: PLC0415
-        except ImportError as error:
-            raise MachineError(
-                f"{location} needs the Python package boto3", hint="install it beside hapkg: pip install 'hapkg[s3]'"
-            ) from error
-        self._problems = (exceptions.BotoCoreError, exceptions.HTTPClientError, ValueError)
-        self._refusal = exceptions.ClientError
-        with self._translate_errors():
-            self._client: Any = boto3.client("s3")
-            if not _AMAZON.search(self._client.meta.endpoint_url):  # others may not know checksums that come afterwards
-                words = dict.fromkeys(("request_checksum_calculation", "response_checksum_validation"), "when_required")
-                words = {word: os.environ.get(f"AWS_{word.upper()}", value) for word, value in words.items()}
-                self._client = boto3.client("s3", config=Config(**words))
+        self._client, self._refusal = connect(location, RepositoryError), find_refusal()
 
     @contextmanager
     def open(self, *, owner: str, change: bool, timeout: float) -> Iterator[None]:
@@ -216,7 +200,7 @@ class Bucket:
             try:
                 answer = self._client.get_object(Bucket=self._location.bucket, Key=self._key(path))
             except self._refusal as refusal:
-                if _is_absent(refusal):  # the upload says what is wrong with that
+                if is_absent(refusal):  # the upload says what is wrong with that
                     return
                 raise
             answer["Body"].close()
@@ -285,7 +269,7 @@ class Bucket:
         try:
             answer = self._client.get_object(Bucket=self._location.bucket, Key=self._key(LOCK))
         except self._refusal as refusal:
-            if _is_absent(refusal):
+            if is_absent(refusal):
                 return {}, "", 0
             raise
         now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
@@ -317,21 +301,8 @@ class Bucket:
                 hint="the repository is whole; run the same again",
             )
 
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except self._refusal as refusal:
-            raise RepositoryError(
-                f"{self._location} refuses: {refusal.response['Error'].get('Message') or refusal}",
-                details=(str(refusal),),
-                hint="see whether the bucket exists and the credentials allow to list, get, put and delete in it",
-            ) from refusal
-        except self._problems as problem:
-            raise RepositoryError(
-                f"{self._location} cannot be reached: {str(problem).rstrip('.')}",
-                hint="set AWS_ENDPOINT_URL_S3, AWS_DEFAULT_REGION and credentials as for every AWS program",
-            ) from problem
+    def _translate_errors(self) -> AbstractContextManager[None]:
+        return translate_errors(self._location, RepositoryError)
 
 
 def _read_clock() -> float:
@@ -346,12 +317,7 @@ def _is_newest(path: str) -> bool:
 def _is_unmet(refusal: Any) -> bool:
     """Tell whether a store refused because a condition is not met, or is being changed in this very moment."""
     status = refusal.response["ResponseMetadata"]["HTTPStatusCode"]
-    return status in (409, 412) or _is_absent(refusal)
-
-
-def _is_absent(refusal: Any) -> bool:
-    """Tell whether there is no such object, in a bucket that is there."""
-    return bool(refusal.response["Error"].get("Code") == "NoSuchKey")
+    return status in (409, 412) or is_absent(refusal)
 
 
 def _stamp(mirror: Path, path: str, tag: str) -> _Stamp | None:

@@ -8,7 +8,6 @@ that nobody writes without the lock.
 from __future__ import annotations
 
 import math
-import os
 import secrets
 import shlex
 import shutil
@@ -22,9 +21,8 @@ from hapkg.errors import BusyError, ProcessError, RepositoryError
 from hapkg.process import run
 from hapkg.repository.coprocess import Conversation, converse
 from hapkg.repository.remote.location import JOURNAL, OWN, WAIT_HINT, HostFolder
+from hapkg.repository.remote.login import find_login
 
-_AGENT = ("SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "DISPLAY", "XDG_RUNTIME_DIR")
-"""Variables by which ssh finds the user's agent."""
 _OPENING_SECONDS = 90
 """A host that answers at all has done so by then."""
 _SHOWN = 5
@@ -72,11 +70,7 @@ class Host:
 
     def __init__(self, location: HostFolder) -> None:
         self._location = location
-        self._login = shlex.split(os.environ.get("RSYNC_RSH", "")) or ["ssh"]
-        if location.port:
-            self._login += ["-p", str(location.port)]
-        self._ssh = [*self._login, "-o", "BatchMode=yes"]
-        self._environment = {name: os.environ[name] for name in _AGENT if name in os.environ}
+        self._login = find_login(location)
         self._conversation: Conversation | None = None
         self._shell = ""
         self._word = ""
@@ -93,10 +87,10 @@ class Host:
         script = shlex.join(["sh", "-c", _CHANGE if change else _LOOK, "hapkg", *words])
         options = ("ConnectTimeout=30", "ServerAliveInterval=15", "ControlMaster=yes", "ControlPersist=no")
         alive = [word for option in options for word in ("-o", option)]
-        argv = [*self._ssh, *alive, "-S", str(socket), "--", self._location.host, script]
+        argv = [*self._login.batch, *alive, "-S", str(socket), "--", self._location.host, script]
         self._shell = shlex.join(
             [
-                *self._ssh,
+                *self._login.batch,
                 "-S",
                 str(socket),
                 "-o",
@@ -108,7 +102,7 @@ class Host:
             ]
         )
         try:
-            with converse(argv, environment=self._environment) as self._conversation:
+            with converse(argv, environment=self._login.environment) as self._conversation:
                 with self._translate_errors():
                     word, _, rest = self._hear(timeout + _OPENING_SECONDS).partition(" ")
                 self._check_opening(word, rest)
@@ -203,7 +197,7 @@ class Host:
 
     def _rsync(self, *arguments: str) -> None:
         with self._translate_errors():
-            run(["rsync", "--protect-args", f"--rsh={self._shell}", *arguments], environment=self._environment)
+            run(["rsync", "--protect-args", f"--rsh={self._shell}", *arguments], environment=self._login.environment)
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
@@ -217,5 +211,5 @@ class Host:
             raise RepositoryError(
                 f"the repository {self._location} cannot be reached or written",
                 details=(*(said or [error.brief]), *printed),
-                hint=f"see whether this works: {shlex.join([*self._login, self._location.host, 'rsync --version'])}",
+                hint=self._login.give_hint("rsync --version"),
             ) from error

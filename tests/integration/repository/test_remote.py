@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import http.client
 import json
 import os
@@ -37,7 +36,7 @@ from hapkg.repository.remote.ssh import Host
 from hapkg.repository.remote.sync import open_repository
 from hapkg.repository.snapshots import find_ended, list_snapshots
 from hapkg.source.origins.git import Git
-from tests.integration.repository.conftest import find_port, run_server
+from tests.integration.conftest import find_port
 from tests.support.drafts import make_git
 from tests.support.machine import Hapkg, wait_until
 from tests.support.miniature import CHECKOUT
@@ -54,27 +53,6 @@ class Elsewhere:
     url: str
     here: Path
     there: Path
-
-
-@pytest.fixture(scope="session")
-def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A host called "elsewhere", with keys made for it alone; the ssh command that knows it."""
-    folder, port = tmp_path_factory.mktemp("ssh"), find_port()
-    for name in ("host", "user"):
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name)
-    (folder / "authorized").write_text((folder / "user.pub").read_text())
-    (folder / "known").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
-    (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
-        f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"
-    )
-    (folder / "config").write_text(
-        f"Host elsewhere\n HostName 127.0.0.1\n Port {port}\n User {getpass.getuser()}\n IdentityFile {folder}/user\n"
-        f" IdentitiesOnly yes\n UserKnownHostsFile {folder}/known\n StrictHostKeyChecking yes\n"
-    )
-    Path("/run/sshd").mkdir(exist_ok=True)
-    with run_server(port, "/usr/sbin/sshd", "-D", "-f", folder / "sshd_config"):
-        yield f"ssh -F {folder}/config"
 
 
 @pytest.fixture(params=["ssh", "s3"])

@@ -213,3 +213,19 @@ def test_a_cache_is_read_from_a_web_server(shared: Shared, tmp_path: Path) -> No
         found = cache.find(key, SOURCE, SUITE)
         assert found.artifact is None
         assert found.note.startswith(f"the build cache {place} cannot be read: ")
+
+
+def test_the_entry_is_written_last(shared: Shared, tmp_path: Path) -> None:
+    place = FolderPlace(tmp_path / "new")
+    written: list[str] = []
+
+    class Watched:
+        def write(self, path: str, file: Path) -> None:
+            written.append(path)
+            place.write(path, file)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(place, name)
+
+    push(Watched(), shared.artifact, shared.key)
+    assert written[-1] == find_entry_path(shared.artifact.key)
