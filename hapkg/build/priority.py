@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -70,11 +71,15 @@ def measure_paths(
 
 def find_longest(graph: Graph, rest: Mapping[SourceName, float]) -> tuple[SourceName, ...]:
     """The longest chain of sources that wait for each other, by measure_paths(): no run ends before it."""
+    dependents: defaultdict[SourceName, list[SourceName]] = defaultdict(list)
+    for name in rest:
+        for need in graph.needs[name]:
+            dependents[need].append(name)
     chain: list[SourceName] = []
     waiting = list(rest)
     while waiting:
         chain.append(min(waiting, key=lambda name: (-rest[name], name)))
-        waiting = [name for name in rest if chain[-1] in graph.needs[name]]
+        waiting = dependents[chain[-1]]
     return tuple(chain)
 
 

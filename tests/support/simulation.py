@@ -19,7 +19,7 @@ from hapkg.build.scheduler import Done, Scheduler, Stages, Work
 from hapkg.build.store import Artifact
 from hapkg.control import SourceName, Suite
 from hapkg.errors import HapkgError
-from hapkg.recipe.graph import make_graph
+from hapkg.recipe.graph import Graph, make_graph
 from tests.support.samples import make_node, make_nodes
 
 
@@ -88,15 +88,23 @@ class Workers(Executor):
         return future
 
 
-def simulate(sources: Mapping[str, Times], *, jobs: int, beside: bool = True) -> float:
-    """Seconds until all is stored. With beside, others use packages whose tests run; else after them."""
+def make_graph_of(sources: Mapping[str, Times]) -> Graph:
+    """The graph of such sources, as recipes that need each other give it."""
+    nodes = (make_node(name, times.needs.split()) for name, times in sources.items())
+    return make_graph(make_nodes(*nodes), package_prefix="ha-")
+
+
+def simulate(sources: Mapping[str, Times], *, jobs: int, beside: bool = True, graph: Graph | None = None) -> float:
+    """Seconds until all is stored. With beside, others use packages whose tests run; else after them.
+
+    graph is that of make_graph_of(), for who simulates the same sources more than once.
+    """
     clock = Clock()
     names = {SourceName(name): times for name, times in sources.items()}
     ahead = {name: times.prepare + times.compile + (0.0 if beside else times.test) for name, times in names.items()}
     behind = {name: times.lint + (times.test if beside else 0.0) for name, times in names.items()}
     measured = {name: Measured(seconds=ahead[name], afterwards=behind[name]) for name in names}
-    nodes = (make_node(name, [SourceName(need) for need in times.needs.split()]) for name, times in names.items())
-    graph = make_graph(make_nodes(*nodes), package_prefix="ha-")
+    graph = graph or make_graph_of(sources)
     rest = measure_paths(graph, names, measured)
 
     def decide(name: SourceName, _: object) -> Step:
