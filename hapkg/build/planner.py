@@ -97,11 +97,14 @@ class Planner:
         Relations of a package seldom change from build to build. Of one that was never built, the libraries it links
         are unknown; most of them come with the build dependencies anyway.
         """
-        newest = {name: builds[-1] for name, builds in self._builds.items()}
-        known = {**newest, **compiled}
-        needs = self.context.graph.needs[recipe.name]
-        finished = {need: known.get(need) or _make_stand_in(self.context, self.context.recipes[need]) for need in needs}
+        finished = {need: compiled.get(need) or self._find_last(need) for need in self.context.graph.needs[recipe.name]}
         return find_requirements(self.context, recipe, finished)
+
+    def _find_last(self, name: SourceName) -> Artifact:
+        """The last build of a source, or what its recipe declares where there is none."""
+        if builds := self._builds.get(name):
+            return builds[-1]
+        return _make_stand_in(self.context, self.context.recipes[name])
 
     def _try(self, recipe: Recipe, finished: Mapping[SourceName, Artifact], *, offline: bool) -> Step:
         """The step of a source whose needs are built. One whose dependencies the archive lacks fails when built."""

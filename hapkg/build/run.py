@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -178,7 +178,7 @@ def _build(
     builds = context.store.list_builds()
     events, work = Events(), make_work(context, targets, plan, builds)
     planner = Planner(context, base, builds)
-    jobs = _make_jobs(planner, base, work.order, targets if options.retry else (), events)
+    jobs = _make_jobs(planner, base, work.order, frozenset(targets if options.retry else ()), events)
     with contextlib.ExitStack() as held:
         for one in jobs.values():
             held.push(one.held)
@@ -214,7 +214,7 @@ def make_work(
 
 
 def _make_jobs(
-    planner: Planner, base: Chroot, names: Sequence[SourceName], retried: Sequence[SourceName], events: Events
+    planner: Planner, base: Chroot, names: Sequence[SourceName], retried: Collection[SourceName], events: Events
 ) -> dict[SourceName, Job]:
 
     def make_job(name: SourceName) -> Job:

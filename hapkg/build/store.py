@@ -81,6 +81,8 @@ class Store:
     """The one that is built for, where it is not this machine's own."""
     timeout: float = 0
     """Seconds to wait for another process that works with the folder."""
+    _newest: dict[Path, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Time of the last use of any build, by the folder of builds, as it was found first and as it is since."""
 
     @property
     def state(self) -> State:
@@ -185,9 +187,14 @@ class Store:
         return stored
 
     def touch(self, artifact: Artifact) -> None:
-        """Mark a build as used just now: it becomes the newest of all, also where the clock went back."""
-        stamps = (_read_stamp(folder / _DESCRIPTION)[1] for folder in self.state.builds.glob("[!.]*"))
-        newest = max((time.time_ns(), *(stamp + 1 for stamp in stamps)))
+        """Mark a build as used just now: it becomes the newest of its suite, also where the clock went back.
+
+        Nobody else marks builds of the suite meanwhile, so the others are looked at once.
+        """
+        builds = self.state.builds
+        if builds not in self._newest:
+            self._newest[builds] = max((_read_stamp(one / _DESCRIPTION)[1] for one in builds.glob("[!.]*")), default=0)
+        newest = self._newest[builds] = max(time.time_ns(), self._newest[builds] + 1)
         os.utime(artifact.description, ns=(newest, newest))
 
     def remove_build(self, artifact: Artifact) -> None:
