@@ -122,6 +122,11 @@ class State:
         return self.own / "cache-entries"
 
     @property
+    def reused(self) -> Path:
+        """Files of published builds that a plan looked at, by key, until a build takes them."""
+        return self.own / "reused"
+
+    @property
     def failed(self) -> Path:
         """The last failure of each source, by suite."""
         return self.own / "failed"

@@ -40,6 +40,8 @@ class CacheAnswer:
 
     artifact: Artifact | None = None
     """A build whose files are still there."""
+    place: str = "the cache"
+    """Where it comes from, in words."""
     note: str = ""
     """Words about why what is there is not used."""
 

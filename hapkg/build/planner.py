@@ -172,7 +172,7 @@ class Planner:
         if any((one.version == artifact.version) != (one.key == step.key) for one in known):
             note = f"the build cache has {artifact.version}, and here versions of these builds are others"
             return replace(step, reason=f"{step.reason}; {note}")
-        reason = f"from the cache, signed by {artifact.signer}"
+        reason = f"from {found.place}, signed by {artifact.signer}"
         return replace(step, action=Action.FETCH, reason=reason, version=artifact.version, artifact=artifact)
 
     def bring(self, step: Step, folder: Path) -> Artifact:

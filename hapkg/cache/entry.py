@@ -56,6 +56,14 @@ class CacheEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Seen:
+    """The entry, or the state of a repository, that was used last: an older one is not used any more."""
+
+    made: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SignedEntry:
     """An entry and its signature, in one file: one rename, and they cannot be of two states."""
 
@@ -97,7 +105,7 @@ def judge(entry: CacheEntry, key: str, source: SourceName, suite: Suite, archite
         (entry.architecture != architecture, f"is for {entry.architecture[:40]!a}"),
         (len(entry.files) > _MOST_FILES, "names too many files"),
         (
-            not all(_NAME.fullmatch(name) and _is_known(name) for name in entry.files),
+            not all(is_known_name(name) for name in entry.files),
             "names a file that no build gives",
         ),
         (not all(_DIGEST.fullmatch(file.sha256) and file.size >= 0 for file in entry.files.values()), "has no digests"),
@@ -147,5 +155,6 @@ def make_artifact(entry: CacheEntry, signer: str, folder: Path) -> Artifact:
     )
 
 
-def _is_known(name: str) -> bool:
-    return name == LOG_NAME or name.endswith(_SUFFIXES)
+def is_known_name(name: str) -> bool:
+    """Tell whether a file has a name that a build gives."""
+    return bool(_NAME.fullmatch(name)) and (name == LOG_NAME or name.endswith(_SUFFIXES))

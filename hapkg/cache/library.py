@@ -12,15 +12,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hapkg import disk
-from hapkg.build.context import CacheAnswer
+from hapkg.build.context import CacheAnswer, SharedBuilds
 from hapkg.build.store import Artifact
 from hapkg.cache.entry import (
     MOST_BYTES,
     CacheEntry,
+    Seen,
     SignedEntry,
     describe,
     find_blob_path,
@@ -41,14 +42,6 @@ from hapkg.records import format_record, read_record
 from hapkg.repository.keys.signing import SigningKey, check_signature, export_key, list_fingerprints, sign
 
 _MOST_KEY_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """The entry that was used last under a key: an older one is not used any more."""
-
-    made: int
-    sha256: str
 
 
 class EntryReader:
@@ -101,6 +94,29 @@ class EntryReader:
                 return file.read_bytes() if list_fingerprints(file) == (fingerprint,) else None
             except RepositoryError:
                 return None
+
+
+class SeveralCaches:
+    """Places of shared builds that are asked one after another."""
+
+    def __init__(self, caches: Sequence[SharedBuilds]) -> None:
+        self._caches = caches
+        self._givers: dict[str, SharedBuilds] = {}
+
+    def find(self, key: str, source: SourceName, suite: Suite) -> CacheAnswer:
+        """The answer of the first one that has the build; without any, the words of all."""
+        answers = []
+        for cache in self._caches:
+            answer = cache.find(key, source, suite)
+            if answer.artifact is not None:
+                self._givers[key] = cache
+                return answer
+            answers.append(answer)
+        return CacheAnswer(note="; ".join(answer.note for answer in answers if answer.note))
+
+    def bring(self, artifact: Artifact, target: Path) -> Artifact:
+        """Put the files of a build that was found into an empty folder. Raises FetchError and IntegrityError."""
+        return self._givers[artifact.key].bring(artifact, target)
 
 
 class BuildCache:

@@ -49,6 +49,7 @@ from hapkg.cli.options import (
     MirrorOption,
     NamesArgument,
     PushOption,
+    ReuseOption,
     SiteOption,
     SuiteOption,
     TestsOption,
@@ -81,6 +82,7 @@ def build_all(
     tests: TestsOption = True,
     ccache: CcacheOption = None,
     build_cache: BuildCacheOption = None,
+    reuse_from: ReuseOption = None,
     push: PushOption = False,
     site: SiteOption = None,
     retry: Annotated[
@@ -113,6 +115,7 @@ def build_all(
         tests=tests,
         ccache=ccache,
         build_cache=build_cache,
+        reuse_from=reuse_from,
         push=push,
         site=site,
         retry=retry,
@@ -144,6 +147,7 @@ def build(
     ] = None,
     ref: Annotated[str | None, typer.Option(help="Tag, branch or commit of the snapshot [default: the tag].")] = None,
     build_cache: BuildCacheOption = None,
+    reuse_from: ReuseOption = None,
     push: PushOption = False,
     site: SiteOption = None,
     dry_run: DryRunOption = False,
@@ -163,6 +167,7 @@ def build(
         tests=tests,
         ccache=ccache,
         build_cache=build_cache,
+        reuse_from=reuse_from,
         push=push,
         site=site,
         origin=origin,
@@ -180,6 +185,7 @@ def plan(
     suite: SuiteOption = None,
     architecture: ArchitectureOption = None,
     build_cache: BuildCacheOption = None,
+    reuse_from: ReuseOption = None,
     site: SiteOption = None,
     why: Annotated[bool, typer.Option("--why", help="Name every input that changed, old and new.")] = False,
     as_json: JsonOption = False,
@@ -188,7 +194,8 @@ def plan(
     build_context = open_suite(context, suite, site)
     targets = pick(build_context, names) if names else None
     build_context = turn_to(build_context, architecture, targets)
-    build_context = replace(build_context, shared=open_shared(context.obj, build_cache, build_context.store.state))
+    shared = open_shared(context.obj, build_cache, reuse_from, build_context.store.state)
+    build_context = replace(build_context, shared=shared)
     _show(make_plan(build_context, targets), why=why, as_json=as_json)
 
 
@@ -394,5 +401,5 @@ def _open_with(context: Context, options: BuildOptions, sites: Sequence[Recipe])
         lintian=options.lintian,
         tests=options.tests,
         ccache=project.settings.ccache if options.ccache is None else options.ccache,
-        shared=None if options.offline else open_shared(context, options.build_cache, store.state),
+        shared=None if options.offline else open_shared(context, options.build_cache, options.reuse_from, store.state),
     )

@@ -16,8 +16,8 @@ from hapkg.errors import IntegrityError, UsageError
 from hapkg.locations import State
 
 if TYPE_CHECKING:
+    from hapkg.build.context import SharedBuilds
     from hapkg.build.store import Artifact
-    from hapkg.cache.library import BuildCache
     from hapkg.cache.place import Place, WritablePlace
 
 app = typer.Typer(no_args_is_help=True, help="List, verify and prune the builds that machines share.")
@@ -73,14 +73,25 @@ def prune(
     output.say(f"removed {entries} entries and {files} files")
 
 
-def open_shared(context: Context, option: str | None, state: State) -> BuildCache | None:
-    """The build cache of an option or the project's settings, to be read; None where there is none."""
-    place = _find_place(context, option)
-    if place is None:
-        return None
-    from hapkg.cache.library import BuildCache  # noqa: PLC0415 - most projects have none
+def open_shared(context: Context, option: str | None, repository: str | None, state: State) -> SharedBuilds | None:
+    """The build cache and the repository of options or the project's settings, to be read; None where there is none."""
+    settings, caches = context.project.settings, list[SharedBuilds]()
+    place, published = _find_place(context, option), _locate(context, repository, settings.reuse_from)
+    if place is not None:
+        from hapkg.cache.library import BuildCache  # noqa: PLC0415 - most projects have none
 
-    return BuildCache(place, _find_trusted(context), state)
+        caches.append(BuildCache(place, _find_trusted(context), state))
+    if published is not None:
+        from hapkg.cache.published import PublishedBuilds  # noqa: PLC0415
+        from hapkg.repository.sources_file import Identity  # noqa: PLC0415
+
+        identity = Identity(origin=settings.origin, label=settings.label, maintainer=settings.maintainer)
+        caches.append(PublishedBuilds(published, f"{identity.keyring}.gpg", _find_trusted(context), state))
+    if len(caches) < 2:
+        return next(iter(caches), None)
+    from hapkg.cache.library import SeveralCaches  # noqa: PLC0415
+
+    return SeveralCaches(caches)
 
 
 def open_pusher(context: Context, option: str | None) -> Callable[[Sequence[Artifact]], Iterator[str]]:
@@ -104,7 +115,12 @@ def open_pusher(context: Context, option: str | None) -> Callable[[Sequence[Arti
 
 
 def _find_place(context: Context, option: str | None) -> Place | None:
-    text = option or context.project.settings.build_cache
+    return _locate(context, option, context.project.settings.build_cache)
+
+
+def _locate(context: Context, option: str | None, setting: str | None) -> Place | None:
+    """The place that an option names, or else a setting."""
+    text = option or setting
     if not text:
         return None
     from hapkg.cache.place import find_place  # noqa: PLC0415
@@ -131,7 +147,7 @@ def _find_trusted(context: Context) -> Sequence[str]:
     trusted = context.project.settings.build_cache_trust
     if not trusted:
         raise UsageError(
-            "no key is trusted to write into the build cache",
+            "no key is trusted to vouch for builds of others",
             hint="name fingerprints in pyproject.toml, [tool.hapkg] build-cache-trust; hapkg key list shows yours",
         )
     return trusted

@@ -82,6 +82,14 @@ BuildCacheOption = Annotated[
         metavar="PLACE",
     ),
 ]
+ReuseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--reuse-from",
+        help="Published repository whose builds are used [default: as configured].",
+        metavar="URL",
+    ),
+]
 PushOption = Annotated[
     bool, typer.Option("--push", help="Put what was built into the build cache, signed with hapkg's own key.")
 ]
@@ -132,6 +140,7 @@ class BuildOptions:
     dry_run: bool = False
     """Show the plan, and build nothing."""
     build_cache: str | None = None
+    reuse_from: str | None = None
     push: bool = False
     names: Sequence[str] = ()
     """None named: all recipes."""

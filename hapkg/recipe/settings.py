@@ -135,7 +135,9 @@ class Settings(Table):
     build_cache: Line | None = None
     """Where builds are shared with other machines: a folder, host or bucket, or an https address that is only read."""
     build_cache_trust: Annotated[tuple[Fingerprint, ...], Field(strict=False)] = ()
-    """Keys whose entries of the build cache are used."""
+    """Keys whose entries of the build cache are used, and whose repositories."""
+    reuse_from: Line | None = None
+    """A published repository whose builds are used."""
     archives: Annotated[tuple[ArchiveTable, ...], Field(strict=False)] = ()
     ccache: bool = False
     """Builds reach their compilers through ccache."""

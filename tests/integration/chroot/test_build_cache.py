@@ -94,6 +94,23 @@ def test_what_a_key_signed_that_is_trusted_no_more_is_not_used(lender: Hapkg, pr
     assert lender.run("publish").status == 11
 
 
+def test_what_a_repository_publishes_is_taken_from_it(lender: Hapkg, project: Miniature) -> None:
+    before = find_debs(lender, lender.succeed(*RUN))
+    lender.succeed("publish", "--repo", "elsewhere")
+    lender.succeed("clean", "lent-below", "lent-above")
+    trust = json.loads(lender.succeed("key", "list", "--json").stdout)[0]["fingerprint"]
+    configure(project, **{"reuse-from": "elsewhere", "build-cache-trust": [trust]})
+    steps = json.loads(lender.succeed("plan", "--json").stdout)
+    told = f"from {project.root}/elsewhere, signed by {trust}"
+    assert [(step["action"], step["reason"]) for step in steps] == [("fetch", told)] * 2
+    done = lender.succeed(*RUN)
+    assert done.endings == {"ha-lent-below": "reused", "ha-lent-above": "reused"}
+    assert find_debs(lender, done) == before
+    lender.succeed("publish", "--repo", "elsewhere")
+    lender.succeed("publish", "--repo", "another")
+    lender.succeed("repo", "verify", "--repo", "another")
+
+
 def find_deb_blobs(program: Hapkg, source: str) -> list[Path]:
     """Files of the cache with the packages of a source."""
     found = []

@@ -56,6 +56,7 @@ def test_settings_have_defaults() -> None:
         "build-vendor": None,
         "build-cache": None,
         "build-cache-trust": (),
+        "reuse-from": None,
         "archives": (),
         "ccache": False,
         "refuse-beside": None,
