@@ -69,9 +69,7 @@ def measure(number: int, folder: Path | None) -> dict[str, float]:
         builds = take("builds of the store, listed", store.list_builds)
         assert len(builds) == number
         take("the same, by source", lambda: group_builds(builds, Suite("bookworm")))
-        few = builds[: min(number, 100)]
-        take("all builds marked as used", lambda: [store.touch(build) for build in few])
-        found["all builds marked as used"] *= number / len(few)
+        take("all of them marked as used", lambda: [store.touch(build) for build in builds])
         take("the state folder, measured", lambda: measure_tree(store.root))
     return found
 

@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--sources", type=int, nargs="+", default=[100, 1000, 10000])
     parser.add_argument("--tall", type=int, nargs="*", default=[1000], help="sources of tall graphs")
     parser.add_argument("--places", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 256, 1000])
+    parser.add_argument("--first", action="store_true", help="as a first run, which has no times to go by")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     recorded = list_times(find_state(options.cache))
@@ -55,7 +56,7 @@ def main() -> None:
         bounds = measure(sources)
         for places in options.places:
             begun = time.process_time()
-            seconds = simulate(sources, jobs=places, graph=graph)
+            seconds = simulate(sources, jobs=places, graph=graph, first=options.first)
             own = (time.process_time() - begun) / number * 1000
             least = [bounds[0], *(work / places for work in bounds[1:])]
             row = (
@@ -71,7 +72,9 @@ def main() -> None:
         print(f"needs of a source: {needs:.1f}; graph made in {made:.1f} s", flush=True)
     head = ("sources", "places", "length", "longest chain", "compiling ÷ places", "tests ÷ places", "efficiency")
     table = make_table((*head, "scheduler, ms a source"), rows)
-    keep("scale", f"{table}\n{len(recorded)} recorded builds, seed {options.seed}\n")
+    keep(
+        "scale-first" if options.first else "scale", f"{table}\n{len(recorded)} recorded builds, seed {options.seed}\n"
+    )
 
 
 def list_times(state: State) -> list[Times]:

@@ -94,10 +94,13 @@ def make_graph_of(sources: Mapping[str, Times]) -> Graph:
     return make_graph(make_nodes(*nodes), package_prefix="ha-")
 
 
-def simulate(sources: Mapping[str, Times], *, jobs: int, beside: bool = True, graph: Graph | None = None) -> float:
+def simulate(
+    sources: Mapping[str, Times], *, jobs: int, beside: bool = True, graph: Graph | None = None, first: bool = False
+) -> float:
     """Seconds until all is stored. With beside, others use packages whose tests run; else after them.
 
-    graph is that of make_graph_of(), for who simulates the same sources more than once.
+    graph is that of make_graph_of(), for who simulates the same sources more than once. In a first run no times are
+    known beforehand.
     """
     clock = Clock()
     names = {SourceName(name): times for name, times in sources.items()}
@@ -105,7 +108,7 @@ def simulate(sources: Mapping[str, Times], *, jobs: int, beside: bool = True, gr
     behind = {name: times.lint + (times.test if beside else 0.0) for name, times in names.items()}
     measured = {name: Measured(seconds=ahead[name], afterwards=behind[name]) for name in names}
     graph = graph or make_graph_of(sources)
-    rest = measure_paths(graph, names, measured)
+    rest = measure_paths(graph, names, {} if first else measured)
 
     def decide(name: SourceName, _: object) -> Step:
         return Step(source=name, action=Action.BUILD, reason="new", version="1", key="k", inputs={})
