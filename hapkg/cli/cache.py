@@ -75,7 +75,8 @@ def prune(
 
 def open_shared(context: Context, option: str | None, repository: str | None, state: State) -> SharedBuilds | None:
     """The build cache and the repository of options or the project's settings, to be read; None where there is none."""
-    settings, caches = context.project.settings, list[SharedBuilds]()
+    settings = context.project.settings
+    caches: list[SharedBuilds] = []
     place, published = _find_place(context, option), _locate(context, repository, settings.reuse_from)
     if place is not None:
         from hapkg.cache.library import BuildCache  # noqa: PLC0415 - most projects have none
