@@ -287,6 +287,13 @@ def test_with_keep_going_only_what_needs_the_failed_one_is_skipped(make_bench: M
     }
 
 
+def test_a_failure_takes_along_a_chain_of_any_length(make_bench: Maker) -> None:
+    chain = {"s0": "", **{f"s{place}": f"s{place - 1}" for place in range(1, 3000)}}
+    bench = make_bench(chain, failing={("compile", "s0"): BuildError("no")}, keep_going=True)
+    bench.finish_run()
+    assert {outcome.reason for outcome in bench.outcomes} == {"no", "needs s0, which failed"}
+
+
 def test_a_source_that_lintian_refuses_takes_along_who_has_not_begun(make_bench: Maker) -> None:
     bench = make_bench(
         {"a": "", "b": "a", "c": "a b"},
