@@ -42,6 +42,8 @@ class CacheAnswer:
     """A build whose files are still there."""
     place: str = "the cache"
     """Where it comes from, in words."""
+    again: bool = False
+    """It is built here once more, and must come out the same."""
     note: str = ""
     """Words about why what is there is not used."""
 

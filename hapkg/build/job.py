@@ -36,7 +36,7 @@ from hapkg.build.plan import Action, Step
 from hapkg.build.planner import Planner, render
 from hapkg.build.prefix_policy import check_packages
 from hapkg.build.results import Results
-from hapkg.build.store import Artifact
+from hapkg.build.store import Artifact, check_same
 from hapkg.chroot.ccache import find_packages
 from hapkg.chroot.layer import find_folders, provide_layer
 from hapkg.chroot.resolver import resolve
@@ -212,6 +212,8 @@ def compile_source(job: Job, prepared: Prepared, nice: int) -> Compiled:
         snippets = find_folders(task.state, task.chroot, task.installed, SNIPPETS)
         check_scripts(debs, task.package.debian, main, snippets)
         check_packages(job.recipe, folder, prefix, task.stack_debs, system=built.libraries)
+        if prepared.step.compared is not None:
+            check_same(prepared.step.compared, folder)
     if not has_tests(job.context, job.recipe):
         job.held.close()
     return Compiled(task=task, artifact=_describe_build(job, prepared, folder), session=built.session)

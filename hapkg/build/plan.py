@@ -77,6 +77,8 @@ class Step:
     key: str | None
     artifact: Artifact | None = None
     """The finished build, when it is reused."""
+    compared: Artifact | None = None
+    """A build of others whose packages must come out of this one, byte by byte."""
     changes: tuple[InputChange, ...] = ()
     """Inputs that differ from the last build's."""
     inputs: Mapping[str, Any] | None = None

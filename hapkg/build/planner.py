@@ -172,6 +172,9 @@ class Planner:
         if any((one.version == artifact.version) != (one.key == step.key) for one in known):
             note = f"the build cache has {artifact.version}, and here versions of these builds are others"
             return replace(step, reason=f"{step.reason}; {note}")
+        if found.again:
+            reason = f"built again, to be compared with that of {found.place}, signed by {artifact.signer}"
+            return replace(step, reason=reason, version=artifact.version, compared=artifact)
         reason = f"from {found.place}, signed by {artifact.signer}"
         return replace(step, action=Action.FETCH, reason=reason, version=artifact.version, artifact=artifact)
 

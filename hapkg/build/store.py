@@ -219,6 +219,18 @@ class Store:
                 )
 
 
+def check_same(known: Artifact, made: Path) -> None:
+    """Raise IntegrityError where the packages in a folder are not, byte by byte, those of a build of others."""
+    theirs = {name: digest for name, digest in known.files.items() if name.endswith(".deb")}
+    ours = {file.name: sha256_file(file) for file in made.glob("*.deb")}
+    if odd := sorted({name for name, _ in theirs.items() ^ ours.items()}):
+        raise IntegrityError(
+            f"{known.source} {known.version} comes out other here than the build that {known.signer} signed",
+            details=odd,
+            hint="neither is stored: find out who is right, and take the key out of build-cache-trust until then",
+        )
+
+
 def _read_stamp(file: Path) -> tuple[int, int]:
     try:
         found = file.stat()

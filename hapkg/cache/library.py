@@ -8,6 +8,7 @@ the reason of the step, and the source is built.
 from __future__ import annotations
 
 import hashlib
+import secrets
 import tempfile
 import threading
 import time
@@ -117,6 +118,25 @@ class SeveralCaches:
     def bring(self, artifact: Artifact, target: Path) -> Artifact:
         """Put the files of a build that was found into an empty folder. Raises FetchError and IntegrityError."""
         return self._givers[artifact.key].bring(artifact, target)
+
+
+class SampledBuilds:
+    """Shared builds of which some are built here once more. Nobody can know before a run which ones."""
+
+    def __init__(self, shared: SharedBuilds, percent: int) -> None:
+        self._shared = shared
+        self._percent = percent
+        self._salt = secrets.token_bytes(16)
+
+    def find(self, key: str, source: SourceName, suite: Suite) -> CacheAnswer:
+        """The answer of the shared builds, which says where the build is to be made again."""
+        answer = self._shared.find(key, source, suite)
+        number = int.from_bytes(hashlib.sha256(self._salt + key.encode()).digest()[:8])
+        return replace(answer, again=answer.artifact is not None and number % 100 < self._percent)
+
+    def bring(self, artifact: Artifact, target: Path) -> Artifact:
+        """Put the files of a build that was found into an empty folder. Raises FetchError and IntegrityError."""
+        return self._shared.bring(artifact, target)
 
 
 class BuildCache:

@@ -50,6 +50,7 @@ from hapkg.cli.options import (
     NamesArgument,
     PushOption,
     ReuseOption,
+    SampleOption,
     SiteOption,
     SuiteOption,
     TestsOption,
@@ -83,6 +84,7 @@ def build_all(
     ccache: CcacheOption = None,
     build_cache: BuildCacheOption = None,
     reuse_from: ReuseOption = None,
+    rebuild_sample: SampleOption = 0,
     push: PushOption = False,
     site: SiteOption = None,
     retry: Annotated[
@@ -116,6 +118,7 @@ def build_all(
         ccache=ccache,
         build_cache=build_cache,
         reuse_from=reuse_from,
+        rebuild_sample=rebuild_sample,
         push=push,
         site=site,
         retry=retry,
@@ -401,5 +404,7 @@ def _open_with(context: Context, options: BuildOptions, sites: Sequence[Recipe])
         lintian=options.lintian,
         tests=options.tests,
         ccache=project.settings.ccache if options.ccache is None else options.ccache,
-        shared=None if options.offline else open_shared(context, options.build_cache, options.reuse_from, store.state),
+        shared=None
+        if options.offline
+        else open_shared(context, options.build_cache, options.reuse_from, store.state, sample=options.rebuild_sample),
     )

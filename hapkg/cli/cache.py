@@ -73,8 +73,13 @@ def prune(
     output.say(f"removed {entries} entries and {files} files")
 
 
-def open_shared(context: Context, option: str | None, repository: str | None, state: State) -> SharedBuilds | None:
-    """The build cache and the repository of options or the project's settings, to be read; None where there is none."""
+def open_shared(
+    context: Context, option: str | None, repository: str | None, state: State, *, sample: int = 0
+) -> SharedBuilds | None:
+    """The build cache and the repository of options or the project's settings, to be read; None where there is none.
+
+    sample is the percentage of their builds that are built here once more.
+    """
     settings = context.project.settings
     caches: list[SharedBuilds] = []
     place, published = _find_place(context, option), _locate(context, repository, settings.reuse_from)
@@ -88,11 +93,12 @@ def open_shared(context: Context, option: str | None, repository: str | None, st
 
         identity = Identity(origin=settings.origin, label=settings.label, maintainer=settings.maintainer)
         caches.append(PublishedBuilds(published, f"{identity.keyring}.gpg", _find_trusted(context), state))
-    if len(caches) < 2:
-        return next(iter(caches), None)
-    from hapkg.cache.library import SeveralCaches  # noqa: PLC0415
+    if not caches:
+        return None
+    from hapkg.cache.library import SampledBuilds, SeveralCaches  # noqa: PLC0415
 
-    return SeveralCaches(caches)
+    shared = caches[0] if len(caches) == 1 else SeveralCaches(caches)
+    return SampledBuilds(shared, sample) if sample else shared
 
 
 def open_pusher(context: Context, option: str | None) -> Callable[[Sequence[Artifact]], Iterator[str]]:

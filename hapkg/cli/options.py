@@ -90,6 +90,16 @@ ReuseOption = Annotated[
         metavar="URL",
     ),
 ]
+SampleOption = Annotated[
+    int,
+    typer.Option(
+        "--rebuild-sample",
+        help="Build so much of what build cache or repository have again here, and compare the bytes.",
+        metavar="PERCENT",
+        min=0,
+        max=100,
+    ),
+]
 PushOption = Annotated[
     bool, typer.Option("--push", help="Put what was built into the build cache, signed with hapkg's own key.")
 ]
@@ -141,6 +151,8 @@ class BuildOptions:
     """Show the plan, and build nothing."""
     build_cache: str | None = None
     reuse_from: str | None = None
+    rebuild_sample: int = 0
+    """Percent of the builds of others that are built again."""
     push: bool = False
     names: Sequence[str] = ()
     """None named: all recipes."""

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hapkg.build.store import Store
+from hapkg.cache.library import push
+from hapkg.cache.place import FolderPlace
+from hapkg.control import SourceName
+from hapkg.disk import sha256_file
+from hapkg.repository.keys.signing import KeyChoice, find_key
 from tests.support.machine import NOTHING, Done, Hapkg, find_leftovers
 from tests.support.miniature import Miniature, make_plain_source
 
+NAMES = (SourceName("ha-lent-below"), SourceName("ha-lent-above"))
 RUN = ("build-all", "--no-lintian", "--json")
 
 
@@ -109,6 +118,31 @@ def test_what_a_repository_publishes_is_taken_from_it(lender: Hapkg, project: Mi
     lender.succeed("publish", "--repo", "elsewhere")
     lender.succeed("publish", "--repo", "another")
     lender.succeed("repo", "verify", "--repo", "another")
+
+
+def test_a_sample_is_built_again_and_another_byte_is_told(lender: Hapkg, project: Miniature, tmp_path: Path) -> None:
+    before = find_debs(lender, lender.succeed(*RUN))
+    lender.succeed("clean", "lent-below", "lent-above")
+    done = lender.succeed(*RUN, "--rebuild-sample", "100")
+    assert done.endings == {"ha-lent-below": "built", "ha-lent-above": "built"}
+    assert all("to be compared with that of the cache" in one["reason"] for one in done.outcomes.values())
+    assert find_debs(lender, done) == before
+
+    (below,) = [one for one in Store(root=lender.cache).list_builds() if one.source == NAMES[0]]
+    folder = shutil.copytree(below.folder, tmp_path / "other")
+    (deb,) = folder.glob("ha-lent-below_*.deb")
+    with deb.open("ab") as file:
+        file.write(b"\n")
+    forged = replace(below, folder=folder, files={**below.files, deb.name: sha256_file(deb)})
+    key = find_key(KeyChoice(home=lender.home / "keys"), owner="")
+    push(FolderPlace(project.root / "shared"), forged, key)
+    lender.succeed("clean", "lent-below", "lent-above")
+    failed = lender.run(*RUN, "--rebuild-sample", "100")
+    assert failed.status == 7
+    assert key.fingerprint in failed.complaint.brief
+    assert deb.name in failed.complaint.details
+    assert failed.endings == {"ha-lent-below": "failed", "ha-lent-above": "skipped"}
+    assert not [one for one in Store(root=lender.cache).list_builds() if one.source in NAMES]
 
 
 def find_deb_blobs(program: Hapkg, source: str) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.build.context import BuildContext, open_context
+from hapkg.build.context import BuildContext, CacheAnswer, open_context
 from hapkg.build.plan import Action, Step, make_key
 from hapkg.build.planner import Planner, Requirements, collect_inputs, find_requirements
 from hapkg.build.store import Artifact, Store
@@ -302,3 +302,33 @@ def test_what_is_not_built_for_this_machine_cannot_be_followed(followed: Followe
     with pytest.raises(BuildError, match=r"is not built for .* as its recipe stands now") as refused:
         Planner(context, followed.base, ()).decide(context.recipes[ONE], {})
     assert refused.value.hint == "run: hapkg build ha-one --suite bookworm"
+
+
+class Lender:
+    """Shared builds: one, which is to be made again or not."""
+
+    def __init__(self, build: Artifact, *, again: bool) -> None:
+        self._build, self._again = build, again
+
+    def find(self, key: str, source: SourceName, suite: Suite) -> CacheAnswer:
+        if key != self._build.key:
+            return CacheAnswer()
+        return CacheAnswer(artifact=self._build, place="there", again=self._again)
+
+    def bring(self, artifact: Artifact, target: Path) -> Artifact:
+        raise AssertionError("a plan brings nothing")
+
+
+def test_a_build_of_others_is_taken_or_built_again_in_its_version_to_be_compared(bench: Bench) -> None:
+    lent = replace(bench.build(ONE), signer="A" * 40, version="1.2-1+ha12.7")
+    bench.builds.clear()
+    for again in (False, True):
+        context = replace(bench.open(), shared=Lender(lent, again=again))
+        step = Planner(context, bench.base, []).plan([ONE])[0]
+        assert (step.version, step.key) == ("1.2-1+ha12.7", lent.key)
+        if again:
+            assert (step.action, step.artifact, step.compared) == (Action.BUILD, None, lent)
+            assert step.reason == f"built again, to be compared with that of there, signed by {'A' * 40}"
+        else:
+            assert (step.action, step.artifact, step.compared) == (Action.FETCH, lent, None)
+            assert step.reason == f"from there, signed by {'A' * 40}"

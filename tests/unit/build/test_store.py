@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.build.store import Artifact, Store
+from hapkg.build.store import Artifact, Store, check_same
 from hapkg.control import SourceName, Suite
 from hapkg.disk import sha256_file
 from hapkg.errors import BusyError, IntegrityError, MachineError
@@ -312,3 +312,32 @@ def test_the_newest_build_is_the_last_one_whatever_the_clock_says(store: Store, 
     assert [build.key for build in store.list_builds()] == [second.key, first.key]
     third = store.add_build(describe(made, "3" * 64), made)
     assert store.list_builds()[-1].key == third.key
+
+
+def test_packages_that_come_out_other_than_those_of_others_are_named_with_who_signed(tmp_path: Path) -> None:
+    for name in ("one_1_all.deb", "two_1_all.deb"):
+        (tmp_path / name).write_text(name)
+    files = {name: sha256_file(tmp_path / name) for name in ("one_1_all.deb", "two_1_all.deb")}
+    known = Artifact(
+        key=KEY,
+        source=SourceName("ha-one"),
+        version="1",
+        suite=BOOKWORM,
+        architecture="amd64",
+        inputs={},
+        origin="",
+        files={**files, "lintian.txt": "0" * 64},
+        seconds={},
+        folder=tmp_path,
+        signer="A" * 40,
+    )
+    check_same(known, tmp_path)
+    (tmp_path / "two_1_all.deb").write_text("other")
+    (tmp_path / "three_1_all.deb").write_text("more")
+    with pytest.raises(IntegrityError, match=f"than the build that {'A' * 40} signed") as refusal:
+        check_same(known, tmp_path)
+    assert refusal.value.details == ("three_1_all.deb", "two_1_all.deb")
+    (tmp_path / "one_1_all.deb").unlink()
+    with pytest.raises(IntegrityError) as refusal:
+        check_same(known, tmp_path)
+    assert "one_1_all.deb" in refusal.value.details

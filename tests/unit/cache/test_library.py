@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from hapkg.build.context import CacheAnswer
 from hapkg.build.plan import make_key
-from hapkg.build.store import Store
+from hapkg.build.store import Artifact, Store
 from hapkg.cache.entry import find_entry_path, find_key_path
-from hapkg.cache.library import BuildCache, push, push_builds
+from hapkg.cache.library import BuildCache, SampledBuilds, push, push_builds
 from hapkg.cache.place import FolderPlace, WebPlace
 from hapkg.control import SourceName, Suite
 from hapkg.errors import FetchError, IntegrityError
@@ -229,3 +230,27 @@ def test_the_entry_is_written_last(shared: Shared, tmp_path: Path) -> None:
 
     push(Watched(), shared.artifact, shared.key)
     assert written[-1] == find_entry_path(shared.artifact.key)
+
+
+def test_a_sample_has_its_size_and_is_the_same_within_a_run_alone(shared: Shared) -> None:
+    found = shared.open().find(shared.artifact.key, SOURCE, SUITE)
+
+    class Full:
+        """A cache that has every build."""
+
+        def find(self, key: str, source: SourceName, suite: Suite) -> CacheAnswer:
+            return found
+
+        def bring(self, artifact: Artifact, target: Path) -> Artifact:
+            return artifact
+
+    def choose(percent: int, run: SampledBuilds | None = None) -> set[str]:
+        sampled = run or SampledBuilds(Full(), percent)
+        return {key for key in map(str, range(2000)) if sampled.find(key, SOURCE, SUITE).again}
+
+    assert (len(choose(0)), len(choose(100))) == (0, 2000)
+    run = SampledBuilds(Full(), 20)
+    assert choose(20, run) == choose(20, run)
+    assert choose(20, run) != choose(20)
+    assert 200 < len(choose(20, run)) < 600  # 400 with a deviation of 18
+    assert not SampledBuilds(shared.open(), 100).find("0" * 64, SOURCE, SUITE).again
