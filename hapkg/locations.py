@@ -127,6 +127,11 @@ class State:
         return self.own / "reused"
 
     @property
+    def workers(self) -> Path:
+        """State folders of workers on this machine, while there are some."""
+        return self.root / "workers"
+
+    @property
     def failed(self) -> Path:
         """The last failure of each source, by suite."""
         return self.own / "failed"

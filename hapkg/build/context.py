@@ -51,11 +51,22 @@ class CacheAnswer:
 class SharedBuilds(Protocol):
     """A build cache that several machines share."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Words about what of it is not used, beside builds."""
+
     def find(self, key: str, source: SourceName, suite: Suite) -> CacheAnswer:
         """Look a build up by its key. It does not fail."""
 
     def bring(self, artifact: Artifact, target: Path) -> Artifact:
         """Put the files of a build that was found into an empty folder. Raises FetchError and IntegrityError."""
+
+    def bring_base(self, suite: Suite, *, further: str, pinned: str) -> Chroot | None:
+        """The base chroot of a suite, stored here; None where there is none that is to be used. It does not fail.
+
+        further is the digest of the archives beside the distribution's, pinned that of the packages that it is pinned
+        to; "" for none. The caller holds the store's lock.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

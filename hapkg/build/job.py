@@ -121,8 +121,8 @@ class Compiled:
 
     task: BuildTask
     artifact: Artifact
-    session: Session
-    """Where upstream's tests are run."""
+    session: Session | None
+    """Where upstream's tests are run; None where that is on another machine."""
 
 
 @contextlib.contextmanager
@@ -186,15 +186,26 @@ def _bring(job: Job, step: Step, finished: Finished) -> Step:
 
 def prepare(job: Job, step: Step, finished: Finished, fetched: Fetched | None, nice: int) -> Prepared:
     """Have everything ready for compile(). fetched is what prefetch() gave, if it had its turn."""
+    prepared = pack(job, step, finished, fetched, nice)
+    install_layer(job, prepared)
+    return prepared
+
+
+def pack(job: Job, step: Step, finished: Finished, fetched: Fetched | None, nice: int) -> Prepared:
+    """Make the source package. Raises the failure of an earlier run with the same inputs, unless that is retried."""
     if not job.retry and (failure := failures.load(job.log.parent, step.key, job.recipe.name)):
         raise failure
-    _start_log(job, keep_tree=fetched is not None and fetched.unpacked)
+    begin(job, keep_tree=fetched is not None and fetched.unpacked)
     fetched = fetched or fetch_source(job)
     package = pack_source(job, step, fetched, finished)
     task = make_task(job, step, package, finished, nice)
-    with timed(job, "layer"):
-        make_layer(task, job.log)
     return Prepared(step=step, task=task, origin=fetched.tarball.origin if fetched.tarball else "written by hapkg")
+
+
+def install_layer(job: Job, prepared: Prepared) -> None:
+    """Have the layer of build dependencies ready."""
+    with timed(job, "layer"):
+        make_layer(prepared.task, job.log)
 
 
 def compile_source(job: Job, prepared: Prepared, nice: int) -> Compiled:
@@ -221,6 +232,8 @@ def compile_source(job: Job, prepared: Prepared, nice: int) -> Compiled:
 
 def test_source(job: Job, compiled: Compiled) -> None:
     """Run upstream's tests, and end the session."""
+    if compiled.session is None:
+        raise ValueError(f"{job.recipe.name} was not compiled here")
     with job.held:
         job.seconds.update(run_tests(compiled.task, compiled.session, job.log, job.notify))
 
@@ -247,7 +260,7 @@ def store(job: Job, compiled: Compiled) -> Artifact:
 
 def describe_failure(job: Job, step: Step | None, cause: HapkgError | OSError) -> Failure:
     """A failure as it is told, and noted in the log. One of the recipe is saved with its key, if that is known."""
-    error = cause if isinstance(cause, HapkgError) else _describe_machine(job.recipe.name, cause)
+    error = cause if isinstance(cause, HapkgError) else describe_machine(job.recipe.name, cause)
     log = job.log
     if not isinstance(error, Repeated):  # of that, the note and the log of the run that it happened in stay
         with contextlib.suppress(OSError):
@@ -362,7 +375,7 @@ def _prefetch_layer(job: Job, compiled: Finished, nice: int) -> None:
         provide_layer(store.state, job.base, whole, log, nice=nice)
 
 
-def _start_log(job: Job, *, keep_tree: bool) -> None:
+def begin(job: Job, *, keep_tree: bool = False) -> None:
     """Begin with an empty log and an empty scratch folder, but for the tree that was unpacked ahead."""
     disk.remove_tree(job.log.parent)
     job.log.parent.mkdir(parents=True)
@@ -415,7 +428,7 @@ def _name_package(deb: Path) -> BinaryName:
     return BinaryName(deb.name.split("_")[0])
 
 
-def _describe_machine(source: SourceName, cause: OSError) -> MachineError:
+def describe_machine(source: SourceName, cause: OSError) -> MachineError:
     """An error of the machine. Copying a folder lists its refusals in one error without a number."""
     lines = [why for *_, why in cause.args[0]] if isinstance(cause, shutil.Error) else [str(cause)]
     if cause.errno in (errno.ENOSPC, errno.EDQUOT) or any(os.strerror(errno.ENOSPC) in line for line in lines):

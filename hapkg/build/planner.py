@@ -239,7 +239,7 @@ def follow(context: BuildContext, architecture: str, targets: Sequence[SourceNam
     recipes = {name: one for name, one in context.recipes.items() if one.style.name != KERNEL_PACKAGE}
     graph = make_graph(recipes, package_prefix=context.project.settings.package_prefix)
     wanted = graph.closure([name for name in targets or context.selected if name in recipes])
-    lead = {step.source: step.artifact for step in make_plan(context, wanted) if step.artifact is not None}
+    lead = {step.source: step.artifact for step in make_plan(replace(context, shared=None), wanted) if step.artifact}
     if missing := [name for name in wanted if name not in lead]:
         raise UsageError(
             f"{len(missing)} of {len(wanted)} sources are not built for {context.architecture} as their recipes stand "

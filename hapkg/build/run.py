@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 from hapkg import disk, process
-from hapkg.apt import Mirror
+from hapkg.apt import Mirror, digest_further
 from hapkg.build import job
 from hapkg.build.builder import enter_tree
-from hapkg.build.context import BuildContext
+from hapkg.build.context import BuildContext, SharedBuilds
 from hapkg.build.events import Ending, Outcome, Progress
 from hapkg.build.job import Compiled, Fetched, Job, Prepared
+from hapkg.build.limits import read_available
 from hapkg.build.pins import check_pins
 from hapkg.build.plan import Action, Step
 from hapkg.build.planner import Planner
@@ -32,7 +34,24 @@ from hapkg.chroot.pinned import make_mirror, prune_mirrors
 from hapkg.chroot.schroot import Chroot, Session
 from hapkg.control import SourceName, Suite
 from hapkg.errors import HapkgError, IntegrityError, Interrupted, UsageError
+from hapkg.recipe.settings import Project, find_further
 from hapkg.recipe.style import META
+
+_BOUNDLESS = 1 << 60
+"""Bytes."""
+
+
+class Farm(Protocol):
+    """Machines that build what this one plans."""
+
+    @property
+    def places(self) -> int:
+        """Sources that are handed out at the same time; more than can compile may wait there."""
+
+    def send_out(
+        self, jobs: Mapping[SourceName, Job], work: Work, stages: Stages[Fetched, Prepared, Compiled]
+    ) -> Stages[Fetched, Prepared, Compiled]:
+        """The stages of a run, given those of this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +64,8 @@ class RunOptions:
     """After a failure, build what does not need the failed source."""
     retry: bool = False
     """Build again targets that failed before with the same inputs."""
+    farm: Farm | None = None
+    """Other machines that build; None: this one does."""
 
 
 def run_plan(
@@ -63,9 +84,12 @@ def run_plan(
 
     base = context.find_base()
     if base is None:
-        yield Progress(source=f"chroot {context.suite}", phase=CREATE, at=time.monotonic())
-        base = create_chroot(context.store, context.suite, context.mirror, context.pin)
-        yield Progress(source=f"chroot {context.suite}", phase="ready", at=time.monotonic())
+        name = f"chroot {context.suite}"
+        yield Progress(source=name, phase=CREATE, at=time.monotonic())
+        base = find_shared_base(context.shared, context.project, context.suite, context.pin) or create_chroot(
+            context.store, context.suite, context.mirror, context.pin
+        )
+        yield Progress(source=name, phase="ready", at=time.monotonic())
     schroot.make_folders(context.store.state, context.suite)
     yield from _build(context, targets, plan, base, options)
 
@@ -105,6 +129,19 @@ def enter_source(context: BuildContext, name: SourceName) -> Iterator[tuple[Sess
     finally:
         disk.remove_tree(one.work)
         log.unlink(missing_ok=True)
+
+
+def find_shared_base(
+    shared: SharedBuilds | None, project: Project, suite: Suite, pin: BaseLock | None
+) -> Chroot | None:
+    """The base chroot that the build cache has, stored here; None where there is none that is wanted.
+
+    Machines that take it have the keys of the one that pushed it. The caller holds the store's lock.
+    """
+    if shared is None:
+        return None
+    further = digest_further(find_further(project, suite))
+    return shared.bring_base(suite, further=further, pinned=pin.digest if pin else "")
 
 
 def create_chroot(store: Store, suite: Suite, mirror: Mirror, pin: BaseLock | None) -> Chroot:
@@ -179,19 +216,30 @@ def _build(
     events, work = Events(), make_work(context, targets, plan, builds)
     planner = Planner(context, base, builds)
     jobs = _make_jobs(planner, base, work.order, frozenset(targets if options.retry else ()), events)
+    stages, places = _make_stages(jobs), options.jobs
+    available: Callable[[], int] = read_available
+    if options.farm is not None:
+        stages, places = options.farm.send_out(jobs, work, stages), options.farm.places
+        available = _find_elsewhere
     with contextlib.ExitStack() as held:
         for one in jobs.values():
             held.push(one.held)
-        with open_pool(3 * options.jobs + 3, context.store) as pool:
+        with open_pool(3 * places + 3, context.store) as pool:
             yield from Scheduler(
                 work,
-                _make_stages(jobs),
+                stages,
                 events,
                 pool,
-                jobs=options.jobs,
+                jobs=places,
                 keep_going=options.keep_going,
+                read_available=available,
                 read_held=lambda name: jobs[name].gauge.now,
             ).run()
+
+
+def _find_elsewhere() -> int:
+    """Memory for builds that take none of this machine's."""
+    return _BOUNDLESS
 
 
 def make_work(

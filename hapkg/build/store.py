@@ -49,6 +49,8 @@ class Artifact:
     """For each binary package, "digest" of its content and what it "depends" on, as its users see it."""
     signer: str = ""
     """Fingerprint of the key that signed the entry of a build cache that it came from; "": it was built here."""
+    machine: str = ""
+    """Name of the worker that made it; "": this machine."""
     stamps: Mapping[str, Sequence[int]] = field(default_factory=dict, compare=False)
     """Size and time of each file in the store, by which a file is found to be untouched."""
 

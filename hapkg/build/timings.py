@@ -59,6 +59,8 @@ class SourceTimes:
     spans: Sequence[Span]
     memory: int = 0
     """Bytes its build held at its peak; 0 where nothing was built or measured."""
+    machine: str = ""
+    """Name of the worker that built it; "": this machine."""
 
     @property
     def usable(self) -> float:
@@ -150,6 +152,7 @@ class Recorder:
         self._spans: dict[str, list[Span]] = {}
         self._endings: dict[str, str] = {}
         self._memory: dict[str, int] = {}
+        self._machines: dict[str, str] = {}
         self._last = started
 
     def notify(self, event: Progress | Outcome) -> None:
@@ -165,7 +168,7 @@ class Recorder:
         else:
             self._endings[name] = str(event.ending)
             if event.artifact and event.ending is Ending.BUILT:
-                self._memory[name] = event.artifact.memory
+                self._memory[name], self._machines[name] = event.artifact.memory, event.artifact.machine
 
     def save(self, state: State) -> Path | None:
         """Write the record of a run that built something, and forget the oldest ones."""
@@ -184,6 +187,7 @@ class Recorder:
                     needs=[] if name in bases else [*bases, *self._needs.get(SourceName(name), ())],
                     spans=self._spans.get(name, []),
                     memory=self._memory.get(name, 0),
+                    machine=self._machines.get(name, ""),
                 )
                 for name in sorted({*self._endings, *self._spans})
             ],

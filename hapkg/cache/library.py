@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,82 +18,47 @@ from pathlib import Path
 from hapkg import disk
 from hapkg.build.context import CacheAnswer, SharedBuilds
 from hapkg.build.store import Artifact
+from hapkg.cache.base import BaseWish, bring_base
 from hapkg.cache.entry import (
-    MOST_BYTES,
     CacheEntry,
     Seen,
     SignedEntry,
     describe,
     find_blob_path,
     find_entry_path,
-    find_key_path,
     format_entry,
     judge,
     make_artifact,
     parse_entry,
 )
 from hapkg.cache.place import Place, WritablePlace
+from hapkg.cache.signed import SignedReader, write_signed
+from hapkg.chroot.schroot import Chroot
 from hapkg.control import SourceName, Suite
 from hapkg.disk import sha256_file
-from hapkg.errors import FetchError, IntegrityError, RepositoryError
+from hapkg.errors import FetchError, IntegrityError
 from hapkg.host import read_architecture
 from hapkg.locations import State
 from hapkg.records import format_record, read_record
-from hapkg.repository.keys.signing import SigningKey, check_signature, export_key, list_fingerprints, sign
-
-_MOST_KEY_BYTES = 1 << 20
+from hapkg.repository.keys.signing import SigningKey
 
 
 class EntryReader:
     """Reads entries and judges who signed them. Its methods may be called by several threads."""
 
     def __init__(self, place: Place, trusted: Sequence[str]) -> None:
-        self.place = place
-        self._trusted = trusted
-        self._keyrings: dict[str, bytes | None] = {}
-        self._lock = threading.Lock()
+        self._reader = SignedReader(place, trusted)
 
     def read(self, key: str) -> tuple[CacheEntry, SignedEntry] | str | None:
         """The entry of a key with a good signature; a clause about why it is not used; None where there is none.
 
         Raises FetchError.
         """
-        with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
-            file = Path(folder, "entry.json")
-            if not self.place.read(find_entry_path(key), file, MOST_BYTES):
-                return None
-            envelope = read_record(file, SignedEntry)
-            if envelope is None:
-                return "is damaged"
-            if envelope.signer not in self._trusted:
-                return f"is signed by {envelope.signer[:40]!a}, which build-cache-trust does not name"
-            keyring = self._find_keyring(envelope.signer)
-            if keyring is None:
-                return f"is signed by {envelope.signer}, whose key is not there"
-            parts = {"keyring.gpg": keyring, "text": envelope.entry.encode(), "signature": envelope.signature.encode()}
-            for name, content in parts.items():
-                Path(folder, name).write_bytes(content)
-            if not check_signature(*(Path(folder, name) for name in ("keyring.gpg", "signature", "text"))):
-                return f"has no good signature of {envelope.signer}"
+        envelope = self._reader.read(find_entry_path(key))
+        if envelope is None or isinstance(envelope, str):
+            return envelope
         entry = parse_entry(envelope.entry)
         return "is not one that this hapkg reads" if entry is None else (entry, envelope)
-
-    def _find_keyring(self, fingerprint: str) -> bytes | None:
-        """The public key of a fingerprint, as gpgv takes it: the fingerprint vouches for it, not the place."""
-        with self._lock:
-            if fingerprint not in self._keyrings:
-                self._keyrings[fingerprint] = self._read_keyring(fingerprint)
-            return self._keyrings[fingerprint]
-
-    def _read_keyring(self, fingerprint: str) -> bytes | None:
-        with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
-            file = Path(folder, "keyring.gpg")
-            if not self.place.read(find_key_path(fingerprint), file, _MOST_KEY_BYTES):
-                return None
-            try:
-                return file.read_bytes() if list_fingerprints(file) == (fingerprint,) else None
-            except RepositoryError:
-                return None
 
 
 class SeveralCaches:
@@ -118,6 +82,16 @@ class SeveralCaches:
     def bring(self, artifact: Artifact, target: Path) -> Artifact:
         """Put the files of a build that was found into an empty folder. Raises FetchError and IntegrityError."""
         return self._givers[artifact.key].bring(artifact, target)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """See SharedBuilds."""
+        return [note for cache in self._caches for note in cache.notes]
+
+    def bring_base(self, suite: Suite, *, further: str, pinned: str) -> Chroot | None:
+        """The base chroot of the first one that has one that is wanted."""
+        found = (cache.bring_base(suite, further=further, pinned=pinned) for cache in self._caches)
+        return next((base for base in found if base is not None), None)
 
 
 class SampledBuilds:
@@ -144,12 +118,15 @@ class BuildCache:
 
     def __init__(self, place: Place, trusted: Sequence[str], state: State) -> None:
         self.place = place
+        self._trusted = trusted
         self._reader = EntryReader(place, trusted)
         self._state = state
         self._found: dict[str, CacheAnswer] = {}
         self._entries: dict[str, tuple[CacheEntry, str]] = {}
         """Entries that may be brought, and the digests of their texts."""
         self._unreachable = ""
+        self.notes: list[str] = []
+        """Words about what of the cache is not used, beside builds."""
 
     def find(self, key: str, source: SourceName, suite: Suite) -> CacheAnswer:
         """The build of a key, or words about why what is there is not used. It does not fail: a source can be built."""
@@ -193,6 +170,14 @@ class BuildCache:
         disk.replace(memory, format_record({"made": entry.made, "sha256": digest}))
         return replace(artifact, folder=target)
 
+    def bring_base(self, suite: Suite, *, further: str, pinned: str) -> Chroot | None:
+        """See SharedBuilds."""
+        architecture = self._state.architecture or read_architecture()
+        wanted = BaseWish(suite=suite, architecture=architecture, further=further, pinned=pinned)
+        base, note = bring_base(self.place, self._trusted, self._state, wanted)
+        self.notes += [f"the base chroot {suite}-{architecture} of the build cache {self.place} {note}"] if note else []
+        return base
+
     def _find_memory(self, key: str) -> Path:
         return self._state.cache_entries / f"{key}.json"
 
@@ -226,15 +211,7 @@ def push(place: WritablePlace, artifact: Artifact, key: SigningKey) -> None:
         if sha256_file(artifact.folder / name) != file.sha256:
             raise IntegrityError(f"{artifact.folder / name} is not what the build of {artifact.source} made")
         place.write(find_blob_path(file.sha256), artifact.folder / name)
-    with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
-        text, public, whole = (Path(folder, name) for name in ("text", "key", "entry.json"))
-        text.write_bytes(format_entry(entry))
-        _, signature = sign(key, text)
-        envelope = SignedEntry(entry=text.read_text("utf-8"), signature=signature.decode(), signer=key.fingerprint)
-        whole.write_bytes(format_record(vars(envelope)))
-        public.write_bytes(export_key(key, armored=False))
-        place.write(find_key_path(key.fingerprint), public)
-        place.write(find_entry_path(entry.key), whole)
+    write_signed(place, find_entry_path(entry.key), format_entry(entry), key)
 
 
 def push_builds(

@@ -27,6 +27,7 @@ from hapkg.build.results import LARGEST
 from hapkg.build.store import LOG_NAME, Artifact
 from hapkg.cache.entry import Seen, is_known_name
 from hapkg.cache.place import Place
+from hapkg.chroot.schroot import Chroot
 from hapkg.control import TARBALLS, SourceName, Suite, parse_date, split_stanzas
 from hapkg.disk import sha256_file
 from hapkg.errors import BuildError, FetchError, IntegrityError, RepositoryError
@@ -81,6 +82,13 @@ class PublishedBuilds:
         self._lock = threading.Lock()
         self._suites: dict[Suite, _VouchedSuite | str] = {}
         self._found: dict[str, CacheAnswer] = {}
+
+    notes: Sequence[str] = ()
+    """See SharedBuilds."""
+
+    def bring_base(self, suite: Suite, *, further: str, pinned: str) -> Chroot | None:
+        """None: repositories publish packages, and no base chroots."""
+        return None
 
     def find(self, key: str, source: SourceName, suite: Suite) -> CacheAnswer:
         """The build of a key, or words about why what is there is not used. It does not fail: a source can be built.

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hapkg.cache.base import find_base_blobs
 from hapkg.cache.entry import MOST_BYTES, CacheEntry, SignedEntry, find_blob_path, find_entry_path, judge, parse_entry
 from hapkg.cache.library import EntryReader, judge_files
 from hapkg.cache.place import WritablePlace
@@ -71,6 +72,7 @@ def prune(place: WritablePlace, days: float) -> tuple[int, int]:
             place.touch(blob)
         place.remove(path)
         removed += 1
+    kept.update(find_base_blobs(place))
     doomed = [path for path, when in place.list("blobs") if path not in kept and now - when > DAY]
     for path in doomed:
         place.remove(path)

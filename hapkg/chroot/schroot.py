@@ -285,8 +285,7 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror, *, log: IO[bytes],
     """
     if process.find_program("mmdebstrap") is None:
         raise MachineError("the program mmdebstrap is not installed", hint="run: hapkg doctor")
-    target = state.chroots / suite
-    new = target.parent / f".new-{suite}"
+    new = state.chroots / f".new-{suite}"
     disk.remove_tree(new, of_root=True)
     new.mkdir(parents=True)
     root = new / "root"
@@ -295,21 +294,36 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror, *, log: IO[bytes],
     except ProcessError as error:
         disk.remove_tree(new, of_root=True)
         raise ProcessError("mmdebstrap failed", details=error.details) from error
-    status = (root / "var/lib/dpkg/status").read_text("utf-8")
-    stanzas = list(read_stanzas(status))
-    if pin is not None and (faults := pin.find_faults({s["Package"]: s["Version"] for s in stanzas})):
+    digest, packages = digest_packages(root)
+    if pin is not None and (faults := pin.find_faults(packages)):
         disk.remove_tree(new, of_root=True)
         raise IntegrityError(f"the base chroot of {suite} is not what it is pinned to", details=faults, hint=PIN_HINT)
-    packages = sorted(f"{s['Package']}={s['Version']}:{s['Architecture']}" for s in stanzas)
-    digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()
     index = digest_index(root / "var/lib/apt/lists")
     description = {"contents": digest_contents(), "digest": digest, "index": index, "packages": len(packages)}
     description |= {"further": digest_further(mirror.further), "pinned": pin.digest if pin else ""}
     disk.write(new / "chroot.json", format_record(description))
+    take_base(state, suite, new)
+    made = find_chroot(state, suite)
+    if made is None:
+        raise MachineError(f"the chroot of {suite} vanished while it was made")
+    return made
+
+
+def digest_packages(root: Path) -> tuple[str, dict[str, str]]:
+    """One digest of all packages of a base's root, with their versions and architectures; and the versions by name."""
+    stanzas = list(read_stanzas((root / "var/lib/dpkg/status").read_text("utf-8")))
+    packages = sorted(f"{s['Package']}={s['Version']}:{s['Architecture']}" for s in stanzas)
+    digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()
+    return digest, {s["Package"]: s["Version"] for s in stanzas}
+
+
+def take_base(state: State, suite: Suite, new: Path) -> None:
+    """Put a whole base chroot in its place, that of another one perhaps, and tell schroot of it."""
     write_listing(new)
     process.run(["sync", "-f", str(new)])  # thousands of files of root's: once for the file system
     make_folders(state, suite)
     write_configuration(state, suite)
+    target = state.chroots / suite
     if target.exists():
         old = target.parent / f".new-{suite}.old"
         disk.remove_tree(old, of_root=True)
@@ -318,10 +332,6 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror, *, log: IO[bytes],
         disk.remove_tree(old, of_root=True)
     else:
         disk.move({new: target})
-    made = find_chroot(state, suite)
-    if made is None:
-        raise MachineError(f"the chroot of {suite} vanished while it was made")
-    return made
 
 
 def _find_foreign(state: State, suite: Suite) -> Foreign | None:

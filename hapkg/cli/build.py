@@ -15,26 +15,20 @@ import typer
 
 from hapkg.build.context import (
     BuildContext,
-    SnapshotRequest,
-    find_commits,
-    open_context,
-    request_newest,
     save_snapshots,
     take_each,
     take_snapshots,
 )
 from hapkg.build.events import Ending, Outcome
-from hapkg.build.kernel_packages import check_kernels, needs_chroot
+from hapkg.build.kernel_packages import check_kernels
 from hapkg.build.pins import find_unlocked
 from hapkg.build.plan import Action, Step
 from hapkg.build.planner import make_plan
 from hapkg.build.run import RunOptions, run_plan, tidy_layers
 from hapkg.build.timings import Recorder
-from hapkg.chroot.base_lock import read_base_lock
-from hapkg.chroot.schroot import find_chroot
 from hapkg.cli import output
 from hapkg.cli.cache import open_pusher, open_shared
-from hapkg.cli.chroot import is_stale, make_chroot
+from hapkg.cli.farm import open_workers
 from hapkg.cli.options import (
     ArchitectureOption,
     BuildCacheOption,
@@ -51,15 +45,25 @@ from hapkg.cli.options import (
     PushOption,
     ReuseOption,
     SampleOption,
+    SchedulerOption,
     SiteOption,
     SuiteOption,
     TestsOption,
+    WorkersOption,
 )
-from hapkg.cli.select import find, open_suite, pick, read_site_recipes, turn_to
+from hapkg.cli.select import (
+    open_building,
+    open_offline,
+    open_suite,
+    open_with,
+    pick,
+    read_requests,
+    read_site_recipes,
+    turn_to,
+)
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError, UsageError
 from hapkg.host import count_cores, read_architecture
-from hapkg.recipe.model import Recipe
 
 app = typer.Typer()
 
@@ -86,6 +90,8 @@ def build_all(
     reuse_from: ReuseOption = None,
     rebuild_sample: SampleOption = 0,
     push: PushOption = False,
+    scheduler: SchedulerOption = None,
+    workers: WorkersOption = None,
     site: SiteOption = None,
     retry: Annotated[
         bool, typer.Option("--retry", help="Build again what failed before with the same inputs.")
@@ -120,6 +126,8 @@ def build_all(
         reuse_from=reuse_from,
         rebuild_sample=rebuild_sample,
         push=push,
+        scheduler=scheduler,
+        workers=workers,
         site=site,
         retry=retry,
         snapshot=snapshot,
@@ -152,6 +160,8 @@ def build(
     build_cache: BuildCacheOption = None,
     reuse_from: ReuseOption = None,
     push: PushOption = False,
+    scheduler: SchedulerOption = None,
+    workers: WorkersOption = None,
     site: SiteOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -172,6 +182,8 @@ def build(
         build_cache=build_cache,
         reuse_from=reuse_from,
         push=push,
+        scheduler=scheduler,
+        workers=workers,
         site=site,
         origin=origin,
         ref=ref,
@@ -257,7 +269,7 @@ def _plan(context: Context, options: BuildOptions) -> Sequence[Step]:
             hint="leave --dry-run out; a wrong ref is told before anything is built",
         )
     sites = read_site_recipes(context.project, options.site)
-    build_context = _open_with(context, options, sites)
+    build_context = open_with(context, options, sites)
     targets = pick(build_context, options.names) if options.names else None
     return make_plan(turn_to(build_context, options.architecture, targets), targets)
 
@@ -269,8 +281,8 @@ def _run(context: Context, options: BuildOptions) -> tuple[Sequence[Outcome], Se
     """
     pusher = open_pusher(context, options.build_cache) if options.push else None
     sites = read_site_recipes(context.project, options.site)
-    build_context = _open_offline(context, options, sites) if options.offline else _open(context, options, sites)
-    requests = _read_requests(build_context, options)
+    build_context = open_offline(context, options, sites) if options.offline else open_building(context, options, sites)
+    requests = read_requests(build_context, options)
     targets = list(requests) or pick(build_context, None)
     if options.architecture and any(requests.values()):
         raise UsageError("a snapshot is built for this machine's architecture alone", hint="leave --architecture out")
@@ -300,7 +312,12 @@ def _run(context: Context, options: BuildOptions) -> tuple[Sequence[Outcome], Se
         kept = {step.source for step in steps}
         _note(build_context, left_out, kept)
         display = stack.enter_context(output.ProgressDisplay(steps))
-        run_options = RunOptions(jobs=options.jobs or count_cores(), keep_going=options.keep_going, retry=options.retry)
+        run_options = RunOptions(
+            jobs=options.jobs or count_cores(),
+            keep_going=options.keep_going,
+            retry=options.retry,
+            farm=stack.enter_context(open_workers(context, build_context, options)) if kept else None,
+        )
         recorder = Recorder(time.monotonic(), build_context.suite, run_options.jobs, build_context.graph.needs)
         stack.callback(recorder.save, store.state)
         events = run_plan(build_context, [name for name in targets if name in kept], steps, run_options)
@@ -309,8 +326,11 @@ def _run(context: Context, options: BuildOptions) -> tuple[Sequence[Outcome], Se
             recorder.notify(event)
             if isinstance(event, Outcome):
                 outcomes.append(event)
+        for note in build_context.shared.notes if build_context.shared else ():
+            output.say(f"note: {note}")
         if pusher is not None:
-            for line in pusher([outcome.artifact for outcome in outcomes if outcome.artifact is not None]):
+            artifacts = [outcome.artifact for outcome in outcomes if outcome.artifact is not None]
+            for line in pusher(artifacts, build_context.find_base(), build_context.architecture):
                 output.say(line)
     return [*outcomes, *(_describe_left_out(step) for step in left_out)], missed
 
@@ -327,34 +347,6 @@ def build_source(build_context: BuildContext, name: SourceName) -> Outcome:
     output.print_outcomes(outcomes)
     failed = (outcome for outcome in outcomes if outcome.error)
     return next(failed, next(outcome for outcome in outcomes if outcome.source == name))
-
-
-def _open_offline(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> BuildContext:
-    """The build context of a build without a network, when all that it needs is in the state folder."""
-    from hapkg.rebuild.vendor import check_offline, take  # noqa: PLC0415 - few builds are
-
-    without = open_context(context.project, context.store, options.suite, options.mirror, sites)
-    with without.store.lock():
-        taken = take(without, options.folder) if options.folder else without
-        check_offline(taken, taken.selected)
-    return replace(_open(context, options, sites), vendored=taken.vendored)
-
-
-def _read_requests(build_context: BuildContext, options: BuildOptions) -> dict[SourceName, SnapshotRequest | None]:
-    """The sources that are asked for, and for each whether a snapshot of it is, by NAME@REF or by the options.
-
-    Without --origin, NAME@REF is of the project's home of today.
-    """
-    if options.snapshot:
-        return {name: request_newest(build_context.recipes[name]) for name in build_context.selected}
-    requests: dict[SourceName, SnapshotRequest | None] = {}
-    for word in options.names:
-        plain, _, own = word.partition("@")
-        recipe = find(build_context, plain)
-        kinds = list(recipe.upstream.repositories) if recipe.upstream else []
-        kind = options.origin or (next(iter(kinds), "git") if own else None)
-        requests[recipe.name] = SnapshotRequest(kind=str(kind), ref=own or options.ref) if kind else None
-    return requests
 
 
 def _note(build_context: BuildContext, left_out: Sequence[Step], kept: Iterable[SourceName]) -> None:
@@ -378,33 +370,4 @@ def _describe_left_out(step: Step) -> Outcome:
         seconds=0,
         error=step.error,
         fault="recipe" if step.error else None,
-    )
-
-
-def _open(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> BuildContext:
-    """The build context of these options. Makes the base chroot first where the suite's kernels are read from it."""
-    project, store = context.project, context.store
-    suite = project.pick_suite(options.suite)
-    pin, base = read_base_lock(project.root, suite, read_architecture()), find_chroot(store.state, suite)
-    stale = base is not None and is_stale(project, base, pin)
-    if stale or needs_chroot(project.settings, suite, store.state):
-        if options.origin or any("@" in name for name in options.names):
-            without = open_context(project, store, options.suite, options.mirror, sites)
-            with without.store.lock():  # a wrong ref is told before half a minute is spent
-                find_commits(without, _read_requests(without, options))
-        make_chroot(project, store, suite, options.mirror)
-    return _open_with(context, options, sites)
-
-
-def _open_with(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> BuildContext:
-    """The build context of these options, with the base chroot that there is."""
-    project, store = context.project, context.store
-    return replace(
-        open_context(project, store, options.suite, options.mirror, sites),
-        lintian=options.lintian,
-        tests=options.tests,
-        ccache=project.settings.ccache if options.ccache is None else options.ccache,
-        shared=None
-        if options.offline
-        else open_shared(context, options.build_cache, options.reuse_from, store.state, sample=options.rebuild_sample),
     )

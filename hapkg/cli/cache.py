@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hapkg.build.context import SharedBuilds
     from hapkg.build.store import Artifact
     from hapkg.cache.place import Place, WritablePlace
+    from hapkg.chroot.schroot import Chroot
 
 app = typer.Typer(no_args_is_help=True, help="List, verify and prune the builds that machines share.")
 
@@ -101,8 +102,14 @@ def open_shared(
     return SampledBuilds(shared, sample) if sample else shared
 
 
-def open_pusher(context: Context, option: str | None) -> Callable[[Sequence[Artifact]], Iterator[str]]:
-    """A function that pushes builds and tells of each. Raises UsageError where nobody would use what it pushes."""
+def open_pusher(
+    context: Context, option: str | None
+) -> Callable[[Sequence[Artifact], Chroot | None, str], Iterator[str]]:
+    """A function that pushes builds and the base chroot that they were made in, and tells of each.
+
+    Raises UsageError where nobody would use what it pushes.
+    """
+    from hapkg.cache.base import push_base  # noqa: PLC0415
     from hapkg.cache.library import push_builds  # noqa: PLC0415
     from hapkg.repository.keys.signing import KeyChoice, find_key  # noqa: PLC0415
 
@@ -114,9 +121,12 @@ def open_pusher(context: Context, option: str | None) -> Callable[[Sequence[Arti
             hint="name it in pyproject.toml, [tool.hapkg] build-cache-trust, on every machine that is to believe it",
         )
 
-    def push(artifacts: Sequence[Artifact]) -> Iterator[str]:
+    def push(artifacts: Sequence[Artifact], base: Chroot | None, architecture: str) -> Iterator[str]:
         for artifact in push_builds(place, artifacts, key, trusted):
             yield f"pushed {artifact.source} {artifact.version} to {place}"
+        own = any(not artifact.signer for artifact in artifacts)
+        if own and base is not None and push_base(place, base, architecture, key, trusted):
+            yield f"pushed the base chroot of {base.suite} for {architecture} to {place}"
 
     return push
 

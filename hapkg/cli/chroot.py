@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from hapkg.apt import digest_further
-from hapkg.build.context import find_build_mirror
-from hapkg.build.run import create_chroot
+from hapkg.build.context import SharedBuilds, find_build_mirror
+from hapkg.build.run import create_chroot, find_shared_base
 from hapkg.build.store import Store
 from hapkg.chroot import schroot
 from hapkg.chroot.base_lock import BaseLock, read_base_lock
@@ -96,8 +96,19 @@ def is_stale(project: Project, base: Chroot, pin: BaseLock | None) -> bool:
     return locked or (pin is None and base.further != digest_further(find_further(project, base.suite)))
 
 
-def make_chroot(project: Project, store: Store, suite: Suite, archive: str | None, *, renew: bool = False) -> None:
-    """Make the base chroot of a suite unless there is one, or anew. Raises HapkgError when that fails."""
+def make_chroot(
+    project: Project,
+    store: Store,
+    suite: Suite,
+    archive: str | None,
+    *,
+    renew: bool = False,
+    shared: SharedBuilds | None = None,
+) -> None:
+    """Make the base chroot of a suite unless there is one here or in a build cache, or anew.
+
+    Raises HapkgError when that fails.
+    """
     store = store.narrow(suite)
     with store.lock():
         store.reclaim()
@@ -106,6 +117,7 @@ def make_chroot(project: Project, store: Store, suite: Suite, archive: str | Non
         pin = None if store.architecture else read_base_lock(project.root, suite, read_architecture())
         if made is not None and is_stale(project, made, pin):
             made = None
+        made = made or (None if renew else find_shared_base(shared, project, suite, pin))
         if made is None:
             output.say(
                 f"making the base chroot of {suite}" + (f" for {store.architecture}" if store.architecture else "")

@@ -33,6 +33,7 @@ COMMANDS = {
     "prove": ("prove", "Prove on two throw-away machines that what a repository offers is a working cluster."),
     "build-all": ("build", "Build every recipe, each in a clean chroot, reusing what did not change."),
     "build": ("build", "Build the named recipes and what they need."),
+    "worker": ("farm", "Build what coordinators on other machines order, until it is stopped."),
     "plan": ("build", "Show what build-all would do, and why. Builds nothing."),
     "times": ("inspect", "Show where the time of a run went, by source and phase, and its critical path."),
     "list": ("inspect", "List the recipes in build order, with the newest finished build of each."),

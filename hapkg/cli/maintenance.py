@@ -21,12 +21,12 @@ from hapkg.build.failures import read_cause
 from hapkg.build.pins import make_lock
 from hapkg.cli import output
 from hapkg.cli.build import build_source
-from hapkg.cli.doctor import PROGRAMS, diagnose
 from hapkg.cli.main import COMPLETION
 from hapkg.cli.main import app as everything
 from hapkg.cli.options import Context, DryRunOption, JsonOption, MirrorOption, NamesArgument, SuiteOption
 from hapkg.cli.select import find, open_suite
 from hapkg.control import SourceName
+from hapkg.doctor import PROGRAMS, diagnose
 from hapkg.draft.contents import find_owners
 from hapkg.draft.debian_source import PREFIX
 from hapkg.draft.draft import FindOwners, draft

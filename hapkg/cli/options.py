@@ -104,6 +104,13 @@ PushOption = Annotated[
     bool, typer.Option("--push", help="Put what was built into the build cache, signed with hapkg's own key.")
 ]
 
+SchedulerOption = Annotated[
+    str | None, typer.Option(help="Have the workers of this scheduler of Dask build.", metavar="tls://HOST:PORT")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(help="Have so many workers on this machine build, for a try.", min=1, metavar="N")
+]
+
 
 class Context:
     """Options before the command; settings are read when a command first asks for them."""
@@ -154,6 +161,10 @@ class BuildOptions:
     rebuild_sample: int = 0
     """Percent of the builds of others that are built again."""
     push: bool = False
+    scheduler: str | None = None
+    """Address of a scheduler whose workers build."""
+    workers: int | None = None
+    """Workers on this machine that build."""
     names: Sequence[str] = ()
     """None named: all recipes."""
     origin: str | None = None

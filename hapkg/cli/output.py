@@ -145,13 +145,15 @@ def print_times(record: RunRecord) -> None:
 
     rows = sorted((times for times in record.sources if times.spans), key=lambda times: times.spans[0].start)
     phases = order_phases([span.phase for times in rows for span in times.spans])
-    head = ("source", "ending", "start", "end", "memory", *phases)
+    far = any(times.machine for times in rows)
+    head = ("source", "ending", *(["machine"] if far else []), "start", "end", "memory", *phases)
     print_table(
         head,
         [
             (
                 times.source.replace(" ", "-"),
                 times.ending or "-",
+                *([times.machine or "-"] if far else []),
                 f"{times.spans[0].start:.0f}",
                 f"{times.end:.0f}",
                 size(times.memory).replace(" ", "") if times.memory else "-",

@@ -1,16 +1,30 @@
-"""Selection by what the command line names: the suite, recipes, builds, the site file."""
+"""Selection by what the command line names: the suite, recipes, builds, the site file; and how a build is opened."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import typer
 
-from hapkg.build.context import BuildContext, open_context
+from hapkg.build.context import (
+    BuildContext,
+    SharedBuilds,
+    SnapshotRequest,
+    find_commits,
+    open_context,
+    request_newest,
+)
+from hapkg.build.kernel_packages import needs_chroot
 from hapkg.build.planner import follow
-from hapkg.build.store import Artifact
+from hapkg.build.store import Artifact, Store
+from hapkg.chroot.base_lock import read_base_lock
+from hapkg.chroot.schroot import find_chroot
 from hapkg.cli import output
+from hapkg.cli.cache import open_shared
+from hapkg.cli.chroot import is_stale, make_chroot
+from hapkg.cli.options import BuildOptions, Context
 from hapkg.control import SourceName
 from hapkg.errors import RecipeError, SiteError
 from hapkg.host import read_architecture
@@ -97,3 +111,68 @@ def turn_to(context: BuildContext, architecture: str | None, targets: Sequence[S
     if architecture is None or architecture == read_architecture():
         return context
     return follow(context, architecture, targets)
+
+
+def open_offline(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> BuildContext:
+    """The build context of a build without a network, when all that it needs is in the state folder."""
+    from hapkg.rebuild.vendor import check_offline, take  # noqa: PLC0415 - few builds are
+
+    without = open_context(context.project, context.store, options.suite, options.mirror, sites)
+    with without.store.lock():
+        taken = take(without, options.folder) if options.folder else without
+        check_offline(taken, taken.selected)
+    return replace(open_building(context, options, sites), vendored=taken.vendored)
+
+
+def read_requests(build_context: BuildContext, options: BuildOptions) -> dict[SourceName, SnapshotRequest | None]:
+    """The sources that are asked for, and for each whether a snapshot of it is, by NAME@REF or by the options.
+
+    Without --origin, NAME@REF is of the project's home of today.
+    """
+    if options.snapshot:
+        return {name: request_newest(build_context.recipes[name]) for name in build_context.selected}
+    requests: dict[SourceName, SnapshotRequest | None] = {}
+    for word in options.names:
+        plain, _, own = word.partition("@")
+        recipe = find(build_context, plain)
+        kinds = list(recipe.upstream.repositories) if recipe.upstream else []
+        kind = options.origin or (next(iter(kinds), "git") if own else None)
+        requests[recipe.name] = SnapshotRequest(kind=str(kind), ref=own or options.ref) if kind else None
+    return requests
+
+
+def open_building(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> BuildContext:
+    """The build context of these options. Makes the base chroot first where the suite's kernels are read from it."""
+    project, store = context.project, context.store
+    suite = project.pick_suite(options.suite)
+    pin, base = read_base_lock(project.root, suite, read_architecture()), find_chroot(store.state, suite)
+    stale = base is not None and is_stale(project, base, pin)
+    if stale or needs_chroot(project.settings, suite, store.state):
+        if options.origin or any("@" in name for name in options.names):
+            without = open_context(project, store, options.suite, options.mirror, sites)
+            with without.store.lock():  # a wrong ref is told before half a minute is spent
+                find_commits(without, read_requests(without, options))
+        make_chroot(project, store, suite, options.mirror, shared=_open_shared(context, options, store))
+    return open_with(context, options, sites)
+
+
+def open_with(context: Context, options: BuildOptions, sites: Sequence[Recipe]) -> BuildContext:
+    """The build context of these options, with the base chroot that there is."""
+    project, store = context.project, context.store
+    return replace(
+        open_context(project, store, options.suite, options.mirror, sites),
+        lintian=options.lintian,
+        tests=options.tests,
+        ccache=project.settings.ccache if options.ccache is None else options.ccache,
+        shared=_open_shared(context, options, store.turn_to(options.architecture or read_architecture())),
+    )
+
+
+def _open_shared(context: Context, options: BuildOptions, store: Store) -> SharedBuilds | None:
+    """The caches that builds are taken from: files may travel to workers through one whose builds nobody trusts."""
+    only_files = (options.scheduler or options.workers) and not context.project.settings.build_cache_trust
+    if options.offline or only_files:
+        return None
+    return open_shared(
+        context, options.build_cache, options.reuse_from, store.state, sample=options.rebuild_sample
+    )

@@ -16,7 +16,7 @@ from hapkg.cache.place import FolderPlace
 from hapkg.control import SourceName
 from hapkg.disk import sha256_file
 from hapkg.repository.keys.signing import KeyChoice, find_key
-from tests.support.machine import NOTHING, Done, Hapkg, find_leftovers
+from tests.support.machine import NOTHING, SUITE, Done, Hapkg, find_leftovers
 from tests.support.miniature import Miniature, make_plain_source
 
 NAMES = (SourceName("ha-lent-below"), SourceName("ha-lent-above"))
@@ -48,6 +48,7 @@ def lender(hapkg: Hapkg, project: Miniature) -> Hapkg:
     assert sorted(line.split()[1] for line in done.stderr.splitlines() if line.startswith("pushed ")) == [
         "ha-lent-above",
         "ha-lent-below",
+        "the",  # base chroot
     ]
     assert "pushed " not in program.succeed(*RUN, "--push").stderr
     return program
@@ -75,6 +76,24 @@ def test_builds_come_from_the_cache_and_are_named_so(lender: Hapkg, project: Min
     assert lender.succeed(*RUN).endings == done.endings
     assert "2 entries" in lender.succeed("cache", "verify").stderr
     assert len(lender.succeed("cache", "list").stdout.splitlines()) == 3
+
+
+def test_a_fresh_machine_takes_the_base_chroot_as_well(lender: Hapkg, place: Path) -> None:
+    fresh = replace(lender, cache=place / "second", started=[])
+    try:
+        done = fresh.succeed(*RUN)
+        assert set(done.endings.values()) == {"reused"}
+        bases = [json.loads(one.succeed("chroot", "list", "--json").stdout)[0] for one in (lender, fresh)]
+        assert bases[0]["digest"] == bases[1]["digest"]
+        assert not (fresh.cache / "logs").exists(), "nothing was bootstrapped"
+        fresh.succeed("clean", "lent-above")
+        for entry in (lender.project / "shared/entries").glob("*.json"):
+            entry.unlink()
+        assert fresh.succeed(*RUN).endings == {"ha-lent-below": "reused", "ha-lent-above": "built"}
+        assert find_leftovers(fresh.chroot, fresh.cache) == NOTHING
+    finally:
+        fresh.end()
+        fresh.succeed("chroot", "rm", SUITE)
 
 
 def test_a_poisoned_file_is_built_anew_and_named(lender: Hapkg, project: Miniature) -> None:

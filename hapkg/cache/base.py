@@ -1,0 +1,143 @@
+"""Base chroots that machines share: one for each suite and architecture, signed as builds are.
+
+bases/<suite>-<architecture>.json   the newest base that was pushed, as text with its signature
+blobs/ab/<sha256>                   its files, in one archive
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hapkg import disk
+from hapkg.cache.entry import MOST_BYTES, CachedFile, SignedEntry, find_blob_path
+from hapkg.cache.files import bring_files, put_files
+from hapkg.cache.place import Place, WritablePlace
+from hapkg.cache.signed import SignedReader, write_signed
+from hapkg.chroot.schroot import Chroot
+from hapkg.chroot.transport import LARGEST, BaseFacts, describe_base, pack_base, unpack_base
+from hapkg.control import Suite
+from hapkg.errors import HapkgError
+from hapkg.locations import State
+from hapkg.records import format_record, parse_record, read_record
+from hapkg.repository.keys.signing import SigningKey
+
+_PACKED = "packed.json"
+"""Digest and size of a base's archive, beside the base."""
+_ARCHIVE = "base.tar.zst"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseEntry:
+    """A base chroot of a build cache."""
+
+    suite: str
+    architecture: str
+    facts: BaseFacts
+    file: CachedFile
+    made: int
+    """When it was signed, in seconds since 1970."""
+
+
+def provide_base(place: WritablePlace, base: Chroot) -> CachedFile:
+    """A base chroot's archive in a place, packed unless it is known to be there. Raises ProcessError."""
+    note = base.folder / _PACKED
+    packed = read_record(note, CachedFile)
+    if packed is not None and place.holds(blob := find_blob_path(packed.sha256), packed.sha256, packed.size):
+        place.touch(blob)
+        return packed
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=base.folder.parent) as folder:
+        file = Path(folder, _ARCHIVE)
+        pack_base(base, file)
+        packed = put_files(place, [file])[file.name]
+    disk.replace(note, format_record(vars(packed)))
+    return packed
+
+
+def push_base(place: WritablePlace, base: Chroot, architecture: str, key: SigningKey, trusted: Sequence[str]) -> bool:
+    """Put a base chroot into a build cache; False where that has it as its newest one already."""
+    found = SignedReader(place, trusted).read(_find_path(base.suite, architecture))
+    there = parse_record(found.entry, BaseEntry) if found is not None and not isinstance(found, str) else None
+    file = provide_base(place, base)
+    if there is not None and (there.facts, there.file) == (describe_base(base), file):
+        return False
+    entry = BaseEntry(
+        suite=base.suite, architecture=architecture, facts=describe_base(base), file=file, made=int(time.time())
+    )
+    write_signed(place, _find_path(base.suite, architecture), format_record(asdict(entry)), key)
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseWish:
+    """A base chroot that is wanted."""
+
+    suite: Suite
+    architecture: str
+    further: str
+    """Digest of the archives beside the distribution's."""
+    pinned: str
+    """Digest of the packages that it is pinned to."""
+
+
+def bring_base(place: Place, trusted: Sequence[str], state: State, wish: BaseWish) -> tuple[Chroot | None, str]:
+    """Take the base chroot of a build cache, where that has the one that is wanted.
+
+    Beside it, a clause about why what is there is not used; "" where nothing is wrong. The caller holds the store's
+    lock.
+    """
+    path = _find_path(wish.suite, wish.architecture)
+    memory = state.cache_entries / path.replace("/", "-")
+    try:
+        found = SignedReader(place, trusted).read(path)
+        if found is None or isinstance(found, str):
+            return None, found or ""
+        entry, seen = parse_record(found.entry, BaseEntry), read_record(memory, SeenBase)
+        if entry is None or (clause := _judge(entry, wish, seen)):
+            return None, clause if entry else "is not one that this hapkg reads"
+        disk.make_folder(state.chroots)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=state.chroots) as folder:
+            bring_files(place, {_ARCHIVE: entry.file}, Path(folder), what=f"the base chroot of {wish.suite}")
+            base = unpack_base(state, wish.suite, Path(folder, _ARCHIVE), entry.facts)
+    except HapkgError as error:
+        return None, f"cannot be used: {error.brief}"
+    disk.make_folder(memory.parent)
+    disk.replace(memory, format_record({"made": entry.made}))
+    return base, ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenBase:
+    """The base that was taken last: an older one is not taken any more."""
+
+    made: int
+
+
+def _judge(entry: BaseEntry, wish: BaseWish, seen: SeenBase | None) -> str:
+    """A clause about why a base is not the one that is wanted; "" where it is."""
+    faults = (
+        ((entry.suite, entry.architecture) != (wish.suite, wish.architecture), "is of another suite or architecture"),
+        (not 0 < entry.file.size <= LARGEST, "is larger than any base"),
+        (entry.facts.further != wish.further, "is of other archives"),
+        (entry.facts.pinned != wish.pinned, "has other packages than the lock"),
+        (seen is not None and entry.made < seen.made, "is older than the one that was taken before"),
+    )
+    return next((clause for wrong, clause in faults if wrong), "")
+
+
+def find_base_blobs(place: WritablePlace) -> Iterator[str]:
+    """Paths of the archives of all bases, whoever signed these: files of others are theirs. Raises FetchError."""
+    for path, _ in place.list("bases"):
+        with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
+            file = Path(folder, "base.json")
+            envelope = read_record(file, SignedEntry) if place.read(path, file, MOST_BYTES) else None
+        entry = parse_record(envelope.entry, BaseEntry) if envelope else None
+        if entry is not None:
+            yield find_blob_path(entry.file.sha256)
+
+
+def _find_path(suite: str, architecture: str) -> str:
+    return f"bases/{suite}-{architecture}.json"

@@ -1,0 +1,107 @@
+"""A base chroot as one file, for another machine: packed here, and taken there as if it had been made there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hapkg import disk, process
+from hapkg.chroot.base import digest_contents, digest_index
+from hapkg.chroot.schroot import Chroot, digest_packages, find_chroot, take_base
+from hapkg.control import Suite
+from hapkg.errors import IntegrityError, MachineError, ProcessError
+from hapkg.locations import State
+from hapkg.records import format_record
+
+LARGEST = 8 << 30
+"""Bytes of a packed base."""
+# Listings tell times to the nanosecond, and the files are of many owners.
+_TAR = ("tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--zstd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseFacts:
+    """A base chroot in words: those of Chroot that do not name a place."""
+
+    digest: str
+    packages: int
+    index: str
+    contents: str
+    further: str
+    pinned: str
+
+
+def describe_base(base: Chroot) -> BaseFacts:
+    """The facts of a base chroot."""
+    return BaseFacts(
+        digest=base.digest,
+        packages=base.packages,
+        index=base.index,
+        contents=base.contents,
+        further=base.further,
+        pinned=base.pinned,
+    )
+
+
+def is_of_facts(base: Chroot | None, facts: BaseFacts) -> bool:
+    """Test for a base chroot that builds see as they would see another one."""
+    return base is not None and describe_base(base) == facts
+
+
+def pack_base(base: Chroot, target: Path) -> None:
+    """Write the files of a base chroot into a tar archive, with the rights of root. Raises ProcessError."""
+    argv = [*_TAR, "--create", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--sort=name"]
+    with target.open("wb") as file:
+        process.run(process.privileged([*argv, "-C", str(base.root), "."]), stdout=file)
+
+
+def unpack_base(state: State, suite: Suite, packed: Path, facts: BaseFacts) -> Chroot:
+    """Take a base chroot that another machine packed; one that is there already is replaced by it.
+
+    The caller holds the store's lock, and knows that he wants this file: it is unpacked with the rights of root.
+    Raises IntegrityError where it does not hold what the facts say, MachineError for another hapkg's.
+    """
+    if facts.contents != digest_contents():
+        raise MachineError(
+            f"the base chroot of {suite} is one of another version of hapkg",
+            hint="bring hapkg to one version on all machines",
+        )
+    with _begin(state, suite) as new:
+        root = new / "root"
+        process.run(process.privileged(["mkdir", "-m", "755", str(root)]))
+        try:
+            process.run(
+                process.privileged([*_TAR, "--extract", "--preserve-permissions", "-C", str(root), "-f", str(packed)])
+            )
+        except ProcessError as error:
+            if os.strerror(errno.ENOSPC) in "\n".join(error.details):
+                raise MachineError(
+                    f"the base chroot of {suite} cannot be unpacked: the disk is full",
+                    hint="free some space: hapkg clean",
+                ) from error
+            raise IntegrityError(f"the base chroot of {suite} cannot be unpacked", details=error.details) from error
+        found = (digest_packages(root)[0], digest_index(root / "var/lib/apt/lists"))
+        if found != (facts.digest, facts.index):
+            raise IntegrityError(f"the base chroot of {suite} does not hold the packages that it is said to hold")
+        disk.write(new / "chroot.json", format_record(asdict(facts)))
+        take_base(state, suite, new)
+    made = find_chroot(state, suite)
+    if made is None:
+        raise MachineError(f"the chroot of {suite} vanished while it was unpacked")
+    return made
+
+
+@contextlib.contextmanager
+def _begin(state: State, suite: Suite) -> Iterator[Path]:
+    """A folder for a base chroot that is not finished, removed where it stays so."""
+    new = state.chroots / f".new-{suite}"
+    disk.remove_tree(new, of_root=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+    finally:
+        disk.remove_tree(new, of_root=True)

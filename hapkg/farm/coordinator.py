@@ -1,0 +1,366 @@
+"""The run that plans, on the machine of its user: sources are packed here, and built where Dask sends them."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import queue
+import tempfile
+import threading
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+from distributed.scheduler import KilledWorker
+from distributed.security import Security
+
+from hapkg.build import job
+from hapkg.build.failures import classify
+from hapkg.build.job import Compiled, Fetched, Job, Prepared
+from hapkg.build.plan import Step
+from hapkg.build.priority import UNKNOWN_BYTES
+from hapkg.build.scheduler import Stages, Work
+from hapkg.build.store import Artifact
+from hapkg.cache.base import provide_base
+from hapkg.cache.entry import CachedFile
+from hapkg.cache.files import bring_files, find_writable, put_files
+from hapkg.chroot.schroot import Chroot
+from hapkg.chroot.transport import describe_base
+from hapkg.control import SourceName
+from hapkg.errors import HapkgError, IntegrityError, MachineError
+from hapkg.farm.order import COMPILED, LOG, PHASE, TESTED, Order, PackedBase, Reply, describe_program
+from hapkg.farm.worker import MEMORY, build, name_places
+from hapkg.host import read_architecture
+from hapkg.process import check_stop
+from hapkg.recipe.graph import Graph
+
+ATTEMPTS = 3
+"""Machines that a source is given to, one after another, where the machine is at fault each time."""
+_REACH_SECONDS = 30
+_LOOK_SECONDS = 0.5
+_FEWEST_OUT = 16
+"""Orders that are out at least, if there are so many: workers that come later find some."""
+_DONE = "done"
+"""The last news of an order: Dask's future."""
+_RESOURCE = name_places(read_architecture())
+
+
+@dataclass(kw_only=True)
+class _Sent:
+    """An order that is out, and its news."""
+
+    order: Order
+    key: str
+    future: Any = None
+    news: queue.SimpleQueue[tuple[str, Any]] = field(default_factory=queue.SimpleQueue)
+    compiled: tuple[Artifact, Mapping[str, CachedFile]] | None = None
+    attempts: int = 1
+    reply: Reply | None = None
+
+
+class DaskFarm:
+    """The workers of one scheduler, as a run sees them."""
+
+    def __init__(self, client: Any, place: str, base: Path) -> None:
+        """place is the build cache that files travel through; a relative folder is below base.
+
+        Raises MachineError where no worker builds for this machine's architecture.
+        """
+        self._client = client
+        self._place = place
+        self._depot = find_writable(place, base)
+        self._topic = f"hapkg-{uuid.uuid4().hex[:12]}"
+        self._sent: dict[str, _Sent] = {}
+        """By Dask's key."""
+        self._finished: dict[SourceName, Mapping[SourceName, Artifact]] = {}
+        self._known: dict[str, CachedFile] = {}
+        """By digest, files that are in the build cache."""
+        self._shunned: set[str] = set()
+        """Addresses of workers at which a fault of the machine was found."""
+        self._lock = threading.Lock()
+        self._base: PackedBase | None = None
+        self._jobs: Mapping[SourceName, Job] = {}
+        self._ranks: Mapping[SourceName, int] = {}
+        self._memory: Mapping[SourceName, int] = {}
+        if not self._find_workers():
+            raise MachineError(
+                f"no worker of {client.scheduler.address} builds on {read_architecture()}",
+                hint=f"start one: hapkg worker --scheduler {client.scheduler.address}",
+            )
+        client.subscribe_topic(self._topic, self._hear)
+
+    @property
+    def places(self) -> int:
+        """See run.Farm: more than can compile, so that no worker waits for its next order to be packed."""
+        slots = sum(int(worker["resources"][_RESOURCE]) for worker in self._find_workers().values())
+        return max(_FEWEST_OUT, 2 * slots)
+
+    def send_out(
+        self, jobs: Mapping[SourceName, Job], work: Work, stages: Stages[Fetched, Prepared, Compiled]
+    ) -> Stages[Fetched, Prepared, Compiled]:
+        """See run.Farm."""
+        self._jobs, self._memory = jobs, work.memory
+        self._ranks = {name: rank for rank, name in enumerate(work.order)}
+        return replace(
+            stages,
+            prefetch=lambda name, compiled, nice: None,
+            prepare=self._prepare,
+            compile=lambda name, prepared, nice: self._compile(name, prepared),
+            test=lambda name, compiled: self._follow(self._sent[name], TESTED),
+            lint=lambda name, compiled, nice: self._follow(self._sent[name], ""),
+            store=self._store,
+            cancel=lambda name: self._cancel(self._sent[name]) if name in self._sent else None,
+        )
+
+    def close(self) -> None:
+        """Give all back that is out: workers end what they are at."""
+        self._client.unsubscribe_topic(self._topic)
+        self._cancel(*self._sent.values())
+
+    def _find_workers(self) -> dict[str, Any]:
+        """Workers that build on this machine's architecture, by address, without those that are at fault."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        return {
+            address: worker
+            for address, worker in workers.items()
+            if worker["resources"].get(_RESOURCE) and address not in self._shunned
+        }
+
+    def _prepare(
+        self,
+        name: SourceName,
+        step: Step,
+        finished: Mapping[SourceName, Artifact],
+        fetched: Fetched | None,
+        nice: int,
+    ) -> Prepared:
+        self._finished[name] = finished
+        return job.pack(self._jobs[name], step, finished, fetched, nice)
+
+    def _compile(self, name: SourceName, prepared: Prepared) -> Compiled:
+        order = self._make_order(self._jobs[name], prepared)
+        sent = self._sent[name] = _Sent(order=order, key=f"{self._topic}-{name}")
+        self._send(sent)
+        self._follow(sent, COMPILED)
+        if sent.compiled is None:
+            raise ValueError(f"{name} has no packages")
+        artifact, files = sent.compiled
+        self._known.update({file.sha256: file for file in files.values()})
+        return Compiled(task=prepared.task, artifact=artifact, session=None)
+
+    def _make_order(self, one: Job, prepared: Prepared) -> Order:
+        """The order for a source. All that it names is in the build cache."""
+        context, name, step = one.context, one.recipe.name, prepared.step
+        needed = self._finished.pop(name)
+        lead = context.lead and {name: context.lead[name]}
+        recipes = {other: recipe for other, recipe in context.recipes.items() if other == name or recipe.shadows}
+        narrow = replace(
+            context,
+            store=replace(context.store, root=Path()),
+            recipes=recipes,
+            graph=Graph(order=(), needs={}, providers={}),
+            shared=None,
+            published={},
+            vendored={},
+            snapshots={},
+            lead=lead,
+        )
+        with one.log.open("a", encoding="utf-8") as log:
+            log.write(f"built by a worker of {self._client.scheduler.address}\n")
+        return Order(
+            program=describe_program(),
+            topic=self._topic,
+            place=self._place,
+            context=narrow,
+            source=name,
+            step=step,
+            origin=prepared.origin,
+            base=self._provide_base(one.base),
+            files=put_files(self._depot, prepared.task.package.files),
+            debian=prepared.task.package.debian,
+            finished=needed,
+            packages={
+                **self._provide(needed.values(), step.identity[2]["stack"]),
+                **self._provide((lead or {}).values(), None),
+            },
+            tests=job.has_tests(context, one.recipe),
+            lint=context.lintian,
+        )
+
+    def _provide_base(self, base: Chroot) -> PackedBase:
+        """The base chroot in the build cache, packed where that does not have it."""
+        with self._lock:
+            if self._base is None:
+                self._base = PackedBase(facts=describe_base(base), file=provide_base(self._depot, base))
+            return self._base
+
+    def _provide(self, artifacts: Iterable[Artifact], names: Collection[str] | None) -> dict[str, CachedFile]:
+        """Packages of builds by file name, put into the build cache unless they are there; None: those for all."""
+        found: dict[str, CachedFile] = {}
+        for artifact in artifacts:
+            for file, digest in artifact.files.items():
+                if not file.endswith("_all.deb" if names is None else ".deb"):
+                    continue
+                if names is not None and file.split("_")[0] not in names:
+                    continue
+                with self._lock:
+                    known = self._known.get(digest)
+                if known is None:
+                    known = put_files(self._depot, [artifact.folder / file])[file]
+                    if known.sha256 != digest:
+                        raise IntegrityError(
+                            f"{artifact.folder / file} is not what the build of {artifact.source} made"
+                        )
+                    with self._lock:
+                        self._known[digest] = known
+                found[file] = known
+        return found
+
+    def _send(self, sent: _Sent) -> None:
+        """Hand an order out, the longest way first, to a worker that has the memory."""
+        workers, order = self._find_workers(), sent.order
+        most = max((int(worker["resources"].get(MEMORY, 0)) for worker in workers.values()), default=0)
+        memory = min(self._memory.get(order.source, UNKNOWN_BYTES), most)
+        sent.news = queue.SimpleQueue()
+        sent.future = self._client.submit(
+            build,
+            order,
+            key=f"{sent.key}-{sent.attempts}",
+            pure=False,
+            resources={_RESOURCE: 1, MEMORY: memory},
+            priority=-self._ranks.get(order.source, 0),
+            workers=sorted(workers) if self._shunned else None,
+        )
+        sent.future.add_done_callback(lambda future, news=sent.news: news.put((_DONE, future)))
+
+    def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        """Pass a piece of news on to who waits for it. Called by Dask's thread."""
+        _, told = event
+        for sent in list(self._sent.values()):
+            if told["key"] == f"{sent.key}-{sent.attempts}":
+                sent.news.put((told["kind"], told["content"]))
+
+    def _follow(self, sent: _Sent, until: str) -> None:
+        """Take news in until the order is so far, or at its end. Raises what ended it."""
+        one = self._jobs[sent.order.source]
+        while sent.reply is None:
+            check_stop()
+            try:
+                kind, content = sent.news.get(timeout=_LOOK_SECONDS)
+            except queue.Empty:
+                continue
+            if kind == PHASE:
+                one.notify(str(content))
+            elif kind == LOG:
+                with one.log.open("ab") as log:
+                    log.write(content)
+            elif kind == COMPILED:
+                self._take_packages(sent, *pickle.loads(content))
+            elif kind == _DONE:
+                self._take_reply(sent, content)
+            if kind == until:
+                return
+
+    def _take_packages(self, sent: _Sent, artifact: Artifact, files: Mapping[str, CachedFile]) -> None:
+        """Note what was compiled. A worker that took over from a dead one must have made the very same."""
+        name = sent.order.source
+        if sent.compiled is not None and sent.compiled[0].files != artifact.files:
+            raise IntegrityError(
+                f"{name} was built twice, for a worker ended, and came out differently; others use what was made first",
+                hint="run the same again",
+            )
+        sent.compiled = (artifact, files)
+
+    def _take_reply(self, sent: _Sent, future: Any) -> None:
+        """Note the end of an order. One that failed by a fault of its machine is given to another one."""
+        name = sent.order.source
+        try:
+            reply: Reply = future.result()
+        except KilledWorker as error:
+            raise MachineError(
+                f"{name}: workers ended while they built it, one after another",
+                details=[str(error)],
+                hint="see why on their machines; one that has too little memory ends like this",
+            ) from error
+        except CancelledError as error:
+            raise MachineError(f"{name}: the scheduler gave the order up", hint="run the same again") from error
+        except Exception as error:
+            raise MachineError(
+                f"{name}: a worker could not take the order: {type(error).__name__}: {error}"[:500],
+                hint="see whether all machines have the same hapkg: pip install 'hapkg[dask]'",
+            ) from error
+        if reply.error is None:
+            if reply.artifact is not None:
+                self._take_packages(sent, reply.artifact, reply.files)
+            sent.reply = reply
+            return
+        if classify(reply.error) == "machine":
+            self._shunned.add(reply.address)
+            if sent.attempts < ATTEMPTS and self._find_workers():
+                sent.attempts += 1
+                self._jobs[name].notify(f"again, not on {reply.machine}: {reply.error.brief}"[:80])
+                self._send(sent)
+                return
+        self._fail(sent, reply)
+
+    def _fail(self, sent: _Sent, reply: Reply) -> None:
+        """Raise the error of an reply, in words of this machine. Its log takes the place of what was told of it."""
+        one, error = self._jobs[sent.order.source], reply.error
+        if reply.log is not None:
+            with contextlib.suppress(HapkgError, OSError):
+                self._bring_log(one, reply.log)
+        if error is None:
+            return
+        error.details = tuple(
+            line.replace(reply.log_path, str(one.log)) if reply.log_path else line for line in error.details
+        )
+        error.brief = f"{error.brief}, on {reply.machine}"
+        raise error
+
+    def _bring_log(self, one: Job, log: CachedFile) -> None:
+        with tempfile.TemporaryDirectory(dir=one.work) as folder:
+            bring_files(self._depot, {one.log.name: log}, Path(folder), what=f"the build of {one.recipe.name}")
+            Path(folder, one.log.name).replace(one.log)
+
+    def _store(self, name: SourceName, compiled: Compiled) -> Artifact:
+        """Bring what a worker made, and store it as if it had been made here."""
+        one, reply = self._jobs[name], self._sent[name].reply
+        if reply is None or reply.log is None:
+            raise ValueError(f"{name} has no reply")
+        made = one.work / "made"
+        bring_files(self._depot, reply.files, made, what=f"the build of {name}")
+        self._bring_log(one, reply.log)
+        one.seconds.update({phase: one.seconds.get(phase, 0) + spent for phase, spent in reply.seconds.items()})
+        one.gauge.peak = reply.memory
+        artifact = replace(compiled.artifact, folder=made, machine=reply.machine)
+        return job.store(one, replace(compiled, artifact=artifact))
+
+    def _cancel(self, *orders: _Sent) -> None:
+        futures = [sent.future for sent in orders if sent.future is not None and sent.reply is None]
+        if futures:
+            self._client.cancel(futures, force=True)
+
+
+@contextlib.contextmanager
+def open_farm(scheduler: str, place: str, base: Path, security: Security | None = None) -> Iterator[DaskFarm]:
+    """The farm of a scheduler at an address, and its workers; see DaskFarm for the place.
+
+    security is how it is spoken to, None: as Dask is configured. Raises MachineError where it cannot be reached.
+    """
+    try:
+        client = Client(scheduler, timeout=_REACH_SECONDS, set_as_default=False, security=security or Security())
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise MachineError(
+            f"the scheduler {scheduler} cannot be reached: {error}",
+            hint="start it: dask scheduler; tls:// wants the files of ~/.config/dask or DASK_DISTRIBUTED__COMM__TLS__*",
+        ) from error
+    with client:
+        farm = DaskFarm(client, place, base)
+        try:
+            yield farm
+        finally:
+            farm.close()
