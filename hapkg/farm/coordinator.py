@@ -157,11 +157,10 @@ class DaskFarm:
         context, name, step = one.context, one.recipe.name, prepared.step
         needed = self._finished.pop(name)
         lead = context.lead and {name: context.lead[name]}
-        recipes = {other: recipe for other, recipe in context.recipes.items() if other == name or recipe.shadows}
         narrow = replace(
             context,
             store=replace(context.store, root=Path()),
-            recipes=recipes,
+            recipes={name: one.recipe},
             graph=Graph(order=(), needs={}, providers={}),
             shared=None,
             published={},
@@ -187,6 +186,7 @@ class DaskFarm:
                 **self._provide(needed.values(), step.identity[2]["stack"]),
                 **self._provide((lead or {}).values(), None),
             },
+            forbidden=prepared.task.forbidden,
             tests=job.has_tests(context, one.recipe),
             lint=context.lintian,
         )

@@ -44,7 +44,7 @@ class Order:
     place: str
     """The build cache, as the coordinator names it."""
     context: BuildContext
-    """The coordinator's, with no recipes but those that the build is made or judged by."""
+    """The coordinator's, with no recipe but that of the source."""
     source: SourceName
     step: Step
     origin: str
@@ -57,6 +57,8 @@ class Order:
     """Builds of the sources that it needs."""
     packages: Mapping[str, CachedFile]
     """Packages of these that its key names, and of the build that it follows those for all architectures."""
+    forbidden: tuple[str, ...]
+    """Patterns of package names of the distribution that must not be in the chroot."""
     tests: bool
     lint: bool
 

@@ -188,7 +188,7 @@ def _work(
         debian=order.debian,
     )
     finished = {name: _move(artifact, folder / "packages") for name, artifact in order.finished.items()}
-    task = job.make_task(one, order.step, package, finished, 0)
+    task = replace(job.make_task(one, order.step, package, finished, 0), forbidden=order.forbidden)
     prepared = Prepared(step=order.step, task=task, origin=order.origin)
     job.install_layer(one, prepared)
     compiled = job.compile_source(one, prepared, 0)
