@@ -13,6 +13,7 @@
 # make deb       hapkg itself as a package, published to build/deb/apt: apt install hapkg (DEB_SUITE=forky DEB_URL=http://...)
 # make guide     docs/acme.md from an empty folder, line by line: five upstreams, and a machine that installs them
 # make arm64     a slice of the stack for arm64, emulated: in one repository and one cluster with this architecture's
+# make farm      three workers that are killed at random moments, cut off and full
 # make ubuntu    a slice of the stack for noble, from a stand-in for its archive
 # make bench       builds against bare builds and sbuild, publishing against aptly, planning: an hour on a quiet machine
 SUITE ?= bookworm
@@ -35,7 +36,7 @@ PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test test-long fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds scanner deb guide arm64 ubuntu bench clean
+.PHONY: setup stack test test-long fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds scanner deb guide arm64 farm ubuntu bench clean
 
 setup: $(VENV)/.done
 
@@ -145,6 +146,9 @@ arm64: setup
 	missing=$$(for p in qemu-user-static arch-test; do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -n "$$missing" ]; then $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y $$missing; fi
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/architectures
+
+farm: setup
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/farm
 
 ubuntu: setup
 	$(AS_ROOT) $(VENV)/bin/pytest tests/system/ubuntu

@@ -106,7 +106,7 @@ def _is_own(host: str) -> bool:
 @contextlib.contextmanager
 def _told_of_dask() -> Iterator[None]:
     """Say how Dask is installed where it is not."""
-    os.environ.setdefault("DASK_DISTRIBUTED__LOGGING__DISTRIBUTED", "error")  # its words are for its developers
+    os.environ.setdefault("DASK_DISTRIBUTED__LOGGING__DISTRIBUTED", "critical")  # its words are for its developers
     try:
         yield
     except ImportError as error:

@@ -355,8 +355,8 @@ def open_farm(scheduler: str, place: str, base: Path, security: Security | None 
         client = Client(scheduler, timeout=_REACH_SECONDS, set_as_default=False, security=security or Security())
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise MachineError(
-            f"the scheduler {scheduler} cannot be reached: {error}",
-            hint="start it: dask scheduler; tls:// wants the files of ~/.config/dask or DASK_DISTRIBUTED__COMM__TLS__*",
+            f"the scheduler {scheduler} cannot be reached: {error}"[:500],
+            hint="start it: dask scheduler; tls:// wants a certificate in Dask's configuration: docs/workers.md",
         ) from error
     with client:
         farm = DaskFarm(client, place, base)

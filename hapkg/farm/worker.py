@@ -269,16 +269,30 @@ def serve(scheduler: str, bench: Bench, *, jobs: int, say: Callable[[str], None]
         schroot.reclaim(own.state)
     tidy_layers(bench.store)
     resources = {name_places(read_architecture()): jobs, MEMORY: read_available()}
-    told = ""
+    told = f"waiting for {scheduler}"
+    say(told)
     while True:
         try:
             asyncio.run(_serve_once(scheduler, bench, jobs, resources, say))
             news = f"{scheduler} is gone: waiting for it"
-        except (TimeoutError, OSError) as error:
-            news = f"{scheduler} cannot be reached yet ({type(error).__name__}): waiting for it"
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            cause = _find_cause(error)
+            if not isinstance(cause, OSError):
+                raise MachineError(
+                    f"this worker cannot speak to {scheduler}: {cause}"[:500],
+                    hint="tls:// wants a certificate and its key in Dask's configuration: docs/workers.md",
+                ) from error
+            news = f"{scheduler} cannot be reached yet, waiting for it: {cause}"[:500]
         if news != told:
             say(told := news)
         time.sleep(_AGAIN_SECONDS)
+
+
+def _find_cause(error: BaseException) -> BaseException:
+    """The first of the errors that led to this one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 async def _serve_once(
