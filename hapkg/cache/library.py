@@ -112,6 +112,15 @@ class SampledBuilds:
         """Put the files of a build that was found into an empty folder. Raises FetchError and IntegrityError."""
         return self._shared.bring(artifact, target)
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """See SharedBuilds."""
+        return self._shared.notes
+
+    def bring_base(self, suite: Suite, *, further: str, pinned: str) -> Chroot | None:
+        """See SharedBuilds."""
+        return self._shared.bring_base(suite, further=further, pinned=pinned)
+
 
 class BuildCache:
     """A place of shared builds, as one run sees it."""

@@ -27,6 +27,7 @@ from hapkg.build.results import LARGEST
 from hapkg.build.store import LOG_NAME, Artifact
 from hapkg.cache.entry import Seen, is_known_name
 from hapkg.cache.place import Place
+from hapkg.cache.signed import read_public_keys
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import TARBALLS, SourceName, Suite, parse_date, split_stanzas
 from hapkg.disk import sha256_file
@@ -36,8 +37,7 @@ from hapkg.locations import State
 from hapkg.records import format_record, read_record
 from hapkg.repository.documents.names import KINDS, PROVENANCE, name_document
 from hapkg.repository.indexes import DOCUMENTS, IndexedPackage, Pool, name_by_hash, read_digests, read_state
-from hapkg.repository.keys.gpg import run_gpg
-from hapkg.repository.keys.signing import find_signature_fault, list_fingerprints, make_home
+from hapkg.repository.keys.signing import find_signature_fault, list_fingerprints
 from hapkg.repository.trust import read_signed
 
 _MOST_BYTES = 64 << 20
@@ -170,11 +170,10 @@ class PublishedBuilds:
         there = [one for one in list_fingerprints(keyring) if one in self._trusted]
         if not there:
             raise RepositoryError("its keyring has no key that build-cache-trust names")
-        make_home(home, "--import", str(keyring), doing="read the keyring of the repository")
         faults = []
-        for fingerprint in there:
+        for fingerprint, key in read_public_keys(keyring, there, home).items():
             own = root / f"{fingerprint}.gpg"
-            own.write_bytes(run_gpg(home, "--export", fingerprint, doing="read the keyring of the repository"))
+            own.write_bytes(key)
             fault = find_signature_fault(own, signed)
             text = None if fault else read_signed(own, signed)
             if text is not None:

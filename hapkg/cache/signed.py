@@ -11,7 +11,15 @@ from hapkg.cache.entry import MOST_BYTES, SignedEntry, find_key_path
 from hapkg.cache.place import Place, WritablePlace
 from hapkg.errors import RepositoryError
 from hapkg.records import format_record, read_record
-from hapkg.repository.keys.signing import SigningKey, check_signature, export_key, list_fingerprints, sign
+from hapkg.repository.keys.gpg import run_gpg
+from hapkg.repository.keys.signing import (
+    SigningKey,
+    export_key,
+    find_signature_fault,
+    list_fingerprints,
+    make_home,
+    sign,
+)
 
 _MOST_KEY_BYTES = 1 << 20
 
@@ -45,8 +53,8 @@ class SignedReader:
             parts = {"keyring.gpg": keyring, "text": envelope.entry.encode(), "signature": envelope.signature.encode()}
             for name, content in parts.items():
                 Path(folder, name).write_bytes(content)
-            if not check_signature(*(Path(folder, name) for name in ("keyring.gpg", "signature", "text"))):
-                return f"has no good signature of {envelope.signer}"
+            if fault := find_signature_fault(*(Path(folder, name) for name in ("keyring.gpg", "signature", "text"))):
+                return f"has no good signature of {envelope.signer}: {fault}"
         return envelope
 
     def _find_keyring(self, fingerprint: str) -> bytes | None:
@@ -62,9 +70,22 @@ class SignedReader:
             if not self.place.read(find_key_path(fingerprint), file, _MOST_KEY_BYTES):
                 return None
             try:
-                return file.read_bytes() if list_fingerprints(file) == (fingerprint,) else None
+                if list_fingerprints(file) != (fingerprint,):
+                    return None
+                return read_public_keys(file, (fingerprint,), Path(folder, "home"))[fingerprint]
             except RepositoryError:
                 return None
+
+
+def read_public_keys(keyring: Path, fingerprints: Sequence[str], home: Path) -> dict[str, bytes]:
+    """Public keys of a keyring file by fingerprint, as gpg exports them after it has imported them into a new home.
+
+    gpgv believes a keyring: of parts that the key itself has not signed, only gpg's import says that they are not its.
+    Raises RepositoryError.
+    """
+    doing = f"read the keys in {keyring.name}"
+    make_home(home, "--import", str(keyring), doing=doing)
+    return {one: run_gpg(home, "--export", one, doing=doing) for one in fingerprints}
 
 
 def write_signed(place: WritablePlace, path: str, content: bytes, key: SigningKey) -> None:

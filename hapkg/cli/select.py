@@ -173,6 +173,4 @@ def _open_shared(context: Context, options: BuildOptions, store: Store) -> Share
     only_files = (options.scheduler or options.workers) and not context.project.settings.build_cache_trust
     if options.offline or only_files:
         return None
-    return open_shared(
-        context, options.build_cache, options.reuse_from, store.state, sample=options.rebuild_sample
-    )
+    return open_shared(context, options.build_cache, options.reuse_from, store.state, sample=options.rebuild_sample)

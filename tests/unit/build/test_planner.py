@@ -318,6 +318,11 @@ class Lender:
     def bring(self, artifact: Artifact, target: Path) -> Artifact:
         raise AssertionError("a plan brings nothing")
 
+    notes = ()
+
+    def bring_base(self, suite: Suite, *, further: str, pinned: str) -> Chroot | None:
+        raise AssertionError("a plan brings nothing")
+
 
 def test_a_build_of_others_is_taken_or_built_again_in_its_version_to_be_compared(bench: Bench) -> None:
     lent = replace(bench.build(ONE), signer="A" * 40, version="1.2-1+ha12.7")

@@ -18,6 +18,7 @@ from hapkg.build.store import Artifact, Store
 from hapkg.cache.entry import find_entry_path, find_key_path
 from hapkg.cache.library import BuildCache, SampledBuilds, push, push_builds
 from hapkg.cache.place import FolderPlace, WebPlace
+from hapkg.chroot.schroot import Chroot
 from hapkg.control import SourceName, Suite
 from hapkg.errors import FetchError, IntegrityError
 from tests.unit.cache.conftest import SOURCE, SUITE, Shared, make_build
@@ -243,6 +244,11 @@ def test_a_sample_has_its_size_and_is_the_same_within_a_run_alone(shared: Shared
 
         def bring(self, artifact: Artifact, target: Path) -> Artifact:
             return artifact
+
+        notes = ()
+
+        def bring_base(self, suite: Suite, *, further: str, pinned: str) -> Chroot | None:
+            return None
 
     def choose(percent: int, run: SampledBuilds | None = None) -> set[str]:
         sampled = run or SampledBuilds(Full(), percent)
