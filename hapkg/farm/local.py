@@ -46,7 +46,7 @@ def open_local(store: Store, number: int) -> Iterator[LocalFarm]:
     _remove(folder)
     disk.make_folder(folder)
     try:
-        security = _make_security(folder)
+        security = make_security(folder)
         with (
             LocalCluster(
                 n_workers=0,
@@ -65,7 +65,7 @@ def open_local(store: Store, number: int) -> Iterator[LocalFarm]:
         _remove(folder)
 
 
-def _make_security(folder: Path) -> Security:
+def make_security(folder: Path) -> Security:
     """Credentials for scheduler, coordinator and workers alike: a certificate that vouches for itself."""
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     run(
