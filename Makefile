@@ -29,10 +29,10 @@ HAPKG = $(VENV)/bin/hapkg
 # Real programs only; hapkg doctor names the ones that are missing. The last line is for tests: other readers of what hapkg writes.
 APT_PACKAGES = apt-utils autoconf automake binutils bubblewrap build-essential debhelper debian-archive-keyring devscripts \
     diffoscope-minimal dpkg-dev fakeroot git gnupg iproute2 libtool lintian mercurial mmdebstrap openssh-client piuparts pkgconf procps \
-    openssl python3-venv sbuild schroot sudo uidmap util-linux xz-utils \
+    openssl python3-venv sbuild schroot sudo uidmap util-linux xz-utils zstd \
     aptly chromium cpio debmirror gpg-agent openssh-server reprepro rsync sqv systemd
 # Machines of hapkg prove, and nothing else.
-PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils zstd
+PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 

@@ -28,6 +28,7 @@ PROGRAMS = {
     "schroot": "schroot",
     "tar": "tar",
     "xz": "xz-utils",
+    "zstd": "zstd",
 }
 PROVE_PROGRAMS = {
     "mke2fs": "e2fsprogs",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import random
+import re
 import shutil
 import subprocess
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,9 +21,9 @@ import pytest
 from hapkg.chroot import schroot
 from hapkg.control import Suite
 from hapkg.locations import State
-from tests.support.farm import Farm, make_worker, start_scheduler
+from tests.support.farm import DASK, Farm, make_worker, start_scheduler
 from tests.support.machine import NOTHING, SUITE, Done, Hapkg, find_leftovers, find_sessions, wait_until
-from tests.support.miniature import Miniature, add_stack, make_plain_source
+from tests.support.miniature import CHECKOUT, Miniature, add_stack, make_plain_source
 
 SEED = 20131
 RUNS = 10
@@ -186,3 +190,79 @@ def test_an_order_leaves_a_worker_whose_disk_is_full(field: Field) -> None:
         remove_state(full)
         subprocess.run(["umount", str(full.cache)], check=True)
         shutil.rmtree(full.cache)
+
+
+GUIDE = CHECKOUT / "docs/workers.md"
+ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
+
+
+def read_block(start: str) -> str:
+    """An indented block of the guide, by its first line."""
+    lines = GUIDE.read_text("utf-8").splitlines()
+    first = next(number for number, line in enumerate(lines) if line.strip().startswith(start))
+    depth = len(lines[first]) - len(lines[first].lstrip())
+    block = itertools.takewhile(lambda line: not line.strip() or line.startswith(" " * depth), lines[first:])
+    return textwrap.dedent("\n".join(block)).strip() + "\n"
+
+
+@pytest.fixture
+def machines() -> Iterator[tuple[tuple[str, ...], ...]]:
+    """Three network namespaces on one switch, with the guide's addresses; the commands that enter them."""
+    names = [f"hapkg-farm{number}" for number in range(len(ADDRESSES))]
+    subprocess.run(["ip", "link", "add", "hapkg-switch", "type", "bridge"], check=True)
+    subprocess.run(["ip", "link", "set", "hapkg-switch", "up"], check=True)
+    try:
+        for name, address in zip(names, ADDRESSES, strict=True):
+            for line in (
+                f"ip netns add {name}",
+                f"ip link add {name} type veth peer name eth0 netns {name}",
+                f"ip link set {name} master hapkg-switch up",
+                f"ip netns exec {name} ip address add {address}/24 dev eth0",
+                f"ip netns exec {name} ip link set eth0 up",
+                f"ip netns exec {name} ip link set lo up",
+            ):
+                subprocess.run(line.split(), check=True)
+        yield tuple(("ip", "netns", "exec", name) for name in names)
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], check=False)
+        subprocess.run(["ip", "link", "delete", "hapkg-switch"], check=True)
+
+
+def test_the_guide_makes_a_farm_of_three_machines(field: Field, machines: tuple[tuple[str, ...], ...]) -> None:
+    """docs/workers.md, step by step: its certificate, its configuration, its commands, in three namespaces."""
+    here, *there = machines
+    secrets = field.place / "etc"
+    secrets.mkdir()
+    subprocess.run(["sh", "-ec", read_block("openssl req")], cwd=secrets, check=True)
+    configuration = read_block("distributed:").replace("/etc/hapkg", str(secrets))
+    for program in (field.hapkg, *field.workers[:2]):
+        (program.home / ".config/dask").mkdir(parents=True)
+        (program.home / ".config/dask/hapkg.yaml").write_text(configuration)
+    clean(field)
+    command = re.search("`dask (scheduler --protocol tls [^`]+)`", GUIDE.read_text("utf-8"))
+    address = re.search("`hapkg worker --scheduler ([^` ]+)`", GUIDE.read_text("utf-8"))
+    assert command is not None
+    assert address is not None
+    argv = [*here, str(DASK), *command[1].split(), "--no-dashboard"]
+    log = field.place / "guide.log"
+    environment = {**os.environ, "HOME": str(field.hapkg.home)}
+    with log.open("wb") as out, subprocess.Popen(argv, stdout=out, stderr=out, env=environment) as scheduler:
+        try:
+            wait_until(lambda: b"Scheduler at:" in log.read_bytes(), "scheduler", seconds=60, evidence=log.read_text)
+            farm = Farm(address=address[1], hapkg=field.hapkg)
+            for worker, within in zip(field.workers, there, strict=False):
+                farm.start(worker, within=within)
+            words = ("build-all", "--json", "--scheduler", address[1], "--build-cache", str(field.place / "files"))
+            done = field.hapkg.run(*words, within=here)
+            assert done.status == 0, done.stderr
+            assert read_debs(field.hapkg, done) == field.own
+            assert "note: whoever" not in done.stderr, "the way is encrypted"
+            outsider = make_worker(field.hapkg, field.place / "outsider")
+            clean(field)
+            refused = outsider.run("worker", "--scheduler", address[1], within=there[0])
+            assert refused.status == 9
+            assert "cannot speak to" in refused.complaint.brief, "who has no certificate gets no order"
+            farm.end()
+        finally:
+            scheduler.terminate()

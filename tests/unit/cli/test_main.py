@@ -19,6 +19,7 @@ from tests.support.samples import AUTOTOOLS, MAINTAINER, TEMPLATES, write_recipe
 
 HEAVY = (
     "boto3",
+    "distributed",
     "http.client",
     "rich",
     "sh",
