@@ -7,6 +7,7 @@ import pickle
 import queue
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
@@ -14,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from distributed import Client
 from distributed.scheduler import KilledWorker
 from distributed.security import Security
 
@@ -28,10 +28,12 @@ from hapkg.build.store import Artifact
 from hapkg.cache.base import provide_base
 from hapkg.cache.entry import CachedFile
 from hapkg.cache.files import bring_files, find_writable, put_files
+from hapkg.cache.place import FolderPlace
 from hapkg.chroot.schroot import Chroot
 from hapkg.chroot.transport import describe_base
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError, IntegrityError, MachineError
+from hapkg.farm.client import open_client, reached
 from hapkg.farm.order import COMPILED, LOG, PHASE, TESTED, Order, PackedBase, Reply, describe_program
 from hapkg.farm.worker import MEMORY, build, name_places
 from hapkg.host import read_architecture
@@ -40,8 +42,10 @@ from hapkg.recipe.graph import Graph
 
 ATTEMPTS = 3
 """Machines that a source is given to, one after another, where the machine is at fault each time."""
-_REACH_SECONDS = 30
 _LOOK_SECONDS = 0.5
+_LOOK_AGAIN_SECONDS = 10.0
+_ALONE_SECONDS = 300
+"""How long there may be no worker at all before a source fails."""
 _FEWEST_OUT = 16
 """Orders that are out at least, if there are so many: workers that come later find some."""
 _DONE = "done"
@@ -57,6 +61,10 @@ class _Sent:
     key: str
     future: Any = None
     news: queue.SimpleQueue[tuple[str, Any]] = field(default_factory=queue.SimpleQueue)
+    allowed: frozenset[str] = frozenset()
+    """Addresses of the workers that may take it; none: all."""
+    looked: float = 0.0
+    """When somebody was last seen who may take it, on the monotonic clock."""
     compiled: tuple[Artifact, Mapping[str, CachedFile]] | None = None
     attempts: int = 1
     reply: Reply | None = None
@@ -74,14 +82,17 @@ class DaskFarm:
         self._place = place
         self._depot = find_writable(place, base)
         self._topic = f"hapkg-{uuid.uuid4().hex[:12]}"
-        self._sent: dict[str, _Sent] = {}
-        """By Dask's key."""
+        self._sent: dict[SourceName, _Sent] = {}
+        self._boxes: dict[str, queue.SimpleQueue[tuple[str, Any]]] = {}
+        """Where news of an order go, by Dask's key."""
         self._finished: dict[SourceName, Mapping[SourceName, Artifact]] = {}
         self._known: dict[str, CachedFile] = {}
         """By digest, files that are in the build cache."""
         self._shunned: set[str] = set()
         """Addresses of workers at which a fault of the machine was found."""
         self._lock = threading.Lock()
+        self._seen = 0.0
+        """When a worker was seen last, on the monotonic clock."""
         self._base: PackedBase | None = None
         self._jobs: Mapping[SourceName, Job] = {}
         self._ranks: Mapping[SourceName, int] = {}
@@ -118,12 +129,14 @@ class DaskFarm:
 
     def close(self) -> None:
         """Give all back that is out: workers end what they are at."""
-        self._client.unsubscribe_topic(self._topic)
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            self._client.unsubscribe_topic(self._topic)
         self._cancel(*self._sent.values())
 
     def _find_workers(self) -> dict[str, Any]:
         """Workers that build on this machine's architecture, by address, without those that are at fault."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        with reached(self._client):
+            workers = self._client.scheduler_info(n_workers=-1)["workers"]
         return {
             address: worker
             for address, worker in workers.items()
@@ -173,7 +186,7 @@ class DaskFarm:
         return Order(
             program=describe_program(),
             topic=self._topic,
-            place=self._place,
+            place=str(self._depot) if isinstance(self._depot, FolderPlace) else self._place,
             context=narrow,
             source=name,
             step=step,
@@ -225,24 +238,48 @@ class DaskFarm:
         workers, order = self._find_workers(), sent.order
         most = max((int(worker["resources"].get(MEMORY, 0)) for worker in workers.values()), default=0)
         memory = min(self._memory.get(order.source, UNKNOWN_BYTES), most)
-        sent.news = queue.SimpleQueue()
-        sent.future = self._client.submit(
-            build,
-            order,
-            key=f"{sent.key}-{sent.attempts}",
-            pure=False,
-            resources={_RESOURCE: 1, MEMORY: memory},
-            priority=-self._ranks.get(order.source, 0),
-            workers=sorted(workers) if self._shunned else None,
-        )
-        sent.future.add_done_callback(lambda future, news=sent.news: news.put((_DONE, future)))
+        key = f"{sent.key}-{sent.attempts}"
+        news: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        sent.news = self._boxes[key] = news
+        sent.allowed, sent.looked = frozenset(workers if self._shunned else ()), time.monotonic()
+        with reached(self._client):
+            sent.future = self._client.submit(
+                build,
+                order,
+                key=key,
+                pure=False,
+                resources={_RESOURCE: 1, MEMORY: memory},
+                priority=-self._ranks.get(order.source, 0),
+                workers=sorted(sent.allowed) or None,
+            )
+            sent.future.add_done_callback(lambda future: news.put((_DONE, future)))
 
     def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
         """Pass a piece of news on to who waits for it. Called by Dask's thread."""
         _, told = event
-        for sent in list(self._sent.values()):
-            if told["key"] == f"{sent.key}-{sent.attempts}":
-                sent.news.put((told["kind"], told["content"]))
+        if told["key"] in self._boxes:
+            self._boxes[told["key"]].put((told["kind"], told["content"]))
+
+    def _look(self, sent: _Sent) -> None:
+        """See whether anybody may take an order: a worker that was started again has another address.
+
+        Raises MachineError where there was nobody for long.
+        """
+        now = time.monotonic()
+        if now - sent.looked < _LOOK_AGAIN_SECONDS or now - self._seen < _LOOK_AGAIN_SECONDS:
+            return
+        workers = self._find_workers()
+        if workers:
+            self._seen = now
+            if sent.allowed and sent.allowed.isdisjoint(workers):
+                self._cancel(sent)
+                sent.attempts += 1
+                self._send(sent)
+        elif now - max(sent.looked, self._seen) > _ALONE_SECONDS:
+            raise MachineError(
+                f"{sent.order.source}: no worker was there for {_ALONE_SECONDS // 60} minutes",
+                hint=f"start one: hapkg worker --scheduler {self._client.scheduler.address}",
+            )
 
     def _follow(self, sent: _Sent, until: str) -> None:
         """Take news in until the order is so far, or at its end. Raises what ended it."""
@@ -252,6 +289,7 @@ class DaskFarm:
             try:
                 kind, content = sent.news.get(timeout=_LOOK_SECONDS)
             except queue.Empty:
+                self._look(sent)
                 continue
             if kind == PHASE:
                 one.notify(str(content))
@@ -342,7 +380,8 @@ class DaskFarm:
     def _cancel(self, *orders: _Sent) -> None:
         futures = [sent.future for sent in orders if sent.future is not None and sent.reply is None]
         if futures:
-            self._client.cancel(futures, force=True)
+            with contextlib.suppress(OSError, RuntimeError):  # nobody is there to be told
+                self._client.cancel(futures, force=True)
 
 
 @contextlib.contextmanager
@@ -351,14 +390,7 @@ def open_farm(scheduler: str, place: str, base: Path, security: Security | None 
 
     security is how it is spoken to, None: as Dask is configured. Raises MachineError where it cannot be reached.
     """
-    try:
-        client = Client(scheduler, timeout=_REACH_SECONDS, set_as_default=False, security=security or Security())
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise MachineError(
-            f"the scheduler {scheduler} cannot be reached: {error}"[:500],
-            hint="start it: dask scheduler; tls:// wants a certificate in Dask's configuration: docs/workers.md",
-        ) from error
-    with client:
+    with open_client(scheduler, security) as client:
         farm = DaskFarm(client, place, base)
         try:
             yield farm

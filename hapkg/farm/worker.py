@@ -13,12 +13,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn
 
 from distributed import Worker, get_worker
 from distributed.core import Status
 from distributed.worker import thread_state
 
-from hapkg import disk
+from hapkg import disk, process
 from hapkg.build import job
 from hapkg.build.job import Job, Prepared, timed
 from hapkg.build.limits import read_available
@@ -263,11 +264,24 @@ def serve(scheduler: str, bench: Bench, *, jobs: int, say: Callable[[str], None]
 
     The caller holds the lock of the bench's store. Raises MachineError where the scheduler wants other credentials.
     """
-    for architecture in ("", *bench.store.state.list_architectures()):
-        own = bench.store.turn_to(architecture or read_architecture())
+    architectures = (read_architecture(), *bench.store.state.list_architectures())
+    stores = [bench.store.turn_to(architecture) for architecture in architectures]
+    for own in stores:
         own.reclaim()
         schroot.reclaim(own.state)
     tidy_layers(bench.store)
+    try:
+        _serve(scheduler, bench, jobs, say)
+    except BaseException:
+        process.stop_all()
+        for own in stores:
+            for name in schroot.find_sessions(own.state):
+                schroot.end_session(name)
+        raise
+
+
+def _serve(scheduler: str, bench: Bench, jobs: int, say: Callable[[str], None]) -> NoReturn:
+    """Take orders until whatever ends this."""
     resources = {name_places(read_architecture()): jobs, MEMORY: read_available()}
     told = f"waiting for {scheduler}"
     say(told)

@@ -19,7 +19,7 @@ LIBRARIES = {
     "botocore": {"repository.remote.bucket_client"},
     "cyclonedx": {"evidence.package_sbom", "evidence.source_sbom"},
     "debian": {"control"},
-    "distributed": {"farm.coordinator", "farm.local", "farm.worker"},
+    "distributed": {"farm.client", "farm.coordinator", "farm.local", "farm.worker"},
     "jinja2": {"jinja", "recipe.rendering"},
     "packageurl": {"evidence.package_sbom", "evidence.provenance", "evidence.purl", "evidence.source_sbom"},
     "pydantic": {
