@@ -10,7 +10,14 @@ import pytest
 from hapkg.source import fetch
 from tests.support.upstream import Place, World
 
-hypothesis.settings.register_profile("unit", deadline=None, database=None, print_blob=True)
+# How long a busy machine takes is no property of the code: no deadlines, and no complaint about slow examples.
+hypothesis.settings.register_profile(
+    "unit",
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("unit")
 
 
