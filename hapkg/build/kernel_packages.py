@@ -9,6 +9,7 @@ Which kernels a suite has is read from the index of its base chroot, which is al
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Kernels:
     """Those that have headers, of any series, the newest first."""
 
 
+@functools.cache  # a run asks for its recipes and for its targets, and the index of a base never changes
 def read_kernels(base: Chroot, headers: str) -> Kernels:
     """Kernels that the apt index inside a base chroot knows. apt keeps its digest of the index beside the chroot.
 
