@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hapkg import disk
-from hapkg.cache.entry import MOST_BYTES, CachedFile, SignedEntry, find_blob_path
+from hapkg.cache.entry import MOST_BYTES, CachedFile, Seen, SignedEntry, find_blob_path
 from hapkg.cache.files import bring_files, put_files
 from hapkg.cache.place import Place, WritablePlace
 from hapkg.cache.signed import SignedReader, write_signed
@@ -49,12 +49,25 @@ def provide_base(place: WritablePlace, base: Chroot) -> CachedFile:
     if packed is not None and place.holds(blob := find_blob_path(packed.sha256), packed.sha256, packed.size):
         place.touch(blob)
         return packed
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=base.folder.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".new-{base.suite}-", dir=base.folder.parent) as folder:
         file = Path(folder, _ARCHIVE)
         pack_base(base, file)
         packed = put_files(place, [file])[file.name]
     disk.replace(note, format_record(vars(packed)))
     return packed
+
+
+def take_base(place: Place, state: State, suite: Suite, facts: BaseFacts, file: CachedFile) -> Chroot:
+    """Bring the archive of a base chroot, and unpack it as the suite's. The caller holds the store's lock.
+
+    Raises FetchError, IntegrityError and MachineError; then the base that was there stays.
+    """
+    disk.make_folder(state.chroots)
+    with tempfile.TemporaryDirectory(prefix=f".new-{suite}-", dir=state.chroots) as folder:
+        bring_files(
+            place, {_ARCHIVE: file}, Path(folder), what=f"the base chroot of {suite} in the build cache {place}"
+        )
+        return unpack_base(state, suite, Path(folder, _ARCHIVE), facts)
 
 
 def push_base(place: WritablePlace, base: Chroot, architecture: str, key: SigningKey, trusted: Sequence[str]) -> bool:
@@ -95,28 +108,18 @@ def bring_base(place: Place, trusted: Sequence[str], state: State, wish: BaseWis
         found = SignedReader(place, trusted).read(path)
         if found is None or isinstance(found, str):
             return None, found or ""
-        entry, seen = parse_record(found.entry, BaseEntry), read_record(memory, SeenBase)
+        entry, seen = parse_record(found.entry, BaseEntry), read_record(memory, Seen)
         if entry is None or (clause := _judge(entry, wish, seen)):
             return None, clause if entry else "is not one that this hapkg reads"
-        disk.make_folder(state.chroots)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=state.chroots) as folder:
-            bring_files(place, {_ARCHIVE: entry.file}, Path(folder), what=f"the base chroot of {wish.suite}")
-            base = unpack_base(state, wish.suite, Path(folder, _ARCHIVE), entry.facts)
+        base = take_base(place, state, wish.suite, entry.facts, entry.file)
     except HapkgError as error:
         return None, f"cannot be used: {error.brief}"
     disk.make_folder(memory.parent)
-    disk.replace(memory, format_record({"made": entry.made}))
+    disk.replace(memory, format_record({"made": entry.made, "sha256": entry.file.sha256}))
     return base, ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SeenBase:
-    """The base that was taken last: an older one is not taken any more."""
-
-    made: int
-
-
-def _judge(entry: BaseEntry, wish: BaseWish, seen: SeenBase | None) -> str:
+def _judge(entry: BaseEntry, wish: BaseWish, seen: Seen | None) -> str:
     """A clause about why a base is not the one that is wanted; "" where it is."""
     faults = (
         ((entry.suite, entry.architecture) != (wish.suite, wish.architecture), "is of another suite or architecture"),

@@ -57,7 +57,7 @@ class CacheEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """The entry, or the state of a repository, that was used last: an older one is not used any more."""
+    """The entry, base chroot or state of a repository that was used last: an older one is not used any more."""
 
     made: int
     sha256: str

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hapkg.cache.entry import CachedFile, find_blob_path
-from hapkg.cache.place import Place, WritablePlace, find_place
+from hapkg.cache.place import Place, WritablePlace
 from hapkg.disk import sha256_file
-from hapkg.errors import FetchError, IntegrityError, UsageError
+from hapkg.errors import FetchError, IntegrityError
 
 
 def put_files(place: WritablePlace, files: Iterable[Path]) -> dict[str, CachedFile]:
@@ -28,15 +28,7 @@ def bring_files(place: Place, files: Mapping[str, CachedFile], folder: Path, *, 
     for name, file in files.items():
         wanted = folder / name
         if not place.read(find_blob_path(file.sha256), wanted, file.size):
-            raise FetchError(f"{what} lacks {name} in the build cache {place}")
+            raise FetchError(f"{what} lacks {name}")
         if wanted.stat().st_size != file.size or sha256_file(wanted) != file.sha256:
             wanted.unlink()
-            raise IntegrityError(f"{what} has another {name} in the build cache {place} than was said")
-
-
-def find_writable(text: str, base: Path) -> WritablePlace:
-    """The place of a build cache that files can be put into; a relative folder is below base. Raises UsageError."""
-    place = find_place(text, base)
-    if not isinstance(place, WritablePlace):
-        raise UsageError(f"the build cache {place} is only read", hint="name the folder that the server offers")
-    return place
+            raise IntegrityError(f"{what} has another {name} than it names")

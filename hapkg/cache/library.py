@@ -31,6 +31,7 @@ from hapkg.cache.entry import (
     make_artifact,
     parse_entry,
 )
+from hapkg.cache.files import bring_files
 from hapkg.cache.place import Place, WritablePlace
 from hapkg.cache.signed import SignedReader, write_signed
 from hapkg.chroot.schroot import Chroot
@@ -168,12 +169,7 @@ class BuildCache:
     def bring(self, artifact: Artifact, target: Path) -> Artifact:
         """Put the files of a build that was found into an empty folder. Raises FetchError and IntegrityError."""
         entry, digest = self._entries[artifact.key]
-        for name, file in entry.files.items():
-            wanted = target / name
-            if not self.place.read(find_blob_path(file.sha256), wanted, file.size):
-                raise FetchError(self._refuse(artifact.key, f"lacks {name}"))
-            if wanted.stat().st_size != file.size or sha256_file(wanted) != file.sha256:
-                raise IntegrityError(self._refuse(artifact.key, f"has another {name} than was signed"))
+        bring_files(self.place, entry.files, target, what=self._name(artifact.key))
         memory = self._find_memory(artifact.key)
         disk.make_folder(memory.parent)
         disk.replace(memory, format_record({"made": entry.made, "sha256": digest}))
@@ -191,7 +187,10 @@ class BuildCache:
         return self._state.cache_entries / f"{key}.json"
 
     def _refuse(self, key: str, clause: str) -> str:
-        return f"the entry {key[:12]} of the build cache {self.place} {clause}"
+        return f"{self._name(key)} {clause}"
+
+    def _name(self, key: str) -> str:
+        return f"the entry {key[:12]} of the build cache {self.place}"
 
 
 def judge_files(place: Place, entry: CacheEntry) -> Iterator[str]:
@@ -203,9 +202,9 @@ def judge_files(place: Place, entry: CacheEntry) -> Iterator[str]:
                 if not place.read(find_blob_path(file.sha256), copy, file.size):
                     yield f"lacks {name}"
                 elif sha256_file(copy) != file.sha256:
-                    yield f"has another {name} than was signed"
+                    yield f"has another {name} than it names"
             except FetchError as error:
-                yield f"has another {name} than was signed: {error.brief}"
+                yield f"has another {name} than it names: {error.brief}"
 
 
 def _is_whole(place: WritablePlace, entry: CacheEntry) -> bool:

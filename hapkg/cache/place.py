@@ -176,3 +176,13 @@ def find_place(text: str, base: Path) -> Place:
     if isinstance(location, HostFolder):
         return HostPlace(location)
     return BucketPlace(location) if isinstance(location, BucketFolder) else FolderPlace(location)
+
+
+def find_writable(text: str, base: Path) -> WritablePlace:
+    """The place that can be written of a name as find_place() takes it. Raises UsageError."""
+    place = find_place(text, base)
+    if not isinstance(place, WritablePlace):
+        raise UsageError(
+            f"the build cache {place} is only read", hint="name the folder, host or bucket that the server offers"
+        )
+    return place

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from hapkg import disk, process
@@ -37,14 +37,7 @@ class BaseFacts:
 
 def describe_base(base: Chroot) -> BaseFacts:
     """The facts of a base chroot."""
-    return BaseFacts(
-        digest=base.digest,
-        packages=base.packages,
-        index=base.index,
-        contents=base.contents,
-        further=base.further,
-        pinned=base.pinned,
-    )
+    return BaseFacts(**{field.name: getattr(base, field.name) for field in fields(BaseFacts)})
 
 
 def is_of_facts(base: Chroot | None, facts: BaseFacts) -> bool:

@@ -147,16 +147,12 @@ def _locate(context: Context, option: str | None, setting: str | None) -> Place 
 
 def _find_writable(context: Context, option: str | None) -> WritablePlace:
     """The build cache where it can be written and listed. Raises UsageError."""
-    from hapkg.cache.place import WritablePlace  # noqa: PLC0415
+    from hapkg.cache.place import find_writable  # noqa: PLC0415
 
-    place = _find_place(context, option)
-    if place is None:
+    text = option or context.project.settings.build_cache
+    if not text:
         raise UsageError("no build cache is named", hint="say --build-cache, or set build-cache in [tool.hapkg]")
-    if not isinstance(place, WritablePlace):
-        raise UsageError(
-            f"the build cache {place} is only read", hint="name the folder, host or bucket that the server offers"
-        )
-    return place
+    return find_writable(text, Path.cwd() if option else context.project.root)
 
 
 def _find_trusted(context: Context) -> Sequence[str]:

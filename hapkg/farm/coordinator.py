@@ -27,8 +27,8 @@ from hapkg.build.scheduler import Stages, Work
 from hapkg.build.store import Artifact
 from hapkg.cache.base import provide_base
 from hapkg.cache.entry import CachedFile
-from hapkg.cache.files import bring_files, find_writable, put_files
-from hapkg.cache.place import FolderPlace
+from hapkg.cache.files import bring_files, put_files
+from hapkg.cache.place import FolderPlace, find_writable
 from hapkg.chroot.schroot import Chroot
 from hapkg.chroot.transport import describe_base
 from hapkg.control import SourceName
@@ -124,7 +124,7 @@ class DaskFarm:
             test=lambda name, compiled: self._follow(self._sent[name], TESTED),
             lint=lambda name, compiled, nice: self._follow(self._sent[name], ""),
             store=self._store,
-            cancel=lambda name: self._cancel(self._sent[name]) if name in self._sent else None,
+            cancel=self._cancel_source,
         )
 
     def close(self) -> None:
@@ -155,9 +155,11 @@ class DaskFarm:
         return job.pack(self._jobs[name], step, finished, fetched, nice)
 
     def _compile(self, name: SourceName, prepared: Prepared) -> Compiled:
-        order = self._make_order(self._jobs[name], prepared)
-        sent = self._sent[name] = _Sent(order=order, key=f"{self._topic}-{name}")
+        one = self._jobs[name]
+        sent = self._sent[name] = _Sent(order=self._make_order(one, prepared), key=f"{self._topic}-{name}")
         self._send(sent)
+        if one.cancelled.is_set():  # meanwhile
+            self._cancel(sent)
         self._follow(sent, COMPILED)
         if sent.compiled is None:
             raise ValueError(f"{name} has no packages")
@@ -327,16 +329,17 @@ class DaskFarm:
         except CancelledError as error:
             raise MachineError(f"{name}: the scheduler gave the order up", hint="run the same again") from error
         except Exception as error:
-            raise MachineError(
+            problem = MachineError(
                 f"{name}: a worker could not take the order: {type(error).__name__}: {error}"[:500],
                 hint="see whether all machines have the same hapkg: pip install 'hapkg[dask]'",
-            ) from error
+            )
+            reply = Reply(machine="a worker", error=problem)
         if reply.error is None:
             if reply.artifact is not None:
                 self._take_packages(sent, reply.artifact, reply.files)
             sent.reply = reply
             return
-        if classify(reply.error) == "machine":
+        if classify(reply.error) != "recipe":  # its disk, its network
             self._shunned.add(reply.address)
             if sent.attempts < ATTEMPTS and self._find_workers():
                 sent.attempts += 1
@@ -361,8 +364,11 @@ class DaskFarm:
 
     def _bring_log(self, one: Job, log: CachedFile) -> None:
         with tempfile.TemporaryDirectory(dir=one.work) as folder:
-            bring_files(self._depot, {one.log.name: log}, Path(folder), what=f"the build of {one.recipe.name}")
+            bring_files(self._depot, {one.log.name: log}, Path(folder), what=self._tell_build(one.recipe.name))
             Path(folder, one.log.name).replace(one.log)
+
+    def _tell_build(self, name: SourceName) -> str:
+        return f"the build of {name} in the build cache {self._depot}"
 
     def _store(self, name: SourceName, compiled: Compiled) -> Artifact:
         """Bring what a worker made, and store it as if it had been made here."""
@@ -370,12 +376,17 @@ class DaskFarm:
         if reply is None or reply.log is None:
             raise ValueError(f"{name} has no reply")
         made = one.work / "made"
-        bring_files(self._depot, reply.files, made, what=f"the build of {name}")
+        bring_files(self._depot, reply.files, made, what=self._tell_build(name))
         self._bring_log(one, reply.log)
         one.seconds.update({phase: one.seconds.get(phase, 0) + spent for phase, spent in reply.seconds.items()})
         one.gauge.peak = reply.memory
         artifact = replace(compiled.artifact, folder=made, machine=reply.machine)
         return job.store(one, replace(compiled, artifact=artifact))
+
+    def _cancel_source(self, name: SourceName) -> None:
+        self._jobs[name].cancelled.set()
+        if name in self._sent:
+            self._cancel(self._sent[name])
 
     def _cancel(self, *orders: _Sent) -> None:
         futures = [sent.future for sent in orders if sent.future is not None and sent.reply is None]

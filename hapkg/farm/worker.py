@@ -26,11 +26,12 @@ from hapkg.build.limits import read_available
 from hapkg.build.planner import Planner
 from hapkg.build.run import tidy_layers
 from hapkg.build.store import Artifact, Store
-from hapkg.cache.files import bring_files, find_writable, put_files
-from hapkg.cache.place import WritablePlace
+from hapkg.cache.base import take_base
+from hapkg.cache.files import bring_files, put_files
+from hapkg.cache.place import WritablePlace, find_writable
 from hapkg.chroot import schroot
 from hapkg.chroot.schroot import Chroot, find_chroot
-from hapkg.chroot.transport import is_of_facts, unpack_base
+from hapkg.chroot.transport import is_of_facts
 from hapkg.errors import HapkgError, Interrupted, MachineError
 from hapkg.farm.order import COMPILED, LOG, PHASE, TESTED, Order, Reply, describe_program
 from hapkg.host import count_cores, read_architecture
@@ -78,7 +79,7 @@ class Bench:
             while not is_of_facts(base := find_chroot(store.state, suite), facts) and self.used[folder]:
                 self.changed.wait(_LOOK_SECONDS)
             if base is None or not is_of_facts(base, facts):
-                base = _bring_base(order, store, depot)
+                base = take_base(depot, store.state, suite, facts, order.base.file)
             self.used[folder] += 1
         try:
             schroot.make_folders(store.state, suite)
@@ -89,21 +90,12 @@ class Bench:
                 self.changed.notify_all()
 
 
-def _bring_base(order: Order, store: Store, depot: WritablePlace) -> Chroot:
-    folder = store.state.work / "base"
-    disk.remove_tree(folder)
-    folder.mkdir(parents=True)
-    try:
-        bring_files(depot, {"base.tar.zst": order.base.file}, folder, what=f"the base chroot of {order.context.suite}")
-        return unpack_base(store.state, order.context.suite, folder / "base.tar.zst", order.base.facts)
-    finally:
-        disk.remove_tree(folder)
-
-
 class BuildWorker(Worker):  # type: ignore[misc]  # Dask's classes have no types
-    """Dask's worker with a bench."""
+    """Dask's worker with a bench, which it has before it is known to the scheduler: orders may wait there."""
 
-    bench: Bench
+    def __init__(self, scheduler: str, bench: Bench, **options: object) -> None:
+        super().__init__(scheduler, **options)
+        self.bench = bench
 
 
 def build(order: Order) -> Reply:
@@ -158,7 +150,7 @@ def _make_job(
     files = {"files": order.files, "packages": order.packages}
     for name, wanted in files.items():
         (folder / name).mkdir()
-        bring_files(depot, wanted, folder / name, what=f"the order for {order.source}")
+        bring_files(depot, wanted, folder / name, what=f"the order for {order.source} in the build cache {depot}")
     lead = order.context.lead
     context = replace(
         order.context,
@@ -315,8 +307,7 @@ async def _serve_once(
     """Serve until the scheduler ends or loses sight of this worker."""
     name = f"{socket.gethostname()}-{os.getpid()}"
     async with BuildWorker(
-        scheduler, nthreads=jobs, name=name, resources=resources, memory_limit=0, dashboard=False
+        scheduler, bench, nthreads=jobs, name=name, resources=resources, memory_limit=0, dashboard=False
     ) as worker:
-        worker.bench = bench
         say(f"{name} takes orders of {scheduler}, {jobs} at a time")
         await worker.finished()

@@ -23,6 +23,7 @@ from hapkg.repository.keys.signing import KeyChoice, find_key
 from hapkg.repository.publishing import publish, refresh
 from hapkg.repository.upload import Upload
 from tests.support.evidence import INPUTS, KEY, make_documented
+from tests.support.harm import lengthen, poison, truncate
 from tests.support.packages import BOOKWORM, IDENTITY, serve
 
 SOURCE = SourceName("ha-logic")
@@ -127,18 +128,6 @@ def test_a_keyring_with_two_keys_does_not_make_the_other_one_count(
     answer = published.ask()
     assert answer.artifact is None
     assert "no good signature of a key that build-cache-trust names" in answer.note
-
-
-def poison(file: Path) -> None:
-    file.write_bytes(b"x" * file.stat().st_size)
-
-
-def truncate(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-1])
-
-
-def lengthen(file: Path) -> None:
-    file.write_bytes(file.read_bytes() + b"x")
 
 
 @pytest.mark.parametrize("ending", [".dsc", ".buildinfo", ".provenance.json", "_all.deb"])

@@ -65,7 +65,7 @@ def test_a_base_that_is_not_the_one_that_is_wanted_is_named(shared: Shared, fact
 def test_a_base_that_somebody_put_back_is_not_taken(shared: Shared) -> None:
     memory = shared.here.state.cache_entries / PATH.replace("/", "-")
     memory.parent.mkdir(parents=True)
-    memory.write_bytes(format_record({"made": 200}))
+    memory.write_bytes(format_record({"made": 200, "sha256": FILE.sha256}))
     put(shared, made=100)
     assert "is older than the one that was taken before" in find_clause(shared)
     put(shared, made=200)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hapkg.cache.entry import CachedFile, find_blob_path
-from hapkg.cache.files import bring_files, find_writable, put_files
+from hapkg.cache.files import bring_files, put_files
 from hapkg.cache.place import FolderPlace
-from hapkg.errors import FetchError, IntegrityError, UsageError
+from hapkg.errors import FetchError, IntegrityError
 
 
 @pytest.fixture
@@ -59,8 +59,3 @@ def test_a_longer_file_is_not_read_to_its_end(place: FolderPlace, put: dict[str,
     (tmp_path / "place" / find_blob_path(put["a.deb"].sha256)).write_bytes(b"x" * (4 << 20))
     with pytest.raises(FetchError, match="more than"):
         bring_files(place, put, tmp_path, what="the order")
-
-
-def test_an_address_is_no_place_to_put_files(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="only read"):
-        find_writable("https://example.org/builds", tmp_path)

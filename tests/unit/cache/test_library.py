@@ -21,6 +21,7 @@ from hapkg.cache.place import FolderPlace, WebPlace
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import SourceName, Suite
 from hapkg.errors import FetchError, IntegrityError
+from tests.support.harm import lengthen, poison, truncate
 from tests.unit.cache.conftest import SOURCE, SUITE, Shared, make_build
 
 
@@ -117,23 +118,11 @@ def test_an_entry_of_another_source_or_suite_is_not_used(shared: Shared, source:
     assert "is of 'ha-one' for 'bookworm'" in found.note
 
 
-def poison(file: Path) -> None:
-    file.write_bytes(b"x" * file.stat().st_size)
-
-
-def truncate(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-1])
-
-
-def lengthen(file: Path) -> None:
-    file.write_bytes(file.read_bytes() + b"x")
-
-
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
-        (poison, "has another ha-one_1.2-1+ha12.1_amd64.deb than was signed"),
-        (truncate, "has another ha-one_1.2-1+ha12.1_amd64.deb than was signed"),
+        (poison, "has another ha-one_1.2-1+ha12.1_amd64.deb than it names"),
+        (truncate, "has another ha-one_1.2-1+ha12.1_amd64.deb than it names"),
         (lengthen, "has more than"),
         (Path.unlink, "lacks ha-one_1.2-1+ha12.1_amd64.deb"),
     ],

@@ -30,7 +30,7 @@ def test_entries_are_listed_and_verified(shared: Shared) -> None:
     assert "build-cache-trust does not name" in row.fault
     name = "ha-one_1.2-1+ha12.1_amd64.deb"
     shared.blob(name).write_text("poison")
-    assert [fault for _, fault in verify(shared.place, trusted)] == [f"has another {name} than was signed"]
+    assert [fault for _, fault in verify(shared.place, trusted)] == [f"has another {name} than it names"]
     shared.blob(name).unlink()
     assert [fault for _, fault in verify(shared.place, trusted)] == [f"lacks {name}"]
 
