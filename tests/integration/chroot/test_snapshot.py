@@ -103,7 +103,7 @@ def test_the_newest_of_everything_is_built_and_published_beside_the_releases(
 ) -> None:
     project = Miniature.create(place / "nightly", suite=SUITE)
     own, commits = hapkg.on(project.root), {}
-    for name in ("left", "right"):
+    for name in ("moving", "staying"):
         home = Repository(tmp_path / name, "git")
         released = home.commit(make_plain_source(README="Of the release.\n"), 1714979289)
         home.tag("v1.0", released)
@@ -115,23 +115,23 @@ def test_the_newest_of_everything_is_built_and_published_beside_the_releases(
             packages=[make_package(name, ["share/plain"], architecture="all")],
         )
     # Upstream changed what this one patches.
-    project.add_patch("right", "--- a/README\n+++ b/README\n@@ -1 +1 @@\n-Of the tarball.\n+Of the patch.\n")
-    project.add_meta("stack", ["ha-left", "ha-right"])
+    project.add_patch("staying", "--- a/README\n+++ b/README\n@@ -1 +1 @@\n-Of the tarball.\n+Of the patch.\n")
+    project.add_meta("stack", ["ha-moving", "ha-staying"])
     own.succeed("build-all", "--no-lintian")
     assert "no snapshot was built" in own.run("publish", "--unsigned", "--pocket", "snapshots").complaint.brief
     done = own.run("build-all", "--snapshot", "--no-lintian", "--json")
     assert done.status == 8
-    assert "note: ha-right stays at its release: ha-right: 1 of 1 patches for 1.0 do not apply" in done.stderr
-    assert done.endings == {"ha-left": "built", "ha-right": "reused", "ha-stack": "built"}
-    newest = f"1.0+git20240506080809.{commits['left'][:7]}-1{MARK}"
-    assert done.outcomes["ha-left"]["version"] == newest
+    assert "note: ha-staying stays at its release: ha-staying: 1 of 1 patches for 1.0 do not apply" in done.stderr
+    assert done.endings == {"ha-moving": "built", "ha-staying": "reused", "ha-stack": "built"}
+    newest = f"1.0+git20240506080809.{commits['moving'][:7]}-1{MARK}"
+    assert done.outcomes["ha-moving"]["version"] == newest
     own.succeed("publish", "--unsigned", "--pocket", "snapshots")
     own.succeed("publish", "--unsigned")
     # A commit of upstream's since then is of the next night.
-    Repository(tmp_path / "left", "git").commit({"README": "Of tomorrow.\n"}, 1714986489)
+    Repository(tmp_path / "moving", "git").commit({"README": "Of tomorrow.\n"}, 1714986489)
     own.succeed("publish", "--unsigned", "--pocket", "snapshots")
     for suite, version in ((f"{SUITE}-snapshots", newest), (SUITE, f"1.0-1{MARK}")):
         index = (project.root / f"apt/dists/{suite}/main/binary-amd64/Packages").read_text()
-        assert "Package: ha-left\n" in index
+        assert "Package: ha-moving\n" in index
         assert f"Version: {version}\n" in index
-        assert f"ha-left (= {version})" in index
+        assert f"ha-moving (= {version})" in index

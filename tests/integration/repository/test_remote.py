@@ -519,8 +519,8 @@ def test_a_silent_host_is_not_waited_for_without_end(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_hapkg_ends_at_once_while_a_host_is_silent(silent: int, tmp_path: Path, number: signal.Signals) -> None:
     program = Hapkg(project=CHECKOUT, cache=tmp_path / "cache", home=tmp_path / "home")
-    patient = "ssh -o ConnectTimeout=600"  # a machine may stand still for longer than ssh waits of its own accord
-    running = program.start("repo", "list", "--repo", f"ssh://127.0.0.1:{silent}/srv/apt", RSYNC_RSH=patient)
+    heed = ("env", "--default-signal=HUP,INT,TERM")  # under nohup hapkg would go on, as it was asked to
+    running = program.start("repo", "list", "--repo", f"ssh://127.0.0.1:{silent}/srv/apt", within=heed)
     try:
         wait_until(lambda: find_children(running.process.pid, "ssh") != [], "ssh", seconds=60)
         (ssh,) = find_children(running.process.pid, "ssh")
