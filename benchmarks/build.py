@@ -40,7 +40,7 @@ from hapkg.chroot.layer import enter_layer
 from hapkg.chroot.schroot import Chroot, Session
 from hapkg.control import SourceName, Suite
 from hapkg.errors import ProcessError
-from hapkg.locations import find_state
+from hapkg.locations import State, find_state
 from hapkg.recipe.collection import read_recipes
 from hapkg.recipe.graph import Graph, make_graph
 from hapkg.recipe.model import Recipe
@@ -95,7 +95,7 @@ class Bench:
     def hapkg(self, *arguments: str) -> float:
         """Run hapkg; seconds."""
         program = Path(sys.executable).with_name("hapkg")
-        return call(program, "--cache", self.cache, *arguments, cwd=self.root, HOME=str(self.home))
+        return call(program, "--cache", self.cache, *arguments, cwd=self.root, environment={"HOME": str(self.home)})
 
     def hapkg_tells(self, *arguments: str) -> str:
         """Run hapkg; what it says."""
@@ -132,7 +132,7 @@ def time_bare(bench: Bench, works: dict[str, Work], *, tests: bool = False) -> t
     packages: dict[str, str] = {}
     for build in builds.values():
         packages |= build.inputs["depends"]
-    with tempfile.TemporaryFile() as log, enter_layer(bench.cache, base, packages, "bare", log) as session:
+    with tempfile.TemporaryFile() as log, enter_layer(State(bench.cache), base, packages, "bare", log) as session:
         names = [name for name in graph.order if recipes[name].style.name != "meta" and name in builds]
         tested = [name for name in names if tests and recipes[name].tests]
         for name in names:
@@ -222,7 +222,7 @@ def time_sbuild(bench: Bench, folder: Path) -> float:
             target.mkdir()
             debs = [deb for need in graph.needs[source] for deb in (folder / need).glob("*.deb")]
             (dsc,) = builds[source].paths(".dsc")
-            took = call(*argv, *(f"--extra-package={deb}" for deb in debs), dsc, cwd=target, **options)
+            took = call(*argv, *(f"--extra-package={deb}" for deb in debs), dsc, cwd=target, environment=options)
             print(f"  sbuild {source}: {took:.0f} s", file=sys.stderr)
             seconds += took
     finally:
@@ -321,7 +321,7 @@ def time_entering(bench: Bench) -> float:
     for _ in range(7):
         with tempfile.TemporaryFile() as log:
             begun = time.monotonic()
-            with enter_layer(bench.cache, base, packages, "ready", log) as session:
+            with enter_layer(State(bench.cache), base, packages, "ready", log) as session:
                 session.run(["true"])
                 figures.append(time.monotonic() - begun)
     return sorted(figures)[len(figures) // 2]
@@ -329,7 +329,7 @@ def time_entering(bench: Bench) -> float:
 
 def find_base(bench: Bench) -> Chroot:
     """The base chroot, which warm() made."""
-    base = schroot.find_chroot(bench.cache, bench.suite)
+    base = schroot.find_chroot(State(bench.cache), bench.suite)
     if base is None:
         raise SystemExit(f"there is no base chroot of {bench.suite}")
     return base

@@ -47,7 +47,9 @@ def main() -> None:
             env={**os.environ, "HAPKG_CACHE": str(state), **keys},
         )  # fmt: skip
         trust(folder / "project", refused.stderr.split()[3])
-        pushing = call(HAPKG, "build-all", "--push", cwd=folder / "project", HAPKG_CACHE=str(state), **keys)
+        pushing = call(
+            HAPKG, "build-all", "--push", cwd=folder / "project", environment={"HAPKG_CACHE": str(state), **keys}
+        )
         figures = sorted(take(folder, number, options.suite, keys) for number in range(options.runs))
         building, publishing = figures[len(figures) // 2]
         files = [file for file in (folder / "project/shared/blobs").rglob("*") if file.is_file()]
@@ -90,11 +92,13 @@ def take(folder: Path, number: int, suite: str, keys: dict[str, str]) -> tuple[f
     """Seconds of build-all and publish on a machine that has nothing."""
     fresh = {"HAPKG_CACHE": str(folder / f"fresh-{number}"), **keys}
     try:
-        building = call(HAPKG, "build-all", cwd=folder / "project", **fresh)
-        publishing = call(HAPKG, "publish", "--repo", folder / f"apt-{number}", cwd=folder / "project", **fresh)
+        building = call(HAPKG, "build-all", cwd=folder / "project", environment=fresh)
+        publishing = call(
+            HAPKG, "publish", "--repo", folder / f"apt-{number}", cwd=folder / "project", environment=fresh
+        )
         return building, publishing
     finally:
-        call(HAPKG, "chroot", "rm", suite, cwd=folder / "project", **fresh)
+        call(HAPKG, "chroot", "rm", suite, cwd=folder / "project", environment=fresh)
 
 
 if __name__ == "__main__":

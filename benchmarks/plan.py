@@ -78,7 +78,7 @@ def plan(recipes: dict[SourceName, Recipe], built: dict[SourceName, list[Artifac
             depends={},
             stack=stack,
         )
-        step = decide(recipe, inputs, suite=SUITE, builds=built.get(name, ()), published=())
+        step = decide(recipe, inputs, suite=SUITE, release="12", builds=built.get(name, ()), published=())
         actions.append(step.action)
         if name not in built:
             built[name] = [make_build(name, recipe, inputs, changed=len(built) % 2 == 1)]

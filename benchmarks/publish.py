@@ -80,18 +80,18 @@ def time_aptly(folder: Path, many: Path, more: Path, gnupg: Path) -> dict[str, f
     configuration.write_text(json.dumps({"rootDir": str(folder / "aptly"), "gpgProvider": "gpg"}))
     aptly = ("aptly", f"-config={configuration}")
     home = {"GNUPGHOME": str(gnupg)}
-    call(*aptly, "repo", "create", "-distribution=bookworm", "bench", **home)
-    first = time_idle(*aptly, "repo", "add", "bench", many, **home)
-    first += call(*aptly, "publish", "repo", "-batch", "-acquire-by-hash", "bench", **home)
-    second = time_idle(*aptly, "repo", "add", "bench", more, **home)
-    second += call(*aptly, "publish", "update", "-batch", "bookworm", **home)
+    call(*aptly, "repo", "create", "-distribution=bookworm", "bench", environment=home)
+    first = time_idle(*aptly, "repo", "add", "bench", many, environment=home)
+    first += call(*aptly, "publish", "repo", "-batch", "-acquire-by-hash", "bench", environment=home)
+    second = time_idle(*aptly, "repo", "add", "bench", more, environment=home)
+    second += call(*aptly, "publish", "update", "-batch", "bookworm", environment=home)
     return {NOTHING: first, MORE: second}
 
 
-def time_idle(*argv: object, **environment: str) -> float:
+def time_idle(*argv: str | Path, environment: Mapping[str, str] | None = None) -> float:
     """Seconds of a process that begins with an idle disk: what others wrote is not what it waits for."""
     os.sync()
-    return call(*argv, **environment)
+    return call(*argv, environment=environment)
 
 
 def compare(base: Path, key: Path, count: int, runs: int, *, alone: bool) -> None:
@@ -101,7 +101,7 @@ def compare(base: Path, key: Path, count: int, runs: int, *, alone: bool) -> Non
     gnupg = base / "gnupg"
     gnupg.mkdir(mode=0o700)
     act = ("--batch", "--passphrase", "", "--quick-generate-key", "bench <bench@hapkg.invalid>", "ed25519", "sign")
-    call("gpg", *act, GNUPGHOME=str(gnupg))
+    call("gpg", *act, environment={"GNUPGHOME": str(gnupg)})
     call(sys.executable, "-c", PUBLISH, base / "warm", base / "more", key)
     figures: dict[tuple[str, str], list[float]] = {}
     for run in range(runs):
@@ -114,7 +114,7 @@ def compare(base: Path, key: Path, count: int, runs: int, *, alone: bool) -> Non
             for act_name, value in seconds.items():
                 figures.setdefault((act_name, program), []).append(value)
         shutil.rmtree(folder)
-    call("gpgconf", "--kill", "all", GNUPGHOME=str(gnupg))
+    call("gpgconf", "--kill", "all", environment={"GNUPGHOME": str(gnupg)})
     rows = []
     for name in (NOTHING, MORE, SAME):
         own = statistics.median(figures[name, "hapkg"])

@@ -14,11 +14,16 @@ from pathlib import Path
 RESULTS = Path(__file__).parent / "results"
 
 
-def call(*argv: str | Path, cwd: Path | None = None, **environment: str) -> float:
-    """Run a program to its end; seconds. What it says is shown when it fails."""
+def call(*argv: str | Path, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> float:
+    """Run a program to its end, with these variables as well; seconds. What it says is shown when it fails."""
     begun = time.monotonic()
     done = subprocess.run(
-        list(map(str, argv)), cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+        list(map(str, argv)),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **(environment or {})},
     )
     seconds = time.monotonic() - begun
     if done.returncode != 0:
