@@ -37,7 +37,8 @@ from hapkg.build.store import Artifact, Store
 from hapkg.chroot import schroot
 from hapkg.chroot.base import BUILD_FOLDER, BUILD_USER
 from hapkg.chroot.layer import enter_layer
-from hapkg.chroot.schroot import Chroot, Session
+from hapkg.chroot.schroot import Chroot
+from hapkg.chroot.sessions import Session
 from hapkg.control import SourceName, Suite
 from hapkg.errors import ProcessError
 from hapkg.locations import State, find_state

@@ -23,7 +23,7 @@ from hapkg.build.store import Store
 from hapkg.chroot import schroot
 from hapkg.chroot.base import BUILD_FOLDER
 from hapkg.chroot.layer import enter_layer
-from hapkg.chroot.schroot import Session
+from hapkg.chroot.sessions import Session
 from hapkg.control import SourceName, Suite
 from hapkg.locations import find_state
 from hapkg.recipe.collection import read_recipes

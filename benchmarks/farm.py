@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from distributed import Client, LocalCluster
 from tables import describe_machine, keep, make_table
 
-from hapkg.chroot import schroot
+from hapkg.chroot import schroot, sessions
 from hapkg.control import Suite
 from hapkg.farm.local import make_security
 from hapkg.locations import State
@@ -121,7 +121,7 @@ def cleared(program: Hapkg, suite: str) -> Iterator[None]:
     finally:
         program.end()
         state = State(program.cache)
-        schroot.reclaim(state)
+        sessions.reclaim(state)
         schroot.remove_chroot(state, Suite(suite))
 
 

@@ -25,7 +25,8 @@ from hapkg.chroot.ccache import lend_cache, make_exports
 from hapkg.chroot.conditions import Conditions, prepare, run_build
 from hapkg.chroot.layer import enter_layer, provide_layer
 from hapkg.chroot.resolver import read_installed
-from hapkg.chroot.schroot import Chroot, Session
+from hapkg.chroot.schroot import Chroot
+from hapkg.chroot.sessions import Session
 from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, ProcessError
 from hapkg.locations import State
 from hapkg.process import Process

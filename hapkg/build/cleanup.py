@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hapkg import disk
 from hapkg.build.store import Artifact, Store
-from hapkg.chroot import schroot
+from hapkg.chroot import schroot, sessions
 from hapkg.chroot.layer import list_layers, put_aside, sweep
 from hapkg.control import SourceName
 from hapkg.locations import State
@@ -52,7 +52,7 @@ def clean(store: Store, cleanup: Cleanup) -> int:
     state = store.state
     before = _measure(state)
     store.reclaim()
-    schroot.reclaim(state)
+    sessions.reclaim(state)
     for artifact in cleanup.builds:
         store.remove_build(artifact)
     for folder in cleanup.folders:

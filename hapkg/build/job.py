@@ -40,7 +40,8 @@ from hapkg.build.store import Artifact, check_same
 from hapkg.chroot.ccache import find_packages
 from hapkg.chroot.layer import find_folders, provide_layer
 from hapkg.chroot.resolver import resolve
-from hapkg.chroot.schroot import Chroot, Session
+from hapkg.chroot.schroot import Chroot
+from hapkg.chroot.sessions import Session
 from hapkg.control import TARBALLS, BinaryName, SourceName
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, HapkgError, IntegrityError, Interrupted, MachineError

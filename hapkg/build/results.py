@@ -16,7 +16,7 @@ from typing import IO
 
 from hapkg import confinement
 from hapkg.chroot.base import BUILD_FOLDER
-from hapkg.chroot.schroot import Session
+from hapkg.chroot.sessions import Session
 from hapkg.control import split_stanzas
 from hapkg.errors import BuildError, ProcessError
 

@@ -27,11 +27,12 @@ from hapkg.build.priority import find_longest, find_measured, measure_paths
 from hapkg.build.scheduler import Events, Scheduler, Stages, Work
 from hapkg.build.store import Artifact, Store
 from hapkg.build.timings import CREATE, read_records
-from hapkg.chroot import layer, schroot
+from hapkg.chroot import layer, schroot, sessions
 from hapkg.chroot.base import Pin
 from hapkg.chroot.base_lock import BaseLock
 from hapkg.chroot.pinned import make_mirror, prune_mirrors
-from hapkg.chroot.schroot import Chroot, Session
+from hapkg.chroot.schroot import Chroot
+from hapkg.chroot.sessions import Session
 from hapkg.control import SourceName, Suite
 from hapkg.errors import HapkgError, IntegrityError, Interrupted, UsageError
 from hapkg.recipe.settings import Project, find_further
@@ -77,7 +78,7 @@ def run_plan(
     Outcome. Closing the iterator ends running builds and their sessions.
     """
     context.store.reclaim()
-    schroot.reclaim(context.store.state)
+    sessions.reclaim(context.store.state)
     if _is_up_to_date(context, plan):
         yield from (_reuse(context.store, step) for step in plan)
         return
@@ -107,7 +108,7 @@ def enter_source(context: BuildContext, name: SourceName) -> Iterator[tuple[Sess
     The caller holds the store's lock. Raises UsageError where a source that it needs is not built.
     """
     context.store.reclaim()
-    schroot.reclaim(context.store.state)
+    sessions.reclaim(context.store.state)
     base = context.find_base()
     builds = [build for build in context.store.list_builds() if build.source != name]
     steps = Planner(context, base, builds).plan(list(context.graph.needs[name]))
@@ -300,8 +301,8 @@ def open_pool(workers: int, store: Store) -> Iterator[ThreadPoolExecutor]:
         yield pool
     except BaseException:
         process.stop_all()
-        for name in schroot.find_sessions(store.state):
-            schroot.end_session(name)
+        for name in sessions.find_sessions(store.state):
+            sessions.end_session(name)
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

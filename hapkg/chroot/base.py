@@ -1,4 +1,4 @@
-"""Contents of a base chroot, made by mmdebstrap. schroot.py knows where it lies and how it is entered."""
+"""Contents of a base chroot, made by mmdebstrap. schroot.py knows where it lies, sessions.py how it is entered."""
 
 from __future__ import annotations
 

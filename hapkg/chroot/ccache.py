@@ -19,7 +19,8 @@ from typing import IO
 from hapkg.chroot.base import BUILD_USER
 from hapkg.chroot.layer import make_layer_key
 from hapkg.chroot.resolver import find_archives, resolve
-from hapkg.chroot.schroot import Chroot, Session
+from hapkg.chroot.schroot import Chroot
+from hapkg.chroot.sessions import Session
 from hapkg.errors import BuildError, MachineError, ProcessError
 from hapkg.locations import State
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from hapkg.chroot.base import BUILD_FOLDER, BUILD_USER, DEFAULT_HOST
-from hapkg.chroot.schroot import Session
+from hapkg.chroot.sessions import Session
 
 FAKETIME, LOCALES = TOOLS = ("libfaketime", "locales")
 """Packages of the archive that some conditions need, and no build otherwise."""

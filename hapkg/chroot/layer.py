@@ -31,7 +31,8 @@ from hapkg import disk
 from hapkg.chroot import schroot
 from hapkg.chroot.archives import Archive, fetch_archives
 from hapkg.chroot.resolver import find_archives, resolve
-from hapkg.chroot.schroot import DAMAGED, LAYER_MARK, Chroot, Session, enter
+from hapkg.chroot.schroot import Chroot
+from hapkg.chroot.sessions import DAMAGED, LAYER_MARK, Session, enter
 from hapkg.errors import BuildError, MachineError, ProcessError
 from hapkg.locations import State
 from hapkg.records import format_record, read_record

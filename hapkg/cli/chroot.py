@@ -10,7 +10,7 @@ from hapkg.apt import digest_further
 from hapkg.build.context import SharedBuilds, find_build_mirror
 from hapkg.build.run import create_chroot, find_shared_base
 from hapkg.build.store import Store
-from hapkg.chroot import schroot
+from hapkg.chroot import schroot, sessions
 from hapkg.chroot.base_lock import BaseLock, read_base_lock
 from hapkg.chroot.pinned import prune_mirrors
 from hapkg.chroot.schroot import Chroot
@@ -75,7 +75,7 @@ def chroot_remove(
     """Remove the base chroot of a suite."""
     name, store = context.obj.project.pick_suite(suite), _find_store(context, architecture)
     with store.lock():
-        schroot.reclaim(store.state)
+        sessions.reclaim(store.state)
         schroot.remove_chroot(store.state, name)
         prune_mirrors(store.state, name, keep=None)
     output.say(f"removed the chroot of {name}")
@@ -112,7 +112,7 @@ def make_chroot(
     store = store.narrow(suite)
     with store.lock():
         store.reclaim()
-        schroot.reclaim(store.state)
+        sessions.reclaim(store.state)
         made = None if renew else schroot.find_chroot(store.state, suite)
         pin = None if store.architecture else read_base_lock(project.root, suite, read_architecture())
         if made is not None and is_stale(project, made, pin):

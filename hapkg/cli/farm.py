@@ -29,7 +29,7 @@ def worker(
     context: typer.Context,
     scheduler: Annotated[str, typer.Option(help="Address of Dask's scheduler.", metavar="tls://HOST:PORT")],
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Sources built at the same time [default: the cores].")
+        int | None, typer.Option("--jobs", "-j", min=1, help="Sources compiled at the same time [default: the cores].")
     ] = None,
     build_cache: Annotated[
         str | None,

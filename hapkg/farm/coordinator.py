@@ -108,7 +108,7 @@ class DaskFarm:
     def places(self) -> int:
         """See run.Farm: more than can compile, so that no worker waits for its next order to be packed."""
         slots = sum(int(worker["resources"][_RESOURCE]) for worker in self._find_workers().values())
-        return max(_FEWEST_OUT, 2 * slots)
+        return max(_FEWEST_OUT, slots)
 
     def send_out(
         self, jobs: Mapping[SourceName, Job], work: Work, stages: Stages[Fetched, Prepared, Compiled]

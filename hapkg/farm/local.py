@@ -18,7 +18,7 @@ from distributed.security import Security
 
 from hapkg import disk
 from hapkg.build.store import Store
-from hapkg.chroot import schroot
+from hapkg.chroot import schroot, sessions
 from hapkg.control import Suite
 from hapkg.errors import MachineError
 from hapkg.host import count_cores
@@ -122,7 +122,7 @@ def _await_workers(client: Client, number: int, folder: Path) -> None:
 def _remove(folder: Path) -> None:
     """Remove what workers left: chroots are known to schroot."""
     for state in (Store(root=cache).state for cache in folder.glob("[0-9]*") if cache.is_dir()):
-        schroot.reclaim(state)
+        sessions.reclaim(state)
         for base in state.chroots.glob("[!.]*"):
             schroot.remove_chroot(state, Suite(base.name))
     disk.remove_tree(folder, of_root=True)

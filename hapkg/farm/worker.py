@@ -1,4 +1,8 @@
-"""A machine that builds for others: it takes orders from a scheduler of Dask, one thread for each of its places."""
+"""A machine that builds for others: it takes orders from a scheduler of Dask, and compiles one in each thread.
+
+A thread is free for the next order when packages are made. Upstream's tests and lintian go on beside that in threads
+of their own, which Dask calls seceded: they mostly wait.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
-from distributed import Worker, get_worker
+from distributed import Worker, get_worker, secede
 from distributed.core import Status
 from distributed.worker import thread_state
 
@@ -29,7 +33,7 @@ from hapkg.build.store import Artifact, Store
 from hapkg.cache.base import take_base
 from hapkg.cache.files import bring_files, put_files
 from hapkg.cache.place import WritablePlace, find_writable
-from hapkg.chroot import schroot
+from hapkg.chroot import schroot, sessions
 from hapkg.chroot.schroot import Chroot, find_chroot
 from hapkg.chroot.transport import is_of_facts
 from hapkg.errors import HapkgError, Interrupted, MachineError
@@ -50,8 +54,20 @@ _ENDED = ("cancelled", "forgotten", "released", "error")
 
 
 def name_places(architecture: str) -> str:
-    """Dask's resource for sources that a machine of an architecture builds at the same time."""
+    """Dask's resource for sources that a machine of an architecture has at work: threads compile, places test too."""
     return f"hapkg-{architecture}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Customer:
+    """Who gave an order, as it is seen from the work on it."""
+
+    tell: Callable[[str, object], None]
+    """Takes news: their kind, and their content."""
+    is_wanted: Callable[[], bool]
+    """False when nobody waits for the order any more."""
+    let_next_in: Callable[[], object]
+    """Called when packages are made: another source may compile while this one is tested."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +126,12 @@ def build(order: Order) -> Reply:
         task = worker.state.tasks.get(key)
         return task is not None and task.state not in _ENDED and worker.status is Status.running
 
-    return replace(fulfil(worker.bench, order, tell, is_wanted), address=worker.address)
+    customer = Customer(tell=tell, is_wanted=is_wanted, let_next_in=secede)
+    return replace(fulfil(worker.bench, order, customer), address=worker.address)
 
 
-def fulfil(bench: Bench, order: Order, tell: Callable[[str, object], None], is_wanted: Callable[[], bool]) -> Reply:
-    """Build the source of an order; tell is told news, and the build ends soon when it is not wanted any more."""
+def fulfil(bench: Bench, order: Order, customer: Customer) -> Reply:
+    """Build the source of an order; the build ends soon when it is not wanted any more."""
     machine = socket.gethostname()
     if order.program != describe_program():
         brief = f"{machine} has hapkg {describe_program()}, and the coordinator has {order.program}"
@@ -130,13 +147,13 @@ def fulfil(bench: Bench, order: Order, tell: Callable[[str, object], None], is_w
             held.callback(disk.remove_tree, folder)
             depot = find_writable(bench.place or order.place, bench.base)
             base = held.enter_context(bench.hold_base(order, store, depot))
-            one = _make_job(order, store, base, depot, folder, lambda phase: tell(PHASE, phase))
+            one = _make_job(order, store, base, depot, folder, lambda phase: customer.tell(PHASE, phase))
             held.callback(disk.remove_tree, one.work)
             held.push(one.held)
             job.begin(one)
             held.callback(disk.remove_tree, one.log.parent)
-            held.enter_context(_watch(one, tell, is_wanted))
-            return _work(order, one, depot, folder, tell, machine)
+            held.enter_context(_watch(one, customer))
+            return _work(order, one, depot, folder, customer, machine)
         except (HapkgError, OSError) as cause:
             if isinstance(cause, Interrupted):
                 raise
@@ -171,9 +188,7 @@ def _move(artifact: Artifact, folder: Path) -> Artifact:
     )
 
 
-def _work(
-    order: Order, one: Job, depot: WritablePlace, folder: Path, tell: Callable[[str, object], None], machine: str
-) -> Reply:
+def _work(order: Order, one: Job, depot: WritablePlace, folder: Path, customer: Customer, machine: str) -> Reply:
     dsc = next(name for name in order.files if name.endswith(".dsc"))
     package = SourcePackage(
         dsc=folder / "files" / dsc,
@@ -188,10 +203,11 @@ def _work(
     made = compiled.artifact.folder
     with timed(one, "collect"):
         files = put_files(depot, sorted(path for path in made.iterdir() if path.name.endswith(_MADE)))
-    tell(COMPILED, pickle.dumps((compiled.artifact, files)))
+    customer.tell(COMPILED, pickle.dumps((compiled.artifact, files)))
+    customer.let_next_in()
     if order.tests:
         job.test_source(one, compiled)
-    tell(TESTED, "")
+    customer.tell(TESTED, "")
     if order.lint:
         job.lint(one, compiled, 0)
     files |= put_files(depot, sorted(made.glob("*.txt")))
@@ -219,17 +235,17 @@ def _reply_failure(order: Order, one: Job | None, bench: Bench, machine: str, ca
 
 
 @contextlib.contextmanager
-def _watch(one: Job, tell: Callable[[str, object], None], is_wanted: Callable[[], bool]) -> Iterator[None]:
+def _watch(one: Job, customer: Customer) -> Iterator[None]:
     """Tell what the log says, once a second, and cancel the job when nobody waits for it."""
     ended = threading.Event()
 
     def watch() -> None:
         told = 0
         while not ended.wait(_LOOK_SECONDS):
-            if not is_wanted():
+            if not customer.is_wanted():
                 one.cancelled.set()
                 return
-            told = _tell_log(one.log, told, tell)
+            told = _tell_log(one.log, told, customer.tell)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -254,27 +270,29 @@ def _tell_log(log: Path, told: int, tell: Callable[[str, object], None]) -> int:
 def serve(scheduler: str, bench: Bench, *, jobs: int, say: Callable[[str], None]) -> None:
     """Take orders until Interrupted or KeyboardInterrupt, also from a scheduler that comes, or comes back, later.
 
+    So many jobs compile at a time, and twice as many sources are at work: the others are tested.
+
     The caller holds the lock of the bench's store. Raises MachineError where the scheduler wants other credentials.
     """
     architectures = (read_architecture(), *bench.store.state.list_architectures())
     stores = [bench.store.turn_to(architecture) for architecture in architectures]
     for own in stores:
         own.reclaim()
-        schroot.reclaim(own.state)
+        sessions.reclaim(own.state)
     tidy_layers(bench.store)
     try:
         _serve(scheduler, bench, jobs, say)
     except BaseException:
         process.stop_all()
         for own in stores:
-            for name in schroot.find_sessions(own.state):
-                schroot.end_session(name)
+            for name in sessions.find_sessions(own.state):
+                sessions.end_session(name)
         raise
 
 
 def _serve(scheduler: str, bench: Bench, jobs: int, say: Callable[[str], None]) -> NoReturn:
     """Take orders until whatever ends this."""
-    resources = {name_places(read_architecture()): jobs, MEMORY: read_available()}
+    resources = {name_places(read_architecture()): 2 * jobs, MEMORY: read_available()}
     told = f"waiting for {scheduler}"
     say(told)
     while True:

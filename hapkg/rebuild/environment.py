@@ -14,7 +14,7 @@ from typing import IO
 
 from hapkg import disk
 from hapkg.build.store import Store
-from hapkg.chroot import schroot
+from hapkg.chroot import schroot, sessions
 from hapkg.chroot.archives import fetch_archives
 from hapkg.chroot.base import Pin
 from hapkg.chroot.pinned import digest_archives, find_versions, make_mirror
@@ -147,6 +147,6 @@ def remove_environments(state: State, base: Chroot) -> None:
     """Remove base chroots that rebuilds made, of this run or of one that was killed."""
     for folder in sorted((state.root / _FOLDER).glob("*")):
         own = State(folder, state.suite)
-        schroot.reclaim(own)
+        sessions.reclaim(own)
         schroot.remove_chroot(own, base.suite)
         disk.remove_tree(folder, of_root=True)

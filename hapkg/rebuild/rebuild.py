@@ -15,7 +15,7 @@ from hapkg.build.builder import BuildTask, build, run_tests
 from hapkg.build.results import Results
 from hapkg.build.run import open_pool
 from hapkg.build.store import Store
-from hapkg.chroot import schroot
+from hapkg.chroot import schroot, sessions
 from hapkg.control import Suite
 from hapkg.distribution import Distribution
 from hapkg.errors import HapkgError, IntegrityError, Interrupted, UsageError
@@ -77,7 +77,7 @@ def rebuild_all(
     Raises UsageError without a base chroot. An error of one subject is its outcome.
     """
     store.reclaim()
-    schroot.reclaim(store.state)
+    sessions.reclaim(store.state)
     base = schroot.find_chroot(store.state, suite)
     if base is None:
         raise UsageError(f"there is no base chroot of {suite} yet", hint=f"run: hapkg chroot create --suite {suite}")

@@ -20,11 +20,11 @@ from hapkg.build.context import BuildContext
 from hapkg.build.plan import find_visible
 from hapkg.build.planner import make_plan
 from hapkg.build.store import Artifact
-from hapkg.chroot import schroot
+from hapkg.chroot import schroot, sessions
 from hapkg.chroot.base import DEFAULT_HOST
 from hapkg.chroot.layer import enter_prepared
 from hapkg.chroot.resolver import choose_relations, resolve
-from hapkg.chroot.schroot import Session
+from hapkg.chroot.sessions import Session
 from hapkg.control import BinaryName
 from hapkg.disk import sha256_file
 from hapkg.errors import BuildError, ProcessError, SiteError
@@ -117,7 +117,7 @@ def _enter_stack(context: BuildContext, parts: Sequence[str], report: Callable[[
             f"the stack, whose programs check a site, is not built for {context.suite}",
             hint=f"run: hapkg build-all --suite {context.suite}; or leave the programs out with --quick",
         )
-    schroot.reclaim(state)
+    sessions.reclaim(state)
     log_path = state.logs / "site-check.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("wb") as log, contextlib.ExitStack() as stack:

@@ -221,7 +221,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
         (state.layers / key).mkdir(parents=True)
         (state.layers / key / "listing").touch()
     monkeypatch.setattr(schroot, "_CONFIGURATIONS", tmp_path)
-    (tmp_path / schroot._schroot_name(state, SUITE)).touch()
+    (tmp_path / schroot.name_chroot(state, SUITE)).touch()
     monkeypatch.setattr("hapkg.chroot.resolver._find_answer", lambda *_: RECORDS["resolved/KEY.json"].find(state))
     monkeypatch.setattr("hapkg.prove.vm_image._find_folder", lambda *_: state.guests / SUITE)
     return state

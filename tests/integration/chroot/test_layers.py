@@ -16,7 +16,8 @@ import pytest
 from hapkg.chroot.base import write_listing
 from hapkg.chroot.layer import enter_prepared, list_layers, provide_layer, put_aside, sweep
 from hapkg.chroot.resolver import resolve
-from hapkg.chroot.schroot import Session, find_chroot
+from hapkg.chroot.schroot import find_chroot
+from hapkg.chroot.sessions import Session
 from hapkg.control import Suite
 from hapkg.locations import State
 from tests.support.machine import NOTHING, SUITE, Done, Hapkg, find_leftovers, find_processes, wait_until

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from hapkg import process
-from hapkg.chroot.schroot import Session, enter, find_chroot
+from hapkg.chroot.schroot import find_chroot
+from hapkg.chroot.sessions import Session, enter
 from hapkg.control import Suite
 from hapkg.locations import State
 from hapkg.process import Result

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.chroot import schroot
+from hapkg.chroot import schroot, sessions
 from hapkg.control import Suite
 from hapkg.locations import State
 from tests.support.farm import Farm, make_worker, start_scheduler
@@ -52,14 +52,14 @@ def _clear(worker: Hapkg) -> Iterator[Hapkg]:
     yield worker
     worker.end()
     state = State(worker.cache)
-    schroot.reclaim(state)
+    sessions.reclaim(state)
     schroot.remove_chroot(state, Suite(SUITE))
     assert [str(file) for file in Path("/etc/schroot").rglob(f"*{name_chroot(worker)}*")] == []
 
 
 def name_chroot(worker: Hapkg) -> str:
     """The name of a worker's base chroot in schroot's configuration."""
-    return schroot._schroot_name(State(worker.cache), Suite(SUITE))
+    return schroot.name_chroot(State(worker.cache), Suite(SUITE))
 
 
 @pytest.fixture
@@ -148,6 +148,23 @@ def test_another_worker_takes_over_from_one_that_is_killed(
     finally:
         running.end()
         farm.end()
+
+
+def test_a_worker_compiles_one_source_while_it_tests_another(
+    farm: Farm, far: tuple[str, ...], order: Hapkg, known: Hapkg, project: Miniature
+) -> None:
+    project.add("far-tested", make_plain_source(check=["sleep 40"]))
+    project.add("far-second", make_plain_source(build=["sleep 4"]), build_depends=["ha-far-tested"])
+    farm.start(known)  # it has one job
+    running = order.start(*far)
+    try:
+        wait_until(lambda: len(find_sessions(name_chroot(known))) > 1, "second session", seconds=120)
+        done = running.finish()
+    finally:
+        running.end()
+        farm.end()
+    assert done.endings == {"ha-far-tested": "built", "ha-far-second": "built"}
+    assert find_leftovers(name_chroot(known), known.cache) == NOTHING
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.chroot import schroot
+from hapkg.chroot import schroot, sessions
 from hapkg.control import Suite
 from hapkg.locations import State
 from tests.support.farm import DASK, Farm, make_worker, start_scheduler
@@ -55,7 +55,7 @@ def read_debs(hapkg: Hapkg, done: Done) -> dict[str, bytes]:
 
 def name_chroot(worker: Hapkg) -> str:
     """The name of a worker's base chroot in schroot's configuration."""
-    return schroot._schroot_name(State(worker.cache), Suite(SUITE))
+    return schroot.name_chroot(State(worker.cache), Suite(SUITE))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def remove_state(program: Hapkg) -> None:
     """Take back what schroot was told of a state folder."""
     program.end()
     state = State(program.cache)
-    schroot.reclaim(state)
+    sessions.reclaim(state)
     schroot.remove_chroot(state, Suite(SUITE))
 
 
