@@ -1,6 +1,6 @@
 """The time that configure would save if it were told what it finds out: an upper bound, and what could be told.
 
-    .venv/bin/python benchmarks/configure.py [--suite bookworm] [--cache DIR] [--runs 3]
+    .venv/bin/python benchmarks/configure.py [--suite bookworm] [--cache DIR] [--runs 3] [--only NAME …]
 
 Every source of the stack that is built by autotools is configured in one chroot that has all build dependencies and all
 packages of the stack, by its own rules, from the newest builds in a state folder: as it is, with all the answers of its
@@ -47,13 +47,16 @@ def main() -> None:
     parser.add_argument("--suite", type=Suite, default=Suite("bookworm"))
     parser.add_argument("--cache", type=Path, help="the state folder with the builds")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=[], help="sources, instead of all")
     options = parser.parse_args()
     project = find_project(CHECKOUT)
     recipes = read_recipes(project)
     graph = make_graph(recipes, package_prefix=project.settings.package_prefix)
     store = Store(root=find_state(options.cache).root)
     builds = {build.source: build for build in store.list_builds() if build.suite == options.suite}
+    wanted = {f"ha-{name}" for name in options.only} or {*graph.order}
     names = [name for name in graph.order if recipes[name].style.name == "autotools" and name in builds]
+    names = [name for name in names if name in wanted]
     base = schroot.find_chroot(store.state, options.suite)
     if base is None:
         raise SystemExit(f"there is no base chroot of {options.suite}")

@@ -23,6 +23,20 @@ _ORIGIN = "Vendor: Ubuntu\nVendor-URL: https://www.ubuntu.com/\nParent: Debian\n
 _OS_RELEASE = f'NAME="Ubuntu"\nID=ubuntu\nID_LIKE=debian\nVERSION_ID="{RELEASE}"\nVERSION_CODENAME={CODENAME}\n'
 
 
+_SOURCE = f"""\
+Package: {{name}}
+Format: 3.0 (quilt)
+Binary: {{name}}
+Architecture: any
+Version: {{version}}
+Directory: pool/universe/{{name}}
+Files:
+ {"0" * 32} 1 {{name}}_{{version}}.dsc
+Checksums-Sha256:
+ {"0" * 64} 1 {{name}}_{{version}}.dsc
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StandIn:
     """The archive: the folder that a web server shows, and its keyring."""
@@ -38,8 +52,11 @@ class StandIn:
         return "\n".join(stanza.format(names) for names in suites)
 
 
-def make_stand_in(folder: Path, packages: Iterable[str]) -> StandIn:
-    """Make the archive in an empty folder: what is installed by itself, the packages, and all that these depend on."""
+def make_stand_in(folder: Path, packages: Iterable[str], sources: Mapping[str, Mapping[str, str]]) -> StandIn:
+    """Make the archive in an empty folder: what is installed by itself, the packages, and all that these depend on.
+
+    sources has the versions of source packages by suite: they stand in universe's index, and nowhere else.
+    """
     options = _open_index(folder / "apt")
     lines = {place: _resolve(options, names) for place, names in (("main", BASE), ("all", (*BASE, *packages)))}
     pools = {name: folder / "ubuntu/pool" / name for name in ("main", "universe", "security")}
@@ -63,7 +80,7 @@ def make_stand_in(folder: Path, packages: Iterable[str]) -> StandIn:
         f"{CODENAME}-security": {"main": pools["security"]},
     }
     for suite, components in contents.items():
-        _write_suite(folder / "ubuntu", suite, components, gpg)
+        _write_suite(folder / "ubuntu", suite, components, sources.get(suite, {}), gpg)
     return StandIn(folder=folder, keyring=keyring)
 
 
@@ -117,7 +134,9 @@ def _make_ubuntus(pools: Mapping[str, Path], scratch: Path) -> None:
         _run("dpkg-deb", "--root-owner-group", "--build", str(scratch), str(pools[pool]))
 
 
-def _write_suite(root: Path, suite: str, components: Mapping[str, Path], gpg: Sequence[str]) -> None:
+def _write_suite(
+    root: Path, suite: str, components: Mapping[str, Path], sources: Mapping[str, str], gpg: Sequence[str]
+) -> None:
     """Indexes of a suite below root, its Release, and the signed InRelease alone, as Ubuntu's clients read it."""
     dists = root / "dists" / suite
     architecture = _run("dpkg", "--print-architecture").strip()
@@ -128,6 +147,9 @@ def _write_suite(root: Path, suite: str, components: Mapping[str, Path], gpg: Se
         index.mkdir(parents=True)
         (index / "Packages").write_text(text)
         (index / "Packages.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+        (dists / component / "source").mkdir()
+        stanzas = [_SOURCE.format(name=name, version=version) for name, version in sources.items()]
+        (dists / component / "source/Sources").write_text("\n".join(stanzas if component == "universe" else ()))
     fields = {
         "Origin": "Ubuntu",
         "Label": "Ubuntu",

@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,46 +20,16 @@ from hapkg.control import Suite, read_stanzas
 from hapkg.distribution import read_debian
 from hapkg.host import read_architecture
 from hapkg.locations import find_state
-from tests.support.machine import Done, Hapkg, wait_until
+from tests.support.machine import Done, Hapkg
 from tests.support.samples import CHECKOUT
-from tests.system.acceptance.cluster import Machine, make_switch, start_machine
+from tests.system.acceptance.cluster import Machine
+from tests.system.pair import NAMES, run_inside, show_that_they_form_and_part, start_pair
 
 # Builds are taken from the caller's state folder, and stay there: emulated ones take long.
 SUITE = Suite(os.environ.get("HAPKG_SUITE", "bookworm"))
 OWN, OTHER = read_architecture(), "arm64"
 SLICE = ("libqb", "kronosnet", "corosync")
-NODES = {"one": OWN, "two": OTHER}
-CONFIGURATION = """\
-totem {
-    version: 2
-    cluster_name: mixed
-    transport: knet
-    crypto_cipher: none
-    crypto_hash: none
-    token: 10000
-}
-nodelist {
-    node {
-        ring0_addr: 192.168.140.11
-        name: one
-        nodeid: 1
-    }
-    node {
-        ring0_addr: 192.168.140.12
-        name: two
-        nodeid: 2
-    }
-}
-quorum {
-    provider: corosync_votequorum
-    two_node: 1
-}
-logging {
-    to_syslog: no
-    to_logfile: yes
-    logfile: /var/log/corosync.log
-}
-"""
+NODES = dict(zip(NAMES, (OWN, OTHER), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,14 +115,9 @@ def nodes(built: Built) -> Iterator[dict[str, Machine]]:
     with contextlib.ExitStack() as scope:
         folder = Path(scope.enter_context(tempfile.TemporaryDirectory(prefix="hapkg-nodes-", dir="/var/tmp")))
         folder.chmod(0o755)
-        switch = scope.enter_context(make_switch())
-        machines = {}
-        for number, (name, architecture) in enumerate(NODES.items(), 11):
-            root = folder / name
-            install(built, root, architecture)
-            address = f"192.168.140.{number}/24"
-            machines[name] = scope.enter_context(start_machine(root, switch, name=name, address=address))
-        yield machines
+        for name, architecture in NODES.items():
+            install(built, folder / name, architecture)
+        yield scope.enter_context(start_pair({name: folder / name for name in NODES}))
 
 
 def install(built: Built, root: Path, architecture: str) -> None:
@@ -166,33 +130,10 @@ def install(built: Built, root: Path, architecture: str) -> None:
     shutil.copytree(built.repository, root / "srv/apt")
     text = (built.repository / f"ha-stack-{SUITE}.sources").read_text()
     (root / "etc/apt/sources.list.d/ha-stack.sources").write_text(re.sub("(?m)^URIs:.*", "URIs: file:/srv/apt", text))
-    script = "apt-get -q update && apt-get -q install -y --no-install-recommends ha-stack iproute2 procps"
-    environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive"]
-    done = subprocess.run(
-        ["chroot", str(root), *environment, "sh", "-ec", script], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    run_inside(root, "apt-get -q update && apt-get -q install -y --no-install-recommends ha-stack iproute2 procps")
 
 
 def test_a_cluster_of_both_architectures_forms_and_sees_a_node_leave(nodes: dict[str, Machine]) -> None:
     for name, machine in nodes.items():
         assert machine.run("dpkg --print-architecture").stdout.strip() == NODES[name]
-        assert "Corosync Cluster Engine, version '3." in machine.run("corosync -v").stdout
-        (machine.root / "opt/ha/etc/corosync/corosync.conf").write_text(CONFIGURATION)
-        machine.run("corosync")
-
-    def sees(machine: Machine, number: int) -> bool:
-        listed = machine.tell("corosync-quorumtool -l 2>/dev/null || true")
-        return len(re.findall(r"(?m)^ +[12] +1 ", listed)) == number
-
-    def show() -> str:
-        return "\n".join(machine.tell("tail -20 /var/log/corosync.log") for machine in nodes.values())
-
-    for machine in nodes.values():
-        wait_until(partial(sees, machine, 2), f"{machine.name} sees both", seconds=120, evidence=show)
-        assert "Quorate:          Yes" in machine.tell("corosync-quorumtool -s")
-    nodes["two"].unplug()
-    wait_until(partial(sees, nodes["one"], 1), "one sees two leave", seconds=120, evidence=show)
-    nodes["two"].plug()
-    for machine in nodes.values():
-        wait_until(partial(sees, machine, 2), f"{machine.name} sees both again", seconds=120, evidence=show)
+    show_that_they_form_and_part(nodes)

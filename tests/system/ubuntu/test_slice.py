@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
+import json
 import re
 import shutil
 import subprocess
@@ -25,8 +26,11 @@ from hapkg.distribution import read_debian
 from tests.support.machine import Done, Hapkg
 from tests.support.samples import CHECKOUT
 from tests.support.ubuntu import CODENAME, SECURITY_MARK, StandIn, make_stand_in
+from tests.system.pair import NAMES, run_inside, show_that_they_form_and_part, start_pair
 
 SLICE = ("libqb", "kronosnet", "corosync")
+OWN_SOURCES = {CODENAME: {"libqb": "1.0-1ubuntu1"}, f"{CODENAME}-security": {"kronosnet": "99.0-0ubuntu1"}}
+"""Versions of the distribution's own: the one is older than ours, the other newer, and it has no corosync."""
 GOLDENS = CHECKOUT / "tests/unit/recipe/golden"
 _SHOW_SOURCES = """
 mount --bind "$0" /etc/apt/sources.list.d
@@ -45,15 +49,24 @@ class Built:
     run: Done
     repository: Path
     hapkg: Hapkg
+    within: tuple[str, ...]
+    """Words before a command that is to see the server's apt configuration."""
 
 
-ON_NODES = ("iproute2", "libtimedate-perl", "libxml2-utils", "passwd", "python3", "systemd-standalone-sysusers")
+STACK_NEEDS = (
+    "iproute2",
+    "libtimedate-perl",
+    "libxml2-utils",
+    "passwd",
+    "python3",
+    "systemd-standalone-sysusers",
+)
 """Packages that ha-stack wants on a node."""
 
 
 def find_needs() -> set[str]:
     """Debian's packages that the slice is built with, and those that it runs with."""
-    found = {"debhelper", *ON_NODES}
+    found = {"debhelper", "procps", *STACK_NEEDS}
     for name in (*SLICE, "stack"):
         text = (GOLDENS / f"ha-{name}" / "control").read_text()
         for field in re.findall(r"(?m)^Build-Depends:\n((?: .*\n)+)", text):
@@ -95,7 +108,7 @@ def built() -> Iterator[Built]:
     with contextlib.ExitStack() as scope:
         folder = Path(scope.enter_context(tempfile.TemporaryDirectory(prefix="hapkg-ubuntu-", dir="/var/tmp")))
         folder.chmod(0o755)
-        archive = make_stand_in(folder / "archive", find_needs())
+        archive = make_stand_in(folder / "archive", find_needs(), OWN_SOURCES)
         address = scope.enter_context(serve(archive.folder)) + "/ubuntu"
         host = folder / "sources.list.d"
         host.mkdir()
@@ -108,7 +121,9 @@ def built() -> Iterator[Built]:
             assert run.status == 0, run.stderr
             published = hapkg.run("publish", "--repo", str(folder / "apt"), within=within)
             assert published.status == 0, published.stderr
-            yield Built(archive=archive, address=address, run=run, repository=folder / "apt", hapkg=hapkg)
+            yield Built(
+                archive=archive, address=address, run=run, repository=folder / "apt", hapkg=hapkg, within=within
+            )
         finally:
             hapkg.end()
             hapkg.run("chroot", "rm", CODENAME)
@@ -133,24 +148,58 @@ def test_dpkg_builds_with_ubuntus_flags(built: Built) -> None:
     assert re.search(r"gcc .*-flto=auto", log)
 
 
-def test_a_node_installs_it_and_runs_corosync(built: Built, tmp_path: Path) -> None:
-    node = tmp_path / "node"
-    line = f"deb [signed-by={built.archive.keyring}] {built.address} {CODENAME} main universe"
-    options = ("--quiet", "--mode=root", "--variant=minbase", '--aptopt=APT::Sandbox::User "root"')
-    subprocess.run(["mmdebstrap", *options, CODENAME, str(node), line], check=True)
-    shutil.copytree(built.repository, node / "srv/apt")
-    shutil.copy(built.archive.keyring, node / "etc/apt/keyring.gpg")
-    (node / "etc/apt/sources.list").write_text(line.replace(str(built.archive.keyring), "/etc/apt/keyring.gpg") + "\n")
-    text = (built.repository / f"ha-stack-{CODENAME}.sources").read_text()
-    (node / "etc/apt/sources.list.d/ha-stack.sources").write_text(re.sub("(?m)^URIs:.*", "URIs: file:/srv/apt", text))
+def test_the_promise_is_about_the_distributions_own_versions(built: Built, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(built.hapkg.project, project)
+    for name in SLICE:  # nobody but the archives is asked
+        file = project / "recipes" / name / "recipe.toml"
+        recipe = tomlkit.parse(file.read_text())
+        for place in ("git", "hg", "commit", "submodules"):
+            recipe["upstream"].pop(place, None)
+        origins = [origin for origin in recipe["origins"] if origin["type"] == "debian"]
+        recipe["origins"] = tomlkit.aot()
+        for origin in origins:
+            recipe["origins"].append(origin)
+        file.write_text(tomlkit.dumps(recipe))
+    told = built.hapkg.on(project).run("outdated", *SLICE, "--json", within=built.within)
+    assert told.status == 1, told.stderr
+    found = {source["source"]: source for source in json.loads(told.stdout)["sources"]}
+    assert {name: source["promise"] for name, source in found.items()} == {
+        "ha-libqb": "newer",
+        "ha-kronosnet": "older",
+        "ha-corosync": "alone",
+    }
+    assert found["ha-kronosnet"]["debian"]["suite"] == "99.0-0ubuntu1"
 
-    def run(script: str) -> str:
-        argv = ["chroot", str(node), "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-ec", script]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
 
-    run("export DEBIAN_FRONTEND=noninteractive; apt-get -q update && apt-get -q install -y ha-stack")
-    assert run(". /etc/os-release; echo $ID $VERSION_ID").split() == ["ubuntu", "24.04"]
-    assert "Corosync Cluster Engine, version '3." in run("/opt/ha/sbin/corosync -v")
-    assert "+ha24.04.1" in run("dpkg-query --show ha-corosync")
+@pytest.fixture(scope="module")
+def node(built: Built) -> Iterator[Path]:
+    """The root of a node of noble that installed ha-stack."""
+    with tempfile.TemporaryDirectory(prefix="hapkg-node-", dir="/var/tmp") as name:
+        root = Path(name) / NAMES[0]
+        line = f"deb [signed-by={built.archive.keyring}] {built.address} {CODENAME} main universe"
+        options = ("--quiet", "--mode=root", "--variant=minbase", '--aptopt=APT::Sandbox::User "root"')
+        subprocess.run(["mmdebstrap", *options, CODENAME, str(root), line], check=True)
+        shutil.copytree(built.repository, root / "srv/apt")
+        shutil.copy(built.archive.keyring, root / "etc/apt/keyring.gpg")
+        (root / "etc/apt/sources.list").write_text(
+            line.replace(str(built.archive.keyring), "/etc/apt/keyring.gpg") + "\n"
+        )
+        text = (built.repository / f"ha-stack-{CODENAME}.sources").read_text()
+        text = re.sub("(?m)^URIs:.*", "URIs: file:/srv/apt", text)
+        (root / "etc/apt/sources.list.d/ha-stack.sources").write_text(text)
+        run_inside(root, "apt-get -q update && apt-get -q install -y ha-stack procps")
+        yield root
+
+
+def test_a_node_installs_it_and_runs_corosync(node: Path) -> None:
+    assert run_inside(node, ". /etc/os-release; echo $ID $VERSION_ID").split() == ["ubuntu", "24.04"]
+    assert "Corosync Cluster Engine, version '3." in run_inside(node, "/opt/ha/sbin/corosync -v")
+    assert "+ha24.04.1" in run_inside(node, "dpkg-query --show ha-corosync")
+
+
+def test_two_nodes_form_a_cluster_and_see_one_another_leave(node: Path) -> None:
+    roots = {name: node.with_name(name) for name in NAMES}
+    subprocess.run(["cp", "-a", str(node), str(roots["two"])], check=True)
+    with start_pair(roots) as machines:
+        show_that_they_form_and_part(machines)

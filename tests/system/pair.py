@@ -1,0 +1,90 @@
+"""Two machines with corosync alone, on one switch: they form a cluster, and see one another leave and come back."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from tests.support.machine import wait_until
+from tests.system.acceptance.cluster import Machine, make_switch, start_machine
+
+NAMES = ("one", "two")
+CONFIGURATION = """\
+totem {
+    version: 2
+    cluster_name: pair
+    transport: knet
+    crypto_cipher: none
+    crypto_hash: none
+    token: 10000
+}
+nodelist {
+    node {
+        ring0_addr: 192.168.140.11
+        name: one
+        nodeid: 1
+    }
+    node {
+        ring0_addr: 192.168.140.12
+        name: two
+        nodeid: 2
+    }
+}
+quorum {
+    provider: corosync_votequorum
+    two_node: 1
+}
+logging {
+    to_syslog: no
+    to_logfile: yes
+    logfile: /var/log/corosync.log
+}
+"""
+
+
+@contextlib.contextmanager
+def start_pair(roots: Mapping[str, Path]) -> Iterator[dict[str, Machine]]:
+    """Machines of these roots, by name: those of NAMES."""
+    with contextlib.ExitStack() as scope:
+        switch = scope.enter_context(make_switch())
+        yield {
+            name: scope.enter_context(start_machine(roots[name], switch, name=name, address=f"192.168.140.{last}/24"))
+            for last, name in enumerate(NAMES, 11)
+        }
+
+
+def run_inside(root: Path, script: str) -> str:
+    """Run a script in a root that nothing runs in; what it says."""
+    environment = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive")
+    argv = ["chroot", str(root), *environment, "sh", "-ec", script]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def show_that_they_form_and_part(machines: Mapping[str, Machine]) -> None:
+    """Start corosync on both; then the second one is alone for a while."""
+    for machine in machines.values():
+        assert "Corosync Cluster Engine, version '3." in machine.run("corosync -v").stdout
+        (machine.root / "opt/ha/etc/corosync/corosync.conf").write_text(CONFIGURATION)
+        machine.run("corosync")
+
+    def sees(machine: Machine, number: int) -> bool:
+        listed = machine.tell("corosync-quorumtool -l 2>/dev/null || true")
+        return len(re.findall(r"(?m)^ +[12] +1 ", listed)) == number
+
+    def show() -> str:
+        return "\n".join(machine.tell("tail -20 /var/log/corosync.log") for machine in machines.values())
+
+    for machine in machines.values():
+        wait_until(partial(sees, machine, 2), f"{machine.name} sees both", seconds=120, evidence=show)
+        assert "Quorate:          Yes" in machine.tell("corosync-quorumtool -s")
+    machines["two"].unplug()
+    wait_until(partial(sees, machines["one"], 1), "one sees two leave", seconds=120, evidence=show)
+    machines["two"].plug()
+    for machine in machines.values():
+        wait_until(partial(sees, machine, 2), f"{machine.name} sees both again", seconds=120, evidence=show)
