@@ -62,10 +62,10 @@ def main() -> None:
         raise SystemExit(f"there is no base chroot of {options.suite}")
     packages = {name: version for build in builds.values() for name, version in build.inputs["depends"].items()}
     with tempfile.TemporaryFile() as log, enter_layer(store.state, base, packages, "configure", log) as session:
-        for build in builds.values():
-            for deb in build.paths(".deb"):
-                session.copy_in([deb], BUILD_FOLDER, user="root")
-                session.run(["dpkg-deb", "--extract", f"{BUILD_FOLDER}/{deb.name}", "/"], user="root")
+        debs = [deb for name in names for deb in builds[name].paths(".deb") if "-dbgsym_" not in deb.name]
+        session.copy_in(debs, BUILD_FOLDER, user="root")
+        unpack = ["dpkg", "--force-depends", "--unpack", *(f"{BUILD_FOLDER}/{deb.name}" for deb in debs)]
+        session.run(unpack, user="root", log=log)
         for name in names:
             session.copy_in(builds[name].paths(".dsc", ".tar.xz", ".tar.gz", ".tar.bz2"), BUILD_FOLDER, user="root")
             (dsc,) = builds[name].paths(".dsc")

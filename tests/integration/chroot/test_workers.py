@@ -167,6 +167,22 @@ def test_a_worker_compiles_one_source_while_it_tests_another(
     assert find_leftovers(name_chroot(known), known.cache) == NOTHING
 
 
+def test_a_worker_that_is_ended_while_it_tests_leaves_nothing(
+    farm: Farm, far: tuple[str, ...], order: Hapkg, known: Hapkg, project: Miniature
+) -> None:
+    project.add("far-untested", make_plain_source(check=[SLEEP]))
+    farm.start(known)
+    running = order.start(*far)
+    try:
+        wait_until(lambda: count_asleep(name_chroot(known)) > 0, "endless test", seconds=120)
+        farm.end()
+        assert find_leftovers(name_chroot(known), known.cache) == NOTHING
+        assert running.stop(signal.SIGINT).status == 130
+    finally:
+        running.end()
+        farm.end()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_worker_is_free_again_when_its_coordinator_ends(
     farm: Farm, far: tuple[str, ...], order: Hapkg, known: Hapkg, project: Miniature, number: signal.Signals
