@@ -16,9 +16,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from build import write
 from tables import keep, make_table
 
-from build import write
 from hapkg.build.store import Store
 from hapkg.chroot import schroot
 from hapkg.chroot.base import BUILD_FOLDER

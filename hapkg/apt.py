@@ -14,6 +14,7 @@ from hapkg import process
 from hapkg.control import Suite
 from hapkg.distribution import Distribution
 from hapkg.errors import UsageError
+from hapkg.locations import State
 
 _TARGET = "$(SITE)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)"
 _CARRIED = re.compile(
@@ -22,6 +23,8 @@ _CARRIED = re.compile(
     re.IGNORECASE,
 )
 """Options of one host, too: Acquire::http::Proxy::HOST, Acquire::https::HOST::CAInfo."""
+_DIGEST = Path("/var/cache/apt/pkgcache.bin")
+"""Where apt keeps its digest of the host's lists, as Debian configures it."""
 _PASSWORDS = {"Dir::Etc::netrc": Path("/etc/apt/auth.conf"), "Dir::Etc::netrcparts": Path("/etc/apt/auth.conf.d")}
 
 
@@ -100,18 +103,24 @@ def find_mirror(
     distribution: Distribution,
     host: Path = Path("/etc/apt"),
     lists: Path = Path("/var/lib/apt/lists"),
+    state: State | None = None,
 ) -> Mirror:
     """The distribution's archive: the option, else the host's, else no address.
 
     host is the host's apt configuration, lists what apt fetched by it: an archive that says there that it is not
     the distribution's own, whatever its suites are called, is passed over. apt itself takes the password out of
-    a host's address; an option with one is a UsageError.
+    a host's address; an option with one is a UsageError. state is where apt may keep its digest of these lists if
+    the host has it keep none, as Docker's images do: without one it reads them all again for each question.
     """
     if option:
         _refuse_password(option)
         return Mirror(distribution=distribution, uri=option.rstrip("/") + "/", security=None)
     vendor, known = distribution.vendor, distribution.known_suites
     settings = {"Dir::Etc": str(host), "Dir::State::Lists": str(lists)}
+    if state is not None and not _DIGEST.exists():
+        with contextlib.suppress(OSError):  # where it cannot be kept, apt does without
+            state.apt.mkdir(parents=True, exist_ok=True)
+        settings |= {"Dir::Cache::pkgcache": str(state.apt / _DIGEST.name), "Dir::Cache::srcpkgcache": ""}
     origins = {(site, suite): origin for site, suite, _, origin in _list_targets(settings) if origin != "$(ORIGIN)"}
     uri = security = None
     for site, suite, component, _ in _list_targets(settings, "--no-release-info"):

@@ -67,7 +67,7 @@ def diagnose(state: State, architectures: Sequence[str] = ()) -> tuple[HostCheck
         _check_overlay(state),
         _check_mount(state),
         _check_space(state),
-        _check_archive(),
+        _check_archive(state),
     )
 
 
@@ -207,8 +207,8 @@ def _check_space(state: State) -> HostCheck:
     )
 
 
-def _check_archive() -> HostCheck:
-    found = apt.find_mirror(None, read_debian())
+def _check_archive(state: State) -> HostCheck:
+    found = apt.find_mirror(None, read_debian(), state=state)
     return HostCheck(
         check="Debian archive",
         ok=True,

@@ -62,6 +62,11 @@ class State:
         return self.root / "sources"
 
     @property
+    def apt(self) -> Path:
+        """apt's digest of the host's lists."""
+        return self.root / "apt"
+
+    @property
     def downloads(self) -> Path:
         """Upstream files and patches, each named by its sha256."""
         return self.root / "sources/sha256"

@@ -38,7 +38,7 @@ def choose(store: Store, names: Sequence[SourceName], *, everything: bool) -> Cl
         return Cleanup(builds=tuple(artifact for artifact in builds if artifact.source in names))
     newest = {(artifact.suite, artifact.source): artifact for artifact in builds}
     kept = set() if everything else {artifact.key for artifact in newest.values()}
-    made = (state.sources, state.archives, state.logs, state.resolved, state.ccache, state.templates)
+    made = (state.sources, state.apt, state.archives, state.logs, state.resolved, state.ccache, state.templates)
     return Cleanup(
         builds=tuple(artifact for artifact in builds if artifact.key not in kept),
         folders=(state.failed, *((*made, state.runs, state.rebuilt) if everything else ())),

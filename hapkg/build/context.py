@@ -20,6 +20,7 @@ from hapkg.control import SourceName, Suite
 from hapkg.distribution import Distribution, read_debian
 from hapkg.errors import ConfigError, FetchError, HapkgError, IntegrityError, RecipeError, SourceError, UsageError
 from hapkg.host import count_cores, read_architecture
+from hapkg.locations import State
 from hapkg.recipe.collection import read_collection
 from hapkg.recipe.graph import Graph, find_blocked, make_graph
 from hapkg.recipe.model import Recipe
@@ -128,12 +129,12 @@ class BuildContext:
     @functools.cached_property
     def mirror(self) -> Mirror:
         """The archive that chroots are made from: the named one or the host's, found when it is first needed."""
-        return find_build_mirror(self.project, self.suite, self.archive)
+        return find_build_mirror(self.project, self.suite, self.archive, self.store.state)
 
     @functools.cached_property
     def debian_mirror(self) -> Mirror:
         """Debian's archive, from which sources are fetched for every suite."""
-        return find_debian_mirror(self.project, self.mirror)
+        return find_debian_mirror(self.project, self.mirror, self.store.state)
 
     @property
     def most_download(self) -> int:
@@ -192,12 +193,13 @@ def open_context(
     )
 
 
-def find_build_mirror(project: Project, suite: Suite, archive: str | None) -> Mirror:
+def find_build_mirror(project: Project, suite: Suite, archive: str | None, state: State) -> Mirror:
     """The archives that a suite's chroots are made from: the named one or the host's, and the project's further ones.
 
     Raises ConfigError where a further one has no key, or stands alone.
     """
-    mirror, further = find_mirror(archive, project.distributions[suite]), find_further(project, suite)
+    mirror = find_mirror(archive, project.distributions[suite], state=state)
+    further = find_further(project, suite)
     if further and mirror.uri is None:
         raise ConfigError(
             f"{project.root / 'pyproject.toml'}, [[tool.hapkg.archives]]: the archive of {suite} itself is not known",
@@ -206,10 +208,12 @@ def find_build_mirror(project: Project, suite: Suite, archive: str | None) -> Mi
     return replace(mirror, further=further)
 
 
-def find_debian_mirror(project: Project, own: Mirror) -> Mirror:
+def find_debian_mirror(project: Project, own: Mirror, state: State) -> Mirror:
     """Debian's archive: own, which is built from, where it is Debian's; else the configured one or the host's."""
     debian = read_debian()
-    return own if own.distribution.vendor == debian.vendor else find_mirror(project.settings.debian_mirror, debian)
+    if own.distribution.vendor == debian.vendor:
+        return own
+    return find_mirror(project.settings.debian_mirror, debian, state=state)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -122,5 +122,5 @@ def make_chroot(
             output.say(
                 f"making the base chroot of {suite}" + (f" for {store.architecture}" if store.architecture else "")
             )
-            made = create_chroot(store, suite, find_build_mirror(project, suite, archive), pin)
+            made = create_chroot(store, suite, find_build_mirror(project, suite, archive, store.state), pin)
     output.say(f"chroot {made.name}: {made.packages} packages, digest {made.digest[:12]}")

@@ -94,12 +94,12 @@ def outdated(
     chosen_suite = project.pick_suite(suite)
     recipes = read_recipes(project)
     chosen = _pick(project, recipes, names)
-    own = find_mirror(mirror, project.distributions[chosen_suite])
-    archive = find_debian_mirror(project, own)
+    state = context.obj.store.state
+    own = find_mirror(mirror, project.distributions[chosen_suite], state=state)
+    archive = find_debian_mirror(project, own, state)
     for asked, remedy in ((own, "name one with --mirror"), (archive, "name one as [tool.hapkg] debian-mirror")):
         if asked.uri is None:
             raise FetchError(f"no archive of {asked.distribution.vendor} is configured on this host", hint=remedy)
-    state = context.obj.store.state
     with context.obj.store.lock():
         indexes = read_indexes(state, archive, own, chosen_suite, [recipe.debian_source for recipe in chosen])
         standings = compare_all(chosen, indexes, state)

@@ -80,10 +80,10 @@ def new(
     """Draft the recipe of an upstream source, and lock it for each suite that has a lock."""
     project, store = context.obj.project, context.obj.store
     first = project.pick_suite(None)
-    archive = find_mirror(mirror, project.distributions[first])
+    archive = find_mirror(mirror, project.distributions[first], state=store.state)
     search = partial(find_owners, suite=first, mirror=archive, state=store.state)
     with store.lock():
-        debian = find_debian_mirror(project, archive) if origin.startswith(PREFIX) else None
+        debian = find_debian_mirror(project, archive, store.state) if origin.startswith(PREFIX) else None
         file = draft(project, name, origin, store.state, search if contents else None, debian, ref)
         output.say(f"wrote {file}")
         source = SourceName(project.settings.package_prefix + file.parent.name)

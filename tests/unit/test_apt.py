@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from hapkg.disk import sha256_file
 from hapkg.distribution import read_debian, read_distributions
 from hapkg.errors import UsageError
 from hapkg.host import read_architecture
+from hapkg.locations import State
 
 DEBIAN = "http://deb.example.org/debian"
 SECURITY = "http://security.example.org/debian-security"
@@ -222,3 +224,30 @@ def test_further_archives_are_told_apart_by_entry_and_key(tmp_path: Path) -> Non
     assert digest_further((replace(archive, suite="other"),)) != digest
     other.write_bytes(b"another key")
     assert digest_further((replace(archive, keyring=other),)) != digest
+
+
+def test_apts_digest_of_the_lists_is_kept_where_the_host_keeps_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apt, "_DIGEST", tmp_path / "nowhere/pkgcache.bin")
+    host, state = (
+        write_host(tmp_path / "etc", {"sources.list": f"deb {DEBIAN} bookworm main\n"}),
+        State(tmp_path / "state"),
+    )
+    found = find_mirror(None, DISTRIBUTION, host, state=state)
+    assert found == Mirror(distribution=DISTRIBUTION, uri=DEBIAN, security=None)
+    digest = state.apt / "pkgcache.bin"
+    made = digest.stat().st_mtime_ns
+    assert find_mirror(None, DISTRIBUTION, host, state=state) == found
+    assert digest.stat().st_mtime_ns == made
+    (host / "sources.list").write_text(f"deb {DEBIAN}-other bookworm main\n")
+    assert find_mirror(None, DISTRIBUTION, host, state=state).uri == f"{DEBIAN}-other"
+    digest.write_bytes(b"no digest")
+    assert find_mirror(None, DISTRIBUTION, host, state=state).uri == f"{DEBIAN}-other"
+    shutil.rmtree(state.apt)
+    state.apt.write_text("no folder")
+    assert find_mirror(None, DISTRIBUTION, host, state=state).uri == f"{DEBIAN}-other"
+    monkeypatch.setattr(apt, "_DIGEST", host / "sources.list")
+    other = State(tmp_path / "other")
+    assert find_mirror(None, DISTRIBUTION, host, state=other).uri == f"{DEBIAN}-other"
+    assert not other.apt.exists(), "the host has one"
