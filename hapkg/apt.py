@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _CARRIED = re.compile(
 """Options of one host, too: Acquire::http::Proxy::HOST, Acquire::https::HOST::CAInfo."""
 _DIGEST = Path("/var/cache/apt/pkgcache.bin")
 """Where apt keeps its digest of the host's lists, as Debian configures it."""
+_DIGEST_ROOM = 1 << 30
+"""Bytes that must be free for another one: that of one suite takes 40 MB, and builds want theirs first."""
 _PASSWORDS = {"Dir::Etc::netrc": Path("/etc/apt/auth.conf"), "Dir::Etc::netrcparts": Path("/etc/apt/auth.conf.d")}
 
 
@@ -118,9 +121,7 @@ def find_mirror(
     vendor, known = distribution.vendor, distribution.known_suites
     settings = {"Dir::Etc": str(host), "Dir::State::Lists": str(lists)}
     if state is not None and not _DIGEST.exists():
-        with contextlib.suppress(OSError):  # where it cannot be kept, apt does without
-            state.apt.mkdir(parents=True, exist_ok=True)
-        settings |= {"Dir::Cache::pkgcache": str(state.apt / _DIGEST.name), "Dir::Cache::srcpkgcache": ""}
+        settings |= _keep_digest(state.apt)
     origins = {(site, suite): origin for site, suite, _, origin in _list_targets(settings) if origin != "$(ORIGIN)"}
     uri = security = None
     for site, suite, component, _ in _list_targets(settings, "--no-release-info"):
@@ -132,6 +133,17 @@ def find_mirror(
         elif "-" not in suite:
             uri = uri or _resolve(site)
     return Mirror(distribution=distribution, uri=uri, security=security if uri else None)
+
+
+def _keep_digest(folder: Path) -> Mapping[str, str]:
+    """Settings by which apt keeps its digest in a folder; none where that cannot be, or has no room for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < _DIGEST_ROOM:
+            return {}
+    except OSError:
+        return {}
+    return {"Dir::Cache::pkgcache": str(folder / _DIGEST.name), "Dir::Cache::srcpkgcache": ""}
 
 
 def _refuse_password(address: str) -> None:

@@ -247,6 +247,10 @@ def test_apts_digest_of_the_lists_is_kept_where_the_host_keeps_none(
     shutil.rmtree(state.apt)
     state.apt.write_text("no folder")
     assert find_mirror(None, DISTRIBUTION, host, state=state).uri == f"{DEBIAN}-other"
+    monkeypatch.setattr(apt, "_DIGEST_ROOM", 1 << 60)
+    full = State(tmp_path / "full")
+    assert find_mirror(None, DISTRIBUTION, host, state=full).uri == f"{DEBIAN}-other"
+    assert not (full.apt / "pkgcache.bin").exists(), "the disk has no room for it"
     monkeypatch.setattr(apt, "_DIGEST", host / "sources.list")
     other = State(tmp_path / "other")
     assert find_mirror(None, DISTRIBUTION, host, state=other).uri == f"{DEBIAN}-other"
