@@ -71,7 +71,7 @@ def show_that_they_form_and_part(machines: Mapping[str, Machine]) -> None:
     for machine in machines.values():
         assert "Corosync Cluster Engine, version '3." in machine.run("corosync -v").stdout
         (machine.root / "opt/ha/etc/corosync/corosync.conf").write_text(CONFIGURATION)
-        machine.run("corosync")
+        machine.run("service corosync start")
 
     def sees(machine: Machine, number: int) -> bool:
         listed = machine.tell("corosync-quorumtool -l 2>/dev/null || true")

@@ -154,8 +154,9 @@ def test_the_promise_is_about_the_distributions_own_versions(built: Built, tmp_p
     for name in SLICE:  # nobody but the archives is asked
         file = project / "recipes" / name / "recipe.toml"
         recipe = tomlkit.parse(file.read_text())
-        for place in ("git", "hg", "commit", "submodules"):
+        for place in ("hg", "commit", "submodules"):
             recipe["upstream"].pop(place, None)
+        recipe["upstream"]["git"] = "https://127.0.0.1:9/nobody.git"
         origins = [origin for origin in recipe["origins"] if origin["type"] == "debian"]
         recipe["origins"] = tomlkit.aot()
         for origin in origins:
