@@ -18,11 +18,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-UPSTREAM = "upstream's own: configure, compile, install"
+UPSTREAM = "upstream's own: configure, compile, install, tests"
+"""What debian/rules, which is a program of this name, runs itself belongs to it: some tests."""
 _KINDS = (
     ("lintian", r"/usr/share/lint"),
     ("source packages", r"dpkg-source"),
-    (UPSTREAM, r"dh_auto_.*|dh_autoreconf|make|pybuild"),
+    (UPSTREAM, r"dh_auto_.*|dh_autoreconf|make|pybuild|rules"),
     ("packaging: debhelper, dpkg-dev, xz", r"dh|dh_.*|dpkg-(?!deb|query|split|preconf).*"),
     ("installing packages: apt, dpkg", r"apt-get|apt-cache|dpkg|mmdebstrap"),
     ("sbuild", r"sbuild"),
