@@ -1,5 +1,7 @@
 # make stack       set up, build everything, publish to ./apt, and say what to run on a node
-# make test        unit tests, and real programs in real chroots: three processes side by side (TEST_JOBS=1: one)
+# make check       the tests: test and test-chroot
+# make test        unit tests, and real programs: three processes side by side (TEST_JOBS=1: one); five minutes
+# make test-chroot a miniature stack in real chroots: built, broken, interrupted, published and installed
 # make test-long   chroot tests that build much: drafts, bumps, the build cache, ccache, Rust and Go, an ordinary user
 # make acceptance  the real stack: build, publish, install, run
 # make acceptance-long  the rest of it: every command of crm, systemd, members that come and go, services, Debian's next release
@@ -36,7 +38,7 @@ PROVE_PACKAGES = e2fsprogs netcat-openbsd qemu-system-x86 qemu-utils
 PROVE_REPO = ./prove/apt
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup stack test test-long fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds scanner deb guide arm64 farm ubuntu bench clean
+.PHONY: setup stack check test test-chroot test-long fuzz unit lint lint-rules lint-format lint-types lint-rooms acceptance acceptance-long endurance conformance prove prove-short prove-machines prove-setup prove-repo piuparts rebuilds scanner deb guide arm64 farm ubuntu bench clean
 
 setup: $(VENV)/.done
 
@@ -62,8 +64,13 @@ stack: setup
 CHROOT = tests/integration/chroot
 TEST_LONG = $(addprefix $(CHROOT)/,test_build_cache.py test_bump.py test_ccache.py test_draft.py test_further_archive.py test_ordinary_user.py test_vendored_styles.py)
 
+check: test test-chroot
+
 test: setup
-	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/unit tests/integration $(addprefix --ignore=,$(TEST_LONG))
+	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/unit tests/integration --ignore=$(CHROOT)
+
+test-chroot: setup
+	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(CHROOT) $(addprefix --ignore=,$(TEST_LONG))
 
 test-long: setup
 	$(AS_ROOT) $(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_LONG)

@@ -51,7 +51,7 @@ class Built:
 @pytest.fixture(scope="session")
 def place() -> Iterator[Path]:
     """A folder with a short path on a real disk: chroots are large, and overlays want a plain file system below."""
-    assert os.geteuid() == 0, "these tests make chroots and accounts: make test runs them as root"
+    assert os.geteuid() == 0, "these tests make chroots and accounts: make test-chroot runs them as root"
     folder = Path(tempfile.mkdtemp(prefix="hapkg-test-", dir="/var/tmp"))
     folder.chmod(0o755)
     yield folder

@@ -117,7 +117,9 @@ def built() -> Iterator[Built]:
         hapkg = Hapkg(project=folder / "project", cache=folder / "cache", home=folder / "home")
         within = (*_WITH_SOURCES, str(host))
         try:
-            run = hapkg.run("build-all", "--json", "--no-lintian", within=within)
+            building = hapkg.start("build-all", "--json", "--no-lintian", within=within)
+            building.process.wait(timeout=3600)
+            run = building.finish()
             assert run.status == 0, run.stderr
             published = hapkg.run("publish", "--repo", str(folder / "apt"), within=within)
             assert published.status == 0, published.stderr
