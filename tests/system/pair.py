@@ -66,6 +66,12 @@ def run_inside(root: Path, script: str) -> str:
     return done.stdout
 
 
+def install_stack(root: Path) -> None:
+    """Install ha-stack from the sources that a root has, and before it what makes the folders of packages."""
+    run_inside(root, "apt-get -q update && apt-get -q install -y iproute2 procps systemd-standalone-tmpfiles")
+    run_inside(root, "apt-get -q install -y --no-install-recommends ha-stack")
+
+
 def show_that_they_form_and_part(machines: Mapping[str, Machine]) -> None:
     """Start corosync on both; then the second one is alone for a while."""
     for machine in machines.values():

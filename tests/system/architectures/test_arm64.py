@@ -23,7 +23,7 @@ from hapkg.locations import find_state
 from tests.support.machine import Done, Hapkg
 from tests.support.samples import CHECKOUT
 from tests.system.acceptance.cluster import Machine
-from tests.system.pair import NAMES, run_inside, show_that_they_form_and_part, start_pair
+from tests.system.pair import NAMES, install_stack, show_that_they_form_and_part, start_pair
 
 # Builds are taken from the caller's state folder, and stay there: emulated ones take long.
 SUITE = Suite(os.environ.get("HAPKG_SUITE", "bookworm"))
@@ -130,7 +130,7 @@ def install(built: Built, root: Path, architecture: str) -> None:
     shutil.copytree(built.repository, root / "srv/apt")
     text = (built.repository / f"ha-stack-{SUITE}.sources").read_text()
     (root / "etc/apt/sources.list.d/ha-stack.sources").write_text(re.sub("(?m)^URIs:.*", "URIs: file:/srv/apt", text))
-    run_inside(root, "apt-get -q update && apt-get -q install -y --no-install-recommends ha-stack iproute2 procps")
+    install_stack(root)
 
 
 def test_a_cluster_of_both_architectures_forms_and_sees_a_node_leave(nodes: dict[str, Machine]) -> None:

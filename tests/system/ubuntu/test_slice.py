@@ -26,7 +26,7 @@ from hapkg.distribution import read_debian
 from tests.support.machine import Done, Hapkg
 from tests.support.samples import CHECKOUT
 from tests.support.ubuntu import CODENAME, SECURITY_MARK, StandIn, make_stand_in
-from tests.system.pair import NAMES, run_inside, show_that_they_form_and_part, start_pair
+from tests.system.pair import NAMES, install_stack, run_inside, show_that_they_form_and_part, start_pair
 
 SLICE = ("libqb", "kronosnet", "corosync")
 OWN_SOURCES = {CODENAME: {"libqb": "1.0-1ubuntu1"}, f"{CODENAME}-security": {"kronosnet": "99.0-0ubuntu1"}}
@@ -66,7 +66,7 @@ STACK_NEEDS = (
 
 def find_needs() -> set[str]:
     """Debian's packages that the slice is built with, and those that it runs with."""
-    found = {"debhelper", "procps", *STACK_NEEDS}
+    found = {"debhelper", "procps", "systemd-standalone-tmpfiles", *STACK_NEEDS}
     for name in (*SLICE, "stack"):
         text = (GOLDENS / f"ha-{name}" / "control").read_text()
         for field in re.findall(r"(?m)^Build-Depends:\n((?: .*\n)+)", text):
@@ -191,7 +191,7 @@ def node(built: Built) -> Iterator[Path]:
         text = (built.repository / f"ha-stack-{CODENAME}.sources").read_text()
         text = re.sub("(?m)^URIs:.*", "URIs: file:/srv/apt", text)
         (root / "etc/apt/sources.list.d/ha-stack.sources").write_text(text)
-        run_inside(root, "apt-get -q update && apt-get -q install -y ha-stack procps")
+        install_stack(root)
         yield root
 
 
