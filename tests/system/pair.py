@@ -60,7 +60,8 @@ def start_pair(roots: Mapping[str, Path]) -> Iterator[dict[str, Machine]]:
 def run_inside(root: Path, script: str) -> str:
     """Run a script in a root that nothing runs in; what it says."""
     environment = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive")
-    argv = ["chroot", str(root), *environment, "sh", "-ec", script]
+    mounted = 'mount -t proc proc "$0/proc"; exec chroot "$0" "$@"'  # without it systemd-tmpfiles makes nothing
+    argv = ["unshare", "--mount", "sh", "-ec", mounted, str(root), *environment, "sh", "-ec", script]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -68,7 +69,7 @@ def run_inside(root: Path, script: str) -> str:
 
 def install_stack(root: Path) -> None:
     """Install ha-stack from the sources that a root has, and before it what makes the folders of packages."""
-    run_inside(root, "apt-get -q update && apt-get -q install -y iproute2 procps systemd-standalone-tmpfiles")
+    run_inside(root, "apt-get -q update && apt-get -q install -y --no-install-recommends iproute2 procps systemd")
     run_inside(root, "apt-get -q install -y --no-install-recommends ha-stack")
 
 

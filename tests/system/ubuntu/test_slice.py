@@ -59,14 +59,14 @@ STACK_NEEDS = (
     "libxml2-utils",
     "passwd",
     "python3",
-    "systemd-standalone-sysusers",
+    "systemd",
 )
 """Packages that ha-stack wants on a node."""
 
 
 def find_needs() -> set[str]:
     """Debian's packages that the slice is built with, and those that it runs with."""
-    found = {"debhelper", "procps", "systemd-standalone-tmpfiles", *STACK_NEEDS}
+    found = {"debhelper", "procps", *STACK_NEEDS}
     for name in (*SLICE, "stack"):
         text = (GOLDENS / f"ha-{name}" / "control").read_text()
         for field in re.findall(r"(?m)^Build-Depends:\n((?: .*\n)+)", text):
