@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 UPSTREAM = "upstream's own: configure, compile, install, tests"
-"""What debian/rules, which is a program of this name, runs itself belongs to it: some tests."""
+"""Programs that debian/rules runs itself, some tests among them, are upstream's own: the kernel calls that "rules"."""
 _KINDS = (
     ("lintian", r"/usr/share/lint"),
     ("source packages", r"dpkg-source"),
