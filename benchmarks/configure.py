@@ -55,8 +55,7 @@ def main() -> None:
     store = Store(root=find_state(options.cache).root)
     builds = {build.source: build for build in store.list_builds() if build.suite == options.suite}
     wanted = {f"ha-{name}" for name in options.only} or {*graph.order}
-    names = [name for name in graph.order if recipes[name].style.name == "autotools" and name in builds]
-    names = [name for name in names if name in wanted]
+    names = [name for name in graph.order if name in wanted & builds.keys() and recipes[name].style.name == "autotools"]
     base = schroot.find_chroot(store.state, options.suite)
     if base is None:
         raise SystemExit(f"there is no base chroot of {options.suite}")

@@ -221,6 +221,7 @@ shell=/bin/sh
 
 
 def name_chroot(state: State, suite: Suite) -> str:
+    """The name of a suite's base chroot in schroot's configuration."""
     return f"hapkg-{suite}-{mark_state(state)}"
 
 

@@ -30,6 +30,8 @@ LAYER_MARK = "/srv/hapkg/layer-is-complete"
 """A file by which a session that becomes a layer says that all of it is there."""
 DAMAGED = re.compile("the layer ([0-9a-f]+) is damaged")
 """Words of hapkg-layers.sh about a layer that is not as it was made."""
+_DAMAGED_BASE = "the base chroot is damaged"
+"""Its words about a base that is not."""
 _WITHOUT_INDEX = (
     "Dir::State::Lists=/nonexistent",
     "Dir::Etc::SourceList=/dev/null",
@@ -38,10 +40,7 @@ _WITHOUT_INDEX = (
     "Dir::Cache::SrcPkgCache=",
     "APT::Get::Show-Versions=true",
 )
-_DAMAGED_BASE = "the base chroot is damaged"
-"""Its words about a base that is not."""
 _SESSIONS = Path("/var/lib/schroot/session")
-
 _compared: set[Chroot] = set()
 """Base chroots that were as they were made when this process entered them first."""
 

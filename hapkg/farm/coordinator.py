@@ -6,10 +6,9 @@ import contextlib
 import pickle
 import queue
 import tempfile
-import threading
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,20 +24,17 @@ from hapkg.build.plan import Step
 from hapkg.build.priority import UNKNOWN_BYTES
 from hapkg.build.scheduler import Stages, Work
 from hapkg.build.store import Artifact
-from hapkg.cache.base import provide_base
 from hapkg.cache.entry import CachedFile
-from hapkg.cache.files import bring_files, put_files
-from hapkg.cache.place import FolderPlace, find_writable
-from hapkg.chroot.schroot import Chroot
-from hapkg.chroot.transport import describe_base
+from hapkg.cache.files import bring_files
+from hapkg.cache.place import find_writable
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError, IntegrityError, MachineError
 from hapkg.farm.client import open_client, reached
-from hapkg.farm.order import COMPILED, LOG, PHASE, TESTED, Order, PackedBase, Reply, describe_program
+from hapkg.farm.order import COMPILED, LOG, PHASE, TESTED, Order, Reply
+from hapkg.farm.order_maker import OrderMaker
 from hapkg.farm.worker import MEMORY, build, name_places
 from hapkg.host import read_architecture
 from hapkg.process import check_stop
-from hapkg.recipe.graph import Graph
 
 ATTEMPTS = 3
 """Machines that a source is given to, one after another, where the machine is at fault each time."""
@@ -79,21 +75,17 @@ class DaskFarm:
         Raises MachineError where no worker builds for this machine's architecture.
         """
         self._client = client
-        self._place = place
         self._depot = find_writable(place, base)
         self._topic = f"hapkg-{uuid.uuid4().hex[:12]}"
+        self._maker = OrderMaker(self._depot, place, topic=self._topic, scheduler=client.scheduler.address)
         self._sent: dict[SourceName, _Sent] = {}
         self._boxes: dict[str, queue.SimpleQueue[tuple[str, Any]]] = {}
         """Where news of an order go, by Dask's key."""
         self._finished: dict[SourceName, Mapping[SourceName, Artifact]] = {}
-        self._known: dict[str, CachedFile] = {}
-        """By digest, files that are in the build cache."""
         self._shunned: set[str] = set()
         """Addresses of workers at which a fault of the machine was found."""
-        self._lock = threading.Lock()
         self._seen = 0.0
         """When a worker was seen last, on the monotonic clock."""
-        self._base: PackedBase | None = None
         self._jobs: Mapping[SourceName, Job] = {}
         self._ranks: Mapping[SourceName, int] = {}
         self._memory: Mapping[SourceName, int] = {}
@@ -156,7 +148,8 @@ class DaskFarm:
 
     def _compile(self, name: SourceName, prepared: Prepared) -> Compiled:
         one = self._jobs[name]
-        sent = self._sent[name] = _Sent(order=self._make_order(one, prepared), key=f"{self._topic}-{name}")
+        order = self._maker.make(one, prepared, self._finished.pop(name))
+        sent = self._sent[name] = _Sent(order=order, key=f"{self._topic}-{name}")
         self._send(sent)
         if one.cancelled.is_set():  # meanwhile
             self._cancel(sent)
@@ -164,76 +157,8 @@ class DaskFarm:
         if sent.compiled is None:
             raise ValueError(f"{name} has no packages")
         artifact, files = sent.compiled
-        self._known.update({file.sha256: file for file in files.values()})
+        self._maker.note(files.values())
         return Compiled(task=prepared.task, artifact=artifact, session=None)
-
-    def _make_order(self, one: Job, prepared: Prepared) -> Order:
-        """The order for a source. All that it names is in the build cache."""
-        context, name, step = one.context, one.recipe.name, prepared.step
-        needed = self._finished.pop(name)
-        lead = context.lead and {name: context.lead[name]}
-        narrow = replace(
-            context,
-            store=replace(context.store, root=Path()),
-            recipes={name: one.recipe},
-            graph=Graph(order=(), needs={}, providers={}),
-            shared=None,
-            published={},
-            vendored={},
-            snapshots={},
-            lead=lead,
-        )
-        with one.log.open("a", encoding="utf-8") as log:
-            log.write(f"built by a worker of {self._client.scheduler.address}\n")
-        return Order(
-            program=describe_program(),
-            topic=self._topic,
-            place=str(self._depot) if isinstance(self._depot, FolderPlace) else self._place,
-            context=narrow,
-            source=name,
-            step=step,
-            origin=prepared.origin,
-            base=self._provide_base(one.base),
-            files=put_files(self._depot, prepared.task.package.files),
-            debian=prepared.task.package.debian,
-            finished=needed,
-            packages={
-                **self._provide(needed.values(), step.identity[2]["stack"]),
-                **self._provide((lead or {}).values(), None),
-            },
-            forbidden=prepared.task.forbidden,
-            tests=job.has_tests(context, one.recipe),
-            lint=context.lintian,
-        )
-
-    def _provide_base(self, base: Chroot) -> PackedBase:
-        """The base chroot in the build cache, packed where that does not have it."""
-        with self._lock:
-            if self._base is None:
-                self._base = PackedBase(facts=describe_base(base), file=provide_base(self._depot, base))
-            return self._base
-
-    def _provide(self, artifacts: Iterable[Artifact], names: Collection[str] | None) -> dict[str, CachedFile]:
-        """Packages of builds by file name, put into the build cache unless they are there; None: those for all."""
-        found: dict[str, CachedFile] = {}
-        for artifact in artifacts:
-            for file, digest in artifact.files.items():
-                if not file.endswith("_all.deb" if names is None else ".deb"):
-                    continue
-                if names is not None and file.split("_")[0] not in names:
-                    continue
-                with self._lock:
-                    known = self._known.get(digest)
-                if known is None:
-                    known = put_files(self._depot, [artifact.folder / file])[file]
-                    if known.sha256 != digest:
-                        raise IntegrityError(
-                            f"{artifact.folder / file} is not what the build of {artifact.source} made"
-                        )
-                    with self._lock:
-                        self._known[digest] = known
-                found[file] = known
-        return found
 
     def _send(self, sent: _Sent) -> None:
         """Hand an order out, the longest way first, to a worker that has the memory."""

@@ -230,10 +230,8 @@ def test_apts_digest_of_the_lists_is_kept_where_the_host_keeps_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(apt, "_DIGEST", tmp_path / "nowhere/pkgcache.bin")
-    host, state = (
-        write_host(tmp_path / "etc", {"sources.list": f"deb {DEBIAN} bookworm main\n"}),
-        State(tmp_path / "state"),
-    )
+    host = write_host(tmp_path / "etc", {"sources.list": f"deb {DEBIAN} bookworm main\n"})
+    state = State(tmp_path / "state")
     found = find_mirror(None, DISTRIBUTION, host, state=state)
     assert found == Mirror(distribution=DISTRIBUTION, uri=DEBIAN, security=None)
     digest = state.apt / "pkgcache.bin"

@@ -11,7 +11,7 @@ import pytest
 
 from hapkg.cache.bucket import BucketPlace
 from hapkg.cache.host import HostPlace
-from hapkg.cache.place import FolderPlace, Place, WebPlace, WritablePlace, find_place
+from hapkg.cache.place import FolderPlace, Place, WebPlace, WritablePlace, find_place, find_writable
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, UsageError
 
@@ -96,3 +96,9 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
             place.read(name, tmp_path / "copy", 4)
     assert place.read("large", tmp_path / "copy", 5)
     assert not place.read("none", tmp_path / "copy", 5)
+
+
+def test_an_address_is_no_place_to_put_files(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="only read"):
+        find_writable("https://example.org/builds", tmp_path)
+    assert str(find_writable("builds", tmp_path)) == str(tmp_path / "builds")
