@@ -67,7 +67,7 @@ TEST_LONG = $(addprefix $(CHROOT)/,test_build_cache.py test_bump.py test_ccache.
 check: test test-chroot
 
 test: setup
-	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/unit tests/integration --ignore=$(CHROOT)
+	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/integration tests/unit --ignore=$(CHROOT)
 
 test-chroot: setup
 	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(CHROOT) $(addprefix --ignore=,$(TEST_LONG))
