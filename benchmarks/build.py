@@ -4,9 +4,9 @@
 
 Everything works on a copy of the checkout and a state folder of its own, with the tarballs and the archive's packages
 that the user's state folder has: no figure holds a download. lintian runs in one of hapkg's two builds of the stack,
-and nowhere else. Upstream's tests are left out everywhere. With --tests they run in hapkg's one build, with lintian,
-and in the bare builds, beside the sources that need what they test; nothing else is measured. So it is with --only,
-which builds these sources and what they need.
+and nowhere else. Upstream's tests are left out everywhere. With --tests they run in hapkg's one build and in sbuild's,
+both with lintian, and in the bare builds, beside the sources that need what they test; how long changes take is not
+measured then. Nor is it with --only, which builds these sources and what they need.
 
 bare        what a person does by hand, in one chroot that has every build dependency already: autoreconf, configure,
             make, make install, with the same flags, by one `make -j CORES` over all sources, each as soon as it can
@@ -51,6 +51,8 @@ CHECKOUT = Path(__file__).parents[1]
 CORES = len(os.sched_getaffinity(0))
 HIDDEN = {"ha-resource-agents": "export ac_cv_path_XSLTPROC="}
 """Extra work of a source where the tools of all others are found: manual pages."""
+LINTIAN = "--no-cfg --dont-check-part shell/non-posix/bash-centric"
+"""The checks that hapkg makes."""
 SBUILD = """\
 [{name}]
 type=directory
@@ -203,8 +205,8 @@ def write(session: Session, path: str, text: str) -> None:
         session.run(["sh", "-c", f"cat > {path}"], user="root", stdin=content)
 
 
-def time_sbuild(bench: Bench, folder: Path) -> float:
-    """Debian's sbuild over the same sources; seconds."""
+def time_sbuild(bench: Bench, folder: Path, *, tests: bool = False) -> float:
+    """Debian's sbuild over the same sources, or also its tests and lintian; seconds."""
     _, graph, builds = bench.read()
     base = find_base(bench)
     name = f"{base.name}-bench"
@@ -213,12 +215,14 @@ def time_sbuild(bench: Bench, folder: Path) -> float:
     archives = bench.cache / "archives" / bench.suite
     fstab.write_text(f"{mounts}\n{archives} /var/cache/apt/archives none rw,bind 0 0\n", "utf-8")
     configuration.write_text(SBUILD.format(name=name, root=base.root, fstab=fstab), "utf-8")
-    argv = ["sbuild", f"--chroot={name}", f"--dist={bench.suite}", "--no-run-lintian", "--nolog", "--batch"]
+    argv = ["sbuild", f"--chroot={name}", f"--dist={bench.suite}", "--nolog", "--batch"]
     argv += ["--no-apt-update", "--no-apt-upgrade", "--no-apt-distupgrade"]
-    options = {"DEB_BUILD_OPTIONS": f"nocheck parallel={CORES}", "HOME": str(bench.home)}
+    argv += ["--run-lintian", f"--lintian-opts={LINTIAN}"] if tests else ["--no-run-lintian"]
+    wanted = f"parallel={CORES}" if tests else f"nocheck parallel={CORES}"
+    options = {"DEB_BUILD_OPTIONS": wanted, "HOME": str(bench.home)}
     seconds = 0.0
     try:
-        for source in graph.order:
+        for source in (name for name in graph.order if name in builds):
             target = folder / source
             target.mkdir()
             debs = [deb for need in graph.needs[source] for deb in (folder / need).glob("*.deb")]
@@ -389,9 +393,9 @@ def main() -> None:
             whole, bare = time_bare(bench, works, tests=options.tests)
             notes["bare builds"] = f"{whole:.0f} s (" + ", ".join(f"{n} {s:.0f}" for n, s in bare.items()) + ")"
             compare(rows, "bare builds", whole, own, 1.15 if options.tests else 1.35)
-        if "sbuild" not in options.leave_out and not part:
+        if "sbuild" not in options.leave_out:
             with watch() as works["sbuild"]:
-                peer = time_sbuild(bench, Path(tempfile.mkdtemp(dir=folder)))
+                peer = time_sbuild(bench, Path(tempfile.mkdtemp(dir=folder)), tests=options.tests)
             notes["sbuild"] = f"{peer:.0f} s"
             compare(rows, "sbuild", peer, own, 0.5)
         if not part:
