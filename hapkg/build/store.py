@@ -153,10 +153,6 @@ class Store:
             disk.remove_tree(left)
         self.state.work.mkdir(parents=True, exist_ok=True)
 
-    def find_build(self, key: str) -> Artifact | None:
-        """The finished build with this key, or None."""
-        return _read_artifact(self.state.builds / key)
-
     def list_builds(self) -> tuple[Artifact, ...]:
         """Every finished build, the one used last at the end."""
         dated: list[tuple[int, Artifact]] = []

@@ -38,7 +38,7 @@ def test_a_build_that_was_pushed_is_brought_with_all_its_files(shared: Shared, t
     assert stored.log.read_text() == shared.artifact.log.read_text()
     for name in ("version", "inputs", "files", "packages", "origin", "seconds"):
         assert getattr(stored, name) == getattr(shared.artifact, name)
-    assert shared.here.find_build(stored.key) == stored
+    assert stored in shared.here.list_builds()
 
 
 def test_what_nobody_pushed_is_not_there_and_needs_no_words(shared: Shared) -> None:
