@@ -47,6 +47,8 @@ _MADE = (".deb", ".changes", ".buildinfo")
 _LOOK_SECONDS = 1.0
 _LOG_BYTES = 8 << 10
 """Of a log, told at once: Dask's scheduler keeps the last thousand pieces of news in memory."""
+_CLEAR_SECONDS = 30.0
+"""For orders to end: their processes are given two, and schroot unmounts what they leave."""
 _AGAIN_SECONDS = 3.0
 """Between two tries to reach a scheduler."""
 _ENDED = ("cancelled", "forgotten", "released", "error")
@@ -86,6 +88,25 @@ class Bench:
         default_factory=lambda: defaultdict(threading.Lock)
     )
     """One order at a time for each architecture, suite and source: two coordinators may want it."""
+    orders: set[int] = field(default_factory=set)
+    """Threads that are at work on one, or wait for what another one holds."""
+
+    @contextlib.contextmanager
+    def take(self) -> Iterator[None]:
+        """Count this thread among those that are at work on an order."""
+        with self.changed:
+            self.orders.add(threading.get_ident())
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.orders.discard(threading.get_ident())
+                self.changed.notify_all()
+
+    def wait_for_orders(self, seconds: float) -> None:
+        """Wait until nobody is at work on an order, for so many seconds at most."""
+        with self.changed:
+            self.changed.wait_for(lambda: not self.orders, seconds)
 
     @contextlib.contextmanager
     def hold_base(self, order: Order, store: Store, depot: WritablePlace) -> Iterator[Chroot]:
@@ -138,7 +159,9 @@ def fulfil(bench: Bench, order: Order, customer: Customer) -> Reply:
         return Reply(machine=machine, error=MachineError(brief, hint="bring hapkg to one version on all machines"))
     context = order.context
     store = bench.store.narrow(context.suite).turn_to(context.store.architecture or read_architecture())
-    with bench.sources[store.architecture, context.suite, order.source], contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as held:
+        held.enter_context(bench.take())
+        held.enter_context(bench.sources[store.architecture, context.suite, order.source])
         folder = store.state.work / f"{order.source}.order"
         one: Job | None = None
         try:
@@ -284,6 +307,7 @@ def serve(scheduler: str, bench: Bench, *, jobs: int, say: Callable[[str], None]
         _serve(scheduler, bench, jobs, say)
     except BaseException:
         process.stop_all()
+        bench.wait_for_orders(_CLEAR_SECONDS)  # each ends its own session
         for own in stores:
             for name in sessions.find_sessions(own.state):
                 sessions.end_session(name)
