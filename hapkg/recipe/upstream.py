@@ -92,6 +92,11 @@ class Upstream(Table):
         return next(iter(self.repositories.values()), "")
 
     @property
+    def address_commit(self) -> str | None:
+        """The commit, if the repository at the address has it."""
+        return self.commit_in(next(iter(self.repositories), ""))
+
+    @property
     def homes(self) -> tuple[str, ...]:
         """Each repository with its tag, and the commit where it is known there."""
         known = ((kind, url, self.tag, self.commit_in(kind)) for kind, url in self.repositories.items())

@@ -180,10 +180,10 @@ def test_where_both_homes_are_named_the_commit_is_of_mercurial(tmp_path: Path, g
     recipe = make_recipe(tmp_path, commit=node, git=git, hg=hg)
     assert recipe.upstream is not None
     assert recipe.upstream.homes == (f"git file://{git} v1.0", f"hg file://{hg} v1.0 {node}")
-    assert (recipe.upstream.address, recipe.upstream.commit_in("git")) == (f"file://{git}", None)
+    assert (recipe.upstream.address, recipe.upstream.address_commit) == (f"file://{git}", None)
     found = check_out(recipe, "hg", None, tmp_path / "cache").recipe.upstream
     assert found is not None
-    assert found.homes == (f"hg file://{hg} v1.0 {node}",)
+    assert (found.homes, found.address_commit) == ((f"hg file://{hg} v1.0 {node}",), node)
     commit = run("git", "-C", str(git), "rev-parse", "v1.0")
     found = check_out(recipe, "git", None, tmp_path / "cache").recipe.upstream
     assert found is not None
