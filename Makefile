@@ -1,8 +1,8 @@
 # make stack       set up, build everything, publish to ./apt, and say what to run on a node
 # make check       the tests: test and test-chroot
-# make test        unit tests, and real programs: three processes side by side (TEST_JOBS=1: one); five minutes
+# make test        unit tests, and real programs: four processes side by side (TEST_JOBS=1: one); six minutes
 # make test-chroot a miniature stack in real chroots: built, broken, interrupted, published and installed
-# make test-long   chroot tests that build much: drafts, bumps, the build cache, ccache, Rust and Go, an ordinary user
+# make test-long   chroot tests that build much: drafts, bumps, snapshots, the build cache, ccache, Rust and Go, an ordinary user, sbuild
 # make acceptance  the real stack: build, publish, install, run
 # make acceptance-long  the rest of it: every command of crm, systemd, members that come and go, services, Debian's next release
 # make endurance   an engine that dies ten times under load, and comes back
@@ -15,7 +15,7 @@
 # make deb       hapkg itself as a package, published to build/deb/apt: apt install hapkg (DEB_SUITE=forky DEB_URL=http://...)
 # make guide     docs/acme.md from an empty folder, line by line: five upstreams, and a machine that installs them
 # make arm64     a slice of the stack for arm64, emulated: in one repository and one cluster with this architecture's
-# make farm      three workers that are killed at random moments, cut off and full
+# make farm      workers in real chroots; three of them that are killed at random moments, cut off and full
 # make ubuntu    a slice of the stack for noble, from a stand-in for its archive
 # make bench       builds against bare builds and sbuild, publishing against aptly, planning: an hour on a quiet machine
 SUITE ?= bookworm
@@ -62,7 +62,8 @@ stack: setup
 	$(HAPKG) publish --repo ./apt --suite $(SUITE)
 
 CHROOT = tests/integration/chroot
-TEST_LONG = $(addprefix $(CHROOT)/,test_build_cache.py test_bump.py test_ccache.py test_draft.py test_further_archive.py test_ordinary_user.py test_vendored_styles.py)
+WORKERS = $(CHROOT)/test_workers.py
+TEST_LONG = $(addprefix $(CHROOT)/,test_build_cache.py test_bump.py test_ccache.py test_draft.py test_further_archive.py test_ordinary_user.py test_plain_sbuild.py test_snapshot.py test_vendored_styles.py)
 
 check: test test-chroot
 
@@ -70,7 +71,7 @@ test: setup
 	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/integration tests/unit --ignore=$(CHROOT)
 
 test-chroot: setup
-	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(CHROOT) $(addprefix --ignore=,$(TEST_LONG))
+	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(CHROOT) $(addprefix --ignore=,$(TEST_LONG) $(WORKERS))
 
 test-long: setup
 	$(AS_ROOT) $(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_LONG)
@@ -155,7 +156,7 @@ arm64: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/architectures
 
 farm: setup
-	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/farm
+	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest $(WORKERS) tests/system/farm
 
 ubuntu: setup
 	$(AS_ROOT) $(VENV)/bin/pytest tests/system/ubuntu
