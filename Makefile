@@ -1,10 +1,10 @@
 # make stack       set up, build everything, publish to ./apt, and say what to run on a node
-# make check       the tests: test and test-chroot
+# make check       the tests: test and test-chroot in one run
 # make test        unit tests, and real programs: four processes side by side (TEST_JOBS=1: one); six minutes
 # make test-chroot a miniature stack in real chroots: built, broken, interrupted, published and installed
 # make test-long   chroot tests that build much: drafts, bumps, snapshots, the build cache, ccache, Rust and Go, an ordinary user, sbuild
 # make acceptance  the real stack: build, publish, install, run
-# make acceptance-long  the rest of it: every command of crm, systemd, members that come and go, services, Debian's next release
+# make acceptance-long  the rest of it: every command of crm, systemd, members that come and go, services, upgrades, Debian's next release
 # make endurance   an engine that dies ten times under load, and comes back
 # make conformance upstream's own test suites against the installed stack
 # make prove       the real stack on real kernels: two machines form a cluster and lose a node; prove-short: 25 minutes
@@ -20,11 +20,11 @@
 # make bench       builds against bare builds and sbuild, publishing against aptly, planning: an hour on a quiet machine
 SUITE ?= bookworm
 PYTHON ?= /usr/bin/python3
-# Processes that share the tests; each has a base chroot of its own. Builds wait for one another now and then: a third
-# process uses the two cores that CI has.
-TEST_JOBS ?= 3
+# Processes that share the tests; each has a base chroot of its own. Builds and servers are waited for: four processes
+# keep two cores busy.
+TEST_JOBS ?= 4
 # The acceptance mostly waits for clusters; each of its processes forms one.
-ACCEPTANCE_JOBS ?= 2
+ACCEPTANCE_JOBS ?= 3
 VENV = .venv
 HAPKG = $(VENV)/bin/hapkg
 
@@ -65,13 +65,17 @@ CHROOT = tests/integration/chroot
 WORKERS = $(CHROOT)/test_workers.py
 TEST_LONG = $(addprefix $(CHROOT)/,test_build_cache.py test_bump.py test_ccache.py test_draft.py test_further_archive.py test_ordinary_user.py test_plain_sbuild.py test_snapshot.py test_vendored_styles.py)
 
-check: test test-chroot
+TEST = $(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(TEST_LONG) $(WORKERS))
+
+# In one run: the tests without chroots fill what the others wait.
+check: setup
+	$(TEST) tests/integration tests/unit
 
 test: setup
-	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder tests/integration tests/unit --ignore=$(CHROOT)
+	$(TEST) tests/integration tests/unit --ignore=$(CHROOT)
 
 test-chroot: setup
-	$(AS_ROOT) $(VENV)/bin/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(CHROOT) $(addprefix --ignore=,$(TEST_LONG) $(WORKERS))
+	$(TEST) $(CHROOT)
 
 test-long: setup
 	$(AS_ROOT) $(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_LONG)
@@ -99,7 +103,7 @@ lint-rooms: setup
 	$(VENV)/bin/lint-imports --no-logo
 
 ACCEPTANCE = tests/system/acceptance
-LONG = $(addprefix $(ACCEPTANCE)/,test_crm.py test_members.py test_piuparts.py test_release_upgrade.py test_services.py test_systemd.py)
+LONG = $(addprefix $(ACCEPTANCE)/,test_crm.py test_members.py test_piuparts.py test_release_upgrade.py test_remote.py test_services.py test_systemd.py test_upgrade.py)
 
 acceptance: setup
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest -n $(ACCEPTANCE_JOBS) --dist loadfile --no-loadscope-reorder $(ACCEPTANCE) $(addprefix --ignore=,$(LONG))
