@@ -23,7 +23,7 @@ from hapkg.build.timings import Clock, follow
 from hapkg.chroot.base import BUILD_FOLDER, read_data
 from hapkg.chroot.ccache import lend_cache, make_exports
 from hapkg.chroot.conditions import Conditions, prepare, run_build
-from hapkg.chroot.layer import enter_layer, provide_layer
+from hapkg.chroot.layer import LayerGiver, enter_layer, provide_layer
 from hapkg.chroot.resolver import read_installed
 from hapkg.chroot.schroot import Chroot
 from hapkg.chroot.sessions import Session
@@ -192,12 +192,12 @@ def enter_tree(task: BuildTask, log_path: Path) -> Iterator[Session]:
         yield session
 
 
-def make_layer(task: BuildTask, log_path: Path) -> None:
+def make_layer(task: BuildTask, log_path: Path, giver: LayerGiver | None = None) -> None:
     """Have the layer of build dependencies ready before the build has its turn."""
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("ab", buffering=0) as log:
         try:
-            provide_layer(task.state, task.chroot, task.installed, log, nice=task.nice)
+            provide_layer(task.state, task.chroot, task.installed, log, nice=task.nice, giver=giver)
         except ProcessError as error:
             raise _describe_failure(task, "layer", log_path, error) from error
 

@@ -15,6 +15,7 @@ from hapkg.build.kernel_packages import add_packages
 from hapkg.build.plan import KnownVersion
 from hapkg.build.store import Artifact, Store
 from hapkg.chroot.base_lock import BaseLock, read_base_lock
+from hapkg.chroot.layer import LayerOffer
 from hapkg.chroot.schroot import Chroot, find_chroot
 from hapkg.control import SourceName, Suite
 from hapkg.distribution import Distribution, read_debian
@@ -68,6 +69,9 @@ class SharedBuilds(Protocol):
         further is the digest of the archives beside the distribution's, pinned that of the packages that it is pinned
         to; "" for none. The caller holds the store's lock.
         """
+
+    def offer_layer(self, base: Chroot, key: str) -> LayerOffer | None:
+        """The layer of build dependencies with a key over a base chroot; None where there is none. It does not fail."""
 
 
 @dataclass(frozen=True, kw_only=True)

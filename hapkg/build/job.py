@@ -206,7 +206,8 @@ def pack(job: Job, step: Step, finished: Finished, fetched: Fetched | None, nice
 def install_layer(job: Job, prepared: Prepared) -> None:
     """Have the layer of build dependencies ready."""
     with timed(job, "layer"):
-        make_layer(prepared.task, job.log)
+        shared = job.context.shared
+        make_layer(prepared.task, job.log, shared.offer_layer if shared is not None else None)
 
 
 def compile_source(job: Job, prepared: Prepared, nice: int) -> Compiled:

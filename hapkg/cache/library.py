@@ -32,8 +32,10 @@ from hapkg.cache.entry import (
     parse_entry,
 )
 from hapkg.cache.files import bring_files
+from hapkg.cache.layers import SharedLayers
 from hapkg.cache.place import Place, WritablePlace
 from hapkg.cache.signed import SignedReader, write_signed
+from hapkg.chroot.layer import LayerOffer
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import SourceName, Suite
 from hapkg.disk import sha256_file
@@ -94,6 +96,11 @@ class SeveralCaches:
         found = (cache.bring_base(suite, further=further, pinned=pinned) for cache in self._caches)
         return next((base for base in found if base is not None), None)
 
+    def offer_layer(self, base: Chroot, key: str) -> LayerOffer | None:
+        """The layer of the first one that has it."""
+        offers = (cache.offer_layer(base, key) for cache in self._caches)
+        return next((offer for offer in offers if offer is not None), None)
+
 
 class SampledBuilds:
     """Shared builds of which some are built here once more. Nobody can know before a run which ones."""
@@ -122,6 +129,10 @@ class SampledBuilds:
         """See SharedBuilds."""
         return self._shared.bring_base(suite, further=further, pinned=pinned)
 
+    def offer_layer(self, base: Chroot, key: str) -> LayerOffer | None:
+        """See SharedBuilds."""
+        return self._shared.offer_layer(base, key)
+
 
 class BuildCache:
     """A place of shared builds, as one run sees it."""
@@ -135,8 +146,8 @@ class BuildCache:
         self._entries: dict[str, tuple[CacheEntry, str]] = {}
         """Entries that may be brought, and the digests of their texts."""
         self._unreachable = ""
-        self.notes: list[str] = []
-        """Words about what of the cache is not used, beside builds."""
+        self._layers = SharedLayers(place, trusted, state, state.architecture or read_architecture())
+        self._notes: list[str] = []
 
     def find(self, key: str, source: SourceName, suite: Suite) -> CacheAnswer:
         """The build of a key, or words about why what is there is not used. It does not fail: a source can be built."""
@@ -175,12 +186,23 @@ class BuildCache:
         disk.replace(memory, format_record({"made": entry.made, "sha256": digest}))
         return replace(artifact, folder=target)
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """See SharedBuilds."""
+        return [*self._notes, *self._layers.notes]
+
+    def offer_layer(self, base: Chroot, key: str) -> LayerOffer | None:
+        """See SharedBuilds."""
+        return None if self._unreachable else self._layers.offer(base, key)
+
     def bring_base(self, suite: Suite, *, further: str, pinned: str) -> Chroot | None:
         """See SharedBuilds."""
         architecture = self._state.architecture or read_architecture()
         wanted = BaseWish(suite=suite, architecture=architecture, further=further, pinned=pinned)
         base, note = bring_base(self.place, self._trusted, self._state, wanted)
-        self.notes += [f"the base chroot {suite}-{architecture} of the build cache {self.place} {note}"] if note else []
+        self._notes += (
+            [f"the base chroot {suite}-{architecture} of the build cache {self.place} {note}"] if note else []
+        )
         return base
 
     def _find_memory(self, key: str) -> Path:

@@ -28,6 +28,7 @@ from hapkg.build.store import LOG_NAME, Artifact
 from hapkg.cache.entry import Seen, is_known_name
 from hapkg.cache.place import Place
 from hapkg.cache.signed import read_public_keys
+from hapkg.chroot.layer import LayerOffer
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import TARBALLS, SourceName, Suite, parse_date, split_stanzas
 from hapkg.disk import sha256_file
@@ -88,6 +89,10 @@ class PublishedBuilds:
 
     def bring_base(self, suite: Suite, *, further: str, pinned: str) -> Chroot | None:
         """None: repositories publish packages, and no base chroots."""
+        return None
+
+    def offer_layer(self, base: Chroot, key: str) -> LayerOffer | None:
+        """None: nor layers."""
         return None
 
     def find(self, key: str, source: SourceName, suite: Suite) -> CacheAnswer:

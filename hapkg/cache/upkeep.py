@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hapkg.cache.base import find_base_blobs
 from hapkg.cache.entry import MOST_BYTES, CacheEntry, SignedEntry, find_blob_path, find_entry_path, judge, parse_entry
+from hapkg.cache.layers import find_layer_blob
 from hapkg.cache.library import EntryReader, judge_files
 from hapkg.cache.place import WritablePlace
 from hapkg.control import SourceName, Suite
@@ -57,14 +58,14 @@ def verify(place: WritablePlace, trusted: Sequence[str]) -> Iterator[tuple[Row, 
 
 
 def prune(place: WritablePlace, days: float) -> tuple[int, int]:
-    """Remove entries that nobody pushed for so many days, and files that no entry has named for a day.
+    """Remove entries, of layers too, that nobody pushed for so many days, and files that no entry has named for a day.
 
     Returns how many of each. An entry goes before its files: what is there can be fetched.
     """
     now = time.time()
     removed, kept = 0, set[str]()
-    for path, when in list(place.list("entries")):
-        blobs = [find_blob_path(file.sha256) for file in entry.files.values()] if (entry := _peek(place, path)) else []
+    for path, when in [*place.list("entries"), *place.list("layers")]:
+        blobs = _find_blobs(place, path)
         if now - when <= days * DAY:
             kept.update(blobs)
             continue
@@ -82,6 +83,13 @@ def prune(place: WritablePlace, days: float) -> tuple[int, int]:
 def _list_keys(place: WritablePlace) -> list[str]:
     paths = (path for path, _ in place.list("entries"))
     return [key for path in paths if path == find_entry_path(key := Path(path).stem)]
+
+
+def _find_blobs(place: WritablePlace, path: str) -> list[str]:
+    """Paths of the files that an entry of a build or of a layer names."""
+    if path.startswith("layers/"):
+        return [blob] if (blob := find_layer_blob(place, path)) else []
+    return [find_blob_path(file.sha256) for file in entry.files.values()] if (entry := _peek(place, path)) else []
 
 
 def _peek(place: WritablePlace, path: str) -> CacheEntry | None:

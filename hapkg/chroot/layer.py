@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hapkg import disk
+from hapkg import disk, process
 from hapkg.chroot import schroot
 from hapkg.chroot.archives import Archive, fetch_archives
 from hapkg.chroot.resolver import find_archives, resolve
@@ -59,6 +59,22 @@ class Layer:
     """When it was used last, in seconds since 1970."""
     below: str
     """The key of the layer that it lies on; "" for the base."""
+    base: str
+    """The digest of its base chroot."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerOffer:
+    """A layer that another machine has made."""
+
+    below: str
+    """The key of the layer that it lies on, which is to be here before; "" for the base."""
+    bring: Callable[[], bool]
+    """Puts it among the layers of this machine; False where that fails. It does not raise."""
+
+
+LayerGiver = Callable[[Chroot, str], LayerOffer | None]
+"""Looks for the layer with a key over a base chroot on other machines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +110,7 @@ def _find_layer(state: State, key: str, levels: int) -> Layer | None:
         return None
     with contextlib.suppress(FileNotFoundError):  # removed while we looked
         used = file.stat().st_mtime
-        return Layer(key=key, packages=note.packages, bytes=note.bytes, used=used, below=note.below)
+        return Layer(key=key, packages=note.packages, bytes=note.bytes, used=used, below=note.below, base=note.base)
     return None
 
 
@@ -114,20 +130,62 @@ def list_layers(state: State) -> tuple[Layer, ...]:
     return tuple(sorted((layer for layer in found if layer is not None), key=lambda layer: layer.used))
 
 
-def provide_layer(state: State, base: Chroot, packages: Mapping[str, str], log: IO[bytes], *, nice: int = 0) -> str:
-    """The key of the layer with these packages, which is made when there is none; "" for no packages at all."""
+def provide_layer(
+    state: State,
+    base: Chroot,
+    packages: Mapping[str, str],
+    log: IO[bytes],
+    *,
+    nice: int = 0,
+    giver: LayerGiver | None = None,
+) -> str:
+    """The key of the layer with these packages; "" for no packages at all.
+
+    Where there is none, the giver is asked for it; what that has not is made.
+    """
     if not packages:
         return ""
     archives = find_archives(base, packages, state)
     key = make_layer_key(base, archives)
     with _locks[key]:
         try:
-            layer = find_layer(state, key) or _make(state, base, archives, key, log, nice)
+            layer = (
+                find_layer(state, key)
+                or _bring(state, base, key, log, giver)
+                or _make(state, base, archives, key, log, nice, giver)
+            )
         except ProcessError as error:  # the one below may be damaged
             _forget_damaged(state, error, log)
-            layer = _make(state, base, archives, key, log, nice)
+            layer = _make(state, base, archives, key, log, nice, giver)
         _touch(state, layer)
     return key
+
+
+def _bring(
+    state: State, base: Chroot, key: str, log: IO[bytes], giver: LayerGiver | None, above: tuple[str, ...] = ()
+) -> Layer | None:
+    """A layer that the giver has, with those that it lies on. The caller holds its lock, and those of the ones above."""
+    if giver is None or (offer := giver(base, key)) is None:
+        return None
+    chain = (*above, key)
+    if offer.below:
+        if offer.below in chain or len(chain) > len(_COMMON):
+            return None
+        with _locks[offer.below]:
+            if find_layer(state, offer.below) is None and _bring(state, base, offer.below, log, giver, chain) is None:
+                return None
+    if not offer.bring():
+        return None
+    log.write(f"the layer {key[:12]} of build dependencies comes from the build cache\n".encode())
+    return find_layer(state, key)
+
+
+def take_layer(state: State, base: Chroot, key: str, new: Path, packages: Mapping[str, str], below: str) -> Layer:
+    """Put a whole layer of another machine, a folder of root's beside the others, in its place."""
+    process.run(["sync", "-f", str(new)])
+    put_aside(state, key)
+    new.rename(state.layers / key)
+    return _note(state, base, key, packages, below)
 
 
 def _touch(state: State, layer: Layer | None) -> None:
@@ -259,13 +317,21 @@ def sweep(state: State) -> None:
             disk.remove_tree(left, of_root=True)
 
 
-def _make(state: State, base: Chroot, archives: Mapping[str, Archive], key: str, log: IO[bytes], nice: int) -> Layer:
+def _make(
+    state: State,
+    base: Chroot,
+    archives: Mapping[str, Archive],
+    key: str,
+    log: IO[bytes],
+    nice: int,
+    giver: LayerGiver | None,
+) -> Layer:
     packages = {name: archive.version for name, archive in archives.items()}
     schroot.make_folders(state, base.suite)
     put_aside(state, key)
     commons = (_find_common(state, base, number) for number in range(len(_COMMON), 0, -1))
     common = next((common for common in commons if common and common.items() < packages.items()), {})
-    below = provide_layer(state, base, common, log, nice=nice)
+    below = provide_layer(state, base, common, log, nice=nice, giver=giver)
     fetch_archives(archives.values(), state.archives / base.suite, log)
     with enter(base, f"layer-{key[:16]}", {"save": key, "layer": below}, nice=nice) as session:
         session.install([archive.file for archive in archives.values()], log=log)
@@ -290,7 +356,7 @@ def _note(state: State, base: Chroot, key: str, packages: Mapping[str, str], bel
         ) from None
     note = _LayerNote(base=base.digest, suite=base.suite, packages=packages, bytes=size, below=below)
     disk.replace(folder / f"{key}.json", format_record(vars(note)))
-    return Layer(key=key, packages=packages, bytes=size, used=time.time(), below=below)
+    return Layer(key=key, packages=packages, bytes=size, used=time.time(), below=below, base=base.digest)
 
 
 def _find_common(state: State, base: Chroot, number: int) -> Mapping[str, str]:

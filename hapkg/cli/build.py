@@ -330,7 +330,7 @@ def _run(context: Context, options: BuildOptions) -> tuple[Sequence[Outcome], Se
             output.say(f"note: {note}")
         if pusher is not None:
             artifacts = [outcome.artifact for outcome in outcomes if outcome.artifact is not None]
-            for line in pusher(artifacts, build_context.find_base(), build_context.architecture):
+            for line in pusher(build_context, artifacts):
                 output.say(line)
     return [*outcomes, *(_describe_left_out(step) for step in left_out)], missed
 

@@ -16,10 +16,9 @@ from hapkg.errors import IntegrityError, UsageError
 from hapkg.locations import State
 
 if TYPE_CHECKING:
-    from hapkg.build.context import SharedBuilds
+    from hapkg.build.context import BuildContext, SharedBuilds
     from hapkg.build.store import Artifact
     from hapkg.cache.place import Place, WritablePlace
-    from hapkg.chroot.schroot import Chroot
 
 app = typer.Typer(no_args_is_help=True, help="List, verify and prune the builds that machines share.")
 
@@ -102,14 +101,13 @@ def open_shared(
     return SampledBuilds(shared, sample) if sample else shared
 
 
-def open_pusher(
-    context: Context, option: str | None
-) -> Callable[[Sequence[Artifact], Chroot | None, str], Iterator[str]]:
-    """A function that pushes builds and the base chroot that they were made in, and tells of each.
+def open_pusher(context: Context, option: str | None) -> Callable[[BuildContext, Sequence[Artifact]], Iterator[str]]:
+    """A function that pushes builds of a run, the base chroot that they were made in and its layers, and tells of each.
 
     Raises UsageError where nobody would use what it pushes.
     """
     from hapkg.cache.base import push_base  # noqa: PLC0415
+    from hapkg.cache.layers import push_layers  # noqa: PLC0415
     from hapkg.cache.library import push_builds  # noqa: PLC0415
     from hapkg.repository.keys.signing import KeyChoice, find_key  # noqa: PLC0415
 
@@ -121,12 +119,16 @@ def open_pusher(
             hint="name it in pyproject.toml, [tool.hapkg] build-cache-trust, on every machine that is to believe it",
         )
 
-    def push(artifacts: Sequence[Artifact], base: Chroot | None, architecture: str) -> Iterator[str]:
+    def push(run: BuildContext, artifacts: Sequence[Artifact]) -> Iterator[str]:
+        base, architecture = run.find_base(), run.architecture
         for artifact in push_builds(place, artifacts, key, trusted):
             yield f"pushed {artifact.source} {artifact.version} to {place}"
-        own = any(not artifact.signer for artifact in artifacts)
-        if own and base is not None and push_base(place, base, architecture, key, trusted):
+        if base is None or all(artifact.signer for artifact in artifacts):
+            return
+        if push_base(place, base, architecture, key, trusted):
             yield f"pushed the base chroot of {base.suite} for {architecture} to {place}"
+        for layer in push_layers(place, run.store.state, base, architecture, key, trusted):
+            yield f"pushed the layer {layer.key[:12]} of build dependencies to {place}"
 
     return push
 

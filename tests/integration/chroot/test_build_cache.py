@@ -45,11 +45,9 @@ def lender(hapkg: Hapkg, project: Miniature) -> Hapkg:
     configure(project, **{"build-cache": "shared", "build-cache-trust": [fingerprint]})
     done = program.succeed(*RUN, "--push")
     assert done.endings == {"ha-lent-below": "built", "ha-lent-above": "built"}
-    assert sorted(line.split()[1] for line in done.stderr.splitlines() if line.startswith("pushed ")) == [
-        "ha-lent-above",
-        "ha-lent-below",
-        "the",  # base chroot
-    ]
+    pushed = {" ".join(line.split()[1:3]) for line in done.stderr.splitlines() if line.startswith("pushed ")}
+    assert {words.split()[0] for words in pushed if words.startswith("ha-")} == {"ha-lent-above", "ha-lent-below"}
+    assert {words for words in pushed if not words.startswith("ha-")} == {"the base", "the layer"}
     assert "pushed " not in program.succeed(*RUN, "--push").stderr
     return program
 
@@ -78,7 +76,7 @@ def test_builds_come_from_the_cache_and_are_named_so(lender: Hapkg, project: Min
     assert len(lender.succeed("cache", "list").stdout.splitlines()) == 3
 
 
-def test_a_fresh_machine_takes_the_base_chroot_as_well(lender: Hapkg, place: Path) -> None:
+def test_a_fresh_machine_takes_the_base_chroot_and_its_layers_as_well(lender: Hapkg, place: Path) -> None:
     fresh = replace(lender, cache=place / "second", started=[])
     try:
         done = fresh.succeed(*RUN)
@@ -89,7 +87,24 @@ def test_a_fresh_machine_takes_the_base_chroot_as_well(lender: Hapkg, place: Pat
         fresh.succeed("clean", "lent-above")
         for entry in (lender.project / "shared/entries").glob("*.json"):
             entry.unlink()
-        assert fresh.succeed(*RUN).endings == {"ha-lent-below": "reused", "ha-lent-above": "built"}
+        done = fresh.succeed(*RUN)
+        assert done.endings == {"ha-lent-below": "reused", "ha-lent-above": "built"}
+        log = (fresh.folder(done.outcomes["ha-lent-above"]) / "build.log").read_text()
+        taken = re.findall("the layer ([0-9a-f]{12}) of build dependencies comes from the build cache", log)
+        layers = read_layers(fresh)
+        assert sorted(taken) == sorted(key[:12] for key in layers), "none was made, nor taken in vain"
+        assert layers.items() <= read_layers(lender).items()
+        assert not list((fresh.cache / "layers").glob(".*"))
+
+        for entry in (lender.project / "shared/layers").glob("*.json"):
+            size = json.loads(json.loads(entry.read_text())["entry"])["file"]
+            (lender.project / "shared/blobs" / size["sha256"][:2] / size["sha256"]).write_bytes(b"x" * size["size"])
+        shutil.rmtree(fresh.cache / "layers")
+        fresh.succeed("clean", "lent-above")
+        done = fresh.succeed(*RUN)
+        assert done.endings == {"ha-lent-below": "reused", "ha-lent-above": "built"}
+        assert "has another layer.tar.zst than it names" in done.stderr
+        assert read_layers(fresh).keys() == layers.keys(), "they were made here"
         assert find_leftovers(fresh.chroot, fresh.cache) == NOTHING
     finally:
         fresh.end()
@@ -162,6 +177,11 @@ def test_a_sample_is_built_again_and_another_byte_is_told(lender: Hapkg, project
     assert deb.name in failed.complaint.details
     assert failed.endings == {"ha-lent-below": "failed", "ha-lent-above": "skipped"}
     assert not [one for one in Store(root=lender.cache).list_builds() if one.source in NAMES]
+
+
+def read_layers(program: Hapkg) -> dict[str, str]:
+    """The listings of a machine's layers by their keys: digests of names, kinds, modes, owners, sizes and times."""
+    return {file.parent.name: file.read_text() for file in (program.cache / "layers").glob("[!.]*/listing")}
 
 
 def find_deb_blobs(program: Hapkg, source: str) -> list[Path]:

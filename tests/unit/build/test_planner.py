@@ -14,6 +14,7 @@ from hapkg.build.planner import Planner, Requirements, collect_inputs, find_requ
 from hapkg.build.store import Artifact, Store
 from hapkg.chroot import resolver
 from hapkg.chroot.archives import Archive
+from hapkg.chroot.layer import LayerOffer
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import SourceName, Suite
 from hapkg.errors import BuildError
@@ -321,6 +322,9 @@ class Lender:
     notes = ()
 
     def bring_base(self, suite: Suite, *, further: str, pinned: str) -> Chroot | None:
+        raise AssertionError("a plan brings nothing")
+
+    def offer_layer(self, base: Chroot, key: str) -> LayerOffer | None:
         raise AssertionError("a plan brings nothing")
 
 

@@ -18,6 +18,7 @@ from hapkg.build.store import Artifact, Store
 from hapkg.cache.entry import find_entry_path, find_key_path
 from hapkg.cache.library import BuildCache, SampledBuilds, push, push_builds
 from hapkg.cache.place import FolderPlace, WebPlace
+from hapkg.chroot.layer import LayerOffer
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import SourceName, Suite
 from hapkg.errors import FetchError, IntegrityError
@@ -237,6 +238,9 @@ def test_a_sample_has_its_size_and_is_the_same_within_a_run_alone(shared: Shared
         notes = ()
 
         def bring_base(self, suite: Suite, *, further: str, pinned: str) -> Chroot | None:
+            return None
+
+        def offer_layer(self, base: Chroot, key: str) -> LayerOffer | None:
             return None
 
     def choose(percent: int, run: SampledBuilds | None = None) -> set[str]:
