@@ -164,7 +164,7 @@ def provide_layer(
 def _bring(
     state: State, base: Chroot, key: str, log: IO[bytes], giver: LayerGiver | None, above: tuple[str, ...] = ()
 ) -> Layer | None:
-    """A layer that the giver has, with those that it lies on. The caller holds its lock, and those of the ones above."""
+    """A layer that the giver has, with those that it lies on. The caller holds its lock, and those of all above."""
     if giver is None or (offer := giver(base, key)) is None:
         return None
     chain = (*above, key)

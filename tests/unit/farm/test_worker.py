@@ -1,4 +1,4 @@
-"""What a worker keeps in mind without Dask."""
+"""The part of a worker that needs no Dask."""
 
 from __future__ import annotations
 
