@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hapkg import disk
-from hapkg.cache.entry import MOST_BYTES, CachedFile, Seen, SignedEntry, find_blob_path
+from hapkg.cache.entry import CachedFile, Seen, SignedEntry, find_blob_path
 from hapkg.cache.files import bring_files, put_files
 from hapkg.cache.place import Place, WritablePlace
-from hapkg.cache.signed import SignedReader, write_signed
+from hapkg.cache.signed import SignedReader, peek, write_signed
 from hapkg.chroot.schroot import Chroot
 from hapkg.chroot.transport import LARGEST, BaseFacts, describe_base, pack_base, unpack_base
 from hapkg.control import Suite
@@ -134,10 +134,8 @@ def _judge(entry: BaseEntry, wish: BaseWish, seen: Seen | None) -> str:
 def find_base_blobs(place: WritablePlace) -> Iterator[str]:
     """Paths of the archives of all bases, whoever signed these: files of others are theirs. Raises FetchError."""
     for path, _ in place.list("bases"):
-        with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
-            file = Path(folder, "base.json")
-            envelope = read_record(file, SignedEntry) if place.read(path, file, MOST_BYTES) else None
-        entry = parse_record(envelope.entry, BaseEntry) if envelope else None
+        found = peek(place, path)
+        entry = parse_record(found.entry, BaseEntry) if isinstance(found, SignedEntry) else None
         if entry is not None:
             yield find_blob_path(entry.file.sha256)
 

@@ -16,16 +16,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hapkg import disk
-from hapkg.cache.entry import MOST_BYTES, CachedFile, SignedEntry, find_blob_path
+from hapkg.cache.entry import CachedFile, SignedEntry, find_blob_path
 from hapkg.cache.files import bring_files, put_files
 from hapkg.cache.place import Place, WritablePlace
-from hapkg.cache.signed import SignedReader, write_signed
+from hapkg.cache.signed import SignedReader, peek, write_signed
 from hapkg.chroot.layer import Layer, LayerOffer, list_layers
 from hapkg.chroot.schroot import Chroot
 from hapkg.chroot.transport import LARGEST, LayerFacts, describe_layer, pack_layer, unpack_layer
 from hapkg.errors import FetchError, HapkgError
 from hapkg.locations import State
-from hapkg.records import format_record, parse_record, read_record
+from hapkg.records import format_record, parse_record
 from hapkg.repository.keys.signing import SigningKey
 
 _ARCHIVE = "layer.tar.zst"
@@ -112,7 +112,8 @@ def push_layers(
 ) -> Iterator[Layer]:
     """Put layers over a base chroot that were used in the last day into a build cache; yields each that is new there.
 
-    Those of this machine that it has already count as pushed today.
+    Those of this machine that it has already count as pushed today. One that was taken from a cache is not signed anew:
+    this machine has not made it.
     """
     reader = SignedReader(place, trusted)
     for layer in reversed(list_layers(state)):  # each after those that it lies on
@@ -120,7 +121,7 @@ def push_layers(
             continue
         if _is_whole(place, reader, layer):
             place.touch(_find_path(layer.key))
-        elif layer.used > time.time() - _RECENT_SECONDS:
+        elif not layer.taken and layer.used > time.time() - _RECENT_SECONDS:
             facts = describe_layer(state, layer)
             with tempfile.TemporaryDirectory(prefix=".new-archive-", dir=state.layers) as scratch:
                 file = Path(scratch, _ARCHIVE)
@@ -141,14 +142,9 @@ def _is_whole(place: WritablePlace, reader: SignedReader, layer: Layer) -> bool:
 
 
 def find_layer_blob(place: WritablePlace, path: str) -> str | None:
-    """The path of the archive of a layer, whoever signed it: files of others are theirs."""
-    with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
-        file = Path(folder, "layer.json")
-        try:
-            envelope = read_record(file, SignedEntry) if place.read(path, file, MOST_BYTES) else None
-        except FetchError:
-            return None
-    entry = parse_record(envelope.entry, LayerEntry) if envelope else None
+    """The path of the archive of a layer, whoever signed it: files of others are theirs. Raises FetchError."""
+    found = peek(place, path)
+    entry = parse_record(found.entry, LayerEntry) if isinstance(found, SignedEntry) else None
     return find_blob_path(entry.file.sha256) if entry is not None else None
 
 

@@ -24,6 +24,18 @@ from hapkg.repository.keys.signing import (
 _MOST_KEY_BYTES = 1 << 20
 
 
+def peek(place: Place, path: str) -> SignedEntry | str | None:
+    """The text at a path, whoever signed it; a clause about why it is none; None where there is none.
+
+    For those who only look which files it names. Raises FetchError.
+    """
+    with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
+        file = Path(folder, "entry.json")
+        if not place.read(path, file, MOST_BYTES):
+            return None
+        return read_record(file, SignedEntry) or "is damaged"
+
+
 class SignedReader:
     """Reads texts and judges who signed them. Its methods may be called by several threads."""
 
@@ -38,19 +50,16 @@ class SignedReader:
 
         Raises FetchError.
         """
+        envelope = peek(self.place, path)
+        if envelope is None or isinstance(envelope, str):
+            return envelope
+        if envelope.signer not in self._trusted:
+            return f"is signed by {envelope.signer[:40]!a}, which build-cache-trust does not name"
+        keyring = self._find_keyring(envelope.signer)
+        if keyring is None:
+            return f"is signed by {envelope.signer}, whose key is not there"
+        parts = {"keyring.gpg": keyring, "text": envelope.entry.encode(), "signature": envelope.signature.encode()}
         with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
-            file = Path(folder, "entry.json")
-            if not self.place.read(path, file, MOST_BYTES):
-                return None
-            envelope = read_record(file, SignedEntry)
-            if envelope is None:
-                return "is damaged"
-            if envelope.signer not in self._trusted:
-                return f"is signed by {envelope.signer[:40]!a}, which build-cache-trust does not name"
-            keyring = self._find_keyring(envelope.signer)
-            if keyring is None:
-                return f"is signed by {envelope.signer}, whose key is not there"
-            parts = {"keyring.gpg": keyring, "text": envelope.entry.encode(), "signature": envelope.signature.encode()}
             for name, content in parts.items():
                 Path(folder, name).write_bytes(content)
             if fault := find_signature_fault(*(Path(folder, name) for name in ("keyring.gpg", "signature", "text"))):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hapkg.cache.base import find_base_blobs
-from hapkg.cache.entry import MOST_BYTES, CacheEntry, SignedEntry, find_blob_path, find_entry_path, judge, parse_entry
+from hapkg.cache.entry import CacheEntry, SignedEntry, find_blob_path, find_entry_path, judge, parse_entry
 from hapkg.cache.layers import find_layer_blob
 from hapkg.cache.library import EntryReader, judge_files
 from hapkg.cache.place import WritablePlace
+from hapkg.cache.signed import peek
 from hapkg.control import SourceName, Suite
 from hapkg.errors import FetchError
-from hapkg.records import read_record
 
 DAY = 24 * 3600
 """Seconds that a file stays after the last entry that names it was removed: a run may be about to fetch it."""
@@ -60,12 +59,17 @@ def verify(place: WritablePlace, trusted: Sequence[str]) -> Iterator[tuple[Row, 
 def prune(place: WritablePlace, days: float) -> tuple[int, int]:
     """Remove entries, of layers too, that nobody pushed for so many days, and files that no entry has named for a day.
 
-    Returns how many of each. An entry goes before its files: what is there can be fetched.
+    Returns how many of each. An entry goes before its files: what is there can be fetched. Where an entry cannot be
+    read, it stays, and so do all files: nobody knows which are its own.
     """
     now = time.time()
-    removed, kept = 0, set[str]()
+    removed, kept, unread = 0, set[str](), False
     for path, when in [*place.list("entries"), *place.list("layers")]:
-        blobs = _find_blobs(place, path)
+        try:
+            blobs = _find_blobs(place, path)
+        except FetchError:
+            unread = True
+            continue
         if now - when <= days * DAY:
             kept.update(blobs)
             continue
@@ -74,6 +78,8 @@ def prune(place: WritablePlace, days: float) -> tuple[int, int]:
         place.remove(path)
         removed += 1
     kept.update(find_base_blobs(place))
+    if unread:
+        return removed, 0
     doomed = [path for path, when in place.list("blobs") if path not in kept and now - when > DAY]
     for path in doomed:
         place.remove(path)
@@ -86,18 +92,12 @@ def _list_keys(place: WritablePlace) -> list[str]:
 
 
 def _find_blobs(place: WritablePlace, path: str) -> list[str]:
-    """Paths of the files that an entry of a build or of a layer names."""
+    """Paths of the files that an entry of a build or of a layer names, whoever signed it: files of others are theirs.
+
+    Raises FetchError.
+    """
     if path.startswith("layers/"):
         return [blob] if (blob := find_layer_blob(place, path)) else []
-    return [find_blob_path(file.sha256) for file in entry.files.values()] if (entry := _peek(place, path)) else []
-
-
-def _peek(place: WritablePlace, path: str) -> CacheEntry | None:
-    """An entry, whoever signed it: files of others are theirs."""
-    with tempfile.TemporaryDirectory(prefix="hapkg-cache-") as folder:
-        file = Path(folder, "entry.json")
-        try:
-            envelope = read_record(file, SignedEntry) if place.read(path, file, MOST_BYTES) else None
-        except FetchError:
-            return None
-    return parse_entry(envelope.entry) if envelope else None
+    found = peek(place, path)
+    entry = parse_entry(found.entry) if isinstance(found, SignedEntry) else None
+    return [find_blob_path(file.sha256) for file in entry.files.values()] if entry else []

@@ -61,6 +61,8 @@ class Layer:
     """The key of the layer that it lies on; "" for the base."""
     base: str
     """The digest of its base chroot."""
+    taken: bool
+    """Another machine made it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,7 @@ class _LayerNote:
     below: str = ""
     base: str = ""
     suite: str = ""
+    taken: bool = False
 
 
 def make_layer_key(base: Chroot, archives: Mapping[str, Archive]) -> str:
@@ -110,7 +113,15 @@ def _find_layer(state: State, key: str, levels: int) -> Layer | None:
         return None
     with contextlib.suppress(FileNotFoundError):  # removed while we looked
         used = file.stat().st_mtime
-        return Layer(key=key, packages=note.packages, bytes=note.bytes, used=used, below=note.below, base=note.base)
+        return Layer(
+            key=key,
+            packages=note.packages,
+            bytes=note.bytes,
+            used=used,
+            below=note.below,
+            base=note.base,
+            taken=note.taken,
+        )
     return None
 
 
@@ -185,7 +196,7 @@ def take_layer(state: State, base: Chroot, key: str, new: Path, packages: Mappin
     process.run(["sync", "-f", str(new)])
     put_aside(state, key)
     new.rename(state.layers / key)
-    return _note(state, base, key, packages, below)
+    return _note(state, base, key, packages, below, taken=True)
 
 
 def _touch(state: State, layer: Layer | None) -> None:
@@ -345,7 +356,9 @@ def _mark_complete(session: Session) -> None:
     session.run(["sh", "-c", f"{tidy} && mkdir -p {Path(LAYER_MARK).parent} && touch {LAYER_MARK}"], user="root")
 
 
-def _note(state: State, base: Chroot, key: str, packages: Mapping[str, str], below: str) -> Layer:
+def _note(
+    state: State, base: Chroot, key: str, packages: Mapping[str, str], below: str, *, taken: bool = False
+) -> Layer:
     """Write down that a layer is finished."""
     folder = state.layers
     try:
@@ -354,9 +367,9 @@ def _note(state: State, base: Chroot, key: str, packages: Mapping[str, str], bel
         raise MachineError(
             f"the layer {key[:12]} of build dependencies vanished while it was made", hint="run: hapkg doctor"
         ) from None
-    note = _LayerNote(base=base.digest, suite=base.suite, packages=packages, bytes=size, below=below)
+    note = _LayerNote(base=base.digest, suite=base.suite, packages=packages, bytes=size, below=below, taken=taken)
     disk.replace(folder / f"{key}.json", format_record(vars(note)))
-    return Layer(key=key, packages=packages, bytes=size, used=time.time(), below=below, base=base.digest)
+    return Layer(key=key, packages=packages, bytes=size, used=time.time(), below=below, base=base.digest, taken=taken)
 
 
 def _find_common(state: State, base: Chroot, number: int) -> Mapping[str, str]:

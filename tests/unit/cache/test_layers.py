@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from hapkg.cache.entry import CachedFile, find_blob_path
-from hapkg.cache.layers import LayerEntry, SharedLayers
+from hapkg.cache.layers import LayerEntry, SharedLayers, push_layers
 from hapkg.cache.signed import write_signed
 from hapkg.cache.upkeep import prune
 from hapkg.chroot import layer
@@ -115,6 +116,17 @@ def test_layers_that_lie_on_each_other_end_nowhere(shared: Shared, tmp_path: Pat
     ask.join(60)
     assert found == [None]
     assert asked == [KEY, BELOW]
+
+
+def test_a_layer_that_another_machine_made_is_not_signed_anew(shared: Shared, tmp_path: Path) -> None:
+    state, base = shared.here.state, make_base(tmp_path)
+    (state.layers / KEY).mkdir(parents=True)
+    (state.layers / KEY / "listing").write_text("0  -\n")
+    note = {"base": base.digest, "suite": SUITE, "packages": {"m4": "1"}, "bytes": 4096, "below": "", "taken": True}
+    (state.layers / f"{KEY}.json").write_text(json.dumps(note))
+    (found,) = layer.list_layers(state)
+    assert found.taken
+    assert list(push_layers(shared.place, state, base, "amd64", shared.key, (shared.key.fingerprint,))) == []
 
 
 def test_the_archive_of_a_layer_goes_a_day_after_its_entry(shared: Shared) -> None:

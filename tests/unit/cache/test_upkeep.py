@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from hapkg.cache.entry import MOST_BYTES
 from hapkg.cache.upkeep import DAY, list_entries, prune, verify
 from tests.unit.cache.conftest import Shared
 
@@ -58,4 +59,15 @@ def test_files_of_others_stay_though_their_key_is_not_trusted(shared: Shared) ->
     age(shared.root / "blobs", 100)
     assert prune(shared.place, 30) == (0, 0)
     assert list_entries(shared.place, ()) is not None
+    assert shared.blob("lintian.txt").exists()
+
+
+def test_no_file_goes_where_an_entry_cannot_be_read(shared: Shared) -> None:
+    """Nobody knows which files are that entry's own."""
+    age(shared.root, 31)
+    with shared.entry.open("r+b") as file:
+        file.truncate(MOST_BYTES + 1)
+    age(shared.root, 31)
+    assert prune(shared.place, 30) == (0, 0)
+    assert shared.entry.exists()
     assert shared.blob("lintian.txt").exists()
