@@ -153,10 +153,12 @@ guide: setup
 	dpkg -s pipx >/dev/null 2>&1 || $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends pipx
 	$(AS_ROOT) $(VENV)/bin/pytest tests/system/guide
 
-# Programs of arm64 are run by qemu; arch-test tells whether they are.
+# Programs of arm64 are run by qemu; arch-test tells whether they are. Where no service manager runs, as in a container,
+# nothing has told the kernel yet.
 arm64: setup
-	missing=$$(for p in qemu-user-static arch-test; do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	missing=$$(for p in qemu-user-static arch-test binfmt-support; do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -n "$$missing" ]; then $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y $$missing; fi
+	arch-test arm64 || $(AS_ROOT) update-binfmts --enable qemu-aarch64
 	$(AS_ROOT) env HAPKG_SUITE=$(SUITE) $(VENV)/bin/pytest tests/system/architectures
 
 farm: setup

@@ -11,7 +11,10 @@ from pathlib import Path
 from hapkg import process
 from hapkg.errors import MachineError, UsageError
 
-EMULATION = "apt-get install qemu-user-static arch-test; since trixie qemu-user-binfmt arch-test"
+EMULATION = (
+    "apt-get install qemu-user-static arch-test; since trixie qemu-user-binfmt arch-test; "
+    "where no service manager runs, binfmt-support too, and: update-binfmts --enable"
+)
 _DPKG = re.compile(r"^Package: dpkg\n(?:.+\n)*?Architecture: (\S+)$", re.MULTILINE)
 
 
