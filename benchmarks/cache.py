@@ -1,15 +1,17 @@
 """A fresh machine with a warm build cache: `hapkg build-all && hapkg publish`, and what checking costs.
 
-    .venv/bin/python benchmarks/cache.py [--cache DIR] [--suite bookworm] [--runs 3]
+    .venv/bin/python benchmarks/cache.py [--cache DIR] [--suite bookworm] [--runs 3] [--source ha-dlm]
 
 The state folder has the built stack: it is pushed into a cache in a folder first. A fresh machine has nothing but the
 checkout and its keys; the base chroot comes from the cache, too. In the same run the files of the cache are copied by
-cp, and copied and hashed by cp and sha256sum: what is left is what hapkg does beside that.
+cp, and copied and hashed by cp and sha256sum: what is left is what hapkg does beside that. Then one source is built
+that the cache has not, on a fresh machine each: with the layers of build dependencies of the cache, and without these.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -34,6 +36,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--suite", default="bookworm")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--source", default="ha-dlm")
     options = parser.parse_args()
     state = find_state(options.cache).root
     with tempfile.TemporaryDirectory(prefix="hapkg-bench-", dir="/var/tmp") as name:
@@ -52,17 +55,25 @@ def main() -> None:
         )
         figures = sorted(take(folder, number, options.suite, keys) for number in range(options.runs))
         building, publishing = figures[len(figures) // 2]
+        shared = folder / "project/shared"
+        layers = sum(1 for _ in (shared / "layers").iterdir())
         files = [file for file in (folder / "project/shared/blobs").rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)
         copying = call("cp", "-r", folder / "project/shared/blobs", folder / "copy")
         hashing = call("sh", "-c", 'find "$0" -type f -print0 | xargs -0 sha256sum', folder / "copy")
+        forget(shared, options.source)
+        taken = build_one(folder, options.source, options.suite, keys)
+        shutil.rmtree(shared / "layers")
+        made = build_one(folder, options.source, options.suite, keys)
     rows = [
-        ("push all builds and the base chroot", f"{pushing:.1f}", ""),
+        (f"push all builds, the base chroot and {layers} layers", f"{pushing:.1f}", ""),
         ("fresh machine: build-all", f"{building:.1f}", f"{building / (copying + hashing):.1f}"),
         ("fresh machine: publish", f"{publishing:.1f}", ""),
         ("both", f"{building + publishing:.1f}", ""),
         ("cp of all files", f"{copying:.1f}", ""),
-        ("sha256sum of all files", f"{hashing:.1f}", "1.0"),
+        ("sha256sum of all files", f"{hashing:.1f}", ""),
+        (f"fresh machine: build {options.source}, layers of the cache", f"{taken:.1f}", ""),
+        (f"fresh machine: build {options.source}, layers made there", f"{made:.1f}", ""),
     ]
     text = make_table(("", "seconds", "÷ cp and sha256sum"), rows)
     print(text)
@@ -86,6 +97,31 @@ def trust(project: Path, fingerprint: str) -> None:
     whole = tomlkit.parse(file.read_text())
     whole["tool"]["hapkg"]["build-cache-trust"] = [fingerprint]
     file.write_text(tomlkit.dumps(whole))
+
+
+def forget(shared: Path, source: str) -> None:
+    """Remove the builds of a source from a cache."""
+    found = [file for file in (shared / "entries").iterdir() if f'"{source}"' in read_source(file)]
+    for file in found:
+        file.unlink()
+    if not found:
+        sys.exit(f"the cache has no {source}")
+
+
+def read_source(file: Path) -> str:
+    """The line of an entry that names its source."""
+    entry = json.loads(json.loads(file.read_text())["entry"])
+    return json.dumps(entry.get("source"))
+
+
+def build_one(folder: Path, source: str, suite: str, keys: dict[str, str]) -> float:
+    """Seconds of building one source on a machine that has nothing; all else comes from the cache."""
+    fresh = {"HAPKG_CACHE": str(folder / "fresh-one"), **keys}
+    try:
+        return call(HAPKG, "build", source, cwd=folder / "project", environment=fresh)
+    finally:
+        call(HAPKG, "chroot", "rm", suite, cwd=folder / "project", environment=fresh)
+        shutil.rmtree(folder / "fresh-one", ignore_errors=True)
 
 
 def take(folder: Path, number: int, suite: str, keys: dict[str, str]) -> tuple[float, float]:
