@@ -5,8 +5,10 @@ Only a fault of the recipe would: what machine or network did may go well the ne
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -221,3 +223,11 @@ def load(folder: Path, key: str | None, source: SourceName) -> HapkgError | None
         details=note.details,
         hint=f"to try it again: hapkg build {source}; {note.hint}",
     )
+
+
+def describe_machine(source: SourceName, cause: OSError) -> MachineError:
+    """An error of the machine. Copying a folder lists its refusals in one error without a number."""
+    lines = [why for *_, why in cause.args[0]] if isinstance(cause, shutil.Error) else [str(cause)]
+    if cause.errno in (errno.ENOSPC, errno.EDQUOT) or any(os.strerror(errno.ENOSPC) in line for line in lines):
+        return MachineError(f"{source}: the disk is full", details=lines[:3], hint="free some space: hapkg clean")
+    return MachineError(f"{source}: the state folder cannot be used", details=lines[:3], hint="run: hapkg doctor")

@@ -1,10 +1,14 @@
 """One source on its way from its recipe to the store. Each stage gives a frozen value, the argument of the next one.
 
 prefetch    ahead of its turn: upstream's code, and the layer of build dependencies it will most probably want
-decide      reuse a finished build, or build: the step, with version and key
+decide      reuse a finished build, take one of the build cache, or build: the step, with version and key
 prepare     fetch, pack a source package, install build dependencies into a layer
 compile     build in a session, check the rules of the prefix; from then on others may use the packages
-finish      lintian, then into the store
+test        upstream's tests, in that session
+lint        lintian
+store       into the store
+
+A Job itself is frozen but for what stages add up: durations, memory, the open session, whether it is cancelled.
 
 scheduler.py decides when each stage has its turn, run.py puts both together.
 """
@@ -12,8 +16,6 @@ scheduler.py decides when each stage has its turn, run.py puts both together.
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import shutil
 import threading
 import time
@@ -31,7 +33,7 @@ from hapkg.build.documents.made import find_documents
 from hapkg.build.failures import Failure, Repeated
 from hapkg.build.limits import Gauge
 from hapkg.build.maintainer_scripts import SNIPPETS, check_scripts
-from hapkg.build.pins import check_pins
+from hapkg.build.pins import check_pins, check_same_source, check_tree
 from hapkg.build.plan import Action, Step
 from hapkg.build.planner import Planner, render
 from hapkg.build.prefix_policy import check_packages
@@ -44,10 +46,9 @@ from hapkg.chroot.schroot import Chroot
 from hapkg.chroot.sessions import Session
 from hapkg.control import TARBALLS, BinaryName, SourceName
 from hapkg.disk import sha256_file
-from hapkg.errors import FetchError, HapkgError, IntegrityError, Interrupted, MachineError
+from hapkg.errors import FetchError, HapkgError, IntegrityError, Interrupted
 from hapkg.recipe.model import Recipe
 from hapkg.source.fetch import Tarball, fetch, fetch_patch
-from hapkg.source.lockfile import check_entry, make_entry
 from hapkg.source.package import SourcePackage, lay_out, make_source_package
 
 _STORED_SUFFIXES = (".deb", ".changes", ".buildinfo", ".dsc", ".txt", *TARBALLS)
@@ -108,7 +109,7 @@ class Fetched:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A source package, and the session it is to be built in."""
+    """A source package, and the task that builds it."""
 
     step: Step
     task: BuildTask
@@ -171,12 +172,14 @@ def decide(job: Job, finished: Finished) -> Step:
 
 def _bring(job: Job, step: Step, finished: Finished) -> Step:
     """Store a build of the build cache. Where that cannot give it, the source is built, and the step says why."""
+    if job.context.shared is None or step.artifact is None:
+        raise ValueError(f"no build cache has {step.source}")
     folder = job.work / "brought"
     disk.remove_tree(job.work)
     folder.mkdir(parents=True)
     try:
         with timed(job, "fetch"):
-            brought = job.planner.bring(step, folder)
+            brought = job.context.shared.bring(step.artifact, folder)
             return replace(step, artifact=job.context.store.add_build(brought, folder))
     except (FetchError, IntegrityError) as error:
         own = job.planner.decide(job.recipe, finished, shared=False)
@@ -262,7 +265,7 @@ def store(job: Job, compiled: Compiled) -> Artifact:
 
 def describe_failure(job: Job, step: Step | None, cause: HapkgError | OSError) -> Failure:
     """A failure as it is told, and noted in the log. One of the recipe is saved with its key, if that is known."""
-    error = cause if isinstance(cause, HapkgError) else describe_machine(job.recipe.name, cause)
+    error = cause if isinstance(cause, HapkgError) else failures.describe_machine(job.recipe.name, cause)
     log = job.log
     if not isinstance(error, Repeated):  # of that, the note and the log of the run that it happened in stay
         with contextlib.suppress(OSError):
@@ -296,7 +299,7 @@ def unpack_source(job: Job, fetched: Fetched) -> Fetched:
     disk.remove_tree(job.work)
     job.work.mkdir(parents=True)
     with timed(job, "source"):
-        inspect = partial(_check_lock, job, fetched)
+        inspect = partial(check_tree, job.context, job.recipe, fetched.tarball)
         lay_out(job.recipe, fetched.tarball, target=job.work / "source", inspect=inspect)
     return replace(fetched, unpacked=True)
 
@@ -317,21 +320,11 @@ def pack_source(job: Job, step: Step, fetched: Fetched, finished: Finished) -> S
             fetched.tarball,
             version=version,
             target=job.work / "source",
-            inspect=partial(_check_lock, job, fetched),
+            inspect=partial(check_tree, job.context, job.recipe, fetched.tarball),
         )
     if lead is not None:
-        _check_same_source(lead, package)
+        check_same_source(lead, package.files)
     return package
-
-
-def _check_same_source(lead: Artifact, package: SourcePackage) -> None:
-    """Refuse a source package that is not the one of the build that is followed: both are published under one name."""
-    for path in package.files:
-        if lead.files.get(path.name) != sha256_file(path):
-            raise IntegrityError(
-                f"{lead.source}: {path.name} is not that of the build for {lead.architecture}",
-                hint=f"make that anew: hapkg clean, then hapkg build {lead.source} --suite {lead.suite}",
-            )
 
 
 def make_task(job: Job, step: Step, package: SourcePackage, finished: Finished, nice: int) -> BuildTask:
@@ -393,13 +386,6 @@ def _find_ccache(job: Job, depends: Mapping[str, str]) -> Mapping[str, str]:
     return find_packages(job.base, depends, job.context.store.state, job.recipe.source)
 
 
-def _check_lock(job: Job, fetched: Fetched, tree: Path) -> None:
-    """Refuse a source that is not the one the suite is locked to. A snapshot, asked for by name, is never locked."""
-    context, recipe = job.context, job.recipe
-    if context.lock is not None and fetched.tarball is not None and recipe.name not in context.snapshots:
-        check_entry(context.lock, recipe.name, make_entry(recipe, fetched.tarball, tree))
-
-
 def _describe_build(job: Job, prepared: Prepared, folder: Path) -> Artifact:
     """The build that lies in a folder, without what the store adds."""
     version, key, inputs = prepared.step.identity
@@ -428,11 +414,3 @@ def _find_debs(names: Mapping[BinaryName, str], finished: Finished) -> list[Path
 
 def _name_package(deb: Path) -> BinaryName:
     return BinaryName(deb.name.split("_")[0])
-
-
-def describe_machine(source: SourceName, cause: OSError) -> MachineError:
-    """An error of the machine. Copying a folder lists its refusals in one error without a number."""
-    lines = [why for *_, why in cause.args[0]] if isinstance(cause, shutil.Error) else [str(cause)]
-    if cause.errno in (errno.ENOSPC, errno.EDQUOT) or any(os.strerror(errno.ENOSPC) in line for line in lines):
-        return MachineError(f"{source}: the disk is full", details=lines[:3], hint="free some space: hapkg clean")
-    return MachineError(f"{source}: the state folder cannot be used", details=lines[:3], hint="run: hapkg doctor")

@@ -11,6 +11,7 @@ from hapkg import disk
 from hapkg.build.context import BuildContext
 from hapkg.build.kernel_packages import KERNEL_SOURCE
 from hapkg.build.planner import make_plan
+from hapkg.build.store import Artifact
 from hapkg.chroot.archives import Archive
 from hapkg.chroot.base_lock import BaseLock
 from hapkg.chroot.base_lock import make_entry as make_package_entry
@@ -18,11 +19,12 @@ from hapkg.chroot.conditions import TOOLS
 from hapkg.chroot.pinned import find_versions
 from hapkg.chroot.resolver import find_archives, read_installed, resolve
 from hapkg.control import SourceName
-from hapkg.errors import BuildError, FetchError, UsageError
+from hapkg.disk import sha256_file
+from hapkg.errors import BuildError, FetchError, IntegrityError, UsageError
 from hapkg.host import read_architecture
 from hapkg.recipe.model import Recipe
-from hapkg.source.fetch import fetch, fetch_patch
-from hapkg.source.lockfile import check_recipe, make_entry, write_lock
+from hapkg.source.fetch import Tarball, fetch, fetch_patch
+from hapkg.source.lockfile import check_entry, check_recipe, make_entry, write_lock
 from hapkg.source.unpack import unpack
 
 
@@ -33,6 +35,28 @@ def check_pins(context: BuildContext, recipe: Recipe) -> None:
     """
     if context.lock is not None and not recipe.native and recipe.name not in context.snapshots:
         check_recipe(context.lock, recipe)
+
+
+def check_tree(context: BuildContext, recipe: Recipe, tarball: Tarball | None, tree: Path) -> None:
+    """Refuse upstream's code, unpacked in a folder, that is not what the suite is locked to. Raises IntegrityError.
+
+    A snapshot was asked for by name: it is never locked.
+    """
+    if context.lock is not None and tarball is not None and recipe.name not in context.snapshots:
+        check_entry(context.lock, recipe.name, make_entry(recipe, tarball, tree))
+
+
+def check_same_source(lead: Artifact, files: Iterable[Path]) -> None:
+    """Refuse files of a source package that are not those of the build that is followed: all go by one name.
+
+    Raises IntegrityError.
+    """
+    for file in files:
+        if lead.files.get(file.name) != sha256_file(file):
+            raise IntegrityError(
+                f"{lead.source}: {file.name} is not that of the build for {lead.architecture}",
+                hint=f"make that anew: hapkg clean, then hapkg build {lead.source} --suite {lead.suite}",
+            )
 
 
 def find_unlocked(context: BuildContext, names: Iterable[SourceName]) -> list[SourceName]:

@@ -1,7 +1,8 @@
 """The decider: it is decided here whether a source is rebuilt.
 
 One Planner answers twice: for the whole plan, before anything is done, and for each source again when all it needs is
-built and its step is final. It reads the store, the recipes and the index of the base chroot, and changes nothing.
+built and its step is final. It reads the store, the recipes and the index of the base chroot, asks the build cache, if
+there is one, and changes no build; apt's answers are kept.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from hapkg.build.context import BuildContext
 from hapkg.build.plan import (
@@ -177,15 +177,6 @@ class Planner:
             return replace(step, reason=reason, version=artifact.version, compared=artifact)
         reason = f"from {found.place}, signed by {artifact.signer}"
         return replace(step, action=Action.FETCH, reason=reason, version=artifact.version, artifact=artifact)
-
-    def bring(self, step: Step, folder: Path) -> Artifact:
-        """Put the files of a build that the build cache has into an empty folder.
-
-        Raises FetchError and IntegrityError.
-        """
-        if self.context.shared is None or step.artifact is None:
-            raise ValueError(f"no build cache has {step.source}")
-        return self.context.shared.bring(step.artifact, folder)
 
     def _defer(self, recipe: Recipe, waiting: Sequence[SourceName]) -> Step:
         """The step of a source that waits. One that pins versions is built whenever one of its sources is."""

@@ -1,4 +1,4 @@
-"""Builds that several machines share: entries in a folder or at an address, signed by who may write them.
+"""The build cache: builds, base chroots and layers that several machines share, signed by who may write them.
 
-Knows finished builds, keys and downloads; must not know recipes or chroots.
+Knows finished builds, chroots as files, published repositories, keys and downloads; must not know recipes.
 """

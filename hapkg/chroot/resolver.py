@@ -128,13 +128,10 @@ def _name_versions(answer: Mapping[str, Archive]) -> dict[str, str]:
     return {name: archive.version for name, archive in answer.items()}
 
 
+@functools.lru_cache(maxsize=16)
 def read_installed(base: Chroot) -> Mapping[str, str]:
-    """Names and versions of what the base chroot holds."""
-    return _read_status(base.root / "var/lib/dpkg/status")
-
-
-@functools.cache
-def _read_status(status: Path) -> Mapping[str, str]:
+    """Names and versions of what a base chroot holds. One that replaces it while hapkg runs has another digest."""
+    status = base.root / "var/lib/dpkg/status"
     return {stanza["Package"]: stanza["Version"] for stanza in split_stanzas(status.read_text("utf-8"))}
 
 

@@ -1,4 +1,4 @@
 """`hapkg new`: a first recipe, read out of upstream's own files.
 
-Knows recipes and sources; nothing else of hapkg needs it.
+Knows recipes, sources, and how a trial build is begun; must not know repositories or sites.
 """

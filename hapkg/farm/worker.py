@@ -24,7 +24,7 @@ from distributed.core import Status
 from distributed.worker import thread_state
 
 from hapkg import disk, process
-from hapkg.build import job
+from hapkg.build import failures, job
 from hapkg.build.job import Job, Prepared, timed
 from hapkg.build.limits import read_available
 from hapkg.build.planner import Planner
@@ -248,7 +248,7 @@ def _work(order: Order, one: Job, depot: WritablePlace, folder: Path, customer: 
 
 def _reply_failure(order: Order, one: Job | None, bench: Bench, machine: str, cause: HapkgError | OSError) -> Reply:
     """The reply of an order that failed, with the log if that can still be put into the build cache."""
-    error = cause if isinstance(cause, HapkgError) else job.describe_machine(order.source, cause)
+    error = cause if isinstance(cause, HapkgError) else failures.describe_machine(order.source, cause)
     log = None
     if one is not None and one.log.is_file():
         with contextlib.suppress(HapkgError, OSError):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from hapkg.chroot.resolver import choose_relations, read_relations
-from hapkg.control import BinaryName
+from pathlib import Path
+
+from hapkg.chroot.resolver import choose_relations, read_installed, read_relations
+from hapkg.chroot.schroot import Chroot
+from hapkg.control import BinaryName, Suite
 
 CONTROL = """\
 Source: ha-one
@@ -34,3 +37,13 @@ def test_the_archive_gives_what_the_stack_does_not() -> None:
         "libfoo-dev (>= 1.2) | libbar-dev",
         "python3",
     )
+
+
+def test_a_base_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+    """A worker runs for days, while its base chroot is made anew at the same path."""
+    status = tmp_path / "root/var/lib/dpkg/status"
+    status.parent.mkdir(parents=True)
+    for digest, version in (("old", "1.0"), ("new", "1.1")):
+        status.write_text(f"Package: libc6\nVersion: {version}\n")
+        base = Chroot(suite=Suite("bookworm"), name="base", folder=tmp_path, digest=digest, packages=1)
+        assert read_installed(base) == {"libc6": version}
