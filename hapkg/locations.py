@@ -72,6 +72,15 @@ class State:
         return self.root / "sources/sha256"
 
     @property
+    def source_indexes(self) -> Path:
+        """apt's folders with the indexes of source packages, by archive."""
+        return self.sources / "apt"
+
+    def find_commits(self, kind: str) -> Path:
+        """Archives of commits of the repositories of a kind, git or hg."""
+        return self.sources / kind / "archives"
+
+    @property
     def chroots(self) -> Path:
         """Base chroots by suite."""
         return self.own / "chroots"
@@ -122,6 +131,11 @@ class State:
         return self.own / "rebuilt"
 
     @property
+    def rebuild_states(self) -> Path:
+        """State folders of rebuilds whose base chroots are others, while they run."""
+        return self.root / "rebuild"
+
+    @property
     def cache_entries(self) -> Path:
         """By key, the entry of a build cache that was used last."""
         return self.own / "cache-entries"
@@ -135,6 +149,11 @@ class State:
     def workers(self) -> Path:
         """State folders of workers on this machine, while there are some."""
         return self.root / "workers"
+
+    @property
+    def worker_files(self) -> Path:
+        """The build cache through which files travel to these workers."""
+        return self.workers / "files"
 
     @property
     def failed(self) -> Path:

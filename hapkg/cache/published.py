@@ -7,7 +7,6 @@ carries neither the log of a build nor its .changes and lintian's report; those 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import tempfile
@@ -33,6 +32,7 @@ from hapkg.chroot.schroot import Chroot
 from hapkg.control import TARBALLS, SourceName, Suite, parse_date, split_stanzas
 from hapkg.disk import sha256_file
 from hapkg.errors import BuildError, FetchError, IntegrityError, RepositoryError
+from hapkg.evidence.provenance import read_statement
 from hapkg.host import read_architecture
 from hapkg.locations import State
 from hapkg.records import format_record, read_record
@@ -224,7 +224,7 @@ class PublishedBuilds:
             (folder / name).is_file() and sha256_file(folder / name) == one.sha256 for name, one in files.items()
         ):
             self._fetch(files, folder)
-        inputs, origin = _read_statement(folder, files, key, suite)
+        inputs, origin = _check_statement(folder, files, key, suite)
         debs = [name for name in files if name.endswith(".deb") and "-dbgsym_" not in name]
         contents = {name.split("_")[0]: read_content(folder / name) for name in debs}
         return Artifact(
@@ -299,7 +299,7 @@ class PublishedBuilds:
         return self._state.cache_entries / f"repository-{name[:32]}.json"
 
 
-def _read_statement(
+def _check_statement(
     folder: Path, files: Mapping[str, _PublishedFile], key: str, suite: Suite
 ) -> tuple[dict[str, Any], str]:
     """The inputs of a build and the origin of its source, as its statement has them, where that is of these files.
@@ -308,19 +308,13 @@ def _read_statement(
     """
     (name,) = [name for name in files if name.endswith(PROVENANCE)]
     try:
-        table = json.loads((folder / name).read_bytes())
-        definition = table["predicate"]["buildDefinition"]
-        inputs = dict(definition["internalParameters"]["inputs"])
-        named = str(definition["externalParameters"]["suite"])
-        subjects = {str(one["name"]): str(one["digest"]["sha256"]) for one in table["subject"]}
-        materials = [one for one in definition["resolvedDependencies"] if ".orig.tar." in str(one.get("name", ""))]
-        origin = next((str((one.get("annotations") or {}).get("origin", "")) for one in materials), "")
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise IntegrityError(f"{name} is no statement of a build") from error
-    if make_key(inputs) != key or named != suite:
+        statement = read_statement((folder / name).read_bytes())
+    except ValueError as error:
+        raise IntegrityError(f"{name}: {error}") from error
+    if make_key(statement.inputs) != key or statement.suite != suite:
         raise IntegrityError(f"{name} is of another build")
     told = {name: one.sha256 for name, one in files.items() if re.search(r"\.(deb|dsc|tar\.[a-z0-9]+)\Z", name)}
-    if told != subjects:
-        odd = sorted(name for name, _ in told.items() ^ subjects.items())
+    if told != statement.subjects:
+        odd = sorted(name for name, _ in told.items() ^ statement.subjects.items())
         raise IntegrityError(f"{name} does not tell of the same files as the indexes: {odd[0][:100]}")
-    return inputs, origin or "written by hapkg"
+    return dict(statement.inputs), statement.origin or "written by hapkg"

@@ -45,8 +45,8 @@ from hapkg.rebuild.variations import VARIATIONS, choose
 from hapkg.recipe.collection import read_collection
 from hapkg.recipe.settings import Project
 from hapkg.repository.documents.names import SUITE_SBOM
-from hapkg.repository.documents.suite import read_documents, read_published
-from hapkg.repository.indexes import find_newest, find_suites, read_release
+from hapkg.repository.documents.suite import read_documents
+from hapkg.repository.indexes import find_newest, find_suites, read_indexes, read_release
 from hapkg.repository.trust import open_keyring
 from hapkg.source.lockfile import read_lock
 from hapkg.verification.chain import check_suite
@@ -229,7 +229,7 @@ def sbom(
         chosen = Suite(suite) if suite else suites[0]
         if chosen not in suites or (not suite and len(suites) > 1):
             raise UsageError(f"name one suite: {', '.join(suites)}", hint="hapkg sbom --suite SUITE")
-        found = read_documents(root, chosen, read_published(root, chosen))
+        found = read_documents(root, chosen, read_indexes(root, chosen))
     if SUITE_SBOM not in found:
         raise UsageError(f"{chosen} has no SBOM", hint="hapkg publish makes one of builds of this hapkg")
     if form is Form.CYCLONEDX:

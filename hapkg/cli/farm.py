@@ -69,7 +69,7 @@ def open_workers(context: Context, build_context: BuildContext, options: BuildOp
     with contextlib.ExitStack() as stack:
         if options.workers is not None:
             local = stack.enter_context(open_local(build_context.store, options.workers))
-            scheduler, place = local.address, place or str(state.workers / "files")
+            scheduler, place = local.address, place or str(state.worker_files)
             yield stack.enter_context(open_farm(scheduler, place, base, security=local.security))
             return
         if not place or scheduler is None:

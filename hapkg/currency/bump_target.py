@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 from hapkg.currency.debian_archive import DebianIndexes
 from hapkg.currency.outdated import RemoteAnswers, compare
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, UsageError
 from hapkg.recipe.model import Recipe
-from hapkg.recipe.upstream import DebianOrigin, Origin, TarballOrigin
+from hapkg.recipe.upstream import DebianOrigin, GitOrigin, HgOrigin, Origin, TarballOrigin
 from hapkg.recipe.upstream_tags import find_pattern, find_versions
 from hapkg.source.origins.tarball import download
 
@@ -126,9 +127,12 @@ def _find_origin(
             return {"url": url, "sha256": sha256_file(download(url, scratch / "tarball"))}, ""
         except FetchError as error:
             return {"url": url}, f"{url} was not fetched ({error.brief}): it may deliver what the other origins have"
-    if not target.commit:
-        raise FetchError(
-            f"{recipe.source}: the commit of {target.tag} is not known, and an origin of type {origin.type} needs it",
-            hint="upstream's repository has to answer",
-        )
-    return {}, ""
+    if isinstance(origin, GitOrigin | HgOrigin):
+        if not target.commit:
+            raise FetchError(
+                f"{recipe.source}: the commit of {target.tag} is not known, and an origin of type {origin.type}"
+                " needs it",
+                hint="upstream's repository has to answer",
+            )
+        return {}, ""
+    assert_never(origin)

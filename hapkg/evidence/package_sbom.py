@@ -30,7 +30,7 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
 from hapkg.evidence.facts import PackageFacts, PatchFacts, SourceFacts, UpstreamFacts
-from hapkg.evidence.purl import name_debian_place, name_package, name_upstream
+from hapkg.evidence.purl import name_address, name_package, name_upstream
 
 
 def write_package_sbom(facts: SourceFacts, package: PackageFacts, version: str) -> bytes:
@@ -97,14 +97,14 @@ def _describe_homes(upstream: UpstreamFacts) -> Iterator[ExternalReference]:
 
 def _describe_origins(upstream: UpstreamFacts) -> Iterator[ExternalReference]:
     for origin in upstream.origins:
-        address = origin.address if isinstance(origin.address, str) else name_debian_place(origin.address)
+        address = name_address(origin.address)
         kind, hashes = ExternalReferenceType.SOURCE_DISTRIBUTION, _make_hashes(origin.sha256)
         if address:
             yield ExternalReference(type=kind, url=XsUri(address), hashes=hashes)
 
 
 def _describe_patch(patch: PatchFacts) -> Patch:
-    taken = patch.address if isinstance(patch.address, str) else name_debian_place(patch.address)
+    taken = name_address(patch.address)
     return Patch(
         type=PatchClassification.BACKPORT if taken else PatchClassification.UNOFFICIAL,
         diff=Diff(url=XsUri(taken or f"debian/patches/{patch.name}")),

@@ -9,6 +9,8 @@ built: a build has no key.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from packageurl import PackageURL
@@ -20,6 +22,72 @@ PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:hapkg:debian-source-build:1"
 LEVEL = 1
 """Of SLSA's build track: higher ones need a hosted builder that its users cannot change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildStatement:
+    """A statement of provenance as it was read: input, until a signature or an index vouches for its bytes."""
+
+    source: str
+    version: str
+    suite: str
+    key: str
+    inputs: Mapping[str, Any]
+    subjects: Mapping[str, str]
+    """sha256 of each file, by name."""
+    byproducts: Mapping[str, str]
+    materials: tuple[Mapping[str, Any], ...]
+    level: int
+    """Of SLSA's build track, as it claims."""
+
+    @property
+    def tarballs(self) -> dict[str, str]:
+        """sha256 of upstream's tarballs, by name."""
+        named = ((str(one.get("name", "")), one.get("digest") or {}) for one in self.materials)
+        return {name: str(digests.get("sha256", "")) for name, digests in named if ".orig.tar." in name}
+
+    @property
+    def origin(self) -> str:
+        """The origin of upstream's tarball, in words; "" where there is none."""
+        named = (one for one in self.materials if ".orig.tar." in str(one.get("name", "")))
+        return next((str((one.get("annotations") or {}).get("origin", "")) for one in named), "")
+
+    @property
+    def locked(self) -> Mapping[str, str]:
+        """The lock's entry that it quotes; nothing where there was no lock."""
+        for one in self.materials:
+            if str(one.get("name", "")).startswith("locks/"):
+                return {str(key): str(value) for key, value in (one.get("annotations") or {}).items()}
+        return {}
+
+
+def read_statement(content: bytes) -> BuildStatement:
+    """Read what write_statement() wrote. Raises ValueError for anything else."""
+    try:
+        return _read_statement(json.loads(content))
+    except (KeyError, TypeError, AttributeError, RecursionError) as cause:
+        raise ValueError(f"it is no statement of provenance: {cause!r}") from cause
+
+
+def _read_statement(table: Any) -> BuildStatement:
+    kinds = (table["_type"], table["predicateType"])
+    if kinds != (STATEMENT, PREDICATE):
+        raise ValueError(f"it is of another kind: {' '.join(str(kind)[:60] for kind in kinds)}")
+    definition, run = table["predicate"]["buildDefinition"], table["predicate"]["runDetails"]
+    if definition["buildType"] != BUILD_TYPE:
+        raise ValueError(f"it is of another build type: {str(definition['buildType'])[:80]}")
+    outer, inner = definition["externalParameters"], definition["internalParameters"]
+    return BuildStatement(
+        source=str(outer["source"]),
+        version=str(outer["version"]),
+        suite=str(outer["suite"]),
+        key=str(inner["key"]),
+        inputs=dict(inner["inputs"]),
+        subjects={str(one["name"]): str(one["digest"]["sha256"]) for one in table["subject"]},
+        byproducts={str(one["name"]): str(one["digest"]["sha256"]) for one in run["byproducts"]},
+        materials=tuple(dict(one) for one in definition["resolvedDependencies"]),
+        level=int(run.get("hapkg_slsaBuildLevel", 0)),
+    )
 
 
 def write_statement(facts: BuildFacts) -> bytes:

@@ -43,6 +43,11 @@ def name_debian_place(place: DebianPlace) -> str:
     return PackageURL("deb", "debian", place.package, place.version, {"arch": "source"}, place.file or None).to_string()
 
 
+def name_address(place: str | DebianPlace) -> str:
+    """An address as it is; the package URL of a place in Debian's archive."""
+    return place if isinstance(place, str) else name_debian_place(place)
+
+
 def read_qualifiers(purl: str) -> dict[str, str]:
     """Qualifiers of a package URL; none where it is none."""
     try:

@@ -25,9 +25,6 @@ from hapkg.errors import BuildError, FetchError, UsageError
 from hapkg.locations import State
 from hapkg.rebuild.subject import Subject
 
-_FOLDER = "rebuild"
-"""Of state folders of their own, below the state folder."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
@@ -118,7 +115,7 @@ class Environments:
                 hint="name an archive that keeps old versions with --mirror and run hapkg chroot update; "
                 "what hapkg vendor collected is not lost",
             )
-        state = State(self._state.root / _FOLDER / digest_archives(found.archives)[:16], self._state.suite)
+        state = State(self._state.rebuild_states / digest_archives(found.archives)[:16], self._state.suite)
         kept = state.archives / self._base.suite
         disk.make_folder(kept)
         copies = {}
@@ -145,7 +142,7 @@ def open_environments(store: Store, base: Chroot, distribution: Distribution, lo
 
 def remove_environments(state: State, base: Chroot) -> None:
     """Remove base chroots that rebuilds made, of this run or of one that was killed."""
-    for folder in sorted((state.root / _FOLDER).glob("*")):
+    for folder in sorted(state.rebuild_states.glob("*")):
         own = State(folder, state.suite)
         sessions.reclaim(own)
         schroot.remove_chroot(own, base.suite)

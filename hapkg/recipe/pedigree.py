@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import assert_never
 
 from hapkg.evidence.facts import DebianPlace, OriginFacts, PackageFacts, PatchFacts, SourceFacts, UpstreamFacts
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.series import OwnPatch
 from hapkg.recipe.settings import Settings
-from hapkg.recipe.upstream import DebianOrigin, DebianPatch, RemotePatch, TarballOrigin
+from hapkg.recipe.upstream import (
+    DebianOrigin,
+    DebianPatch,
+    GitOrigin,
+    HgOrigin,
+    Origin,
+    PinnedFile,
+    RemotePatch,
+    TarballOrigin,
+    UrlPatch,
+)
 
 _SPDX = {
     "Apache-2.0": "Apache-2.0",
@@ -76,26 +87,30 @@ def _tell_upstream(recipe: Recipe) -> UpstreamFacts | None:
         tag=upstream.tag,
         commit=upstream.commit or "",
         origins=tuple(
-            _tell_origin(origin) for origin in recipe.origins if isinstance(origin, DebianOrigin | TarballOrigin)
+            OriginFacts(address=find_address(origin), sha256=origin.sha256)
+            for origin in recipe.origins
+            if isinstance(origin, PinnedFile)
         ),
     )
 
 
-def _tell_origin(origin: DebianOrigin | TarballOrigin) -> OriginFacts:
-    if isinstance(origin, DebianOrigin):
-        return OriginFacts(address=DebianPlace(package=origin.package, version=origin.version), sha256=origin.sha256)
-    return OriginFacts(address=_tell_address(origin.url), sha256=origin.sha256)
+def find_address(pinned: Origin | RemotePatch) -> str | DebianPlace:
+    """The place where others find a file that a recipe pins; "" for a commit, and for a file of this host.
+
+    Of a file: address two checkouts would not tell the same.
+    """
+    match pinned:
+        case DebianOrigin():
+            return DebianPlace(package=pinned.package, version=pinned.version)
+        case DebianPatch():
+            return DebianPlace(package=pinned.package, version=pinned.version, file=pinned.file)
+        case TarballOrigin() | UrlPatch():
+            return "" if pinned.url.startswith("file:") else pinned.url
+        case GitOrigin() | HgOrigin():
+            return ""
+    assert_never(pinned)
 
 
 def _tell_patch(patch: RemotePatch | OwnPatch) -> PatchFacts:
-    address: str | DebianPlace = ""
-    if isinstance(patch, DebianPatch):
-        address = DebianPlace(package=patch.package, version=patch.version, file=patch.file)
-    elif not isinstance(patch, OwnPatch):
-        address = _tell_address(patch.url)
+    address = "" if isinstance(patch, OwnPatch) else find_address(patch)
     return PatchFacts(name=patch.name, address=address, fixes=patch.fixes)
-
-
-def _tell_address(url: str) -> str:
-    """An address that others can use: a file of this host is none, and two checkouts would not build the same bytes."""
-    return "" if url.startswith("file:") else url

@@ -9,13 +9,13 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property, cmp_to_key, lru_cache
+from functools import cached_property, cmp_to_key, lru_cache
 from pathlib import Path
 
 from hapkg.control import BinaryName, SourceName, Suite, compare_versions, format_date, parse_pins, split_stanzas
 from hapkg.disk import sha256_file
 from hapkg.errors import RepositoryError
-from hapkg.process import run
+from hapkg.host import read_architecture
 from hapkg.repository.paths import check_digest, check_path, read_file
 
 COMPONENTS = ("main", "debug")
@@ -257,15 +257,15 @@ def make_release(staging: Path, suite: Suite, fields: Mapping[str, str]) -> byte
     return release
 
 
+def read_indexes(root: Path, suite: Suite) -> dict[str, str]:
+    """Digests of a suite's index files and documents as it is now, by path below its folder."""
+    return read_digests(read_release(find_newest(root, suite)))
+
+
 def find_architectures(paths: Iterable[str], known: Collection[str] = ()) -> set[str]:
     """The architectures of .deb files by their names, without "all"; and this machine's, unless some are known."""
     found = {path.removesuffix(".deb").rpartition("_")[2] for path in paths if path.endswith(".deb")}
-    return (found | (set() if known else {_find_own_architecture()})) - {"all"}
-
-
-@cache
-def _find_own_architecture() -> str:
-    return run(["dpkg", "--print-architecture"]).output.strip()
+    return (found | (set() if known else {read_architecture()})) - {"all"}
 
 
 def read_entries(stanza: Mapping[str, str]) -> dict[str, tuple[str, str]]:

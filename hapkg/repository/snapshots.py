@@ -30,8 +30,7 @@ from hapkg.repository.indexes import (
     find_newest,
     find_suites,
     name_by_hash,
-    read_digests,
-    read_release,
+    read_indexes,
     read_state,
 )
 from hapkg.repository.paths import check_digest, check_path, read_file
@@ -84,7 +83,7 @@ def list_snapshots(root: Path, suite: Suite) -> tuple[Snapshot, ...]:
 
     A suite that was published before there were snapshots has one for what it is now.
     """
-    now = _read_indexes(root, suite)
+    now = read_indexes(root, suite)
     found = [_read_snapshot(file) for file in sorted(_find_folder(root, suite).glob("[0-9]*.json"))]
     while found and found[-1].indexes != now:
         found.pop()
@@ -204,7 +203,7 @@ def forget_unreal(root: Path) -> None:
     published = find_suites(root)
     for folder in (root / ".hapkg" / "snapshots").glob("*"):
         suite = Suite(folder.name)
-        now, is_real = _read_indexes(root, suite), False
+        now, is_real = read_indexes(root, suite), False
         for file in sorted(folder.glob("[0-9]*.json"), reverse=True):
             if is_real and suite in published:
                 break
@@ -292,10 +291,6 @@ def drop_generations(root: Path, suite: Suite) -> None:
 
 def _describe(package: IndexedPackage) -> str:
     return f"{package.name} {package.version} {package.architecture}"
-
-
-def _read_indexes(root: Path, suite: Suite) -> dict[str, str]:
-    return read_digests(read_release(find_newest(root, suite)))
 
 
 def _find_folder(root: Path, suite: Suite) -> Path:

@@ -152,7 +152,7 @@ def _read_suffix(path: Path) -> str:
 
 
 def _cached_path(state: State, sha256: str) -> Path:
-    return state.sources / "sha256" / sha256
+    return state.downloads / sha256
 
 
 def _find_cached(state: State, sha256: str, notes: list[str]) -> Path | None:
@@ -181,7 +181,7 @@ def _keep(file: Path, state: State, sha256: str) -> Path:
 
 def _fetch_one(origin: PinnedFile, state: State, mirror: Mirror | None, most_bytes: int) -> Path:
     try:
-        (state.sources / "sha256").mkdir(parents=True, exist_ok=True)
+        state.downloads.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=state.sources, prefix=".fetch-") as scratch:
             request = Request(state=state, mirror=mirror, scratch=Path(scratch), most_bytes=most_bytes)
             file = _FETCHERS[type(origin)](origin, request)

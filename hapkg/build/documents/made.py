@@ -20,8 +20,7 @@ from hapkg.evidence.build_facts import BuildFacts, BuiltFile, BuiltPackage, Mate
 from hapkg.evidence.buildinfo import parse_buildinfo
 from hapkg.process import run
 from hapkg.recipe.model import Recipe
-from hapkg.recipe.pedigree import tell_facts
-from hapkg.recipe.upstream import DebianOrigin, DebianPatch, PinnedFile, TarballOrigin
+from hapkg.recipe.pedigree import find_address, tell_facts
 from hapkg.repository.documents.names import BUILDINFO, PROVENANCE, SBOM
 from hapkg.repository.paths import read_file
 
@@ -129,37 +128,25 @@ def _tell_recipe(context: BuildContext, recipe: Recipe) -> Iterator[Material]:
 
 def _tell_source(context: BuildContext, recipe: Recipe, artifact: Artifact) -> Iterator[Material]:
     """Upstream's tarball, with who signed it, and the remote patches."""
-    from hapkg.evidence.facts import DebianPlace  # noqa: PLC0415
-    from hapkg.evidence.purl import name_debian_place  # noqa: PLC0415
+    from hapkg.evidence.purl import name_address  # noqa: PLC0415
 
     for name in sorted(artifact.files):
         if ".orig.tar." in name:
-            address = next((_find_address(one) for one in recipe.origins if one.describe() == artifact.origin), "")
+            places = (find_address(one) for one in recipe.origins if one.describe() == artifact.origin)
             policy = {"signature": str(recipe.signature.policy)} if recipe.signature else {}
             yield Material(
                 name=name,
-                address=address,
+                address=name_address(next(places, "")),
                 digests={"sha256": artifact.files[name]},
                 annotations={"origin": artifact.origin, **policy},
             )
     if recipe.upstream and recipe.upstream.commit:
         kind, home = list(recipe.upstream.repositories.items())[-1]
-        digest = {"gitCommit" if kind == "git" else "hgCommit": recipe.upstream.commit}
+        digest = {f"{kind}Commit": recipe.upstream.commit}
         yield Material(name=recipe.upstream.tag, address=f"{kind}+{home}", digests=digest, annotations={})
     for patch in recipe.remote_patches:
-        address = patch.url if not isinstance(patch, DebianPatch) else ""
-        if isinstance(patch, DebianPatch):
-            address = name_debian_place(DebianPlace(package=patch.package, version=patch.version, file=patch.file))
+        address = name_address(find_address(patch))
         yield Material(name=patch.name, address=address, digests={"sha256": patch.sha256}, annotations={})
-
-
-def _find_address(origin: PinnedFile | object) -> str:
-    from hapkg.evidence.facts import DebianPlace  # noqa: PLC0415
-    from hapkg.evidence.purl import name_debian_place  # noqa: PLC0415
-
-    if isinstance(origin, DebianOrigin):
-        return name_debian_place(DebianPlace(package=origin.package, version=origin.version))
-    return origin.url if isinstance(origin, TarballOrigin) else ""
 
 
 def _tell_base(artifact: Artifact) -> Iterator[Material]:

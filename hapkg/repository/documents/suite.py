@@ -29,13 +29,11 @@ from hapkg.repository.documents.names import (
     is_document,
 )
 from hapkg.repository.indexes import (
-    find_newest,
     find_suites,
     parse_index,
-    read_digests,
     read_index,
+    read_indexes,
     read_pool,
-    read_release,
 )
 from hapkg.repository.keys.signing import SigningKey, sign_detached
 from hapkg.repository.paths import read_file
@@ -81,7 +79,7 @@ def stage_documents(
     if not wanted:
         return
     listed = _list_files(root, suite, wanted, new, before)
-    folder, old = root / STAGING / "dists" / suite, read_documents(root, suite, read_published(root, suite))
+    folder, old = root / STAGING / "dists" / suite, read_documents(root, suite, read_indexes(root, suite))
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     sbom = write_suite_sbom(identity.origin, suite, _make_entries(root, listed, new, old.get(SUITE_SBOM, b"")))
     staged = [file.read_text("utf-8") for file in folder.glob("*/binary-*/Packages")]
@@ -112,8 +110,8 @@ def make_claims(
     sbom is its SBOM, digests are those of its .deb files.
     """
     products = {str(one["bom-ref"]) for entry in _read_entries(sbom) for one in entry.packages}
-    published = _read_claims(root, suite, read_published(root, suite))
-    others = [_read_claims(root, other, read_published(root, other)) for other in find_suites(root) if other != suite]
+    published = _read_claims(root, suite, read_indexes(root, suite))
+    others = [_read_claims(root, other, read_indexes(root, other)) for other in find_suites(root) if other != suite]
     earlier = [_read_claims(root, suite, before), published, *others]
     date = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     statements = merge_statements(claims.vex, [one for told in earlier for one in told.vex], products, date)
@@ -132,16 +130,11 @@ def has_other_claims(root: Path, suite: Suite, claims: Claims, identity: Identit
     """Tell whether the suite's VEX and rebuilds, with its packages as they are, would be other ones."""
     if not claims.vex and not claims.rebuilds:
         return False
-    published = read_published(root, suite)
+    published = read_indexes(root, suite)
     sbom = read_documents(root, suite, published).get(SUITE_SBOM, b"")
     digests = {file.digest for file in read_pool(root, suite).files.values()}
     made = make_claims(root, suite, sbom, digests, claims, published, identity.maintainer)
     return any(published.get(name) != hashlib.sha256(content).hexdigest() for name, content in made.items())
-
-
-def read_published(root: Path, suite: Suite) -> dict[str, str]:
-    """Digests of a suite's index files and documents as it is now."""
-    return read_digests(read_release(find_newest(root, suite)))
 
 
 def write_index(listed: Mapping[str, tuple[int, str]]) -> bytes:
@@ -161,7 +154,7 @@ def _list_files(
     """Size and digest of each document: of those in the pool as an index has them."""
     known = dict(read_index_text(read_documents(root, suite, before).get(INDEX, b"")))
     for other in find_suites(root):
-        known |= read_index_text(read_documents(root, other, read_published(root, other)).get(INDEX, b""))
+        known |= read_index_text(read_documents(root, other, read_indexes(root, other)).get(INDEX, b""))
     listed: dict[str, tuple[int, str]] = {}
     for path in paths:
         file = root / STAGING / path if path in new else root / path

@@ -12,7 +12,8 @@ from hapkg.control import Suite
 from hapkg.evidence.suite_sbom import read_suite_sbom
 from hapkg.evidence.vex import VexStatement, VexStatus, read_vex
 from hapkg.repository.documents.names import REBUILDS, STATEMENTS, SUITE_SBOM, VEX
-from hapkg.repository.documents.suite import read_documents, read_published, read_rebuilds
+from hapkg.repository.documents.suite import read_documents, read_rebuilds
+from hapkg.repository.indexes import read_indexes
 
 _WORDS = {"bom": "SBOM of the build", "attestation": "statement", "build-meta": ".buildinfo"}
 
@@ -53,7 +54,7 @@ class SuiteTold:
 
 def tell_suite(root: Path, suite: Suite) -> SuiteTold | None:
     """The evidence of a suite; None where it has no SBOM, or one that cannot be read: verify tells of that."""
-    found = read_documents(root, suite, read_published(root, suite))
+    found = read_documents(root, suite, read_indexes(root, suite))
     if SUITE_SBOM not in found:
         return None
     try:

@@ -139,7 +139,7 @@ def update_index(
     name is that of the folder, such as the suite that the entry names; more has further settings of apt. Raises
     ProcessError when an index cannot be fetched.
     """
-    folder = state.sources / "apt" / f"{name}-{hashlib.sha256(line.encode()).hexdigest()[:8]}"
+    folder = state.source_indexes / f"{name}-{hashlib.sha256(line.encode()).hexdigest()[:8]}"
     (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (folder / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
     settings = {

@@ -168,7 +168,7 @@ class Vcs(ABC):
         Raises SourceError for a tree that is not whole, FetchError when a part of it cannot be had.
         """
         top = f"{recipe.source}-{recipe.version}"
-        target = state.sources / self.kind / "archives" / f"{top}-{commit.id}.tar.gz"
+        target = state.find_commits(self.kind) / f"{top}-{commit.id}.tar.gz"
         if target.exists():
             return target
         self.check_whole(recipe, commit.mirror, commit.id)
