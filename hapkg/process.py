@@ -46,8 +46,8 @@ _running: dict[int, Any] = {}
 _running_lock = threading.Lock()
 _stopping = threading.Event()
 _cleanups = 0
-_observer: Callable[[Sequence[str]], None] | None = None
 """Processes that run to clean up."""
+_observer: Callable[[Sequence[str]], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ _TEST = ("dpkg-buildpackage", "--no-check-builddeps", "--no-pre-clean", "--rules
 """The target has a name that no file has: where Python left a folder called build, make takes that target for done."""
 _TEST_TOOLS = "/srv/hapkg/tests"
 """The folder in a session of what makes dh run upstream's tests alone."""
-_PATIENCE = 20
+_TIMEOUT_FACTOR = 20
 """How much longer emulated tests may take; libraries of tests are told, such as check (libqb's)."""
 _TEST_DH = '#!/bin/sh\nshift\nexec /usr/bin/dh build "$@" --with hapkg_tests\n'
 
@@ -152,7 +152,7 @@ def run_tests(task: BuildTask, session: Session, log_path: Path, report: Callabl
         f"export PATH={_TEST_TOOLS}:$PATH PERL5LIB={_TEST_TOOLS} DEB_BUILD_OPTIONS='parallel={task.parallel}'",
         f"cd {shlex.quote(task.tree)}",
         "rm -f debian/debhelper-build-stamp",
-        *([f"export CK_TIMEOUT_MULTIPLIER={_PATIENCE}"] if task.of_architecture_only else []),
+        *([f"export CK_TIMEOUT_MULTIPLIER={_TIMEOUT_FACTOR}"] if task.of_architecture_only else []),
     ]
     script = task.conditions.describe_build(lines, _TEST)
     with log_path.open("ab", buffering=0) as log:

@@ -107,7 +107,7 @@ class BuildContext:
     contained: Mapping[SourceName, tuple[str, ...]] = field(default_factory=dict)
     """Patches that a snapshot goes without, because its commit has them."""
     requests: Mapping[SourceName, SnapshotRequest] = field(default_factory=dict)
-    """Wishes that the snapshots fulfil."""
+    """Requests that the snapshots fulfil."""
     lead: Mapping[SourceName, Artifact] | None = None
     """Builds of this machine's own architecture that those for another one follow; None where that is what is built."""
     wrong: Mapping[SourceName, RecipeError] = field(default_factory=dict)
@@ -222,7 +222,7 @@ def find_debian_mirror(project: Project, own: Mirror, state: State) -> Mirror:
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotRequest:
-    """A wish for a commit of upstream's own repository."""
+    """A request for a commit of upstream's own repository."""
 
     kind: str
     """git or hg."""
@@ -314,7 +314,7 @@ def take_each(
 
 
 def request_newest(recipe: Recipe) -> SnapshotRequest | None:
-    """A wish for the default branch of a source's home; None where upstream has no repository."""
+    """A request for the default branch of a source's home; None where upstream has no repository."""
     from hapkg.source.vcs import KINDS  # noqa: PLC0415
 
     kind = next(iter(recipe.upstream.repositories), None) if recipe.upstream else None

@@ -29,7 +29,7 @@ from hapkg.build import failures
 from hapkg.build.builder import BuildTask, build, check_with_lintian, make_layer, run_tests
 from hapkg.build.content_digest import read_content
 from hapkg.build.context import BuildContext
-from hapkg.build.documents.made import find_documents
+from hapkg.build.documents.build_evidence import find_documents
 from hapkg.build.failures import Failure, Repeated
 from hapkg.build.limits import Gauge
 from hapkg.build.maintainer_scripts import SNIPPETS, check_scripts

@@ -64,13 +64,13 @@ class SourceTimes:
 
     @property
     def usable(self) -> float:
-        """When others could use it: upstream's tests and lintian come afterwards."""
+        """The second since the run began at which others could use the packages; tests and lintian come later."""
         ends = [span.end for span in self.spans if span.phase not in (*AFTERWARDS, WAIT)]
         return max(ends, default=0.0)
 
     @property
     def end(self) -> float:
-        """When all was done."""
+        """The time at which the last phase ended, in seconds since the run began."""
         return max((span.end for span in self.spans), default=0.0)
 
     def sum(self, *, waiting: bool = True) -> dict[str, float]:

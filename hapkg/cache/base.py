@@ -85,7 +85,7 @@ def push_base(place: WritablePlace, base: Chroot, architecture: str, key: Signin
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaseWish:
+class BaseRequest:
     """A base chroot that is wanted."""
 
     suite: Suite
@@ -96,22 +96,22 @@ class BaseWish:
     """Digest of the packages that it is pinned to."""
 
 
-def bring_base(place: Place, trusted: Sequence[str], state: State, wish: BaseWish) -> tuple[Chroot | None, str]:
+def bring_base(place: Place, trusted: Sequence[str], state: State, request: BaseRequest) -> tuple[Chroot | None, str]:
     """Take the base chroot of a build cache, where that has the one that is wanted.
 
     Beside it, a clause about why what is there is not used; "" where nothing is wrong. The caller holds the store's
     lock.
     """
-    path = _find_path(wish.suite, wish.architecture)
+    path = _find_path(request.suite, request.architecture)
     memory = state.cache_entries / path.replace("/", "-")
     try:
         found = SignedReader(place, trusted).read(path)
         if found is None or isinstance(found, str):
             return None, found or ""
         entry, seen = parse_record(found.entry, BaseEntry), read_record(memory, Seen)
-        if entry is None or (clause := _judge(entry, wish, seen)):
+        if entry is None or (clause := _judge(entry, request, seen)):
             return None, clause if entry else "is not one that this hapkg reads"
-        base = take_base(place, state, wish.suite, entry.facts, entry.file)
+        base = take_base(place, state, request.suite, entry.facts, entry.file)
     except HapkgError as error:
         return None, f"cannot be used: {error.brief}"
     disk.make_folder(memory.parent)
@@ -119,13 +119,16 @@ def bring_base(place: Place, trusted: Sequence[str], state: State, wish: BaseWis
     return base, ""
 
 
-def _judge(entry: BaseEntry, wish: BaseWish, seen: Seen | None) -> str:
+def _judge(entry: BaseEntry, request: BaseRequest, seen: Seen | None) -> str:
     """A clause about why a base is not the one that is wanted; "" where it is."""
     faults = (
-        ((entry.suite, entry.architecture) != (wish.suite, wish.architecture), "is of another suite or architecture"),
+        (
+            (entry.suite, entry.architecture) != (request.suite, request.architecture),
+            "is of another suite or architecture",
+        ),
         (not 0 < entry.file.size <= LARGEST, "is larger than any base"),
-        (entry.facts.further != wish.further, "is of other archives"),
-        (entry.facts.pinned != wish.pinned, "has other packages than the lock"),
+        (entry.facts.further != request.further, "is of other archives"),
+        (entry.facts.pinned != request.pinned, "has other packages than the lock"),
         (seen is not None and entry.made < seen.made, "is older than the one that was taken before"),
     )
     return next((clause for wrong, clause in faults if wrong), "")

@@ -113,11 +113,11 @@ class HostPlace:
         """See WritablePlace."""
         digest, size = sha256_file(file), file.stat().st_size
         with file.open("rb") as content:
-            self._ask(_WRITE, path, digest, str(size), stdin=content, patience=size / _LEAST_BYTES, make=True)
+            self._ask(_WRITE, path, digest, str(size), stdin=content, more_seconds=size / _LEAST_BYTES, make=True)
 
     def holds(self, path: str, sha256: str, size: int) -> bool:
         """See WritablePlace. The host reads the file."""
-        return self._ask(_ASK, path, sha256, str(size), patience=size / _LEAST_BYTES) == "done"
+        return self._ask(_ASK, path, sha256, str(size), more_seconds=size / _LEAST_BYTES) == "done"
 
     def list(self, folder: str) -> Iterator[tuple[str, float]]:
         """See WritablePlace. Files of names that hapkg never gives are nobody's business."""
@@ -145,12 +145,12 @@ class HostPlace:
         stdin: IO[bytes] | None = None,
         copy: IO[bytes] | None = None,
         most_bytes: int = 0,
-        patience: float = 0,
+        more_seconds: float = 0,
         make: bool = False,
     ) -> str:
         """Have the host run a script; its answer: "done", or a word about why not.
 
-        What follows the answer goes into a copy. patience is the time that the host may work in silence, in seconds.
+        What follows the answer goes into a copy. more_seconds are added to those that it may be silent.
         Raises FetchError.
         """
         word = secrets.token_hex(8)
@@ -172,7 +172,7 @@ class HostPlace:
                         environment=self._login.environment,
                     )
                     process = inner.enter_context(held)
-                blocks = self._read_blocks(answers.fileno(), patience)
+                blocks = self._read_blocks(answers.fileno(), more_seconds)
                 answer, rest = _find_answer(blocks, word.encode())
                 if len(rest) > _MOST_GREETINGS and answer is None:
                     self._fail(errors, rest)
@@ -192,9 +192,9 @@ class HostPlace:
                 raise FetchError(f"{path} of {self} has more than {most_bytes:,} bytes")
             copy.write(block)
 
-    def _read_blocks(self, descriptor: int, patience: float) -> Iterator[bytes]:
+    def _read_blocks(self, descriptor: int, more_seconds: float) -> Iterator[bytes]:
         """The blocks that the host sends."""
-        began, size, quiet = time.monotonic(), 0, _SILENT_SECONDS + patience
+        began, size, quiet = time.monotonic(), 0, _SILENT_SECONDS + more_seconds
         while True:
             check_stop()
             if not select.select([descriptor], [], [], quiet)[0]:

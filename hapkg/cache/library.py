@@ -18,7 +18,7 @@ from pathlib import Path
 from hapkg import disk
 from hapkg.build.context import CacheAnswer, SharedBuilds
 from hapkg.build.store import Artifact
-from hapkg.cache.base import BaseWish, bring_base
+from hapkg.cache.base import BaseRequest, bring_base
 from hapkg.cache.entry import (
     CacheEntry,
     Seen,
@@ -198,7 +198,7 @@ class BuildCache:
     def bring_base(self, suite: Suite, *, further: str, pinned: str) -> Chroot | None:
         """See SharedBuilds."""
         architecture = self._state.architecture or read_architecture()
-        wanted = BaseWish(suite=suite, architecture=architecture, further=further, pinned=pinned)
+        wanted = BaseRequest(suite=suite, architecture=architecture, further=further, pinned=pinned)
         base, note = bring_base(self.place, self._trusted, self._state, wanted)
         self._notes += (
             [f"the base chroot {suite}-{architecture} of the build cache {self.place} {note}"] if note else []

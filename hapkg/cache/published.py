@@ -88,11 +88,11 @@ class PublishedBuilds:
     """See SharedBuilds."""
 
     def bring_base(self, suite: Suite, *, further: str, pinned: str) -> Chroot | None:
-        """None: repositories publish packages, and no base chroots."""
+        """No base chroot: repositories publish packages alone."""
         return None
 
     def offer_layer(self, base: Chroot, key: str) -> LayerOffer | None:
-        """None: nor layers."""
+        """No layer: repositories publish packages alone."""
         return None
 
     def find(self, key: str, source: SourceName, suite: Suite) -> CacheAnswer:

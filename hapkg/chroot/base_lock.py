@@ -52,7 +52,7 @@ class BaseLock:
 
     @property
     def packages(self) -> Mapping[str, LockedPackage]:
-        """All of them."""
+        """Packages of the base chroot and of build dependencies."""
         return {**self.base, **self.depends}
 
     @property

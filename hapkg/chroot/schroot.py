@@ -60,7 +60,7 @@ class Chroot:
 
     @property
     def root(self) -> Path:
-        """Its files."""
+        """The folder with the files of the chroot."""
         return self.folder / "root"
 
 

@@ -76,7 +76,7 @@ GROUPS = {
     "repo": ("repo", "Show, compare, roll back, promote and verify what is published."),
     "cache": ("cache", "List, verify and prune the builds that machines share."),
     "key": ("key", "Make, judge, rotate and retire the keys that sign the repository."),
-    "site": ("site", "Check the file that says what cluster a site wants, and show its results."),
+    "site": ("site", "Check, show and import the file that says what cluster a site wants."),
 }
 """Commands that are groups of others: the whole app of a module."""
 COMPLETION = "_HAPKG_COMPLETE"

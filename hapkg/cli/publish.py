@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from hapkg.build.context import BuildContext, reopen_snapshots
-from hapkg.build.documents.made import find_documents
+from hapkg.build.documents.build_evidence import find_documents
 from hapkg.build.plan import Action
 from hapkg.build.planner import follow, make_plan
 from hapkg.build.store import Artifact, Store

@@ -25,9 +25,7 @@ from hapkg.site.importing.imported import write_site
 from hapkg.site.importing.report import LARGEST, read_report
 from hapkg.site.model import Site, read_site
 
-app = typer.Typer(
-    no_args_is_help=True, help="Check the file that says what cluster a site wants, and show its results."
-)
+app = typer.Typer(no_args_is_help=True, help="Check, show and import the file that says what cluster a site wants.")
 
 FileArgument = Annotated[
     Path | None,

@@ -61,7 +61,7 @@ def name_places(architecture: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Customer:
+class Caller:
     """Who gave an order, as it is seen from the work on it."""
 
     tell: Callable[[str, object], None]
@@ -147,11 +147,11 @@ def build(order: Order) -> Reply:
         task = worker.state.tasks.get(key)
         return task is not None and task.state not in _ENDED and worker.status is Status.running
 
-    customer = Customer(tell=tell, is_wanted=is_wanted, let_next_in=secede)
-    return replace(fulfil(worker.bench, order, customer), address=worker.address)
+    caller = Caller(tell=tell, is_wanted=is_wanted, let_next_in=secede)
+    return replace(fulfil(worker.bench, order, caller), address=worker.address)
 
 
-def fulfil(bench: Bench, order: Order, customer: Customer) -> Reply:
+def fulfil(bench: Bench, order: Order, caller: Caller) -> Reply:
     """Build the source of an order; the build ends soon when it is not wanted any more."""
     machine = socket.gethostname()
     if order.program != describe_program():
@@ -170,13 +170,13 @@ def fulfil(bench: Bench, order: Order, customer: Customer) -> Reply:
             held.callback(disk.remove_tree, folder)
             depot = find_writable(bench.place or order.place, bench.base)
             base = held.enter_context(bench.hold_base(order, store, depot))
-            one = _make_job(order, store, base, depot, folder, lambda phase: customer.tell(PHASE, phase))
+            one = _make_job(order, store, base, depot, folder, lambda phase: caller.tell(PHASE, phase))
             held.callback(disk.remove_tree, one.work)
             held.push(one.held)
             job.begin(one)
             held.callback(disk.remove_tree, one.log.parent)
-            held.enter_context(_watch(one, customer))
-            return _work(order, one, depot, folder, customer, machine)
+            held.enter_context(_watch(one, caller))
+            return _work(order, one, depot, folder, caller, machine)
         except (HapkgError, OSError) as cause:
             if isinstance(cause, Interrupted):
                 raise
@@ -211,7 +211,7 @@ def _move(artifact: Artifact, folder: Path) -> Artifact:
     )
 
 
-def _work(order: Order, one: Job, depot: WritablePlace, folder: Path, customer: Customer, machine: str) -> Reply:
+def _work(order: Order, one: Job, depot: WritablePlace, folder: Path, caller: Caller, machine: str) -> Reply:
     dsc = next(name for name in order.files if name.endswith(".dsc"))
     package = SourcePackage(
         dsc=folder / "files" / dsc,
@@ -226,11 +226,11 @@ def _work(order: Order, one: Job, depot: WritablePlace, folder: Path, customer: 
     made = compiled.artifact.folder
     with timed(one, "collect"):
         files = put_files(depot, sorted(path for path in made.iterdir() if path.name.endswith(_MADE)))
-    customer.tell(COMPILED, pickle.dumps((compiled.artifact, files)))
-    customer.let_next_in()
+    caller.tell(COMPILED, pickle.dumps((compiled.artifact, files)))
+    caller.let_next_in()
     if order.tests:
         job.test_source(one, compiled)
-    customer.tell(TESTED, "")
+    caller.tell(TESTED, "")
     if order.lint:
         job.lint(one, compiled, 0)
     files |= put_files(depot, sorted(made.glob("*.txt")))
@@ -258,17 +258,17 @@ def _reply_failure(order: Order, one: Job | None, bench: Bench, machine: str, ca
 
 
 @contextlib.contextmanager
-def _watch(one: Job, customer: Customer) -> Iterator[None]:
+def _watch(one: Job, caller: Caller) -> Iterator[None]:
     """Tell what the log says, once a second, and cancel the job when nobody waits for it."""
     ended = threading.Event()
 
     def watch() -> None:
         told = 0
         while not ended.wait(_LOOK_SECONDS):
-            if not customer.is_wanted():
+            if not caller.is_wanted():
                 one.cancelled.set()
                 return
-            told = _tell_log(one.log, told, customer.tell)
+            told = _tell_log(one.log, told, caller.tell)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -40,7 +40,7 @@ def make_word(text: str) -> str:
 
 
 def make_value(text: str) -> str:
-    """One shell word inside the value of a makefile's variable, where # would begin a comment; as make_word() else."""
+    """One shell word inside the value of a makefile's variable: make_word(), and # does not begin a comment."""
     return re.sub(r"(\\*)#", r"\1\1\\#", make_word(text))
 
 

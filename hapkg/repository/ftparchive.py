@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg.disk import make_scratch
+from hapkg.disk import make_scratch, remove_tree
 from hapkg.errors import RepositoryError
 from hapkg.process import describe_status
 from hapkg.repository.coprocess import converse
@@ -68,7 +67,7 @@ def begin_reading(folder: Path, paths: Sequence[str], architectures: Sequence[st
 
             yield finish
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(scratch)
 
 
 def _prepare(scratch: Path, paths: Sequence[str], architectures: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from hapkg.deb import DebContent
 from hapkg.disk import Batch
 from hapkg.errors import MachineError
 from hapkg.repository.contents import ContentCache
-from hapkg.repository.documents.told import PackageTold, SuiteTold, tell_suite
+from hapkg.repository.documents.page_evidence import PackageEvidence, SuiteEvidence, tell_suite
 from hapkg.repository.indexes import IndexedPackage, find_newest, find_suites, read_pool, read_release
 from hapkg.repository.page_graph import draw
 from hapkg.repository.snapshots import find_snapshot
@@ -42,7 +42,7 @@ class PackageEntry:
     """Name and URL of the files of its source package."""
     url: str
     content: DebContent | None
-    told: PackageTold | None = None
+    told: PackageEvidence | None = None
     """Evidence of its newest version."""
 
 
@@ -67,7 +67,7 @@ class SuiteSection:
     state: int
     """Number of its snapshot, and the act that made it."""
     act: str
-    told: SuiteTold | None
+    told: SuiteEvidence | None
     """Evidence of all of it."""
 
     @property

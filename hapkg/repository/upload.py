@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,7 +78,7 @@ def copy_incoming(root: Path, uploads: Sequence[Upload], batch: disk.Batch) -> I
         batch.copy(copies)
         yield tuple(copied)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        disk.remove_tree(folder)
 
 
 def accept(root: Path, uploads: Sequence[Upload], pools: Iterable[Pool]) -> Incoming:

@@ -56,7 +56,7 @@ _DLM_OPTIONS = (
 
 
 def _make_dlm_options() -> dict[str, int | str]:
-    """Those of the tutorial: a log of its own, with what happens."""
+    """Options of dlm_controld by default: a log of its own, with what happens."""
     return {"log_debug": 1, "debug_logfile": 1}
 
 

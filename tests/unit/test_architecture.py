@@ -86,6 +86,7 @@ WORDS_OF_ROOMS = {
 TESTS = CHECKOUT / "tests"
 TESTS_OF_NO_MODULE = {
     "recipe.test_golden",
+    "recipe.test_schema",
     "site.test_cases",
     "test_architecture",
     "test_foreign_bytes",

@@ -39,7 +39,7 @@ def open_home(home: Path) -> Iterator[Path]:
                 (short / part).symlink_to(home.resolve() / part)
         yield short
     finally:
-        shutil.rmtree(short, ignore_errors=True)
+        shutil.rmtree(short, ignore_errors=True)  # gpg's daemons remove their own sockets meanwhile
 
 
 def run_gpg(home: Path | None, *arguments: str, doing: str, secret: bool = False) -> bytes:

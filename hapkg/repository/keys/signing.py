@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from hapkg.disk import make_scratch, replace, sync
+from hapkg.disk import make_scratch, remove_tree, replace, sync
 from hapkg.errors import RepositoryError
 from hapkg.process import run
 from hapkg.repository.keys.gpg import SECRET_PARTS, open_home, run_gpg, run_with_agent, sign_each
@@ -324,4 +324,4 @@ def make_home(home: Path, *arguments: str, doing: str) -> None:
                 raise
         sync(home.parent)
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        remove_tree(new)

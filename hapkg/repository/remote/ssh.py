@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import secrets
 import shlex
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -110,7 +109,7 @@ class Host:
                 yield
         finally:
             self._conversation = None
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove_tree(scratch)
 
     def _check_opening(self, word: str, rest: str) -> None:
         """Raise what the host's first word means, if it is none to go on from."""

@@ -23,7 +23,7 @@ from hapkg.locations import State
 from hapkg.recipe.model import Recipe
 
 _COMMIT_LENGTH = 40
-_PATIENCE_SECONDS = 1800
+_TIMEOUT_SECONDS = 1800
 """Longest wait for another process that refreshes the same mirror."""
 _WAIT = "wait until it has ended"
 
@@ -126,7 +126,7 @@ class Vcs(ABC):
         """Make the mirror, whole or not at all, or bring it up to date. Raises FetchError."""
         mirror = self.find_mirror(url, state)
         disk.make_folder(mirror.parent)
-        held = disk.lock(mirror.with_suffix(".lock"), what=str(mirror), hint=_WAIT, timeout=_PATIENCE_SECONDS)
+        held = disk.lock(mirror.with_suffix(".lock"), what=str(mirror), hint=_WAIT, timeout=_TIMEOUT_SECONDS)
         try:
             with held:  # another suite may be built at the same time
                 self._refresh(url, mirror)

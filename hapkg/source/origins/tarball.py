@@ -14,9 +14,9 @@ from hapkg.recipe.upstream import TarballOrigin, UrlPatch
 from hapkg.source.origins.request import FINAL, MOST_BYTES, Request
 
 TIMEOUT_SECONDS = 30
-PATIENCE_SECONDS = 60
+SLOW_SECONDS = 60
 LEAST_BYTES = 1000
-"""By the second, on average, once a download took PATIENCE_SECONDS: a server that sends less has no end, either."""
+"""By the second, on average, once a download took SLOW_SECONDS: a server that sends less has no end, either."""
 
 
 def fetch(origin: TarballOrigin | UrlPatch, request: Request) -> Path:
@@ -96,7 +96,7 @@ def _read_blocks(response: IO[bytes]) -> Iterator[bytes]:
             process.check_stop()
             size += len(block)
             seconds = time.monotonic() - began
-            if seconds > PATIENCE_SECONDS and size < seconds * LEAST_BYTES:
+            if seconds > SLOW_SECONDS and size < seconds * LEAST_BYTES:
                 raise FetchError(f"the server sends less than {LEAST_BYTES:,} bytes a second")
             yield block
     except (OSError, http.client.HTTPException) as cause:

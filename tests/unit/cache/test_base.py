@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from hapkg.cache.base import BaseEntry, BaseWish, bring_base, find_base_blobs
+from hapkg.cache.base import BaseEntry, BaseRequest, bring_base, find_base_blobs
 from hapkg.cache.entry import CachedFile, find_blob_path
 from hapkg.cache.signed import write_signed
 from hapkg.chroot.transport import BaseFacts
 from hapkg.records import format_record
 from tests.unit.cache.conftest import SUITE, Shared
 
-WISH = BaseWish(suite=SUITE, architecture="amd64", further="", pinned="")
+WISH = BaseRequest(suite=SUITE, architecture="amd64", further="", pinned="")
 FILE = CachedFile(sha256="ab" * 32, size=100)
 PATH = f"bases/{SUITE}-amd64.json"
 

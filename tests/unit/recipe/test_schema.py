@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from hapkg.recipe.model import Recipe
-from hapkg.recipe.schema import make_schema, write_schema
 from hapkg.recipe.style import read_styles
 from hapkg.site.model import Site
 from tests.support.samples import CHECKOUT, TEMPLATES
+from tests.support.schema import make_schema, write_schema
 
 DOCS = CHECKOUT / "docs"
 FILES = [

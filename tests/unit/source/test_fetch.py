@@ -352,7 +352,7 @@ def test_a_server_that_sends_too_much_or_hardly_anything_is_given_up(
     url = server.give("/one.tar.gz", GOOD)
     with pytest.raises(FetchError, match="larger than 10 bytes"):
         tarball.download(url, tmp_path / "file", most_bytes=10)
-    monkeypatch.setattr(tarball, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(tarball, "SLOW_SECONDS", 0)
     monkeypatch.setattr(tarball, "LEAST_BYTES", 1 << 60)
     with pytest.raises(FetchError, match="bytes a second"):
         tarball.download(url, tmp_path / "file")

@@ -19,7 +19,7 @@ _WORDS = {"bom": "SBOM of the build", "attestation": "statement", "build-meta": 
 
 
 @dataclass(frozen=True, kw_only=True)
-class PatchTold:
+class PatchEvidence:
     """A patch, and the holes that it closes."""
 
     name: str
@@ -27,12 +27,12 @@ class PatchTold:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackageTold:
+class PackageEvidence:
     """Evidence of one package."""
 
     code: tuple[str, ...]
     """Name, version, and commit of upstream's code."""
-    patches: tuple[PatchTold, ...]
+    patches: tuple[PatchEvidence, ...]
     holes: tuple[tuple[str, str, str], ...]
     """Id, status in words, and why."""
     documents: tuple[tuple[str, str], ...]
@@ -42,17 +42,17 @@ class PackageTold:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuiteTold:
+class SuiteEvidence:
     """Evidence of a suite."""
 
-    packages: Mapping[tuple[str, str], PackageTold]
+    packages: Mapping[tuple[str, str], PackageEvidence]
     """By name and version."""
     documents: tuple[tuple[str, str], ...]
     summary: str
     """A sentence: holes by their status, packages that were rebuilt."""
 
 
-def tell_suite(root: Path, suite: Suite) -> SuiteTold | None:
+def tell_suite(root: Path, suite: Suite) -> SuiteEvidence | None:
     """The evidence of a suite; None where it has no SBOM, or one that cannot be read: verify tells of that."""
     found = read_documents(root, suite, read_indexes(root, suite))
     if SUITE_SBOM not in found:
@@ -75,7 +75,7 @@ def tell_suite(root: Path, suite: Suite) -> SuiteTold | None:
     rebuilt = len([told for told in packages.values() if told.rebuilt.startswith("bit-identical")])
     words = [f"{count} {status.replace('_', ' ')}" for status, count in counts.items() if count]
     summary = f"{len({hole for hole, _ in holes})} known holes: {', '.join(words)}. " if words else "No known holes. "
-    return SuiteTold(
+    return SuiteEvidence(
         packages=packages,
         documents=known,
         summary=f"{summary}{rebuilt} of {len(packages)} packages were built again bit by bit.",
@@ -87,11 +87,11 @@ def _tell(
     source: Mapping[str, Any],
     statements: Sequence[VexStatement],
     rebuilds: Mapping[str, Mapping[str, object]],
-) -> PackageTold:
+) -> PackageEvidence:
     pedigree = package.get("pedigree", {})
     commits = [str(one["uid"]) for one in pedigree.get("commits", ())]
     reference = str(package["bom-ref"])
-    return PackageTold(
+    return PackageEvidence(
         code=(
             *(f"{one['name']} {one['version']}" for one in pedigree.get("ancestors", ())),
             *(f"commit {commit}" for commit in commits),
@@ -109,10 +109,10 @@ def _tell(
     )
 
 
-def _tell_patches(pedigree: Mapping[str, Any]) -> Iterator[PatchTold]:
+def _tell_patches(pedigree: Mapping[str, Any]) -> Iterator[PatchEvidence]:
     for patch in pedigree.get("patches", ()):
         name = str(patch["diff"]["url"]).rpartition("/")[2]
-        yield PatchTold(name=name, holes=tuple(sorted(str(one["id"]) for one in patch.get("resolves", ()))))
+        yield PatchEvidence(name=name, holes=tuple(sorted(str(one["id"]) for one in patch.get("resolves", ()))))
 
 
 def _tell_rebuild(record: Mapping[str, object] | None) -> str:
