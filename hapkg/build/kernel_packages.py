@@ -137,7 +137,10 @@ def check_kernels(recipes: Iterable[Recipe], project: Project, suite: Suite, sta
 
 
 def check_kernel(kernel: str, kernels: Kernels, suite: Suite, *, any_series: bool = False) -> None:
-    """Refuse a kernel without headers, or of another series than the source of the kernel's own modules."""
+    """Refuse a kernel without headers, or of another series than the source of the kernel's own modules.
+
+    Raises ConfigError.
+    """
     usable = [name for name in kernels.available if any_series or _is_of(name, kernels.series)]
     if kernel in usable:
         return

@@ -163,7 +163,10 @@ class Store:
         return tuple(artifact for _, artifact in sorted(dated, key=lambda entry: entry[0]))
 
     def add_build(self, artifact: Artifact, made: Path) -> Artifact:
-        """Take the files of a finished build out of a scratch folder into the store, all or nothing."""
+        """Take the files of a finished build out of a scratch folder into the store, all or nothing.
+
+        Raises MachineError.
+        """
         target = self.state.builds / artifact.key
         target.parent.mkdir(parents=True, exist_ok=True)
         new = target.parent / f".new-{artifact.suite}-{artifact.key}"

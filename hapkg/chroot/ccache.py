@@ -32,7 +32,7 @@ _COMPILERS = "/usr/lib/ccache"
 
 
 def find_packages(base: Chroot, packages: Mapping[str, str], state: State, source: str) -> Mapping[str, str]:
-    """Packages that ccache needs beside these of the archive, which stay in their versions."""
+    """Packages that ccache needs beside these of the archive, which stay in their versions. Raises MachineError."""
     pins = sorted(f"{name} (= {version})" for name, version in packages.items())
     try:
         answer = resolve(base, ("ccache", *pins), state, source=source)

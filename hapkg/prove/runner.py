@@ -123,7 +123,7 @@ class Scene:
     def ask(
         self, guest: Guest, script: str, *, seconds: float = 120, check: bool = False, stdin: bytes = b""
     ) -> Answer:
-        """Run a script on a machine; return its output and its exit status, which may be any."""
+        """Run a script on a machine; return its output and its exit status, which may be any. Raises ProofError."""
         began = time.monotonic()
         answer = Answer(status=-1, output="no answer")
         try:

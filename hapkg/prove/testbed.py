@@ -97,6 +97,7 @@ def make_scene(
     """Two machines that are not switched on yet, and the service that they reach. Everything ends with the context.
 
     With newest the newest ha-stack is installed at once; else the one before it, which a step upgrades.
+    Raises UsageError.
     """
     if len(site.nodes) != 2 or any(":" in address for node in site.nodes for address in node.addresses):
         raise UsageError("prove makes two machines with IPv4 addresses", hint="leave --site out for the built-in one")

@@ -164,7 +164,10 @@ def make_image(
     log: IO[bytes],
     report: Callable[[str], None],
 ) -> GuestImage:
-    """Make the image of a suite. Older ones of the suite go. The caller holds the store's lock."""
+    """Make the image of a suite. Older ones of the suite go. The caller holds the store's lock.
+
+    Raises MachineError and ProcessError.
+    """
     needs = tuple(needs)
     folder = _find_folder(state, suite, needs, mirror)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -122,7 +122,7 @@ def stop_writers(scene: Scene, guest: Guest) -> None:
 def wait_for_service(scene: Scene, asked: int, before: Sequence[int], seconds: float) -> Guest:
     """Wait until a node was fenced and another one writes again; which one that is.
 
-    asked counts what the power switch was asked before, before the writes of each node at that time.
+    asked counts what the power switch was asked before, before the writes of each node at that time. Raises ProofError.
     """
     deadline = time.monotonic() + seconds
     counts: list[int] = list(before)

@@ -73,7 +73,7 @@ class Environments:
     def find_tools(self, environment: Environment, names: Sequence[str]) -> list[str]:
         """Files of packages that variations need, in the folder of archives that sessions see, with all these need.
 
-        They are of the suite's archive of today: no build sees them otherwise.
+        They are of the suite's archive of today: no build sees them otherwise. Raises UsageError.
         """
         if not names:
             return []

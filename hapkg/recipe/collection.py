@@ -48,7 +48,7 @@ def read_recipes(project: Project) -> dict[SourceName, Recipe]:
 
 
 def find_recipe(recipes: dict[SourceName, Recipe], word: str, package_prefix: str) -> Recipe:
-    """The recipe a person means: its source name, its folder, or one of its binary packages."""
+    """The recipe a person means: its source name, its folder, or one of its binary packages. Raises UsageError."""
     for recipe in recipes.values():
         names = {recipe.source, recipe.source.removeprefix(package_prefix), *(p.package for p in recipe.packages)}
         if word in names:

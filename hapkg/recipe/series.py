@@ -41,7 +41,7 @@ class OwnPatch:
 
 
 def read_series(folder: Path) -> tuple[OwnPatch, ...]:
-    """All patches of patches/series; every one must exist and start with a DEP-3 header."""
+    """All patches of patches/series; every one must exist and start with a DEP-3 header. Raises RecipeError."""
     series = folder / "patches" / "series"
     if not series.exists():
         return ()

@@ -305,7 +305,10 @@ def _read_text(folder: Path, path: str, digests: Mapping[str, str]) -> str:
 
 
 def read_index(folder: Path, path: str, digests: Mapping[str, str]) -> bytes:
-    """An index of a state: under its plain name, or by hash while a publish is between the two; old ones as .xz."""
+    """An index of a state: under its plain name, or by hash while a publish is between the two; old ones as .xz.
+
+    Raises RepositoryError.
+    """
     digest, compressed = digests[path], digests.get(f"{path}.xz", "")
     for candidate in (folder / path, folder / name_by_hash(path, digest), folder / name_by_hash(path, compressed)):
         if candidate.is_file():

@@ -135,7 +135,7 @@ def _describe_clashes(clashes: Sequence[_Clash]) -> RepositoryError:
 
 
 def find_package_files(upload: Upload) -> list[Path]:
-    """The files of an upload that belong into the pool."""
+    """The files of an upload that belong into the pool. Raises RepositoryError."""
     files = {file.name: file for file in upload.files}
     wanted = {name for name in files if name.endswith((".deb", ".dsc")) or is_document(name)}
     for name in sorted(wanted):

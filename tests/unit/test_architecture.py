@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from hapkg import errors
+from hapkg.errors import HapkgError
 from tests.support.samples import CHECKOUT
 
 LIBRARIES = {
@@ -100,6 +102,7 @@ TESTS_OF_NO_MODULE = {
 """The rules of the house, the command of the nodes and what runs there, records of every module, the real recipes."""
 UNCLEAR = re.compile(r"(What|The same|Let|Whether)\b")
 """How no docstring begins: it could not be read alone."""
+ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, HapkgError)}
 QUIET = sorted(module for module in MODULES if not module.startswith("cli."))
 """The modules that may not print, nor decide how the program ends."""
 
@@ -308,3 +311,22 @@ def test_decisions_are_numbered_without_holes_and_found_by_their_links() -> None
     texts = [*CHECKOUT.glob("docs/*.md"), *CHECKOUT.glob("hapkg/**/*.py"), *CHECKOUT.glob("recipes/*/recipe.toml")]
     found = {name for text in texts for name in re.findall(r"decisions/([0-9][\w.-]*[\w-])", text.read_text("utf-8"))}
     assert {name for name in found if not any(file.name.startswith(name) for file in files)} == set()
+
+
+@pytest.mark.parametrize("module", QUIET)
+def test_a_public_function_names_the_errors_that_it_raises(module: str) -> None:
+    """Errors of what it calls are named where they matter; its own always, but for those of a caller's mistake."""
+    silent = []
+    for node in ast.walk(parse(MODULES[module])):
+        if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+            continue
+        told = ast.get_docstring(node) or ""
+        raised = {
+            ast.unparse(one.exc.func)
+            for one in ast.walk(node)
+            if isinstance(one, ast.Raise) and isinstance(one.exc, ast.Call)
+        }
+        own = {name for name in raised if name in ERRORS and name not in told}
+        if told and own and not re.search(r"\b[Rr]aises?\b|^See ", told):
+            silent.append(f"{node.name} raises {', '.join(sorted(own))}")
+    assert silent == []

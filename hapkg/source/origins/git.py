@@ -95,7 +95,7 @@ class Git(Vcs):
         return self._ask(mirror, *wanted).splitlines()
 
     def ask_tags(self, url: str, state: State) -> dict[str, str]:
-        """Tags as the server lists them: no object is fetched for that."""
+        """Tags as the server lists them: no object is fetched for that. Raises FetchError."""
         argv = ["timeout", str(_LIST_SECONDS), "git", *GIT_OPTIONS, "ls-remote", "--tags", "--", url]
         try:
             listing = process.run(argv, environment=_make_remote()).output
@@ -111,7 +111,7 @@ class Git(Vcs):
         return check_tag(recipe, mirror, tag, commit)
 
     def check_whole(self, recipe: Recipe, mirror: Path, commit: str) -> None:
-        """Refuse submodules whose repository the recipe does not name."""
+        """Refuse submodules whose repository the recipe does not name. Raises SourceError."""
         known = recipe.upstream.submodules if recipe.upstream else {}
         unknown = [path for path in self._find_submodules(mirror, commit) if path not in known]
         if unknown:
@@ -129,7 +129,7 @@ class Git(Vcs):
         process.run(["git", "-C", str(mirror), *GIT_OPTIONS, *archive], stdout=out, environment=GIT_ALONE)
 
     def write_parts(self, recipe: Recipe, commit: Commit, prefix: str, tar: Path, state: State) -> None:
-        """Append each submodule at the commit that the tree names, from where the recipe says."""
+        """Append each submodule at the commit that the tree names, from where the recipe says. Raises SourceError."""
         for path, wanted in self._find_submodules(commit.mirror, commit.id).items():
             url = recipe.upstream.submodules[path] if recipe.upstream else ""
             try:

@@ -72,7 +72,7 @@ class Hg(Vcs):
         return self._ask(mirror, "log", *wanted, "--template", template).splitlines()
 
     def check_whole(self, recipe: Recipe, mirror: Path, commit: str) -> None:
-        """Refuse subrepositories."""
+        """Refuse subrepositories. Raises SourceError."""
         argv = ["hg", "-R", str(mirror), "cat", "--rev", commit, "path:.hgsub"]
         listing = process.run(argv, check=False, environment=_LOCAL)
         if listing.status == 0:
