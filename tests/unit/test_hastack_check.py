@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from datetime import date
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 from hastack import age, check, drift, engine, manager, metrics, network, site, units
+from hastack.distribution import Distribution, read_distribution
 from hastack.finding import Finding
 
 BY_HAND = """totem {
@@ -43,6 +47,9 @@ LINK ID 1 udp
 \t\tnodeid:          1:\tlocalhost
 \t\tnodeid:          2:\tdisconnected
 """
+
+
+BOOKWORM = Distribution(names=frozenset({"debian"}), architecture="amd64", kernel="6.1.0-40-amd64", netplan=False)
 
 
 def test_each_link_of_each_ring_is_read() -> None:
@@ -122,7 +129,7 @@ def test_a_section_with_a_comment_still_has_nodes() -> None:
     ],
 )
 def test_an_address_may_be_a_name(address: str, level: str, words: str) -> None:
-    finding = network.judge_address(address, frozenset({"127.0.0.1"}), ("lan0",))
+    finding = network.judge_address(address, frozenset({"127.0.0.1"}), ("lan0",), BOOKWORM)
     assert finding.level == level
     assert words in f"{finding.found} {finding.remedy} {finding.advice}"
 
@@ -262,7 +269,7 @@ def test_an_interface_is_named_where_there_is_one() -> None:
     told = '[{"ifname":"lo","flags":["LOOPBACK","UP"]},{"ifname":"lan0","flags":["BROADCAST","UP"]}]'
     assert network.parse_interfaces(told) == ("lan0",)
     assert network.parse_interfaces("Cannot open") == ()
-    finding = network.judge_address("192.0.2.7", frozenset(), ("lan0", "lan1"))
+    finding = network.judge_address("192.0.2.7", frozenset(), ("lan0", "lan1"), BOOKWORM)
     assert (finding.remedy, "interface" in finding.advice) == ("", True)
 
 
@@ -281,3 +288,60 @@ def test_units_of_services_are_read_of_the_configuration() -> None:
     )
     assert units.find_units(crm) == ("apache2", "haproxy@1", "lvmlockd", "lvmlocks")
     assert units.find_units("primitive db ocf:heartbeat:pgsql\nprimitive ip IPaddr2\n") == ()
+
+
+DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\nID=debian\n'
+UBUNTU = 'NAME="Ubuntu"\nVERSION_ID="24.04"\nID=ubuntu\nID_LIKE=debian\nUBUNTU_CODENAME=noble\n'
+MINT = "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\nBUG_REPORT_URL='https://bugs.example.org/?ID=debian'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (DEBIAN, {"debian"}),
+        (UBUNTU, {"ubuntu", "debian"}),
+        (MINT, {"linuxmint", "ubuntu", "debian"}),
+        ("VERSION_ID=1\n", set()),
+        (None, set()),
+    ],
+    ids=["debian", "ubuntu", "mint", "nameless", "no file"],
+)
+def test_a_distribution_is_known_by_its_file(tmp_path: Path, text: str | None, names: set[str]) -> None:
+    (tmp_path / "etc").mkdir()
+    if text is not None:
+        (tmp_path / "etc/os-release").write_text(text)
+    found = read_distribution(tmp_path)
+    assert found.names == frozenset(names)
+    assert not found.netplan
+    own = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
+    assert (found.architecture, found.kernel) == (own, os.uname().release)
+
+
+@pytest.mark.parametrize(
+    ("names", "architecture", "words"),
+    [
+        ({"debian"}, "amd64", "linux-image-amd64 does"),
+        ({"debian"}, "arm64", "linux-image-arm64 does"),
+        ({"debian"}, "ppc64el", "linux-image-powerpc64le does"),
+        ({"raspbian", "debian"}, "armhf", "linux-image-armmp does"),
+        ({"ubuntu", "debian"}, "arm64", "apt-get install linux-modules-extra-6.8.0-31-generic;"),
+        ({"linuxmint", "ubuntu", "debian"}, "amd64", "linux-modules-6.8.0-31-generic has all modules"),
+        (set(), "amd64", "the distribution's whole one"),
+    ],
+)
+def test_a_missing_module_has_the_package_of_its_distribution(names: set[str], architecture: str, words: str) -> None:
+    known = Distribution(names=frozenset(names), architecture=architecture, kernel="6.8.0-31-generic", netplan=False)
+    finding = check.judge_lack("drbd", known)
+    assert (finding.check, finding.level, finding.remedy) == ("module", "FAIL", "")
+    assert finding.found == "kernel 6.8.0-31-generic has no drbd"
+    assert words in finding.advice
+    assert ("Debian's" in finding.advice) == ("debian" in names and "ubuntu" not in names)
+
+
+def test_an_address_stands_for_good_where_the_node_has_its_addresses(tmp_path: Path) -> None:
+    def advise() -> str:
+        return network.judge_address("192.0.2.7", frozenset(), ("lan0",), read_distribution(tmp_path)).advice
+
+    assert "in /etc/network/interfaces, with" in advise()
+    (tmp_path / "etc/netplan").mkdir(parents=True)
+    assert "in a file of /etc/netplan, then netplan apply, with" in advise()

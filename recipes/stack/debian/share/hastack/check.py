@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hastack import age, clock, cluster, drift, engine, manager, network, units, upgrade
+from hastack.distribution import Distribution, read_distribution
 from hastack.finding import FAIL, OK, WARN, Finding
 from hastack.site import AUTHKEY, CONFIGURATION, CRM, DRBD_SECRET, Site, make_reinstall, prefer, read_site
 from hastack.system import PREFIX, SYSTEMD, Problem, find_outdated, list_versions, run
@@ -27,9 +28,10 @@ _APART = 1.0
 
 def check_node() -> list[Finding]:
     """Everything about this node. Raises Problem when it is not configured at all."""
-    site = read_site()
-    findings = [*network.check_membership(site), *_check_keys(site), *_check_files(site), *_check_kernel(site)]
+    site, distribution = read_site(), read_distribution()
+    findings = [*network.check_membership(site, distribution), *_check_keys(site), *_check_files(site)]
     findings += [
+        *_check_kernel(site, distribution),
         *network.check_ports(site),
         *_check_clock(),
         *_compare_clocks(site),
@@ -115,20 +117,20 @@ def judge_helper(parameter: Path) -> Iterator[Finding]:
         yield Finding("module", FAIL, text, f"echo {wanted} > {parameter}", "update-initramfs -u makes it last")
 
 
-def _check_kernel(site: Site) -> Iterator[Finding]:
-    release = os.uname().release
+def judge_lack(module: str, distribution: Distribution) -> Finding:
+    """A module that modprobe does not find, and the package that may have it."""
+    text = f"kernel {distribution.kernel} has no {module}"
+    return Finding("module", FAIL, text, advice=distribution.advise_kernel())
+
+
+def _check_kernel(site: Site, distribution: Distribution) -> Iterator[Finding]:
     for module in site.modules:
         if Path(f"/sys/module/{module}").is_dir():
             yield Finding("module", OK, f"{module} is loaded")
         elif run("modprobe", "--dry-run", "--quiet", module).status == 0:
             yield Finding("module", OK, f"{module} can be loaded")
         else:
-            yield Finding(
-                "module",
-                FAIL,
-                f"kernel {release} has no {module}",
-                advice="Debian's cloud kernel has none: linux-image-amd64 does, after a reboot",
-            )
+            yield judge_lack(module, distribution)
     if (version := Path("/sys/module/drbd/version")).is_file():
         yield Finding("module", OK, f"drbd {version.read_text('utf-8', 'replace').strip()} is loaded")
     yield from judge_helper(Path("/sys/module/drbd/parameters/usermode_helper"))
@@ -243,7 +245,7 @@ def tell_report(site: Site) -> str:
 
 
 def compare_reports(own: str, reports: Mapping[str, str], others: tuple[str, ...]) -> list[Finding]:
-    """Whether the other nodes have the same versions and configuration, by what they told last."""
+    """Tell whether the other nodes have the same versions and configuration, by what they told last."""
     findings = []
     for node in others:
         told = reports.get(node, "")
@@ -290,7 +292,7 @@ def _check_cluster(site: Site) -> Iterator[Finding]:
 
 
 def judge_fencing(state: cluster.State, *, wanted: bool | None) -> Finding:
-    """Whether a lost node would be switched off. Wanted is what the site says; None where nobody does."""
+    """Tell whether a lost node would be switched off. Wanted is what the site says; None where nobody does."""
     devices = [resource for resource in state.resources if resource.fences]
     if not state.fencing:
         text = "off: a lost node is never switched off"

@@ -33,7 +33,7 @@ class Member:
 
     @property
     def serves(self) -> bool:
-        """Whether resources can run there."""
+        """True where resources can run."""
         return self.online and not (self.standby or self.maintenance or self.unclean or self.pending)
 
     def describe(self) -> str:
@@ -77,7 +77,7 @@ class State:
 
 
 def is_running() -> bool:
-    """Whether this node's engine runs."""
+    """Tell whether this node's engine runs."""
     return bool(find_pids("corosync"))
 
 
@@ -175,7 +175,7 @@ def foresee_losses(node: str, staying: int) -> tuple[str, ...]:
 
 
 def has_quorum_without_one(quorumtool: str) -> bool:
-    """Whether the others keep quorum when one node leaves, by what corosync-quorumtool -s prints."""
+    """Tell whether the others keep quorum when one node leaves, by what corosync-quorumtool -s prints."""
     facts = {key.strip(): value.split() for key, _, value in (x.partition(":") for x in quorumtool.splitlines())}
     flags = facts.get("Flags", [])
     own = re.search(r"^ *\d+ +(\d+) .*\(local\)$", quorumtool, re.MULTILINE)

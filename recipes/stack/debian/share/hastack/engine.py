@@ -88,7 +88,7 @@ def parse_links(text: str) -> tuple[Link, ...]:
 
 
 def answers() -> bool:
-    """Whether corosync, which runs, serves anybody."""
+    """Tell whether corosync, which runs, serves anybody."""
     return run("corosync-cmapctl", "-g", "totem.version", timeout=10).status == 0
 
 
@@ -118,7 +118,7 @@ def check_links(site: Site) -> Iterator[Finding]:
 
 
 def answers_ping(addresses: tuple[str, ...]) -> bool:
-    """Whether a machine is there, whatever runs on it."""
+    """Tell whether a machine is there, whatever runs on it."""
     return any(run("ping", "-c", "1", "-W", "1", address).status == 0 for address in addresses)
 
 

@@ -9,12 +9,13 @@ import re
 import socket
 from collections.abc import Iterator
 
+from hastack.distribution import Distribution
 from hastack.finding import FAIL, OK, WARN, Finding
 from hastack.site import CONFIGURATION, Site
 from hastack.system import DAEMONS, find_pids, run
 
 
-def check_membership(site: Site) -> Iterator[Finding]:
+def check_membership(site: Site, distribution: Distribution) -> Iterator[Finding]:
     name, own = os.uname().nodename, site.find_own()
     if own is None:
         known = ", ".join(node.name for node in site.nodes)
@@ -31,12 +32,14 @@ def check_membership(site: Site) -> Iterator[Finding]:
     told = run("ip", "-json", "address", "show").output
     have, interfaces = parse_addresses(told), parse_interfaces(told)
     for address in own.addresses:
-        yield judge_address(address, have, interfaces)
+        yield judge_address(address, have, interfaces, distribution)
     for node in site.nodes:
         yield _check_resolution(node.name, node.addresses)
 
 
-def judge_address(address: str, have: frozenset[str], interfaces: tuple[str, ...] = ()) -> Finding:
+def judge_address(
+    address: str, have: frozenset[str], interfaces: tuple[str, ...], distribution: Distribution
+) -> Finding:
     """An address, or a name of one, that corosync.conf gives this node, by those that its interfaces have."""
     try:
         meant = {str(ipaddress.ip_address(address))}
@@ -53,10 +56,7 @@ def judge_address(address: str, have: frozenset[str], interfaces: tuple[str, ...
     length = 64 if ":" in first else 24
     interface = choose_interface(interfaces)
     remedy = f"ip address add {first}/{length} dev {interface}" if interface else ""
-    advice = (
-        "for good in /etc/network/interfaces, with the length of the network's prefix and the interface that it is on"
-    )
-    return Finding("address", FAIL, f"no interface has {address}", remedy, advice)
+    return Finding("address", FAIL, f"no interface has {address}", remedy, distribution.advise_address())
 
 
 def is_address(text: str) -> bool:

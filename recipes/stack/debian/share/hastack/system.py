@@ -97,7 +97,7 @@ def find_pids(program: str) -> tuple[int, ...]:
 
 
 def is_outdated(pid: int) -> bool:
-    """Whether a process runs files, its own or libraries of the stack, that an upgrade has replaced since."""
+    """Tell whether a process runs files, its own or libraries of the stack, that an upgrade has replaced since."""
     try:
         maps = Path(f"/proc/{pid}/maps").read_text("utf-8", "replace")
     except OSError:
