@@ -145,7 +145,7 @@ def make_schroot(suite: str) -> Iterator[str]:
 
 
 def try_peer(name: str, suite: str, chroot: str, peer: str) -> str:
-    """Whether a peer's draft is built: "built", or where it ends."""
+    """The end of a peer's draft: "built", or where it stops."""
     with TemporaryDirectory(prefix="hapkg-drafts-") as place:
         folder = Path(place)
         tarball = Path(fetch_tarball(name, suite, folder))

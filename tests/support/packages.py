@@ -193,7 +193,7 @@ class Client:
         assert not re.search(r"^(W|E|N|Err)\b", output, re.MULTILINE), output
 
     def refuses(self) -> bool:
-        """Whether apt-get update fails, starting from nothing."""
+        """Tell whether apt-get update fails, starting from nothing."""
         shutil.rmtree(self.folder / "lists")
         (self.folder / "lists" / "partial").mkdir(parents=True)
         return "E: " in self.apt("apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any", check=False)

@@ -100,7 +100,7 @@ TESTS_OF_NO_MODULE = {
     "test_node_tested",
 }
 """The rules of the house, the command of the nodes and what runs there, records of every module, the real recipes."""
-UNCLEAR = re.compile(r"(What|The same|Let|Whether)\b")
+UNCLEAR = re.compile(r"(What|Whether|Let|The same)\b")
 """How no docstring begins: it could not be read alone."""
 ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, HapkgError)}
 QUIET = sorted(module for module in MODULES if not module.startswith("cli."))
@@ -253,7 +253,7 @@ def test_no_docstring_of_the_repository_needs_its_surroundings(folder: str) -> N
         f"{file.relative_to(CHECKOUT)}:{number}"
         for file in sorted((CHECKOUT / folder).rglob("*.py"))
         for number, line in enumerate(file.read_text("utf-8").splitlines(), 1)
-        if re.match(r'\s*r?"""(What|The same|Let)\b', line)
+        if (start := re.match(r'\s*r?"""', line)) and UNCLEAR.match(line, start.end())
     ]
     assert unclear == [], "an imperative or a noun, please"
 

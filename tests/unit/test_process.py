@@ -33,7 +33,7 @@ def shell(script: str, *, check: bool = True) -> Result:
 
 
 def wait_until(is_true: Callable[[], bool]) -> bool:
-    """Whether it becomes true soon."""
+    """Tell whether it becomes true soon."""
     end = time.monotonic() + SOON
     while not is_true():
         if time.monotonic() > end:
@@ -43,7 +43,7 @@ def wait_until(is_true: Callable[[], bool]) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and was not collected does not."""
+    """Tell whether a process runs; one that ended and was not collected does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

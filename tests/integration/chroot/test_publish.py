@@ -68,7 +68,7 @@ class Node:
 
 
 def is_added(line: str) -> bool:
-    """Whether a line of publish names a new file, the keyring's aside: a preview has no key to make it from."""
+    """Tell whether a line of publish names a new file, the keyring's aside: a preview has no key to make it from."""
     return line.startswith("added ") and "archive-keyring" not in line
 
 

@@ -30,7 +30,7 @@ LATER = date(2030, 2, 2)
 
 
 def judge(file: Path, folder: Path) -> bool:
-    """Whether sqv takes a signature that gpg makes with a key."""
+    """Tell whether sqv takes a signature that gpg makes with a key."""
     text, keyring = folder / "text", folder / "keyring"
     text.write_text("text\n")
     name = file.name.removesuffix(".gpg")

@@ -27,7 +27,7 @@ class Command:
     after: str = ""
     """A script that takes it back."""
     settles: bool = False
-    """Whether the cluster has to settle before the next one."""
+    """True where the cluster has to settle before the next one."""
 
     @property
     def path(self) -> str:

@@ -31,7 +31,7 @@ class Cluster:
         return self.one, self.two
 
     def is_whole(self) -> bool:
-        """Whether both nodes see both online, under one designated controller."""
+        """Tell whether both nodes see both online, under one designated controller."""
         return all(
             re.search(r"Online: \[ fiesta-ha1 fiesta-ha2 \]", (text := node.tell("crm_mon -1")))
             and "partition with quorum" in text
@@ -72,7 +72,7 @@ def locate(node: Machine, resource: str) -> str:
 
 
 def is_at(node: Machine, resource: str, place: str) -> bool:
-    """Whether a resource runs on a node, as another one sees it."""
+    """Tell whether a resource runs on a node, as another one sees it."""
     return locate(node, resource) == place
 
 

@@ -69,7 +69,7 @@ class Pair:
             scope.close()
 
     def is_served(self) -> bool:
-        """Whether both nodes see both, and the follower runs."""
+        """Tell whether both nodes see both, and the follower runs."""
         return len(self.machines) == len(SERVICES) and all(
             WHOLE in (text := node.tell("crm_mon -1")) and "partition with quorum" in text and locate(node, "follower")
             for node in self.machines
