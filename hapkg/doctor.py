@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hapkg import apt, process
 from hapkg.confinement import confine
-from hapkg.distribution import read_debian
+from hapkg.distribution import Distribution, read_debian
 from hapkg.errors import MachineError, UsageError
 from hapkg.host import check_architecture
 from hapkg.locations import State
@@ -42,6 +42,9 @@ REBUILD_PROGRAMS = {"diffoscope": "diffoscope-minimal"}
 NEEDED_BYTES = 5 << 30
 UNION = Path("/var/lib/schroot/union/overlay")
 """Where schroot keeps what sessions write."""
+RESTRICTION = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+"""Says 1 where AppArmor lets programs without a profile make no user namespaces: Ubuntu since 23.10."""
+_PROFILE = "bwrap-userns-restrict"
 _NAMESPACES = ("--mount", "--pid", "--ipc", "--uts", "--net", "--fork", "--mount-proc")
 
 
@@ -55,8 +58,16 @@ class HostCheck:
     remedy: str = ""
 
 
-def diagnose(state: State, architectures: Sequence[str] = ()) -> tuple[HostCheck, ...]:
-    """Look at, and try, everything a build needs from its host, also for further architectures. Leaves nothing."""
+def diagnose(
+    state: State,
+    architectures: Sequence[str] = (),
+    distributions: Sequence[Distribution] = (),
+    debian_mirror: str | None = None,
+) -> tuple[HostCheck, ...]:
+    """Look at, and try, everything a build needs from its host, also for further architectures. Leaves nothing.
+
+    distributions are those of the project's suites, Debian where there is no project; debian_mirror is its setting.
+    """
     return (
         *_check_programs(),
         *_check_optional(),
@@ -67,7 +78,7 @@ def diagnose(state: State, architectures: Sequence[str] = ()) -> tuple[HostCheck
         _check_overlay(state),
         _check_mount(state),
         _check_space(state),
-        _check_archive(state),
+        *check_archives(distributions or (read_debian(),), debian_mirror, state=state),
     )
 
 
@@ -138,10 +149,25 @@ def _check_confinement() -> HostCheck:
         check="confinement",
         ok=done.status == 0,
         found="programs can be confined" if done.status == 0 else printable(" ".join(done.output.split())),
-        remedy=""
-        if done.status == 0
-        else "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1; in a "
-        "container: give it CAP_SYS_ADMIN and a seccomp profile that lets it",
+        remedy="" if done.status == 0 else advise_confinement(root=os.geteuid() == 0),
+    )
+
+
+def advise_confinement(restriction: Path = RESTRICTION, *, root: bool) -> str:
+    """The remedy where bwrap confines nothing, by what the kernel says of AppArmor and by who runs hapkg."""
+    container = "in a container: give it CAP_SYS_ADMIN and a seccomp profile that lets it"
+    try:
+        restricted = restriction.read_text("ascii").strip() == "1"
+    except OSError:
+        restricted = False
+    if not restricted:
+        return f"allow user namespaces: sysctl kernel.unprivileged_userns_clone=1; {container}"
+    if root:  # makes no user namespace, but that profile lets nothing below bwrap become the build user
+        return f"{container}; where AppArmor has the profile {_PROFILE} (aa-status): run hapkg by an ordinary user"
+    return (
+        f"AppArmor forbids it user namespaces: load a profile of /usr/bin/bwrap with `userns,`. Ubuntu has {_PROFILE}: "
+        f"apt-get install apparmor-profiles && install -m 0644 /usr/share/apparmor/extra-profiles/{_PROFILE} "
+        f"/etc/apparmor.d/ && apparmor_parser -r /etc/apparmor.d/{_PROFILE}"
     )
 
 
@@ -207,10 +233,41 @@ def _check_space(state: State) -> HostCheck:
     )
 
 
-def _check_archive(state: State) -> HostCheck:
-    found = apt.find_mirror(None, read_debian(), state=state)
-    return HostCheck(
-        check="Debian archive",
-        ok=True,
-        found=f"{found.uri} (from the host's apt)" if found.uri else "mmdebstrap's default; sources need --mirror",
-    )
+def check_archives(
+    distributions: Sequence[Distribution],
+    debian_mirror: str | None = None,
+    *,
+    host: Path = Path("/etc/apt"),
+    lists: Path = Path("/var/lib/apt/lists"),
+    state: State | None = None,
+) -> tuple[HostCheck, ...]:
+    """Look for the archive and the keys of each distribution, and for Debian's sources where others are built for.
+
+    host and lists are apt's configuration and lists, as for find_mirror(). Raises UsageError for a debian_mirror with
+    a password.
+    """
+    debian, checks = read_debian(), []
+    for distribution in distributions:
+        own = apt.find_mirror(None, distribution, host, lists, state)
+        default = "not in the host's apt: --mirror, else mmdebstrap's default"
+        default += ", which has no sources" if distribution.vendor == debian.vendor else ""
+        found = f"{own.uri} (from the host's apt)" if own.uri else default
+        checks.append(HostCheck(check=f"{distribution.vendor} archive", ok=True, found=found))
+        checks.append(_check_keys(distribution))
+    vendors = {distribution.vendor for distribution in distributions}
+    if vendors == {debian.vendor}:
+        return tuple(checks)
+    sources = apt.find_mirror(debian_mirror, debian, host, lists, state)
+    place = "[tool.hapkg] debian-mirror"
+    found = f"{sources.uri} ({place})" if debian_mirror else f"{sources.uri} (from the host's apt)"
+    without = f"upstream's own addresses alone: {place} is not set, and the host's apt has no entry for Debian"
+    checks.append(HostCheck(check="Debian sources", ok=True, found=found if sources.uri else without))
+    if sources.uri and not sources.uri.startswith("[") and debian.vendor not in vendors:
+        checks.append(_check_keys(debian))
+    return tuple(checks)
+
+
+def _check_keys(distribution: Distribution) -> HostCheck:
+    remedy = distribution.missing_keys
+    found = f"{distribution.keyring} is missing" if remedy else distribution.keyring
+    return HostCheck(check=f"{distribution.vendor} keys", ok=not remedy, found=found, remedy=remedy)

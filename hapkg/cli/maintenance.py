@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -25,8 +25,9 @@ from hapkg.cli.main import COMPLETION
 from hapkg.cli.main import app as everything
 from hapkg.cli.options import Context, DryRunOption, JsonOption, MirrorOption, NamesArgument, SuiteOption
 from hapkg.cli.select import find, open_suite
-from hapkg.control import SourceName
-from hapkg.doctor import PROGRAMS, diagnose
+from hapkg.control import SourceName, Suite
+from hapkg.distribution import Distribution
+from hapkg.doctor import PROGRAMS, HostCheck, diagnose
 from hapkg.draft.contents import find_owners
 from hapkg.draft.debian_source import PREFIX
 from hapkg.draft.draft import FindOwners, draft
@@ -119,7 +120,7 @@ def _try_out(context: Context, file: Path, search: FindOwners | None, mirror: st
 @app.command()
 def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
     """Check this host: what is missing, and the command that mends it."""
-    findings = diagnose(context.obj.store.state, _find_architectures(context))
+    findings = _diagnose(context.obj)
     if as_json:
         output.print_json([{"check": f.check, "ok": f.ok, "found": f.found, "remedy": f.remedy} for f in findings])
     else:
@@ -129,12 +130,18 @@ def doctor(context: typer.Context, as_json: JsonOption = False) -> None:
         raise typer.Exit(9)
 
 
-def _find_architectures(context: typer.Context) -> Sequence[str]:
-    """The further architectures of the project; none outside of one, where a host is checked all the same."""
+def _diagnose(context: Context) -> tuple[HostCheck, ...]:
+    """Check the host for what the project builds; outside of one it is checked all the same."""
+    state = context.store.state
     try:
-        return tuple(context.obj.project.settings.architectures)
+        project = context.project
     except ConfigError:
-        return ()
+        return diagnose(state)
+    distributions: list[Distribution] = []
+    for suite in project.settings.suites:
+        if (distribution := project.distributions[Suite(suite)]) not in distributions:
+            distributions.append(distribution)
+    return diagnose(state, project.settings.architectures, distributions, project.settings.debian_mirror)
 
 
 @app.command()
