@@ -75,9 +75,7 @@ def diagnose(
         _check_privilege(),
         _check_namespaces(),
         _check_confinement(),
-        _check_overlay(state),
-        _check_mount(state),
-        _check_space(state),
+        *check_state(state),
         *check_archives(distributions or (read_debian(),), debian_mirror, state=state),
     )
 
@@ -169,6 +167,15 @@ def advise_confinement(restriction: Path = RESTRICTION, *, root: bool) -> str:
         f"apt-get install apparmor-profiles && install -m 0644 /usr/share/apparmor/extra-profiles/{_PROFILE} "
         f"/etc/apparmor.d/ && apparmor_parser -r /etc/apparmor.d/{_PROFILE}"
     )
+
+
+def check_state(state: State) -> tuple[HostCheck, ...]:
+    """Try what lies in the state folder, where it is or can be one."""
+    existing = _find_existing(state)
+    if existing.is_dir():
+        return (_check_overlay(state), _check_mount(state), _check_space(state))
+    remedy = "choose another with --cache or HAPKG_CACHE"
+    return (HostCheck(check="state folder", ok=False, found=f"{existing} is no folder", remedy=remedy),)
 
 
 def _check_overlay(state: State) -> HostCheck:

@@ -26,7 +26,13 @@ _OPTIONS: Mapping[str, Any] = {
 
 
 class _CompiledTemplates(jinja2.FileSystemBytecodeCache):
-    """Compiled templates in a folder. Where nothing can be written, that costs time alone."""
+    """Compiled templates in a folder. Where one cannot be read, or nothing be written, that costs time alone."""
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        try:
+            super().load_bytecode(bucket)
+        except Exception:  # a damaged one fails in any way; it is compiled and written anew
+            bucket.reset()
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         with contextlib.suppress(OSError):

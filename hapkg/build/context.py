@@ -163,8 +163,10 @@ def open_context(
     """Read recipes, graph and published versions for a suite and a mirror, as the command line names them.
 
     extra are generated recipes, such as a site's. Recipes that cannot be read are left out, with all that need them.
-    Raises RecipeError when a recipe of the project has the name of a generated one.
+    Raises RecipeError when a recipe of the project has the name of a generated one, MachineError when the state folder
+    cannot be used.
     """
+    store.check()
     chosen, prefix = project.pick_suite(suite), project.settings.package_prefix
     found = read_collection(project)
     check_selection(found.recipes.values(), project.settings, found.wrong)

@@ -103,6 +103,22 @@ class Store:
         """The log of a build until it is stored, and of the last one that failed."""
         return self.state.failed / suite / source / LOG_NAME
 
+    def check(self) -> None:
+        """Raise MachineError where the state folder is none, or cannot be read. It need not be there yet."""
+        try:
+            with os.scandir(self.root):
+                pass
+        except FileNotFoundError:
+            pass
+        except OSError as cause:
+            raise self._complain(cause) from cause
+
+    def _complain(self, cause: OSError) -> MachineError:
+        return MachineError(
+            f"the state folder {self.root} cannot be used: {cause.strerror}",
+            hint="choose another with --cache or HAPKG_CACHE",
+        )
+
     @contextlib.contextmanager
     def lock(self, tidy: Callable[[], object] = lambda: None) -> Iterator[None]:
         """Be the one process that changes state, or, of a suite's store, that works for the suite.
@@ -111,6 +127,7 @@ class Store:
         Raises BusyError when another process is in the way for longer than timeout; a dead holder's lock is free.
         """
         what, state = f"the state folder {self.root}", self.state
+        self.check()
         with contextlib.ExitStack() as stack:
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
@@ -126,9 +143,7 @@ class Store:
                 inner = stack.enter_context(contextlib.ExitStack())
                 inner.enter_context(held)
             except OSError as cause:
-                raise MachineError(
-                    f"the state folder {self.root} cannot be used: {cause.strerror}", hint="choose another with --cache"
-                ) from cause
+                raise self._complain(cause) from cause
             if not self.suite:
                 tidy()
             yield

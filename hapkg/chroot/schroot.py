@@ -175,7 +175,7 @@ def write_configuration(state: State, suite: Suite) -> None:
     if re.search(r"[^A-Za-z0-9/._+@~-]", str(state)):  # it stands in mount options, a shell script and a table
         raise MachineError(
             f"the state folder {state} has more than letters, digits and ._+@~- in its name",
-            hint="choose another with --cache",
+            hint="choose another with --cache or HAPKG_CACHE",
         )
     name = name_chroot(state, suite)
     files = {

@@ -8,8 +8,9 @@ import pytest
 
 from hapkg.control import Suite
 from hapkg.distribution import Distribution, read_debian, read_distributions
-from hapkg.doctor import HostCheck, advise_confinement, check_archives
+from hapkg.doctor import HostCheck, advise_confinement, check_archives, check_state
 from hapkg.errors import UsageError
+from hapkg.locations import State
 
 NOBLE = Suite("noble")
 DEBIAN = "http://deb.example.org/debian"
@@ -99,3 +100,11 @@ def test_a_project_of_debians_suites_has_its_sources_from_where_its_packages_are
 def test_a_password_in_the_mirror_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds a password"):
         look(tmp_path, "", (read_distributions()[NOBLE],), "http://me:secret@deb.example.org/debian")
+
+
+@pytest.mark.parametrize("place", ["file", "file/state"])
+def test_a_state_folder_that_is_none_is_told_as_such(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    (check,) = check_state(State(tmp_path / place))
+    assert (check.check, check.ok, check.found) == ("state folder", False, f"{tmp_path}/file is no folder")
+    assert "HAPKG_CACHE" in check.remedy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -240,14 +241,23 @@ def test_the_lock_is_free_after_an_error_inside(store: Store) -> None:
         pass
 
 
-def test_a_state_folder_that_cannot_be_made_is_the_machines_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["file", "file/state"])
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_state_folder_that_cannot_be_is_the_machines_failure(tmp_path: Path, place: str, locked: bool) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(MachineError) as caught, Store(root=tmp_path / "file" / "state").lock():
-        pass
+    store = Store(root=tmp_path / place)
+    with pytest.raises(MachineError) as caught, store.lock() if locked else contextlib.nullcontext():
+        store.check()
     assert (caught.value.brief, caught.value.hint) == (
-        f"the state folder {tmp_path}/file/state cannot be used: Not a directory",
-        "choose another with --cache",
+        f"the state folder {tmp_path}/{place} cannot be used: Not a directory",
+        "choose another with --cache or HAPKG_CACHE",
     )
+
+
+def test_a_state_folder_that_is_not_there_yet_is_as_good_as_an_empty_one(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "new/state"):
+        Store(root=place).check()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_log_of_a_failure_has_its_place(store: Store) -> None:

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hapkg.cli.main import COMMANDS, GROUPS, app
+from hapkg.errors import MachineError
 from tests.support.samples import AUTOTOOLS, MAINTAINER, TEMPLATES, write_recipe
 
 HEAVY = (
@@ -94,6 +95,15 @@ def test_a_command_that_starts_nothing_imports_little(project: Path, argv: list[
     assert done.returncode == 0, done.stderr
     assert done.stderr == "\n"
     assert not (project / "cache").exists(), "looking writes nothing"
+
+
+@pytest.mark.parametrize("argv", [["plan"], ["list"], ["show", "tiny"], ["build-all"], ["build", "tiny"]])
+def test_a_state_folder_that_is_none_is_one_error(project: Path, argv: list[str]) -> None:
+    (project / "cache").touch()
+    done = CliRunner().invoke(app, ["--project", str(project), "--cache", str(project / "cache"), *argv])
+    assert isinstance(done.exception, MachineError), done.output
+    assert done.exception.brief == f"the state folder {project / 'cache'} cannot be used: Not a directory"
+    assert "HAPKG_CACHE" in done.exception.hint
 
 
 @contextlib.contextmanager
