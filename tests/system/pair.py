@@ -13,6 +13,7 @@ from tests.support.machine import wait_until
 from tests.system.acceptance.cluster import Machine, make_switch, start_machine
 
 NAMES = ("one", "two")
+CONFIGURATION_FILE = "opt/ha/etc/corosync/corosync.conf"
 CONFIGURATION = """\
 totem {
     version: 2
@@ -44,6 +45,27 @@ logging {
     logfile: /var/log/corosync.log
 }
 """
+SITE = """\
+[cluster]
+name = "pair"
+token = 10000
+crypto-cipher = "none"
+crypto-hash = "none"
+
+[[nodes]]
+name = "one"
+id = 1
+addresses = ["192.168.140.11"]
+
+[[nodes]]
+name = "two"
+id = 2
+addresses = ["192.168.140.12"]
+
+[fencing]
+opt-out = "machines in namespaces have no power switch"
+"""
+"""That cluster as a site file says it."""
 
 
 @contextlib.contextmanager
@@ -73,11 +95,17 @@ def install_stack(root: Path) -> None:
     run_inside(root, "apt-get -q install -y --no-install-recommends ha-stack")
 
 
-def show_that_they_form_and_part(machines: Mapping[str, Machine]) -> None:
-    """Start corosync on both; then the second one is alone for a while."""
+def install_site(root: Path) -> None:
+    """Install the package of the site from the sources that a root has, under whatever name the root has now."""
+    run_inside(root, "HA_STACK_ANY_MACHINE=1 apt-get -q install -y --no-install-recommends ha-stack-site")
+
+
+def show_that_they_form_and_part(machines: Mapping[str, Machine], configuration: str | None = CONFIGURATION) -> None:
+    """Start corosync on both; then the second one is alone for a while. None: they are configured already."""
     for machine in machines.values():
         assert "Corosync Cluster Engine, version '3." in machine.run("corosync -v").stdout
-        (machine.root / "opt/ha/etc/corosync/corosync.conf").write_text(CONFIGURATION)
+        if configuration is not None:
+            (machine.root / CONFIGURATION_FILE).write_text(configuration)
         machine.run("service corosync start")
 
     def sees(machine: Machine, number: int) -> bool:
@@ -85,7 +113,9 @@ def show_that_they_form_and_part(machines: Mapping[str, Machine]) -> None:
         return len(re.findall(r"(?m)^ +[12] +1 ", listed)) == number
 
     def show() -> str:
-        return "\n".join(machine.tell("tail -20 /var/log/corosync.log") for machine in machines.values())
+        return "\n".join(
+            machine.tell("tail -20 /var/log/corosync.log; corosync-cfgtool -s 2>&1") for machine in machines.values()
+        )
 
     for machine in machines.values():
         wait_until(partial(sees, machine, 2), f"{machine.name} sees both", seconds=120, evidence=show)

@@ -23,7 +23,15 @@ from hapkg.locations import find_state
 from tests.support.machine import Done, Hapkg
 from tests.support.samples import CHECKOUT
 from tests.system.acceptance.cluster import Machine
-from tests.system.pair import NAMES, install_stack, show_that_they_form_and_part, start_pair
+from tests.system.pair import (
+    CONFIGURATION_FILE,
+    NAMES,
+    SITE,
+    install_site,
+    install_stack,
+    show_that_they_form_and_part,
+    start_pair,
+)
 
 # Builds are taken from the caller's state folder, and stay there: emulated ones take long.
 SUITE = Suite(os.environ.get("HAPKG_SUITE", "bookworm"))
@@ -42,7 +50,10 @@ class Built:
 
 
 def make_project(root: Path) -> None:
-    """A project that builds the slice for both, with the settings of this checkout: its builds are as good."""
+    """A project that builds the slice for both, with the settings of this checkout: its builds are as good.
+
+    It has a site as well, whose package is for both.
+    """
     whole = tomlkit.parse((CHECKOUT / "pyproject.toml").read_text())["tool"]["hapkg"]
     settings = {name: value for name, value in whole.items() if name not in ("kernels", "optional")}
     settings |= {"suite": SUITE, "suites": [SUITE], "architectures": [OTHER]}
@@ -54,6 +65,7 @@ def make_project(root: Path) -> None:
     recipe = tomlkit.parse(file.read_text())
     recipe["packages"][0]["stack"] = [f"ha-{name}" for name in SLICE]
     file.write_text(tomlkit.dumps(recipe))
+    (root / "site.toml").write_text(SITE)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +123,7 @@ def test_programs_are_of_the_other_architecture_and_have_the_prefix(built: Built
 
 @pytest.fixture(scope="module")
 def nodes(built: Built) -> Iterator[dict[str, Machine]]:
-    """A node of each architecture that installed ha-stack, on one switch."""
+    """A node of each architecture that installed ha-stack and the package of the site, on one switch."""
     with contextlib.ExitStack() as scope:
         folder = Path(scope.enter_context(tempfile.TemporaryDirectory(prefix="hapkg-nodes-", dir="/var/tmp")))
         folder.chmod(0o755)
@@ -121,7 +133,7 @@ def nodes(built: Built) -> Iterator[dict[str, Machine]]:
 
 
 def install(built: Built, root: Path, architecture: str) -> None:
-    """A minimal Debian of an architecture, and ha-stack from the repository."""
+    """A minimal Debian of an architecture, with ha-stack and the site's package from the repository."""
     options = ("--quiet", "--mode=root", "--variant=minbase", '--aptopt=APT::Sandbox::User "root"')
     lines = find_mirror(None, read_debian()).lines(SUITE)
     argv = ["mmdebstrap", *options, f"--architectures={architecture}", SUITE, str(root), *lines]
@@ -131,9 +143,19 @@ def install(built: Built, root: Path, architecture: str) -> None:
     text = (built.repository / f"ha-stack-{SUITE}.sources").read_text()
     (root / "etc/apt/sources.list.d/ha-stack.sources").write_text(re.sub("(?m)^URIs:.*", "URIs: file:/srv/apt", text))
     install_stack(root)
+    install_site(root)
+
+
+def test_one_package_of_the_site_serves_both(built: Built, nodes: dict[str, Machine]) -> None:
+    own, other = (read_packages(built, architecture)["ha-stack-site-pair"] for architecture in (OWN, OTHER))
+    assert own == other
+    assert own["Architecture"] == "all"
+    texts = {(machine.root / CONFIGURATION_FILE).read_text() for machine in nodes.values()}
+    assert len(texts) == 1
+    assert "it comes from the package ha-stack-site-pair." in texts.pop()
 
 
 def test_a_cluster_of_both_architectures_forms_and_sees_a_node_leave(nodes: dict[str, Machine]) -> None:
     for name, machine in nodes.items():
         assert machine.run("dpkg --print-architecture").stdout.strip() == NODES[name]
-    show_that_they_form_and_part(nodes)
+    show_that_they_form_and_part(nodes, configuration=None)
