@@ -50,9 +50,39 @@ def _is_folder(value: str) -> str:
     return value
 
 
+_PRIVATE = frozenset({"corp", "home", "internal", "intranet", "lan", "local", "localdomain", "localhost", "private"})
+"""Domains of a house alone, which lintian takes for none: mail to them reaches nobody outside."""
+
+
+def _is_contact(value: str) -> str:
+    """Check NAME <ADDRESS> as lintian will, at the end of every build."""
+    name, _, address = value.removesuffix(">").rpartition(" <")
+    user, _, host = address.rpartition("@")
+    if found := re.search(r"[][,;@]", name):
+        raise ValueError(f"{value!r} has a {found[0]!r} in its name, where a Maintainer field ends: leave it out")
+    if "root" in (user, name):
+        raise ValueError(f"{value!r} is root, whom nobody can write to: name a person or a team")
+    labels = host.lower().split(".")
+    plain = all(re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", label) for label in labels)
+    if not plain or len(labels) < 2 or labels[-1].isdigit() or labels[-1] in _PRIVATE:
+        raise ValueError(
+            f"{value!r}: {host} is no domain that mail reaches from anywhere; "
+            "write one such as example.org, or NAME.invalid where there is none"
+        )
+    return value
+
+
+def _has_no_comma(value: str) -> str:
+    if "," in value:
+        raise ValueError(f"{value!r} has a comma, at which the pins of apt end: leave it out")
+    return value
+
+
 Program = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9][A-Za-z0-9._+-]*)+$")]
 Architecture = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)?$")]
 Kernel = Annotated[str, AfterValidator(_is_kernel)]
+ReleaseName = Annotated[Line, AfterValidator(_has_no_comma)]
+"""A field of Release that a pin of apt names: o=, l=."""
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{40}$")]
 
 
@@ -111,7 +141,9 @@ class Settings(Table):
     package_prefix: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*-$")] = "ha-"
     cluster_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] = "hacluster"
     cluster_group: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")] = "haclient"
-    maintainer: Annotated[str, Field(pattern=r"^[^<>]+ <[^<>@\s]+@[^<>@\s]+>$"), AfterValidator(check_line)]
+    maintainer: Annotated[
+        str, Field(pattern=r"^[^<>]+ <[^<>@\s]+@[^<>@\s]+>$"), AfterValidator(check_line), AfterValidator(_is_contact)
+    ]
     kernels: dict[KnownSuite, Annotated[tuple[Kernel, ...], Field(strict=False)]] = Field(default_factory=dict)
     """By suite, the kernels that module packages are built for; DEFAULT_KERNEL is the one that the suite installs.
 
@@ -123,8 +155,8 @@ class Settings(Table):
     debian_mirror: Line | None = None
     """Debian's archive, from which sources for suites of other distributions are fetched. None: the host's."""
     repository: Annotated[Line, AfterValidator(_is_folder)] = "apt"
-    origin: Line = "hapkg"
-    label: Line = "Linux HA stack"
+    origin: ReleaseName = "hapkg"
+    label: ReleaseName = "Linux HA stack"
     key_home: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")] | None = None
     """Name of the project's own home of keys. None: the home of all projects that name none."""
     valid_days: Annotated[int, Field(ge=0)] = 0

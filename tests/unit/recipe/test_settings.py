@@ -154,6 +154,55 @@ def test_a_wrong_setting_is_named_with_its_file(tmp_path: Path, key: str, value:
     assert (caught.value.brief, caught.value.details, caught.value.hint) == (f"{file} [tool.hapkg]: {brief}", (), hint)
 
 
+@pytest.mark.parametrize(
+    ("maintainer", "told"),
+    [
+        ("ACME, Inc. <ha@example.org>", "has a ',' in its name, where a Maintainer field ends: leave it out"),
+        ("ACME; Inc. <ha@example.org>", "has a ';' in its name"),
+        (
+            "HA Team <ha@buildhost>",
+            "buildhost is no domain that mail reaches from anywhere; write one such as example.org",
+        ),
+        ("HA Team <ha@cluster.lan>", "cluster.lan is no domain"),
+        ("HA Team <ha@Cluster.LOCAL>", "Cluster.LOCAL is no domain"),
+        ("HA Team <ha@example..org>", "example..org is no domain"),
+        ("HA Team <ha@192.0.2.1>", "192.0.2.1 is no domain"),
+        ("Joe <root@example.org>", "is root, whom nobody can write to: name a person or a team"),
+        ("root <joe@example.org>", "is root, whom nobody can write to"),
+    ],
+)
+def test_a_maintainer_whom_lintian_would_refuse_is_refused_at_once(tmp_path: Path, maintainer: str, told: str) -> None:
+    file = write_project(tmp_path, maintainer=maintainer)
+    with pytest.raises(ConfigError) as caught:
+        find_project(tmp_path)
+    assert caught.value.brief.startswith(f"{file} [tool.hapkg]: maintainer: '{maintainer}'")
+    assert told in caught.value.brief
+
+
+@pytest.mark.parametrize(
+    "maintainer",
+    [
+        "hapkg maintainers <maintainers@hapkg.invalid>",
+        "José Ñandú (Betrieb) <ha@example.org>",
+        "ACME Inc. & Co. <ha+packages@xn--mnchen-3ya.example.org>",
+        "Root Cause Team <roots@example.org>",
+    ],
+)
+def test_a_maintainer_with_an_address_is_taken(tmp_path: Path, maintainer: str) -> None:
+    write_project(tmp_path, maintainer=maintainer)
+    assert find_project(tmp_path).settings.maintainer == maintainer
+
+
+@pytest.mark.parametrize("key", ["origin", "label"])
+def test_a_name_that_a_pin_cannot_hold_is_refused(tmp_path: Path, key: str) -> None:
+    file = write_project(tmp_path, **{key: "Example, Inc."})
+    with pytest.raises(ConfigError) as caught:
+        find_project(tmp_path)
+    assert caught.value.brief == (
+        f"{file} [tool.hapkg]: {key}: 'Example, Inc.' has a comma, at which the pins of apt end: leave it out"
+    )
+
+
 def test_a_table_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool]\nhapkg = 3\n")
     with pytest.raises(ConfigError) as caught:
