@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg import apt, process
+from hapkg import apt, process, sudo
 from hapkg.confinement import confine
 from hapkg.distribution import Distribution, read_debian
 from hapkg.errors import MachineError, UsageError
@@ -123,7 +123,7 @@ def _check_privilege() -> HostCheck:
         check="privilege",
         ok=allowed,
         found="sudo without a password" if allowed else "sudo asks for a password",
-        remedy="" if allowed else "sudo -v, then run hapkg again within its time; or run hapkg as root",
+        remedy="" if allowed else sudo.REMEDY,
     )
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hapkg.errors import Interrupted, MachineError, ProcessError
+from hapkg.sudo import check_refusal, goes_through_sudo
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for: an ordinary user's PATH often lacks sbin."""
@@ -36,6 +37,8 @@ GRACE_SECONDS = 10.0
 STOP_SECONDS = 2.0
 """How long a process may take to end after SIGTERM before it gets SIGKILL, when hapkg is being stopped."""
 
+_FIRST_WORDS = 4096
+"""Bytes of an output in which sudo says that it starts nothing."""
 _NOT_STARTED = 127
 """Exit status of a program that starts another, and could not."""
 _PR_SET_PDEATHSIG = 1
@@ -116,11 +119,12 @@ def run(
     the tail of the output and the command to repeat. A process marked as cleanup runs even while hapkg stops.
     nice is added to the process's nice value, and is that of its session (sched(7), autogroup).
 
-    Raises MachineError when the program is missing, Interrupted when hapkg is being stopped.
+    Raises MachineError when the program is missing or sudo does not start it, Interrupted when hapkg is being stopped.
     """
     if not cleanup:
         check_stop()
     program = _find(argv)
+    began = os.fstat(log.fileno()).st_size if log is not None else 0
     with contextlib.ExitStack() as stack:
         captured = stack.enter_context(tempfile.TemporaryFile()) if log is None else log
         null = stack.enter_context(Path(os.devnull).open("rb"))
@@ -137,11 +141,20 @@ def run(
         raise MachineError(f"{argv[0]} cannot be started: {output.partition(': ')[2].strip()}")
     result = Result(argv=tuple(argv), status=status, output=output)
     if check and status != 0:
+        if goes_through_sudo(argv):
+            check_refusal(output if log is None else _read_first_words(log, began))
         raise ProcessError(
             f"{Path(argv[0]).name} failed with {describe_status(status)}",
             details=(*output.splitlines()[-12:], f"command: {shlex.join(argv)}"),
         )
     return result
+
+
+def _read_first_words(log: IO[bytes], began: int) -> str:
+    """The first words that a program wrote into a log, which may be open for writing alone."""
+    with Path(f"/proc/self/fd/{log.fileno()}").open("rb") as file:
+        file.seek(began)
+        return file.read(_FIRST_WORDS).decode("utf-8", "replace")
 
 
 def attach(argv: Sequence[str]) -> int:
