@@ -32,18 +32,23 @@ def read_architecture() -> str:
 
 def check_architecture(architecture: str) -> None:
     """Raise UsageError for a name that is no architecture, MachineError for one that this machine cannot run."""
+    check_architecture_name(architecture)
     if architecture == read_architecture():
         return
-    named = re.fullmatch(r"[a-z0-9-]+", architecture)  # for no name at all, dpkg says its own
-    if (
-        not named
-        or process.run(["dpkg-architecture", "--host-arch", architecture, "-qDEB_HOST_ARCH"], check=False).status != 0
-    ):
-        raise UsageError(f"Debian has no architecture {architecture!a}", hint="list them: dpkg-architecture -L")
     if process.find_program("arch-test") is None:
         raise MachineError("the program arch-test is not installed", hint=EMULATION)
     if process.run(["arch-test", architecture], check=False).status != 0:
         raise MachineError(f"this machine runs no programs of {architecture}", hint=EMULATION)
+
+
+def check_architecture_name(architecture: str) -> None:
+    """Raise UsageError for a name that is no architecture of Debian."""
+    if architecture == read_architecture():
+        return
+    named = re.fullmatch(r"[a-z0-9-]+", architecture)  # for no name at all, dpkg says its own
+    asked = ["dpkg-architecture", "--host-arch", architecture, "-qDEB_HOST_ARCH"]
+    if not named or process.run(asked, check=False).status != 0:
+        raise UsageError(f"Debian has no architecture {architecture!a}", hint="list them: dpkg-architecture -L")
 
 
 def count_cores() -> int:

@@ -128,8 +128,15 @@ def read_records(state: State) -> tuple[RunRecord, ...]:
 def pick_record(state: State, number: int) -> RunRecord:
     """A run, 1 for the last one. Raises UsageError when there is none."""
     records = read_records(state)
+    if not records:
+        option = f" --architecture {state.architecture}" if state.architecture else ""
+        raise UsageError("no run is recorded yet", hint=f"run: hapkg build-all{option}")
     if not 1 <= number <= len(records):
-        raise UsageError(f"{len(records)} runs are recorded, {number} is not one of them", hint="run: hapkg build-all")
+        one = len(records) == 1
+        raise UsageError(
+            f"{'1 run is' if one else f'{len(records)} runs are'} recorded, {number} is not one of them",
+            hint="leave --run out" if one else f"say --run 1, which is the last one, to --run {len(records)}",
+        )
     return records[-number]
 
 

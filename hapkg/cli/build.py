@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -30,7 +30,7 @@ from hapkg.cli import output
 from hapkg.cli.cache import open_pusher, open_shared
 from hapkg.cli.farm import open_workers
 from hapkg.cli.options import (
-    ArchitectureOption,
+    ArchitecturesOption,
     BuildCacheOption,
     BuildOptions,
     CcacheOption,
@@ -50,6 +50,7 @@ from hapkg.cli.options import (
     SuiteOption,
     TestsOption,
     WorkersOption,
+    find_architectures,
 )
 from hapkg.cli.select import (
     open_building,
@@ -79,7 +80,7 @@ class Repository(StrEnum):
 def build_all(
     context: typer.Context,
     suite: SuiteOption = None,
-    architecture: ArchitectureOption = None,
+    architecture: ArchitecturesOption = None,
     jobs: JobsOption = None,
     keep_going: KeepGoingOption = False,
     mirror: MirrorOption = None,
@@ -115,7 +116,6 @@ def build_all(
         raise UsageError("--snapshot asks upstream's repositories", hint="leave --offline out")
     options = BuildOptions(
         suite=suite,
-        architecture=architecture,
         jobs=jobs,
         keep_going=keep_going,
         mirror=mirror,
@@ -135,7 +135,7 @@ def build_all(
         folder=source.absolute() if source else None,
         dry_run=dry_run,
     )
-    _build(context.obj, options, as_json)
+    _build(context.obj, options, find_architectures(architecture), as_json)
 
 
 @app.command()
@@ -146,7 +146,7 @@ def build(
         typer.Argument(help="Recipes or packages; NAME@REF: a snapshot of a tag, branch or commit.", metavar="NAME..."),
     ],
     suite: SuiteOption = None,
-    architecture: ArchitectureOption = None,
+    architecture: ArchitecturesOption = None,
     jobs: JobsOption = None,
     keep_going: KeepGoingOption = False,
     mirror: MirrorOption = None,
@@ -172,7 +172,6 @@ def build(
     options = BuildOptions(
         names=names,
         suite=suite,
-        architecture=architecture,
         jobs=jobs,
         keep_going=keep_going,
         mirror=mirror,
@@ -190,7 +189,7 @@ def build(
         retry=True,
         dry_run=dry_run,
     )
-    _build(context.obj, options, as_json)
+    _build(context.obj, options, find_architectures(architecture), as_json)
 
 
 @app.command()
@@ -198,7 +197,7 @@ def plan(
     context: typer.Context,
     names: NamesArgument = None,
     suite: SuiteOption = None,
-    architecture: ArchitectureOption = None,
+    architecture: ArchitecturesOption = None,
     build_cache: BuildCacheOption = None,
     reuse_from: ReuseOption = None,
     site: SiteOption = None,
@@ -208,33 +207,49 @@ def plan(
     """Show what build-all would do, and why. Builds nothing."""
     build_context = open_suite(context, suite, site)
     targets = pick(build_context, names) if names else None
-    build_context = turn_to(build_context, architecture, targets)
-    shared = open_shared(context.obj, build_cache, reuse_from, build_context.store.state)
-    build_context = replace(build_context, shared=shared)
-    _show(make_plan(build_context, targets), why=why, as_json=as_json)
+    plans = {}
+    for one in find_architectures(architecture) or (read_architecture(),):
+        turned = turn_to(build_context, one, targets)
+        shared = open_shared(context.obj, build_cache, reuse_from, turned.store.state)
+        plans[one] = make_plan(replace(turned, shared=shared), targets)
+    _show(plans, why=why, as_json=as_json)
 
 
-def _show(steps: Sequence[Step], *, why: bool = False, as_json: bool) -> None:
-    """Show a plan, and exit with the code of the first recipe that is wrong."""
+def _show(plans: Mapping[str, Sequence[Step]], *, why: bool = False, as_json: bool) -> None:
+    """Show the plans of architectures, and exit with the code of the first recipe that is wrong."""
+    several = len(plans) > 1
     if as_json:
-        output.print_json([output.describe_step(step) for step in steps])
+        output.print_json(
+            [{**output.describe_step(step), "architecture": name} for name, steps in plans.items() for step in steps]
+        )
     elif why:
-        output.print_reasons(steps)
+        for name, steps in plans.items():
+            output.print_reasons(steps, name if several else "")
     else:
         output.print_table(
-            ("source", "action", "version", "reason"),
-            [(s.source, s.action, s.version or "?", s.reason) for s in steps],
+            ("source", *(["architecture"] if several else []), "action", "version", "reason"),
+            [
+                (s.source, *([name] if several else []), s.action, s.version or "?", s.reason)
+                for name, steps in plans.items()
+                for s in steps
+            ],
         )
-    _end([step.error for step in steps])
+    _end([step.error for steps in plans.values() for step in steps])
 
 
-def _build(context: Context, options: BuildOptions, as_json: bool) -> None:
-    """Run a build, show it, and exit with the code of the first failure."""
+def _build(context: Context, options: BuildOptions, named: Sequence[str], as_json: bool) -> None:
+    """Run a build for the named architectures, show it, and exit with the code of the first failure.
+
+    None named: this machine's own, and where all is built, those of the project after it.
+    """
+    own: tuple[str | None, ...] = (None, *(() if options.names else context.project.settings.architectures))
+    first, *others = tuple(named) or own
+    options = replace(options, architecture=first)
     if options.dry_run:
-        _show(_plan(context, options), as_json=as_json)
+        architectures = named or (read_architecture(),)
+        _show({one: _plan(context, replace(options, architecture=one)) for one in architectures}, as_json=as_json)
         return
     outcomes, missed = _run(context, options)
-    others = () if options.names or options.architecture else context.project.settings.architectures
     for architecture in others if options.keep_going or not _has_failed(outcomes) else ():
         followed, _ = _run(context, replace(options, architecture=architecture))
         outcomes = [*outcomes, *followed]
@@ -284,7 +299,7 @@ def _run(context: Context, options: BuildOptions) -> tuple[Sequence[Outcome], Se
     build_context = open_offline(context, options, sites) if options.offline else open_building(context, options, sites)
     requests = read_requests(build_context, options)
     targets = list(requests) or pick(build_context, None)
-    if options.architecture and any(requests.values()):
+    if options.architecture not in (None, read_architecture()) and any(requests.values()):
         raise UsageError("a snapshot is built for this machine's architecture alone", hint="leave --architecture out")
     build_context = turn_to(build_context, options.architecture, targets)
     targets = [name for name in targets if name in build_context.recipes]

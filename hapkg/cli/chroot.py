@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -15,9 +16,9 @@ from hapkg.chroot.base_lock import BaseLock, read_base_lock
 from hapkg.chroot.pinned import prune_mirrors
 from hapkg.chroot.schroot import Chroot
 from hapkg.cli import output
-from hapkg.cli.options import ArchitectureOption, JsonOption, MirrorOption, SuiteOption
+from hapkg.cli.options import ArchitecturesOption, JsonOption, MirrorOption, SuiteOption, find_architectures
 from hapkg.control import Suite
-from hapkg.host import check_architecture, read_architecture
+from hapkg.host import read_architecture
 from hapkg.recipe.settings import Project, find_further
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, renew and remove the clean chroots that builds use.")
@@ -27,24 +28,26 @@ app = typer.Typer(no_args_is_help=True, help="Make, list, renew and remove the c
 def chroot_create(
     context: typer.Context,
     suite: SuiteOption = None,
-    architecture: ArchitectureOption = None,
+    architecture: ArchitecturesOption = None,
     mirror: MirrorOption = None,
 ) -> None:
     """Make the base chroot of a suite, unless there is one."""
-    store, chosen = _find_store(context, architecture), context.obj.project.pick_suite(suite)
-    make_chroot(context.obj.project, store, chosen, mirror)
+    chosen = context.obj.project.pick_suite(suite)
+    for store in _find_stores(context, architecture):
+        make_chroot(context.obj.project, store, chosen, mirror)
 
 
 @app.command("update")
 def chroot_update(
     context: typer.Context,
     suite: SuiteOption = None,
-    architecture: ArchitectureOption = None,
+    architecture: ArchitecturesOption = None,
     mirror: MirrorOption = None,
 ) -> None:
     """Make the base chroot of a suite anew, from today's archive; of the locked packages where it is pinned."""
-    store, chosen = _find_store(context, architecture), context.obj.project.pick_suite(suite)
-    make_chroot(context.obj.project, store, chosen, mirror, renew=True)
+    chosen = context.obj.project.pick_suite(suite)
+    for store in _find_stores(context, architecture):
+        make_chroot(context.obj.project, store, chosen, mirror, renew=True)
 
 
 @app.command("list")
@@ -70,24 +73,22 @@ def chroot_list(context: typer.Context, as_json: JsonOption = False) -> None:
 def chroot_remove(
     context: typer.Context,
     suite: Annotated[str, typer.Argument(metavar="SUITE")],
-    architecture: ArchitectureOption = None,
+    architecture: ArchitecturesOption = None,
 ) -> None:
     """Remove the base chroot of a suite."""
-    name, store = context.obj.project.pick_suite(suite), _find_store(context, architecture)
-    with store.lock():
-        sessions.reclaim(store.state)
-        schroot.remove_chroot(store.state, name)
-        prune_mirrors(store.state, name, keep=None)
-    output.say(f"removed the chroot of {name}")
+    name = context.obj.project.pick_suite(suite)
+    for store in _find_stores(context, architecture):
+        with store.lock():
+            sessions.reclaim(store.state)
+            schroot.remove_chroot(store.state, name)
+            prune_mirrors(store.state, name, keep=None)
+        output.say(f"removed the chroot of {name}" + (f" for {store.architecture}" if store.architecture else ""))
 
 
-def _find_store(context: typer.Context, architecture: str | None) -> Store:
-    """The store of an architecture, this machine's own where none is named. Raises UsageError for one that is none."""
+def _find_stores(context: typer.Context, named: Sequence[str] | None) -> list[Store]:
+    """The stores of the named architectures, this machine's own where none is. Raises as find_architectures()."""
     store: Store = context.obj.store
-    if architecture is None:
-        return store
-    check_architecture(architecture)
-    return store.turn_to(architecture)
+    return [store.turn_to(one) for one in find_architectures(named)] or [store]
 
 
 def is_stale(project: Project, base: Chroot, pin: BaseLock | None) -> bool:

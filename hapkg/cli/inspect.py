@@ -10,11 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from hapkg import disk
+from hapkg.build.store import Store
 from hapkg.build.timings import CREATE, WAIT, RunRecord, pick_record
 from hapkg.cli import output
-from hapkg.cli.options import JsonOption, SuiteOption
-from hapkg.cli.select import find, newest_builds, note_left_out, open_suite
+from hapkg.cli.options import ArchitectureOption, JsonOption, SuiteOption
+from hapkg.cli.select import find, newest_builds, open_built
 from hapkg.errors import UsageError
+from hapkg.host import check_architecture_name
 
 app = typer.Typer()
 _COLOURS = {
@@ -37,10 +39,14 @@ _ROW, _LEFT, _WIDTH = 22, 170, 900
 
 
 @app.command("list")
-def list_recipes(context: typer.Context, suite: SuiteOption = None, as_json: JsonOption = False) -> None:
+def list_recipes(
+    context: typer.Context,
+    suite: SuiteOption = None,
+    architecture: ArchitectureOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """List the recipes in build order, with the newest finished build of each."""
-    build_context = open_suite(context, suite)
-    note_left_out(build_context)
+    build_context = open_built(context, suite, architecture)
     newest = newest_builds(build_context)
     rows: list[dict[str, Any]] = []
     for name in build_context.graph.order:
@@ -69,11 +75,11 @@ def show_recipe(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Recipe or package.")],
     suite: SuiteOption = None,
+    architecture: ArchitectureOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show one recipe: origins, patches, what it needs, what it builds, its last build."""
-    build_context = open_suite(context, suite)
-    note_left_out(build_context)
+    build_context = open_built(context, suite, architecture)
     chosen = find(build_context, name)
     facts = output.describe_recipe(
         chosen, build_context.graph.needs[chosen.name], newest_builds(build_context).get(chosen.name)
@@ -89,18 +95,20 @@ def logs(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Recipe or package.")],
     suite: SuiteOption = None,
+    architecture: ArchitectureOption = None,
     path: Annotated[bool, typer.Option("--path", help="Print only where the log is.")] = False,
 ) -> None:
     """Print the log of the last build of a recipe, failed or finished."""
-    build_context = open_suite(context, suite)
-    note_left_out(build_context)
+    build_context = open_built(context, suite, architecture)
     chosen = find(build_context, name)
     failed = build_context.store.failure_log(build_context.suite, chosen.name)
     finished = newest_builds(build_context).get(chosen.name)
     log = failed if failed.exists() else finished.log if finished else None
     if log is None:
+        place = f"{build_context.suite} on {architecture}" if architecture else build_context.suite
         raise UsageError(
-            f"{chosen.source} was never built for {build_context.suite}", hint=f"run: hapkg build {chosen.source}"
+            f"{chosen.source} was never built for {place}",
+            hint=f"run: {build_context.describe_command(chosen.name)}",
         )
     output.print_log(f"{log}\n" if path else log.read_text("utf-8", "replace"))
 
@@ -110,10 +118,15 @@ def times(
     context: typer.Context,
     run: Annotated[int, typer.Option("--run", min=1, help="Which run: 1 is the last one.")] = 1,
     svg: Annotated[Path | None, typer.Option("--svg", help="Draw the timeline into a file.", metavar="FILE")] = None,
+    architecture: ArchitectureOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show where the time of a run went, by source and phase, and its critical path."""
-    record = pick_record(context.obj.store.state, run)
+    store: Store = context.obj.store
+    if architecture is not None:
+        check_architecture_name(architecture)
+        store = store.turn_to(architecture)
+    record = pick_record(store.state, run)
     if svg:
         disk.replace(svg, draw(record).encode())
         output.say(f"wrote {svg}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hapkg.build.store import Store
+from hapkg.host import check_architecture, read_architecture
 from hapkg.locations import find_keys, find_state, search_settings
 
 if TYPE_CHECKING:
@@ -20,8 +21,15 @@ if TYPE_CHECKING:
 SuiteOption = Annotated[str | None, typer.Option("--suite", "-s", help="Debian suite to build for.", metavar="SUITE")]
 ArchitectureOption = Annotated[
     str | None,
+    typer.Option(help="Look at what was built for it [default: this machine's].", metavar="ARCHITECTURE"),
+]
+ArchitecturesOption = Annotated[
+    list[str] | None,
     typer.Option(
-        help="Build for another architecture, by emulation, what is built for this machine's.", metavar="ARCHITECTURE"
+        "--architecture",
+        help="Architecture, or several with commas: another one than this machine's by emulation, after what is built "
+        "for this machine's. May be repeated.",
+        metavar="ARCHITECTURE",
     ),
 ]
 MirrorOption = Annotated[str | None, typer.Option(help="Debian archive, instead of the host's own.", metavar="URL")]
@@ -110,6 +118,17 @@ SchedulerOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option(help="Have so many workers on this machine build, for a try.", min=1, metavar="N")
 ]
+
+
+def find_architectures(named: Sequence[str] | None) -> tuple[str, ...]:
+    """The architectures that --architecture names, each once, this machine's own first: the others follow its builds.
+
+    Raises UsageError for one that is none, MachineError for one that this machine cannot run, before anything is done.
+    """
+    words = dict.fromkeys(word.strip() for one in named or () for word in one.split(","))
+    for word in words:
+        check_architecture(word)
+    return tuple(sorted(words, key=lambda word: word != read_architecture()))
 
 
 class Context:

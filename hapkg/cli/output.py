@@ -120,10 +120,11 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     print_table(("package", "version", "outcome", "time", "log", "reason"), rows)
 
 
-def print_reasons(steps: Sequence[Step]) -> None:
-    """For each source, what happens and why, with every input that changed, old and new."""
+def print_reasons(steps: Sequence[Step], architecture: str = "") -> None:
+    """For each source, what happens and why, with every input that changed, old and new; architecture may be ""."""
+    place = f" for {architecture}" if architecture else ""
     for step in steps:
-        print(f"{step.source}: {step.action} {step.version or ''}".rstrip() + f" - {step.reason}")  # noqa: T201
+        print(f"{step.source}{place}: {step.action} {step.version or ''}".rstrip() + f" - {step.reason}")  # noqa: T201
         for change in step.changes:
             print(f"  {change.name}: {_shorten(change.old)} -> {_shorten(change.new)}")  # noqa: T201
 

@@ -27,7 +27,7 @@ from hapkg.cli.chroot import is_stale, make_chroot
 from hapkg.cli.options import BuildOptions, Context
 from hapkg.control import SourceName
 from hapkg.errors import RecipeError, SiteError
-from hapkg.host import read_architecture
+from hapkg.host import check_architecture_name, read_architecture
 from hapkg.locations import SITES
 from hapkg.recipe.collection import find_recipe
 from hapkg.recipe.model import Recipe
@@ -38,6 +38,19 @@ def open_suite(context: typer.Context, suite: str | None, site: Path | None = No
     """The build context of the project for a suite, with the package of its site."""
     project = context.obj.project
     return open_context(project, context.obj.store, suite, None, read_site_recipes(project, site))
+
+
+def open_built(context: typer.Context, suite: str | None, architecture: str | None) -> BuildContext:
+    """The build context for a look at what was built for a suite, on this machine's or the named architecture.
+
+    What is left out of it is told. Raises UsageError for a name that is no architecture.
+    """
+    build_context = open_suite(context, suite)
+    note_left_out(build_context)
+    if architecture is None:
+        return build_context
+    check_architecture_name(architecture)
+    return replace(build_context, store=build_context.store.turn_to(architecture))
 
 
 def find_sites(project: Project, named: Path | None) -> tuple[Path, ...]:

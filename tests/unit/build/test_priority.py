@@ -221,6 +221,22 @@ def test_a_run_that_built_nothing_leaves_no_record(tmp_path: Path) -> None:
         pick_record(State(tmp_path), 1)
 
 
+def test_a_run_that_there_is_not_is_told_with_those_that_there_are(tmp_path: Path) -> None:
+    def ask(state: State) -> tuple[str, str]:
+        with pytest.raises(UsageError) as caught:
+            pick_record(state, 99)
+        return caught.value.brief, caught.value.hint
+
+    assert ask(State(tmp_path)) == ("no run is recorded yet", "run: hapkg build-all")
+    assert ask(State(tmp_path, "", "arm64"))[1] == "run: hapkg build-all --architecture arm64"
+    file = record(tmp_path)
+    assert file is not None
+    assert ask(State(tmp_path)) == ("1 run is recorded, 99 is not one of them", "leave --run out")
+    file.with_name("2000-second.json").write_bytes(file.read_bytes())
+    told = "say --run 1, which is the last one, to --run 2"
+    assert ask(State(tmp_path)) == ("2 runs are recorded, 99 is not one of them", told)
+
+
 def test_old_and_damaged_records_do_not_get_in_the_way(tmp_path: Path) -> None:
     folder = tmp_path / "runs"
     folder.mkdir()
