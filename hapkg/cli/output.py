@@ -188,7 +188,8 @@ def print_publication(publication: Publication, *, as_json: bool) -> None:
                 "keyring": str(publication.keyring),
                 "sources": [str(path) for path in publication.sources],
                 "url": publication.url,
-                "commands": publication.commands,
+                "commands": next(iter(publication.commands.values()), ()),
+                "commands_by_suite": publication.commands,
             }
         )
         return
@@ -202,12 +203,11 @@ def print_publication(publication: Publication, *, as_json: bool) -> None:
         say(f"signed by {publication.key.fingerprint}" + (" (made just now)" if publication.key.made else ""))
     else:
         warn("nothing is signed; apt takes it with Trusted: yes alone, and so does whoever sits between")
-    if publication.url:
-        say("on a node, as root:")
-    else:
-        say("on this machine alone, as root (for others publish once with --url https://HOST/FOLDER/):")
-    for command in publication.commands:
-        print(command)  # noqa: T201
+    here = "on this machine alone, as root (for others publish once with --url https://HOST/FOLDER/)"
+    for suite, commands in publication.commands.items():
+        several = f", for {suite}" if len(publication.commands) > 1 else ""
+        say(f"{'on a node, as root' if publication.url else here}{several}:")
+        print("\n".join(commands))  # noqa: T201
     if not publication.url:
         folder = shlex.quote(str(publication.keyring.parent))
         say(f"to serve it for a trial, at http://THIS-HOST:8000/: python3 -m http.server --directory {folder} 8000")

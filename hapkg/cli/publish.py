@@ -34,7 +34,7 @@ from hapkg.cli.options import (
     WaitOption,
 )
 from hapkg.cli.select import newest_builds, open_suite
-from hapkg.cli.target import check_url, find_location, find_own_memory, make_choice, make_target
+from hapkg.cli.target import check_address, check_url, find_location, find_own_memory, make_choice, make_target
 from hapkg.control import TARBALLS, SourceName, Suite, compare_versions
 from hapkg.currency.claims import make_claims
 from hapkg.currency.promises import tell_not_newer
@@ -83,12 +83,13 @@ def publish(
     """Put the finished builds into a signed apt repository, at once or not at all."""
     if pocket and not re.fullmatch("[a-z0-9]+", pocket):
         raise UsageError(f"{pocket!r} is no name of a pocket", hint="use small letters and digits: testing")
+    check_address(url)
     project: Project = context.obj.project
     store: Store = context.obj.store
     built = {str(artifact.suite) for artifact in store.list_builds()}
     suites = [suite] if suite else [name for name in project.settings.suites if name in built]
     if not suites:
-        raise UsageError("nothing is built yet", hint="run: hapkg build-all")
+        raise RepositoryError("nothing is built yet", hint="run: hapkg build-all")
     build_contexts = [open_suite(context, name, site) for name in suites]
     if pocket == SNAPSHOTS:
         build_contexts = _reopen_snapshots(build_contexts)
@@ -128,14 +129,14 @@ def publish(
 
 
 def _reopen_snapshots(build_contexts: Sequence[BuildContext]) -> list[BuildContext]:
-    """The contexts of the last run with snapshots, of the suites that had one. Raises UsageError where none had."""
+    """The contexts of the last run with snapshots, of suites that had one. Raises RepositoryError where none had."""
     found = []
     for build_context in build_contexts:
         with build_context.store.lock():
             found.append(reopen_snapshots(build_context))
     taken = [build_context for build_context in found if build_context is not None]
     if not taken:
-        raise UsageError(
+        raise RepositoryError(
             f"no snapshot was built for {' or '.join(build_context.suite for build_context in build_contexts)}",
             hint="run: hapkg build-all --snapshot",
         )

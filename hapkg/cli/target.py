@@ -68,8 +68,7 @@ def make_target(
     adopt: bool = False,
 ) -> PublishTarget:
     """A repository in a folder, as the options and the project's settings have it. Raises UsageError for a bad URL."""
-    if url and not is_address(url) and not is_folder_address(url):
-        raise UsageError(f"--url {url!a} is no address of a repository", hint="say --url https://HOST/FOLDER/")
+    check_address(url)
     return PublishTarget(
         root=root.absolute(),
         identity=make_identity(project),
@@ -80,6 +79,12 @@ def make_target(
         memory=memory,
         adopt=adopt,
     )
+
+
+def check_address(url: str | None) -> None:
+    """Raise UsageError for a --url that no .sources file can hold."""
+    if url and not is_address(url) and not is_folder_address(url):
+        raise UsageError(f"--url {url!a} is no address of a repository", hint="say --url https://HOST/FOLDER/")
 
 
 def make_choice(context: typer.Context, keys: Sequence[str] | None, unsigned: bool) -> KeyChoice:

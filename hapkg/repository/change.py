@@ -88,5 +88,5 @@ class Publication:
     """The .sources files, the one to recommend first."""
     url: str = ""
     """URL of the repository for its users; "" in its folder alone."""
-    commands: tuple[str, ...] = ()
-    """Commands for a node that is to use the suite that is recommended first."""
+    commands: Mapping[Suite, tuple[str, ...]] = field(default_factory=dict)
+    """Commands for a node that is to use a suite: of each that was published, the one to recommend first."""

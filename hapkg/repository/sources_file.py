@@ -141,15 +141,20 @@ def name_sources(identity: Identity, suite: Suite) -> str:
 
 
 def write_sources(root: Path, identity: Identity, stanzas: Mapping[Suite, str], batch: Batch) -> tuple[Path, ...]:
-    """Write NAME-SUITE.sources for every suite, and NAME.sources while there is one suite alone.
+    """Write NAME-SUITE.sources for every suite, and NAME.sources for the one that was there alone first.
 
-    With several, a file that does not say its suite would be wrong on most machines, so it goes. Returns the files, the
-    one to recommend first.
+    Whoever took that file takes it again, so it stays with its suite when others follow. Where several came at once
+    there is none: one that does not say its suite would be wrong on most machines. Returns the files, the one to
+    recommend first.
     """
     files = {root / name_sources(identity, suite): stanza for suite, stanza in stanzas.items()}
     short = root / f"{identity.name}.sources"
+    named = re.search(r"^Suites: (\S+)$", _read(short), re.MULTILINE)
+    kept = Suite(named[1]) if named else None
     if len(stanzas) == 1:
-        files = {short: next(iter(stanzas.values())), **files}
+        (kept,) = stanzas
+    if kept is not None and kept in stanzas:
+        files = {short: stanzas[kept], **files}
     else:
         short.unlink(missing_ok=True)
     batch.replace({file: text.encode() for file, text in files.items()})

@@ -153,7 +153,11 @@ class Transaction:
             keyring=root / f"{identity.keyring}.gpg",
             sources=sources,
             url=url,
-            commands=make_commands(url, root / name_sources(identity, told[0]), identity, read_pool(root, told[0])),
+            commands={
+                suite: make_commands(url, root / name_sources(identity, suite), identity, read_pool(root, suite))
+                for suite in told
+                if suite in change.states or suite == told[0]
+            },
         )
 
     def _write_front(self, suites: Collection[Suite], key: SigningKey, armored: bytes, url: str) -> tuple[Path, ...]:

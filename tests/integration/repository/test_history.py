@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -172,6 +173,11 @@ def test_a_pocket_is_promoted_without_a_second_copy(
     publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [builds(1)])
     pocket = publish(PublishTarget(root=root, identity=IDENTITY, choice=key), [builds(2)], pocket="testing")
     assert [file.name for file in pocket.sources] == [f"ha-stack-{suite}.sources" for suite in (TESTING, BOOKWORM)]
+    assert list(pocket.commands) == [TESTING]
+    take, install = pocket.commands[TESTING]
+    taken = ["install", "-m", "644", str(root / f"ha-stack-{TESTING}.sources")]
+    assert shlex.split(take) == [*taken, "/etc/apt/sources.list.d/ha-stack.sources"]
+    assert install == "apt update && apt install ha-stack"
     machines = [client((root / f"ha-stack-{suite}.sources").read_text()) for suite in (BOOKWORM, TESTING)]
     for machine, version in zip(machines, ("1.2-1+ha12.0", "1.2-2+ha12.0"), strict=True):
         machine.update()

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
+from hapkg.cli.main import app
 from hapkg.control import Suite
 from hapkg.disk import remove_tree
-from hapkg.errors import HapkgError, MachineError, RepositoryError
+from hapkg.errors import HapkgError, MachineError, RepositoryError, UsageError
 from hapkg.locations import State
 from hapkg.repository.change import Publication, PublishTarget
 from hapkg.repository.keys.signing import KeyChoice, export_key, find_key
@@ -516,6 +517,21 @@ def test_an_address_in_the_repository_is_checked_as_one(
         issue(stacks(2))
     assert refused.value.brief.isprintable()
     assert "URIs: https://new.example/\n" in issue(stacks(2), url="https://new.example/").sources[0].read_text()
+
+
+@pytest.mark.parametrize("address", [*ADDRESSES, "ha.example.org/apt", "https//ha"])
+def test_an_address_on_the_command_line_is_checked_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """It is looked at before anything else: there is nothing to publish here."""
+    (tmp_path / "pyproject.toml").write_text(f'[tool.hapkg]\nmaintainer = "{IDENTITY.maintainer}"\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HAPKG_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UsageError) as refused:
+        app(["publish", "--repo", str(tmp_path / "apt"), "--url", address], standalone_mode=False)
+    assert refused.value.brief == f"--url {address!a} is no address of a repository"
+    assert refused.value.hint == "say --url https://HOST/FOLDER/"
+    assert [file.name for file in tmp_path.iterdir()] == ["pyproject.toml"]
 
 
 def test_no_other_file_of_the_repository_gives_its_address(

@@ -63,8 +63,8 @@ def test_the_page_tells_what_is_there_and_how_to_use_it(root: Path, issue: Issue
     page = Page(text)
     words = "".join(page.text)
     assert publication.sources[0].read_text() in words
-    assert "\n".join(publication.commands) in words
-    assert "https://example.org/apt/ha-stack-bookworm.sources" in publication.commands[0]
+    assert "\n".join(publication.commands[BOOKWORM]) in words
+    assert "https://example.org/apt/ha-stack-bookworm.sources" in publication.commands[BOOKWORM][0]
     assert f"Published {read_release(root / 'dists/bookworm/InRelease')['Date']}; state 2: publish." in words
     assert publication.key.fingerprint in words.replace(" ", "")
     assert "1.2-2+ha12.0, 1.2-1+ha12.0" in words
@@ -88,7 +88,7 @@ def test_a_page_without_an_address_says_so_and_does_not_tell_the_publishers_fold
     assert "--url https://HOST/FOLDER/" in text
     assert str(root) not in text
     assert "file:" not in text
-    assert publication.commands[0].startswith("install -m 644 '")  # where it is the publisher who reads
+    assert publication.commands[BOOKWORM][0].startswith("install -m 644 '")  # where it is the publisher who reads
 
 
 def test_the_page_shows_what_each_package_holds(root: Path, issue: Issue, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import lzma
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import tempfile
@@ -239,7 +240,7 @@ def test_a_state_ends_when_the_identity_says_so_and_is_renewed_in_time(
     wait_until(lambda: bool(machine.refuses()), "end of what is valid for a second", seconds=60)
 
 
-def test_the_short_sources_file_exists_only_while_there_is_one_suite(
+def test_the_short_sources_file_stays_with_the_suite_that_was_there_first(
     root: Path, issue: Issue, builds: Builds, tmp_path: Path
 ) -> None:
     issue(builds(1))
@@ -248,8 +249,33 @@ def test_the_short_sources_file_exists_only_while_there_is_one_suite(
     publication = issue(other)
     assert publication.sources == (root / "ha-stack-trixie.sources", root / "ha-stack-bookworm.sources")
     assert (publication.written, publication.unchanged) == ((TRIXIE,), (BOOKWORM,))
-    assert not (root / "ha-stack.sources").exists()
     assert "Suites: trixie\n" in (root / "ha-stack-trixie.sources").read_text()
+    issue(other, url="https://example.org/apt")  # what it says is brought up to date as the others are
+    assert "URIs: https://example.org/apt\nSuites: bookworm\n" in (root / "ha-stack.sources").read_text()
+    assert (root / "ha-stack.sources").read_text() == (root / "ha-stack-bookworm.sources").read_text()
+
+
+def test_of_suites_that_came_at_once_no_short_sources_file_tells_one(
+    root: Path, issue: Issue, builds: Builds, tmp_path: Path
+) -> None:
+    other = make_upload(tmp_path / "trixie", "1.2-1+ha13.0", suite=TRIXIE)
+    publication = issue(builds(1), other)
+    assert not (root / "ha-stack.sources").exists()
+    assert list(publication.commands) == [BOOKWORM, TRIXIE]
+    for suite, commands in publication.commands.items():
+        assert shlex.split(commands[0])[-2:] == [
+            str(root / f"ha-stack-{suite}.sources"),
+            "/etc/apt/sources.list.d/ha-stack.sources",
+        ]
+
+
+def test_a_short_sources_file_of_a_suite_that_is_not_published_goes(
+    root: Path, issue: Issue, builds: Builds, tmp_path: Path
+) -> None:
+    issue(builds(1), make_upload(tmp_path / "trixie", "1.2-1+ha13.0", suite=TRIXIE))
+    (root / "ha-stack.sources").write_text((root / "ha-stack-trixie.sources").read_text().replace("trixie", "sid"))
+    issue(builds(2))
+    assert not (root / "ha-stack.sources").exists()
 
 
 def test_a_sources_file_carries_the_key() -> None:
