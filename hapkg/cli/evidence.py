@@ -216,7 +216,10 @@ def verify(
 @app.command()
 def sbom(
     context: typer.Context,
-    suite: SuiteOption = None,
+    suite: Annotated[
+        str | None,
+        typer.Option("--suite", "-s", help="Suite [default: the one that is published alone].", metavar="SUITE"),
+    ] = None,
     repo: RepoOption = None,
     form: Annotated[Form, typer.Option("--format", help="CycloneDX 1.6 or SPDX 2.3.")] = Form.CYCLONEDX,
 ) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import importlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -82,6 +83,7 @@ GROUPS = {
 COMPLETION = "_HAPKG_COMPLETE"
 """Variable by which a shell's completion asks what may follow a line."""
 _KNOWN = {**COMMANDS, **GROUPS}
+_EXTRA = re.compile(r"unexpected extra argument\S* \((.+)\)")
 _WATCH = "ends hapkg in time"
 _IS_TOLD = threading.Lock()
 """Taken by the thread that says that hapkg was stopped."""
@@ -94,6 +96,9 @@ class _CommandLineProblem(Protocol):
     """An error in the command line, which typer raises."""
 
     exit_code: int
+
+    def format_message(self) -> str:
+        """Say what is wrong."""
 
     def show(self) -> None:
         """Print it on standard error."""
@@ -239,9 +244,22 @@ def _run() -> int:
         return 1
     except Exception as error:
         if isinstance(error, _CommandLineProblem):
-            error.show()
-            return UsageError.exit_code
+            return _tell_usage(error)
         return _tell_unforeseen(error)
+
+
+def _tell_usage(error: _CommandLineProblem) -> int:
+    """Say what is wrong in the command line in hapkg's own form; a command without words gets its help."""
+    said, _, guess = error.format_message().partition(" Did you mean ")
+    context = getattr(error, "ctx", None)
+    if context is None or said.startswith("Usage:"):
+        error.show()
+        return UsageError.exit_code
+    command = " ".join(("hapkg", *context.command_path.split()[1:]))
+    hint = f"did you mean {guess}" if guess else f"{command} --help tells what it takes"
+    if command == "hapkg build-all" and (extra := _EXTRA.search(said)):
+        hint = f"it builds every recipe; one and what it needs: hapkg build {extra[1]}"
+    return _tell(UsageError(said[:1].lower() + said[1:].rstrip("."), hint=hint))
 
 
 def _tell(error: HapkgError) -> int:

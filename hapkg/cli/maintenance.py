@@ -24,7 +24,7 @@ from hapkg.cli.build import build_source
 from hapkg.cli.main import COMPLETION
 from hapkg.cli.main import app as everything
 from hapkg.cli.options import Context, DryRunOption, JsonOption, MirrorOption, NamesArgument, SuiteOption
-from hapkg.cli.select import find, open_suite
+from hapkg.cli.select import find_built, open_suite
 from hapkg.control import SourceName, Suite
 from hapkg.distribution import Distribution
 from hapkg.doctor import PROGRAMS, HostCheck, diagnose
@@ -42,7 +42,10 @@ app = typer.Typer()
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder of the project; its name is that of the packages.")],
-    suite: SuiteOption = None,
+    suite: Annotated[
+        str | None,
+        typer.Option("--suite", "-s", help="Suite, such as trixie or noble [default: bookworm].", metavar="SUITE"),
+    ] = None,
     prefix: Annotated[str | None, typer.Option(help="Where packages are installed [default: /opt/NAME].")] = None,
     package_prefix: Annotated[
         str | None, typer.Option(help="How names of packages begin [default: NAME-].", metavar="PREFIX")
@@ -156,8 +159,9 @@ def clean(
 ) -> None:
     """Remove old builds, failed ones and scratch; with names, every build of those recipes."""
     build_context, store = open_suite(context, suite), context.obj.store
-    sources = [find(build_context, name).name for name in names or []]
     stores = [store.turn_to(name) for name in (read_architecture(), *store.state.list_architectures())]
+    built = {build.source for its in stores for build in its.list_builds()} if names else set()
+    sources = [find_built(build_context, name, built) for name in names or []]
     if dry_run:
         found = [
             one for its in stores for one in cleanup.measure(its, cleanup.choose(its, sources, everything=everything))

@@ -18,7 +18,12 @@ from hapkg.locations import find_keys, find_state, search_settings
 if TYPE_CHECKING:
     from hapkg.recipe.settings import Project
 
-SuiteOption = Annotated[str | None, typer.Option("--suite", "-s", help="Debian suite to build for.", metavar="SUITE")]
+SuiteOption = Annotated[
+    str | None,
+    typer.Option(
+        "--suite", "-s", help="Suite, such as bookworm or noble [default: suite of pyproject.toml].", metavar="SUITE"
+    ),
+]
 ArchitectureOption = Annotated[
     str | None,
     typer.Option(help="Look at what was built for it [default: this machine's].", metavar="ARCHITECTURE"),
@@ -32,7 +37,9 @@ ArchitecturesOption = Annotated[
         metavar="ARCHITECTURE",
     ),
 ]
-MirrorOption = Annotated[str | None, typer.Option(help="Debian archive, instead of the host's own.", metavar="URL")]
+MirrorOption = Annotated[
+    str | None, typer.Option(help="Archive of the suite's distribution [default: the host's own].", metavar="URL")
+]
 JobsOption = Annotated[
     int | None, typer.Option("--jobs", "-j", min=1, help="Sources built at the same time [default: the cores].")
 ]

@@ -28,7 +28,6 @@ from hapkg.cli.options import (
     RepoOption,
     SharedOption,
     SiteOption,
-    SuiteOption,
     UnsignedOption,
     UrlOption,
     WaitOption,
@@ -58,7 +57,10 @@ _FACTS = "ha-stack/site.json"
 def publish(
     context: typer.Context,
     repo: RepoOption = None,
-    suite: SuiteOption = None,
+    suite: Annotated[
+        str | None,
+        typer.Option("--suite", "-s", help="Suite [default: all that something is built for].", metavar="SUITE"),
+    ] = None,
     pocket: Annotated[
         str | None,
         typer.Option(

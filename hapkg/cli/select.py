@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from hapkg.cli.cache import open_shared
 from hapkg.cli.chroot import is_stale, make_chroot
 from hapkg.cli.options import BuildOptions, Context
 from hapkg.control import SourceName
-from hapkg.errors import RecipeError, SiteError
+from hapkg.errors import RecipeError, SiteError, UsageError
 from hapkg.host import check_architecture_name, read_architecture
 from hapkg.locations import SITES
 from hapkg.recipe.collection import find_recipe
@@ -112,6 +112,23 @@ def find(build_context: BuildContext, name: str) -> Recipe:
                 hint="mend the recipes that cannot be read",
             )
     return find_recipe(dict(build_context.recipes), name, build_context.project.settings.package_prefix)
+
+
+def find_built(build_context: BuildContext, name: str, built: Collection[SourceName]) -> SourceName:
+    """The source that a person means, by its recipe or by builds of it: those of a site may be there without its file.
+
+    Raises what find() does where there is neither.
+    """
+    prefix = build_context.project.settings.package_prefix
+    for full in (SourceName(name), SourceName(prefix + name)):
+        if full in built:
+            return full
+    try:
+        return find(build_context, name).name
+    except UsageError as error:
+        if sites := sorted(one for one in built if one.startswith((f"{name}-", f"{prefix}{name}-"))):
+            raise UsageError(f"{name} itself was never built", hint=f"built are: {', '.join(sites)}") from error
+        raise
 
 
 def newest_builds(build_context: BuildContext) -> Mapping[SourceName, Artifact]:

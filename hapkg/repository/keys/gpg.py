@@ -27,6 +27,8 @@ _UNASKED = (
     r"signing failed: (Inappropriate ioctl|No pinentry|Operation cancelled|Timeout|No passphrase|Bad passphrase|.*tty)"
 )
 """Message of gpg when an agent has no passphrase and no way to get it."""
+_NO_KEY = "no valid OpenPGP data found"
+"""Words of gpg about a file that it is to import."""
 
 
 @contextlib.contextmanager
@@ -101,11 +103,11 @@ def _capture(argv: Sequence[str], *, doing: str, environment: Mapping[str, str] 
         out.seek(0)
         output = out.read()
     if result.status != 0:
-        raise _describe_failure(result.status, result.output, argv, doing=doing)
+        raise _describe_failure(result.status, result.output, doing=doing)
     return output
 
 
-def _describe_failure(status: int, output: str, argv: Sequence[str], *, doing: str) -> RepositoryError:
+def _describe_failure(status: int, output: str, *, doing: str) -> RepositoryError:
     """Translate the failure of gpg into an error with a remedy."""
     lines = output.splitlines()[-12:]
     if re.search(_UNASKED, output):
@@ -115,6 +117,10 @@ def _describe_failure(status: int, output: str, argv: Sequence[str], *, doing: s
             hint="unlock it first: export GPG_TTY=$(tty), and sign anything with gpg; "
             "for a timer: gpg-preset-passphrase, or hapkg's own key, which has none",
         )
-    return RepositoryError(
-        f"gpg cannot {doing}: {describe_status(status)}", details=(*lines, f"command: {shlex.join(argv)}")
-    )
+    if _NO_KEY in output:
+        return RepositoryError(
+            f"gpg cannot {doing}: it holds no OpenPGP key",
+            hint="write one: gpg --export-secret-keys FINGERPRINT > FILE",
+        )
+    # Not the command: its home of gpg is gone by now, and nobody could repeat it.
+    return RepositoryError(f"gpg cannot {doing}: {describe_status(status)}", details=lines)

@@ -240,15 +240,23 @@ def test_a_key_is_imported_only_when_it_can_sign_and_apt_takes_it(gnupg: Callabl
     for file, message in (
         (gnupg("rsa1024"), "apt refuses the key in .*: RSA of 1024 bits is too short"),
         (gnupg("ed25519", passphrase="secret"), "cannot sign here"),
-        (tmp_path / "junk", "gpg cannot import"),
+        (tmp_path / "junk", "gpg cannot import .*junk: it holds no OpenPGP key"),
     ):
-        with pytest.raises(RepositoryError, match=message):
+        with pytest.raises(RepositoryError, match=message) as refused:
             lifecycle.import_key(home, file)
+        assert refused.value.hint
+        assert not [line for line in refused.value.details if "/tmp/hapkg-gpg" in line]
         assert not home.exists()
     good = gnupg("ed25519")
     key = lifecycle.import_key(home, good)
     assert lifecycle.list_keys(home) == (key,)
     assert find_active(home) == [key.fingerprint]
+
+
+def test_what_gpg_refuses_is_told_without_a_command_that_nobody_can_repeat(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match="gpg cannot make a key: exit status 2") as refused:
+        lifecycle.create(tmp_path / "keys", OWNER, "2020-01-01")
+    assert refused.value.details == ("gpg: Key generation failed: Invalid value",)
 
 
 def test_the_keyring_package_brings_the_keys_of_a_rotation(

@@ -1,4 +1,4 @@
-"""hapkg list, show, logs and times of what was built for another architecture, which lies apart."""
+"""hapkg list, show, logs, times and clean of what was built for another architecture, or without a recipe."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ OTHER = "arm64" if read_architecture() != "arm64" else "amd64"
 NAME, SUITE = SourceName(AUTOTOOLS["source"]), Suite("bookworm")
 
 
-def add_build(store: Store, version: str) -> None:
-    """A finished build of the one recipe, with its log and the record of its run."""
+def add_build(store: Store, version: str, source: str = NAME) -> None:
+    """A finished build, of the one recipe if no other source is named, with its log and the record of its run."""
     made = store.root / "made"
     made.mkdir(exist_ok=True)
     (made / LOG_NAME).write_text(f"log of {version}\n")
     artifact = Artifact(
         key=version,
-        source=NAME,
+        source=SourceName(source),
         version=version,
         suite=SUITE,
         architecture=store.architecture or read_architecture(),
@@ -100,3 +100,24 @@ def test_what_was_built_for_this_machine_alone_is_not_another_s(capsys: pytest.C
 def test_a_word_that_is_no_architecture_is_told(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     with pytest.raises(UsageError, match="Debian has no architecture 'arm46'"):
         run(capsys, *words, "--architecture", "arm46")
+
+
+def list_built(store: Store) -> list[str]:
+    return sorted(build.source for build in store.list_builds())
+
+
+def test_builds_of_a_site_whose_file_is_elsewhere_are_cleaned_by_name(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_build(store.turn_to(OTHER), "2", "ha-stack-site-web")
+    with pytest.raises(UsageError) as caught:
+        run(capsys, "clean", "ha-stack-site")
+    assert caught.value.brief == "ha-stack-site itself was never built"
+    assert caught.value.hint == "built are: ha-stack-site-web"
+    assert "build" in run(capsys, "clean", "--dry-run", "stack-site-web")
+    run(capsys, "clean", "ha-stack-site-web")
+    assert (list_built(store), list_built(store.turn_to(OTHER))) == ([NAME], [])
+    with pytest.raises(UsageError, match="there is no recipe ha-stack-site-web"):
+        run(capsys, "clean", "ha-stack-site-web")
+    run(capsys, "clean", "one")
+    assert list_built(store) == []

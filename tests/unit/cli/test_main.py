@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from hapkg.cli.main import COMMANDS, GROUPS, app
 from hapkg.errors import MachineError
+from tests.support.machine import PROGRAM
 from tests.support.samples import AUTOTOOLS, MAINTAINER, TEMPLATES, write_recipe
 
 HEAVY = (
@@ -65,6 +66,49 @@ def test_a_word_that_is_no_command_brings_a_suggestion(word: str) -> None:
     done = CliRunner().invoke(app, [word])
     assert done.exit_code == 2
     assert "Did you mean" in done.output
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (
+            ["build-all", "corosync", "pacemaker"],
+            "error: got unexpected extra argument(s) (corosync pacemaker)\n"
+            "hint: it builds every recipe; one and what it needs: hapkg build corosync pacemaker\n",
+        ),
+        (["times", "x"], "error: got unexpected extra argument(s) (x)\nhint: hapkg times --help tells what it takes\n"),
+        (["repo", "sho"], "error: no such command 'sho'\nhint: did you mean 'show'?\n"),
+        (["logs"], "error: missing argument 'name'\nhint: hapkg logs --help tells what it takes\n"),
+    ],
+)
+def test_a_wrong_command_line_is_told_as_every_error_is(argv: list[str], said: str) -> None:
+    done = subprocess.run([PROGRAM, *argv], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
+@pytest.mark.parametrize("argv", [[], ["repo"]])
+def test_a_command_without_words_gets_its_help(argv: list[str]) -> None:
+    done = subprocess.run([PROGRAM, *argv], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert (done.stdout + done.stderr).startswith("Usage: hapkg")
+    assert "rror:" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "default"),
+    [
+        ("build", "suite of pyproject.toml"),
+        ("list", "suite of pyproject.toml"),
+        ("publish", "all that something is built for"),
+        ("sbom", "the one that is published alone"),
+        ("init", "bookworm"),
+    ],
+)
+def test_the_help_of_a_suite_names_its_default_and_no_distribution(name: str, default: str) -> None:
+    told = " ".join(CliRunner().invoke(app, [name, "--help"]).output.split())
+    assert f"[default: {default}]" in told.partition("--suite SUITE ")[2].partition(" --")[0]
+    assert "Debian suite" not in told
+    assert "Debian archive" not in told
 
 
 @pytest.mark.parametrize("argv", [["--version"]])
