@@ -7,17 +7,17 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from hapkg import process
+from hapkg import disk, process
+from hapkg.apt_entries import AptEntry, list_entries
 from hapkg.control import Suite
 from hapkg.distribution import Distribution
 from hapkg.errors import UsageError
 from hapkg.locations import State
 
-_TARGET = "$(SITE)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)"
 _CARRIED = re.compile(
     r"Acquire::(Check-Valid-Until|Check-Date|https?::Proxy(::[^:]+)?"
     r"|https::([^:]+::)?(CaInfo|SslCert|SslKey|Verify-Peer|Verify-Host))",
@@ -72,6 +72,8 @@ class Mirror:
     """None where only mmdebstrap's default is left."""
     security: str | None
     """None where the host's configuration names none."""
+    remark: str = field(default="", compare=False)
+    """Where the address is from, or why none of the host's was taken: for errors."""
     folder: str | None = None
     """A folder of packages with an index of them, which stands for all suites: nothing is fetched from elsewhere."""
     further: tuple[FurtherArchive, ...] = ()
@@ -107,32 +109,94 @@ def find_mirror(
     host: Path = Path("/etc/apt"),
     lists: Path = Path("/var/lib/apt/lists"),
     state: State | None = None,
+    suite: Suite | None = None,
 ) -> Mirror:
     """The distribution's archive: the option, else the host's, else no address.
 
     host is the host's apt configuration, lists what apt fetched by it: an archive that says there that it is not
-    the distribution's own, whatever its suites are called, is passed over. apt itself takes the password out of
-    a host's address; an option with one is a UsageError. state is where apt may keep its digest of these lists if
-    the host has it keep none, as Docker's images do: without one it reads them all again for each question.
+    the distribution's own, whatever its suites are called, is passed over. Of the others one that says that it is
+    goes first, then one that has the suite that is wanted. The options of its entry, such as the key that signs it,
+    stand before the address. apt itself takes the password out of a host's address; an option with one is a
+    UsageError. state is where apt may keep its digest of these lists if the host has it keep none, as Docker's images
+    do: without one it reads them all again for each question; and where keys go that stand in the entry itself.
     """
     if option:
         _refuse_password(option)
         return Mirror(distribution=distribution, uri=option.rstrip("/") + "/", security=None)
-    vendor, known = distribution.vendor, distribution.known_suites
     settings = {"Dir::Etc": str(host), "Dir::State::Lists": str(lists)}
     if state is not None and not _DIGEST.exists():
         settings |= _keep_digest(state.apt)
-    origins = {(site, suite): origin for site, suite, _, origin in _list_targets(settings) if origin != "$(ORIGIN)"}
-    uri = security = None
-    for site, suite, component, _ in _list_targets(settings, "--no-release-info"):
-        name = suite.partition("-")[0].partition("/")[0]
-        if component != "main" or name not in known or origins.get((site, suite), vendor) != vendor:
-            continue
-        if suite.endswith(("-security", "/updates")):
-            security = security or _resolve(site)
-        elif "-" not in suite:
-            uri = uri or _resolve(site)
-    return Mirror(distribution=distribution, uri=uri, security=security if uri else None)
+    entries = [
+        entry
+        for entry in list_entries(make_options(settings))
+        if entry.component == "main" and entry.base in distribution.known_suites and _resolve(entry.site)
+    ]
+    own = [entry for entry in entries if entry.origin in ("", distribution.vendor)]
+    chosen = _choose([entry for entry in own if entry.release == entry.base], own, distribution, suite)
+    if chosen is None:
+        return Mirror(distribution=distribution, uri=None, security=None, remark=_explain(entries, distribution))
+    security = [entry for entry in own if entry.release.endswith(("-security", "/updates"))]
+    updates = _choose(security, own, distribution, suite)
+    return Mirror(
+        distribution=distribution,
+        uri=_describe(chosen, distribution, state),
+        security=_describe(updates, distribution, state) if updates else None,
+        remark=f"the archive is the one of {chosen.file}",
+    )
+
+
+def _choose(
+    choices: Sequence[AptEntry], entries: Sequence[AptEntry], distribution: Distribution, suite: Suite | None
+) -> AptEntry | None:
+    """The entry that is most likely the distribution's own archive and has the suite; of equals the first."""
+    listed = {(entry.site, entry.release) for entry in entries}
+
+    def rank(entry: AptEntry) -> tuple[bool, ...]:
+        return (
+            entry.origin == distribution.vendor,
+            suite in entry.names,
+            _is_keyring(entry.signers, distribution),
+            not entry.names.isdisjoint(distribution.suites),
+            (entry.site, f"{entry.release}-updates") in listed,
+        )
+
+    return max(choices, key=rank, default=None)
+
+
+def _is_keyring(signers: Sequence[str], distribution: Distribution) -> bool:
+    """True where an entry names the distribution's keyring, by whatever name it has on this host."""
+    return len(signers) == 1 and Path(signers[0]).resolve() == Path(distribution.keyring).resolve()
+
+
+def _describe(entry: AptEntry, distribution: Distribution, state: State | None) -> str:
+    """The address of an entry, after its options where these are others than those that every address gets."""
+    signers, options = entry.signers, entry.options
+    if entry.key and state is not None:
+        signers = (str(_keep_key(entry.key, state)),)
+    if not options and (not signers or _is_keyring(signers, distribution)):
+        return _resolve(entry.site) or ""
+    if not signers and not entry.is_trusted and Path(distribution.keyring).exists():
+        signers = (distribution.keyring,)
+    words = [*([f"signed-by={','.join(signers)}"] if signers else []), *(f"{k}={v}" for k, v in options.items())]
+    return f"[{' '.join(words)}] {_resolve(entry.site)}"
+
+
+def _keep_key(key: str, state: State) -> Path:
+    """A file with a key that stands in an entry itself: one line cannot hold it."""
+    file = state.apt / "keys" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.asc"
+    with contextlib.suppress(OSError):  # apt names the file that is not there
+        disk.make_folder(file.parent)
+        disk.replace(file, key.encode())
+    return file
+
+
+def _explain(entries: Sequence[AptEntry], distribution: Distribution) -> str:
+    """Words on archives of the host that have suites of the distribution and say that they are another's."""
+    for entry in entries:
+        if entry.origin not in ("", distribution.vendor):
+            said = f"its Release says Origin: {entry.origin}, not {distribution.vendor}"
+            return f"{entry.site} of {entry.file} is passed over, {said}: it can be named with --mirror"
+    return ""
 
 
 def _keep_digest(folder: Path) -> Mapping[str, str]:
@@ -222,19 +286,6 @@ def _read_architecture(status: Path) -> str:
     """The architecture of a root, by dpkg's own package; "" where that is not installed yet."""
     found = re.search(r"(?m)^Package: dpkg\n(?:.+\n)*?Architecture: (\S+)$", status.read_text("utf-8", "replace"))
     return found[1] if found else ""
-
-
-def _list_targets(settings: Mapping[str, str], *options: str) -> Iterator[tuple[str, str, str, str]]:
-    """Address, suite, component and origin of every index of binary packages; nothing where apt refuses its sources.
-
-    An index that was never fetched is only listed without release info, and then nobody knows its origin.
-    """
-    argv = ["apt-get", *make_options(settings), *options, "indextargets", "--format", _TARGET, "Created-By: Packages"]
-    result = process.run(argv, check=False)
-    for line in result.output.splitlines() if result.status == 0 else ():
-        words = line.split("|")
-        if len(words) == 4:  # apt's warnings are there, too
-            yield words[0], words[1], words[2], words[3]
 
 
 def _resolve(site: str) -> str | None:

@@ -258,6 +258,7 @@ def check_archives(
         own = apt.find_mirror(None, distribution, host, lists, state)
         default = "not in the host's apt: --mirror, else mmdebstrap's default"
         default += ", which has no sources" if distribution.vendor == debian.vendor else ""
+        default += f"; {own.remark}" if own.remark else ""
         found = f"{own.uri} (from the host's apt)" if own.uri else default
         checks.append(HostCheck(check=f"{distribution.vendor} archive", ok=True, found=found))
         checks.append(_check_keys(distribution))

@@ -63,7 +63,7 @@ class State:
 
     @property
     def apt(self) -> Path:
-        """apt's digest of the host's lists."""
+        """apt's digest of the host's lists, and keys that stand in its sources."""
         return self.root / "apt"
 
     @property

@@ -204,7 +204,7 @@ def find_build_mirror(project: Project, suite: Suite, archive: str | None, state
 
     Raises ConfigError where a further one has no key, or stands alone.
     """
-    mirror = find_mirror(archive, project.distributions[suite], state=state)
+    mirror = find_mirror(archive, project.distributions[suite], state=state, suite=suite)
     further = find_further(project, suite)
     if further and mirror.uri is None:
         raise ConfigError(

@@ -167,13 +167,17 @@ def create_chroot(store: Store, suite: Suite, mirror: Mirror, pin: BaseLock | No
             tail = log.read_text("utf-8", "replace").splitlines()[-12:]
             error.brief = f"the base chroot of {suite} cannot be made: {error.brief}"
             error.details = (*tail, f"log: {log}")
-            keys = mirror.distribution.missing_keys
-            error.hint = error.hint or (
-                f"this machine lacks the keys of {mirror.distribution.vendor}'s archive: {keys}"
-                if keys
-                else "check the network and --mirror; hapkg doctor checks the rest"
-            )
+            error.hint = error.hint or _advise(mirror)
             raise
+
+
+def _advise(mirror: Mirror) -> str:
+    """Advice on a base chroot that could not be made from a mirror."""
+    keys = mirror.distribution.missing_keys
+    if keys and not (mirror.uri or "").startswith("["):
+        return f"this machine lacks the keys of {mirror.distribution.vendor}'s archive: {keys}"
+    remark = f" ({mirror.remark})" if mirror.remark else ""
+    return f"check the network and --mirror{remark}; hapkg doctor checks the rest"
 
 
 def _is_up_to_date(context: BuildContext, plan: Sequence[Step]) -> bool:

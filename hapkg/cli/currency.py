@@ -95,7 +95,7 @@ def outdated(
     recipes = read_recipes(project)
     chosen = _pick(project, recipes, names)
     state = context.obj.store.state
-    own = find_mirror(mirror, project.distributions[chosen_suite], state=state)
+    own = find_mirror(mirror, project.distributions[chosen_suite], state=state, suite=chosen_suite)
     archive = find_debian_mirror(project, own, state)
     for asked, remedy in ((own, "name one with --mirror"), (archive, "name one as [tool.hapkg] debian-mirror")):
         if asked.uri is None:

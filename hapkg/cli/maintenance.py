@@ -84,7 +84,7 @@ def new(
     """Draft the recipe of an upstream source, and lock it for each suite that has a lock."""
     project, store = context.obj.project, context.obj.store
     first = project.pick_suite(None)
-    archive = find_mirror(mirror, project.distributions[first], state=store.state)
+    archive = find_mirror(mirror, project.distributions[first], state=store.state, suite=first)
     search = partial(find_owners, suite=first, mirror=archive, state=store.state)
     with store.lock():
         debian = find_debian_mirror(project, archive, store.state) if origin.startswith(PREFIX) else None

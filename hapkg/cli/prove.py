@@ -64,7 +64,7 @@ def prove(
         cluster = read_site(site or own)
     offer = read_offer((repo or project.repository).absolute(), chosen)
     steps = choose_steps(short=short, upgrade=bool(offer.older), names=step or ())
-    archive = find_mirror(mirror, project.distributions[chosen], state=context.obj.store.state)
+    archive = find_mirror(mirror, project.distributions[chosen], state=context.obj.store.state, suite=chosen)
     image = _prepare_image(context.obj.store, offer, archive)
     began = datetime.now(UTC)
     options = ProofOptions(accelerator=probe_accelerator(image), began=began, short=short, keep=keep, steps=steps)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,9 +17,10 @@ from hapkg.apt import FurtherArchive, Mirror, digest_further, find_mirror, make_
 from hapkg.control import Suite
 from hapkg.disk import sha256_file
 from hapkg.distribution import read_debian, read_distributions
-from hapkg.errors import UsageError
+from hapkg.errors import ProcessError, UsageError
 from hapkg.host import read_architecture
 from hapkg.locations import State
+from hapkg.source.origins.debian import update_index
 
 DEBIAN = "http://deb.example.org/debian"
 SECURITY = "http://security.example.org/debian-security"
@@ -51,7 +55,11 @@ deb {DEBIAN} bookworm-updates main
 deb [trusted=yes] {SECURITY} bookworm-security main
 deb http://late.example.org/debian bookworm main
 """
-    assert find_mirror(None, DISTRIBUTION, write_host(tmp_path, {"sources.list": text})) == BOTH
+    assert find_mirror(None, DISTRIBUTION, write_host(tmp_path, {"sources.list": text})) == Mirror(
+        distribution=DISTRIBUTION,
+        uri=f"[signed-by=/usr/share/keyrings/x.gpg] {DEBIAN}",
+        security=f"[trusted=yes] {SECURITY}",
+    )
 
 
 def test_stanzas_are_read(tmp_path: Path) -> None:
@@ -177,29 +185,172 @@ def test_an_address_with_a_password_is_refused(tmp_path: Path) -> None:
     assert find_mirror("https://deb.example.org/debian:1@2", DISTRIBUTION).uri
 
 
-def make_archive(folder: Path, origin: str) -> str:
+def make_archive(folder: Path, origin: str, suite: str = "bookworm", *fields: str) -> str:
     """An archive of one package, and its address."""
-    index = folder / f"dists/bookworm/main/binary-{read_architecture()}/Packages"
+    name = f"main/binary-{read_architecture()}/Packages"
+    index = folder / f"dists/{suite}/{name}"
     index.parent.mkdir(parents=True)
     index.write_text("Package: one\nVersion: 1\nArchitecture: all\nFilename: one.deb\nSize: 1\nDescription: one\n")
-    lines = ["Codename: bookworm", f"Architectures: {read_architecture()}", "Components: main", "SHA256:"]
-    name = f"main/binary-{read_architecture()}/Packages"
-    lines.append(f" {sha256_file(index)} {index.stat().st_size} {name}")
-    (folder / "dists/bookworm/Release").write_text("\n".join([f"Origin: {origin}", *lines, ""]))
+    lines = [f"Origin: {origin}", f"Codename: {suite}", f"Architectures: {read_architecture()}", "Components: main"]
+    lines += [*fields, "SHA256:", f" {sha256_file(index)} {index.stat().st_size} {name}", ""]
+    (folder / f"dists/{suite}/Release").write_text("\n".join(lines))
     return f"file:{folder}"
 
 
-def test_an_archive_that_says_it_is_not_debians_is_passed_over(tmp_path: Path) -> None:
-    other, debian = make_archive(tmp_path / "some_thing", "Some Thing"), make_archive(tmp_path / "debian", "Debian")
-    entries = {name: f"deb [trusted=yes] {uri} bookworm main\n" for name, uri in (("a", other), ("b", debian))}
-    host = write_host(tmp_path / "etc", {f"sources.list.d/{name}.list": line for name, line in entries.items()})
-    lists = tmp_path / "lists"
-    (lists / "partial").mkdir(parents=True)
-    assert find_mirror(None, DISTRIBUTION, host, lists) == Mirror(distribution=DISTRIBUTION, uri=other, security=None)
-    settings = {"Dir::Etc": host, "Dir::State::Lists": lists, "Dir::Cache": tmp_path, "APT::Sandbox::User": "root"}
+@pytest.fixture
+def lists(tmp_path: Path) -> Path:
+    """An empty folder for apt's lists."""
+    (tmp_path / "lists/partial").mkdir(parents=True)
+    return tmp_path / "lists"
+
+
+def update(host: Path, lists: Path) -> None:
+    """Fetch every index that a host's apt configuration names."""
+    settings = {"Dir::Etc": host, "Dir::State::Lists": lists, "Dir::Cache": lists.parent, "APT::Sandbox::User": "root"}
     options = make_options({name: str(value) for name, value in settings.items()})
     process.run(["apt-get", *options, "--error-on=any", "update"])
-    assert find_mirror(None, DISTRIBUTION, host, lists) == Mirror(distribution=DISTRIBUTION, uri=debian, security=None)
+
+
+def write_lists(folder: Path, **lines: str) -> Path:
+    """An /etc/apt with a list for each line."""
+    return write_host(folder, {f"sources.list.d/{name}.list": f"{line}\n" for name, line in lines.items()})
+
+
+def test_an_archive_that_says_it_is_not_debians_is_passed_over(tmp_path: Path, lists: Path) -> None:
+    other, debian = (
+        f"[trusted=yes] {make_archive(tmp_path / name, origin)}"
+        for name, origin in (("some_thing", "Some Thing"), ("debian", "Debian"))
+    )
+    host = write_lists(tmp_path / "etc", a=f"deb {other} bookworm main")
+    update(host, lists)
+    found = find_mirror(None, DISTRIBUTION, host, lists)
+    assert found.uri is None
+    assert found.remark == (
+        f"file:{tmp_path}/some_thing of {host}/sources.list.d/a.list is passed over, its Release says Origin: "
+        "Some Thing, not Debian: it can be named with --mirror"
+    )
+    host = write_lists(tmp_path / "etc", b=f"deb {debian} bookworm main")
+    update(host, lists)
+    found = find_mirror(None, DISTRIBUTION, host, lists)
+    assert (found.uri, found.remark) == (debian, f"the archive is the one of {host}/sources.list.d/b.list")
+
+
+def test_an_archive_without_an_index_never_goes_before_the_distributions_own(tmp_path: Path, lists: Path) -> None:
+    debian = f"[trusted=yes] {make_archive(tmp_path / 'debian', 'Debian')}"
+    update(write_lists(tmp_path / "etc", b=f"deb {debian} bookworm main"), lists)
+    host = write_lists(tmp_path / "etc", a="deb http://ppa.example.org/x trixie main")
+    assert find_mirror(None, DISTRIBUTION, host, lists, suite=Suite("trixie")).uri == debian
+    assert find_mirror(None, DISTRIBUTION, host, lists).uri == debian
+
+
+def test_an_index_tells_the_suite_that_stable_is(tmp_path: Path, lists: Path) -> None:
+    old, new = (f"[trusted=yes] {make_archive(tmp_path / name, 'Debian', name)}" for name in ("bookworm", "trixie"))
+    (tmp_path / "trixie/dists/stable").symlink_to("trixie")
+    host = write_lists(tmp_path / "etc", a=f"deb {old} bookworm main", b=f"deb {new} stable main")
+    update(host, lists)
+    assert find_mirror(None, DISTRIBUTION, host, lists, suite=Suite("trixie")).uri == new
+    assert find_mirror(None, DISTRIBUTION, host, lists, suite=Suite("bookworm")).uri == old
+    assert find_mirror(None, DISTRIBUTION, host, lists, suite=Suite("forky")).uri == old
+
+
+VENDOR = """Types: deb
+URIs: https://vendor.example.org/apt/
+Suites: {}
+Components: main
+Signed-By: /etc/apt/keyrings/vendor.gpg
+"""
+
+
+@pytest.mark.parametrize("other", ["stable", "bullseye", "bookworm"])
+@pytest.mark.parametrize("pockets", ["", " bookworm-updates"])
+def test_without_indexes_the_likeliest_archive_is_taken(tmp_path: Path, other: str, pockets: str) -> None:
+    signed = "" if pockets else f"Signed-By: {DISTRIBUTION.keyring}\n"
+    stanza = f"Types: deb\nURIs: {DEBIAN}\nSuites: bookworm{pockets}\nComponents: main\n{signed}"
+    files = {"sources.list.d/aaa-vendor.sources": VENDOR.format(other), "sources.list.d/debian.sources": stanza}
+    host = write_host(tmp_path / "etc", files)
+    for suite in (Suite("bookworm"), Suite("trixie"), None):
+        if not pockets or suite == "bookworm":
+            assert find_mirror(None, DISTRIBUTION, host, tmp_path, suite=suite).uri == DEBIAN
+
+
+def test_a_security_archive_of_the_suite_goes_first(tmp_path: Path) -> None:
+    lines = (
+        f"deb {DEBIAN} trixie main\ndeb {SECURITY}-old bookworm-security main\ndeb {SECURITY} trixie-security main\n"
+    )
+    host = write_host(tmp_path, {"sources.list": lines})
+    assert find_mirror(None, DISTRIBUTION, host, tmp_path, suite=Suite("trixie")) == BOTH
+    assert find_mirror(None, DISTRIBUTION, host, tmp_path, suite=Suite("bookworm")).security == f"{SECURITY}-old"
+
+
+@pytest.fixture
+def company(tmp_path: Path, gnupg: Callable[..., Path]) -> str:
+    """A mirror that a company signs with its own key, long expired; the key is beside it, as it is and armoured."""
+    uri = make_archive(tmp_path / "mirror", "Debian", "bookworm", "Valid-Until: Sat, 01 Jan 2022 00:00:00 UTC")
+    gnupg("ed25519")
+    release = tmp_path / "mirror/dists/bookworm/Release"
+    for argv in (
+        ["--output", f"{release.with_name('InRelease')}", "--clearsign", f"{release}"],
+        ["--output", f"{tmp_path}/key.gpg", "--export"],
+        ["--output", f"{tmp_path}/key.asc", "--armor", "--export"],
+    ):
+        subprocess.run(["gpg", "--batch", "--quiet", *argv], check=True)
+    release.unlink()
+    return uri
+
+
+def test_a_mirror_with_a_key_of_its_own_is_read_with_that(tmp_path: Path, company: str) -> None:
+    """Debian's keyring would say NO_PUBKEY, and the default that it is too old."""
+    state, strict = State(tmp_path / "state"), {"Acquire::Check-Valid-Until": "true", "Acquire::Check-Date": "true"}
+    stanza = f"Types: deb\nURIs: {company}\nSuites: bookworm\nComponents: main\nCheck-Valid-Until: no\nSigned-By:"
+    armoured = "".join(f" {line or '.'}\n" for line in (tmp_path / "key.asc").read_text().splitlines())
+    host = write_host(tmp_path / "etc", {"sources.list.d/x.sources": f"# ours\n\n{stanza}\n{armoured}"})
+    found = find_mirror(None, DISTRIBUTION, host, tmp_path, state)
+    (key,) = (state.apt / "keys").iterdir()
+    assert key.read_text() == (tmp_path / "key.asc").read_text()
+    assert found.uri == f"[signed-by={key} check-valid-until=no] {company}"
+    update_index(state, "embedded", found.line("bookworm", "deb"), refresh=False, more=strict)
+    (host / "sources.list.d/x.sources").unlink()
+    for options, why in (
+        (f"signed-by={tmp_path}/key.gpg check-valid-until=no", ""),
+        (f"signed-by={tmp_path}/key.gpg", "is expired"),
+        ("check-valid-until=no", "NO_PUBKEY|no longer signed|is not signed"),
+    ):
+        write_host(host, {"sources.list": f"deb [{options} arch={read_architecture()}] {company} bookworm main\n"})
+        found = find_mirror(None, DISTRIBUTION, host, tmp_path, state)
+        line = found.line("bookworm", "deb")
+        told = ""
+        try:
+            update_index(state, "named", line, refresh=True, more=strict)
+        except ProcessError as error:
+            told = "\n".join(error.details)
+        assert re.search(why, told) if why else not told, told
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("arch=amd64", ""),
+        ("signed-by={keyring}", ""),
+        ("signed-by={other}", ""),
+        ("signed-by={keyring} check-date=no", "[signed-by={keyring} check-date=no] "),
+        ("check-valid-until=no", "[signed-by={keyring} check-valid-until=no] "),
+        ("trusted=yes", "[trusted=yes] "),
+        ("trusted=no", "[signed-by={keyring} trusted=no] "),
+        ('signed-by="/a.gpg,/b.gpg"', "[signed-by=/a.gpg,/b.gpg] "),
+        (
+            "allow-weak=yes signed-by=0123456789ABCDEF0123456789ABCDEF01234567 lang=de",
+            "[signed-by=0123456789ABCDEF0123456789ABCDEF01234567 allow-weak=yes] ",
+        ),
+    ],
+)
+def test_options_by_which_the_host_believes_its_archive_are_kept(tmp_path: Path, options: str, expected: str) -> None:
+    names = {"keyring": f"{tmp_path}/keyring.pgp", "other": f"{tmp_path}/keyring.gpg"}
+    Path(names["keyring"]).touch()
+    Path(names["other"]).symlink_to("keyring.pgp")
+    distribution = DISTRIBUTION.model_copy(update={"keyring": names["keyring"]})
+    entry = f"deb [{options.format(**names)}] {DEBIAN} bookworm main\n"
+    found = find_mirror(None, distribution, write_host(tmp_path / "etc", {"sources.list": entry}), tmp_path)
+    assert found.uri == f"{expected.format(**names)}{DEBIAN}"
 
 
 def test_further_archives_come_last_and_bring_no_sources(tmp_path: Path) -> None:
