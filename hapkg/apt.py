@@ -17,6 +17,7 @@ from hapkg.control import Suite
 from hapkg.distribution import Distribution
 from hapkg.errors import UsageError
 from hapkg.locations import State
+from hapkg.tables import find_login
 
 _CARRIED = re.compile(
     r"Acquire::(Check-Valid-Until|Check-Date|https?::Proxy(::[^:]+)?"
@@ -121,7 +122,8 @@ def find_mirror(
     do: without one it reads them all again for each question; and where keys go that stand in the entry itself.
     """
     if option:
-        _refuse_password(option)
+        if login := find_login(option):
+            raise UsageError(login[0], hint=login[1])
         return Mirror(distribution=distribution, uri=option.rstrip("/") + "/", security=None)
     settings = {"Dir::Etc": str(host), "Dir::State::Lists": str(lists)}
     if state is not None and not _DIGEST.exists():
@@ -208,15 +210,6 @@ def _keep_digest(folder: Path) -> Mapping[str, str]:
     except OSError:
         return {}
     return {"Dir::Cache::pkgcache": str(folder / _DIGEST.name), "Dir::Cache::srcpkgcache": ""}
-
-
-def _refuse_password(address: str) -> None:
-    """Refuse a password in an address: it would stand in base chroots, logs and lists of processes."""
-    if found := re.search(r"//[^/@\s]*:[^/@\s]*@(?P<host>[^/\s]*)", address):
-        raise UsageError(
-            f"the address of the archive on {found['host']} holds a password",
-            hint=f"put it into /etc/apt/auth.conf.d/: machine {found['host']} login NAME password PASSWORD",
-        )
 
 
 def describe_index(lists: Path, sources: Path, parts: Path | None = None, status: Path | None = None) -> dict[str, str]:

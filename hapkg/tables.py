@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
@@ -15,6 +16,25 @@ def check_line(value: str) -> str:
     """The value, if it is text for one line; otherwise a ValueError."""
     if not is_line(value):
         raise ValueError(f"{value!r} must be one line of printable text, without blanks at its ends")
+    return value
+
+
+def find_login(address: str) -> tuple[str, str] | None:
+    """The fault of an address in which a user, a password or a token stands, and its remedy; None where none does.
+
+    It would stand in base chroots, logs and lists of processes.
+    """
+    found = re.search(r"//[^/\s]*@(?P<host>[^/@\s]*)", address)
+    if found is None:
+        return None
+    remedy = f"put it into /etc/apt/auth.conf.d/: machine {found['host']} login NAME password PASSWORD"
+    return f"the address of the archive on {found['host']} holds a user, a password or a token", remedy
+
+
+def check_address(value: str) -> str:
+    """The value, if nobody's user, password or token stands in it; otherwise a ValueError that does not show it."""
+    if found := find_login(value):
+        raise ValueError("; ".join(found))
     return value
 
 

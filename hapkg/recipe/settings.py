@@ -15,7 +15,7 @@ from hapkg.control import SourceName, Suite
 from hapkg.distribution import Distributions, read_distributions
 from hapkg.errors import ConfigError, UsageError, did_you_mean
 from hapkg.locations import SITE_FILE, SITES, find_settings
-from hapkg.tables import Line, Table, check_line, parse_table
+from hapkg.tables import Line, Table, check_address, check_line, parse_table
 
 
 def _is_known_suite(value: str, info: ValidationInfo) -> str:
@@ -119,7 +119,7 @@ class ArchiveTable(Table):
     """A table [[tool.hapkg.archives]]: an archive beside the distribution's that builds take packages from."""
 
     reference: ClassVar[str] = "docs/configuration.md"
-    uri: Annotated[str, Field(pattern=r"^(https?|file)://[!-~]+$")]
+    uri: Annotated[str, AfterValidator(check_address), Field(pattern=r"^(https?|file)://[!-~]+$")]
     key: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]*\.(gpg|pgp|asc)$")]
     """File of the project with the keys that sign it."""
     suite: Annotated[str, Field(pattern=r"^[A-Za-z0-9{][A-Za-z0-9./+{}-]*$")] = "{suite}"
@@ -152,7 +152,7 @@ class Settings(Table):
     """
     optional: Annotated[tuple[Line, ...], Field(strict=False)] = ()
     """Optional recipes that are built with the others, by their names without the prefix or with it."""
-    debian_mirror: Line | None = None
+    debian_mirror: Annotated[Line, AfterValidator(check_address)] | None = None
     """Debian's archive, from which sources for suites of other distributions are fetched. None: the host's."""
     repository: Annotated[Line, AfterValidator(_is_folder)] = "apt"
     origin: ReleaseName = "hapkg"

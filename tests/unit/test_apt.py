@@ -176,9 +176,11 @@ def test_options_that_decide_how_the_archive_is_reached_are_carried(
 
 
 def test_an_address_with_a_password_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"^the address of the archive on deb\.example\.org holds a password$") as told:
-        find_mirror("[trusted=yes] https://me:secret@deb.example.org/debian", DISTRIBUTION)
-    assert told.value.hint.startswith("put it into /etc/apt/auth.conf.d/: machine deb.example.org login")
+    fault = r"^the address of the archive on deb\.example\.org holds a user, a password or a token$"
+    for login in ("me:secret", "TOKEN", "me:se@cret", ":secret", "me:"):
+        with pytest.raises(UsageError, match=fault) as told:
+            find_mirror(f"[trusted=yes] https://{login}@deb.example.org/debian", DISTRIBUTION)
+        assert told.value.hint.startswith("put it into /etc/apt/auth.conf.d/: machine deb.example.org login")
     host = write_host(tmp_path, {"sources.list": "deb https://me:secret@deb.example.org/debian bookworm main\n"})
     found = find_mirror(None, DISTRIBUTION, host)
     assert found.uri and "secret" not in found.uri, "apt takes it out"

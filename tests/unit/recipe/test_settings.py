@@ -316,6 +316,17 @@ def test_a_key_that_apt_cannot_be_told_of(tmp_path: Path, folder: str, old: str,
     ("old", "new", "text"),
     [
         ("https://packages", "ftp://packages", r"archives\[1\]\.uri: string should match"),
+        ("https://packages", "https://me:secret@packages", r"archives\[1\]\.uri: the address .*/auth\.conf\.d/"),
+        (
+            "https://packages",
+            "ftp://me:secret@packages",
+            r"archives\[1\]\.uri: the address of the archive on packages\.",
+        ),
+        (
+            "[[",
+            'debian-mirror = "https://TOKEN@deb.example.org/"\n[[',
+            r"debian-mirror: the address .* deb\.example\.org ",
+        ),
         ('["main", "more"]', "[]", r"archives\[1\]\.components"),
         ("{suite}-stable", "a b", r"archives\[1\]\.suite: string should match"),
         ("example.asc", "example.txt", r"archives\[1\]\.key: string should match"),
@@ -323,5 +334,6 @@ def test_a_key_that_apt_cannot_be_told_of(tmp_path: Path, folder: str, old: str,
     ],
 )
 def test_a_further_archive_that_cannot_be(tmp_path: Path, old: str, new: str, text: str) -> None:
-    with pytest.raises(ConfigError, match=text):
+    with pytest.raises(ConfigError, match=text) as told:
         write_further(tmp_path, FURTHER.replace(old, new))
+    assert not any(word in f"{told.value} {told.value.hint} {told.value.details}" for word in ("secret", "TOKEN"))
