@@ -20,7 +20,7 @@ from hapkg.locations import State
 from hapkg.tables import find_login
 
 _CARRIED = re.compile(
-    r"Acquire::(Check-Valid-Until|Check-Date|https?::Proxy(::[^:]+)?"
+    r"Acquire::(Check-Valid-Until|Check-Date|https?::(Proxy(::[^:]+)?|Proxy-?Auto-?Detect|Pipeline-Depth)"
     r"|https::([^:]+::)?(CaInfo|SslCert|SslKey|Verify-Peer|Verify-Host))",
     re.IGNORECASE,
 )
@@ -232,10 +232,24 @@ def make_options(settings: Mapping[str, str]) -> list[str]:
     return [argument for name, value in settings.items() for argument in ("-o", f"{name}={value}")]
 
 
+def write_settings(file: Path, settings: Mapping[str, str]) -> Path:
+    """Write settings into a file of apt's that its owner alone reads, for --config-file; return it.
+
+    As options of programs they would be seen by everybody, and a proxy may have a password in its address.
+    """
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as new:  # mode 0600
+        new.write(_format(settings))
+    return Path(new.name).replace(file)
+
+
+def _format(settings: Mapping[str, str]) -> str:
+    return "".join(f'{name} "{value}";\n' for name, value in settings.items())
+
+
 def read_apt_options() -> dict[str, str]:
     """The host's apt options that decide whether and how its archive can be reached.
 
-    Passwords are none of them: apt is told the files of the host that hold them.
+    Passwords of archives are none of them: apt is told the files of the host that hold them. One of a proxy may be.
     """
     output = process.run(["apt-config", "dump", "Acquire"], check=False).output
     options: dict[str, str] = {}
@@ -268,10 +282,10 @@ def query_root(root: Path, cache: Path, argv: Sequence[str], *, check: bool = Tr
             "APT::Install-Recommends": "false",
         }
         file = Path(scratch, "apt.conf")  # not by -o: apt reads the host's configuration before it looks at options
-        lines = [f'{name} "{value}";\n' for name, value in settings.items()]
+        text = _format(settings)
         if architecture := _read_architecture(status):
-            lines += [f'APT::Architecture "{architecture}";\n', f'APT::Architectures {{ "{architecture}"; }};\n']
-        file.write_text("".join(lines), "utf-8")
+            text += f'APT::Architecture "{architecture}";\nAPT::Architectures {{ "{architecture}"; }};\n'
+        file.write_text(text, "utf-8")
         return process.run(argv, check=check, environment={"APT_CONFIG": str(file)}).output
 
 

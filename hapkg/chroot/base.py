@@ -140,7 +140,6 @@ def make_base(
         include=only,
         options=["--skip=cleanup/apt/lists"],
         hooks=[
-            'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap',  # proxies of the host, perhaps with a password
             f'chroot "$1" {account}',
             f"chroot \"$1\" sh -c 'echo {_ANSWERS} | debconf-set-selections'",
             f'mkdir -p "$1"{ARCHIVES} "$1"{BUILD_FOLDER} "$1"{Path(ENTER).parent} "$1"{_ENTER_FOLDER}',

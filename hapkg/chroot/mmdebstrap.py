@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from hapkg import process
-from hapkg.apt import Mirror, read_apt_options
+from hapkg.apt import Mirror, read_apt_options, write_settings
 from hapkg.control import Suite
 
 # What an ordinary user starts through sudo can neither be signalled by him nor asks the kernel to die with its parent.
@@ -19,6 +19,8 @@ _WATCHED = """perl -e 'my ($holder, $watched) = @ARGV;
     kill KILL => $watched if getppid == $watched' "$0" $$ </dev/null >/dev/null 2>&1 &
 exec "$@"
 """
+_COPY = '"$1"/etc/apt/apt.conf.d/99mmdebstrap'
+"""Options for apt, as mmdebstrap keeps them in what it makes: proxies of the host, perhaps with a password."""
 
 
 def bootstrap(
@@ -39,10 +41,14 @@ def bootstrap(
 
     hooks are shell commands that are run with the root as $1 when all packages are there; after them files are put into
     it, by path: those that begin with #! can be executed, all are root's. architecture is one that this machine
-    emulates, "" its own. Raises ProcessError when mmdebstrap fails.
+    emulates, "" its own. Options for apt, the host's and those among options, hold until then and leave nothing.
+    Raises ProcessError when mmdebstrap fails.
     """
     with tempfile.TemporaryDirectory(prefix="hapkg-mmdebstrap-") as scratch:
-        arguments = [*options, *(f'--aptopt={name} "{value}"' for name, value in read_apt_options().items())]
+        arguments = [*options]
+        if settings := read_apt_options():
+            arguments += [f"--aptopt={write_settings(Path(scratch, 'apt.conf'), settings)}"]
+        arguments += [f"--setup-hook=[ ! -e {_COPY} ] || chmod 600 {_COPY}", f"--customize-hook=rm -f {_COPY}"]
         arguments += [f"--architectures={architecture}"] if architecture else []
         arguments += [f"--include={','.join(sorted(include))}"] if include else []
         arguments += [f"--customize-hook={hook}" for hook in hooks]

@@ -78,7 +78,8 @@ _MASKED = (
 _EMPTIED = ("apt/sources.list", "hostname", "machine-id", "resolv.conf")
 """Files that each machine, or none, has of its own."""
 _FILES = {
-    "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAcquire::Languages "none";\n',
+    "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAcquire::Languages "none";\n'
+    'APT::Sandbox::User "root";\n',
     "/etc/dpkg/dpkg.cfg.d/50hapkg": "force-unsafe-io\n",
     "/etc/fstab": "",
     "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",

@@ -161,6 +161,9 @@ def test_options_that_decide_how_the_archive_is_reached_are_carried(
         "Acquire::Check-Valid-Until": "false",
         "Acquire::http::Proxy": "http://proxy.example.org:3128",
         "Acquire::http::Proxy::deb.example.org": "DIRECT",
+        "Acquire::http::Proxy-Auto-Detect": "/usr/bin/find-proxy",
+        "Acquire::https::ProxyAutoDetect": "/usr/bin/find-proxy",
+        "Acquire::http::Pipeline-Depth": "0",
         "Acquire::https::deb.example.org::CAInfo": "/etc/ssl/own.pem",
         "Acquire::https::Verify-Peer": "true",
     }
@@ -173,6 +176,26 @@ def test_options_that_decide_how_the_archive_is_reached_are_carried(
     assert read_apt_options() == carried
     (tmp_path / "auth.conf").write_text("machine deb.example.org login a password b\n")
     assert read_apt_options() == {**carried, "Dir::Etc::netrc": str(tmp_path / "auth.conf")}
+
+
+def test_settings_are_told_to_apt_by_a_file_of_its_owner_alone(
+    tmp_path: Path, lists: Path, request: pytest.FixtureRequest
+) -> None:
+    told: list[str] = []
+    process.observe(lambda argv: told.append(" ".join(argv)))
+    request.addfinalizer(lambda: process.observe(None))
+    line = f"deb [trusted=yes] {make_archive(tmp_path / 'debian', 'Debian')} bookworm main"
+    state, proxy = State(tmp_path / "state"), {"Acquire::http::Proxy": "http://me:secret@proxy.example.org:3128"}
+    options = update_index(state, "bookworm", line, refresh=False, more=proxy)
+    assert "secret" in process.run(["apt-config", *options, "dump", "Acquire::http::Proxy"]).output
+    assert "Package: one" in process.run(["apt-cache", *options, "show", "one"]).output
+    with pytest.raises(ProcessError) as failed:
+        update_index(state, "bookworm", line.replace("debian", "nowhere"), refresh=True, more=proxy)
+    assert len(told) > 3 and not any("secret" in line for line in (*told, *failed.value.details))
+    (file, *_) = files = [
+        file for file in state.sources.rglob("*") if file.is_file() and b"secret" in file.read_bytes()
+    ]
+    assert len(files) == 2 and file.stat().st_mode & 0o777 == 0o600
 
 
 def test_an_address_with_a_password_is_refused(tmp_path: Path) -> None:

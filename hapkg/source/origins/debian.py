@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hapkg import disk, process
-from hapkg.apt import Mirror, describe_index, make_options, read_apt_options
+from hapkg.apt import Mirror, describe_index, read_apt_options, write_settings
 from hapkg.control import Suite, compare_versions, read_stanzas
 from hapkg.disk import sha256_file
 from hapkg.distribution import read_debian
@@ -150,7 +150,7 @@ def update_index(
         **read_apt_options(),
         **(more or {}),
     }
-    options = make_options(settings)
+    options = [f"--config-file={write_settings(folder / 'apt.conf', settings)}"]
     done = folder / "done"
     with _index_lock, disk.lock(folder / "lock", what=str(folder), hint="wait until it has ended", timeout=600):
         if refresh or not done.exists():
