@@ -14,7 +14,7 @@ from pathlib import Path
 from hapkg import disk, process
 from hapkg.apt_entries import AptEntry, list_entries
 from hapkg.control import Suite
-from hapkg.distribution import Distribution
+from hapkg.distribution import SECURITY, Distribution
 from hapkg.errors import UsageError
 from hapkg.locations import State
 from hapkg.tables import find_login
@@ -73,6 +73,8 @@ class Mirror:
     """None where only mmdebstrap's default is left."""
     security: str | None
     """None where the host's configuration names none."""
+    updates: bool = False
+    """The host's configuration names updates of the archive, with or without an address of security updates."""
     remark: str = field(default="", compare=False)
     """Where the address is from, or why none of the host's was taken: for errors."""
     folder: str | None = None
@@ -86,12 +88,17 @@ class Mirror:
             return (f"{kind} [trusted=yes] copy:{self.folder} ./",)
         if self.uri is None:
             return ()
-        entries = [self.line(suite, kind)]
-        if suite != "sid" and self.security:
-            entries += [self.line(f"{suite}-updates", kind), self.line(f"{suite}-security", kind)]
+        entries = [self.line(name, kind) for name in (suite, *self.list_pockets(suite))]
         if kind == "deb":
             entries += [archive.line() for archive in self.further]
         return tuple(entries)
+
+    def list_pockets(self, suite: str) -> tuple[str, ...]:
+        """The suites that come with a suite and have an address: bookworm-updates, bookworm-security."""
+        names = self.distribution.list_pockets(suite)
+        if self.security:
+            return names
+        return tuple(name for name in names if self.updates and not name.endswith(f"-{SECURITY}"))
 
     def line(self, suite: str, kind: str) -> str:
         """One-line apt entry of one suite, which may be a suite's updates, security or backports.
@@ -99,7 +106,7 @@ class Mirror:
         An address that was named with apt's options before it, in brackets, keeps them and gets none.
         """
         keyring = self.distribution.keyring
-        uri = (self.security if suite.endswith("-security") else self.uri) or ""
+        uri = (self.security if suite.endswith(f"-{SECURITY}") else self.uri) or ""
         option = f"[signed-by={keyring}] " if Path(keyring).exists() and not uri.startswith("[") else ""
         return f"{kind} {option}{uri} {suite} {' '.join(self.distribution.components)}"
 
@@ -137,12 +144,14 @@ def find_mirror(
     chosen = _choose([entry for entry in own if entry.release == entry.base], own, distribution, suite)
     if chosen is None:
         return Mirror(distribution=distribution, uri=None, security=None, remark=_explain(entries, distribution))
-    security = [entry for entry in own if entry.release.endswith(("-security", "/updates"))]
-    updates = _choose(security, own, distribution, suite)
+    secure = [entry for entry in own if entry.release.endswith((f"-{SECURITY}", "/updates"))]
+    security = _choose(secure, own, distribution, suite)
+    beside = {f"{entry.base}-{pocket}" for entry in own for pocket in distribution.pockets if pocket != SECURITY}
     return Mirror(
         distribution=distribution,
         uri=_describe(chosen, distribution, state),
-        security=_describe(updates, distribution, state) if updates else None,
+        security=_describe(security, distribution, state) if security else None,
+        updates=any(entry.site == chosen.site and entry.release in beside for entry in own),
         remark=f"the archive is the one of {chosen.file}",
     )
 
@@ -159,7 +168,7 @@ def _choose(
             suite in entry.names,
             _is_keyring(entry.signers, distribution),
             not entry.names.isdisjoint(distribution.suites),
-            (entry.site, f"{entry.release}-updates") in listed,
+            any((entry.site, name) in listed for name in distribution.list_pockets(entry.release)),
         )
 
     return max(choices, key=rank, default=None)

@@ -11,16 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from hapkg.control import Suite
 from hapkg.errors import ConfigError
 from hapkg.locations import read_toml
-from hapkg.tables import Line, Table, parse_table
+from hapkg.tables import Line, Table, check_address, parse_table
 
 FOLDER = "distributions"
+SECURITY = "security"
 Codename = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]
 Release = Annotated[str, Field(pattern=r"^[1-9][0-9]*(\.[0-9]+)*$")]
+Address = Annotated[str, AfterValidator(check_address), Field(pattern=r"^(https?|file)://[!-~]+$")]
 Component = Annotated[str, Field(pattern=r"^[a-z][a-z-]*$")]
 
 
@@ -36,6 +38,12 @@ class Distribution(Table):
     """Further names of suites in its archive, by which a host's apt entries are recognised as entries of it."""
     components: Annotated[tuple[Component, ...], Field(strict=False, min_length=1)] = ("main",)
     """Components that build dependencies are taken from."""
+    pockets: Annotated[tuple[Codename, ...], Field(strict=False)] = ("updates", SECURITY)
+    """Suites that come with each suite, SUITE-POCKET; security is the one that may be an archive of its own."""
+    rolling: Annotated[tuple[Codename, ...], Field(strict=False)] = ("sid",)
+    """Suites that none comes with."""
+    ports: dict[Codename, Address] = Field(default_factory=dict)
+    """Archives of the architectures that are not in the main one, by architecture; they have all the pockets."""
     keyring: Annotated[Line, Field(pattern=r"^/")]
     """Keys that its archive is signed with, as a file of the build machine."""
     keyring_package: Line | None = None
@@ -57,6 +65,10 @@ class Distribution(Table):
     def name_release(self, suite: Suite) -> str:
         """A suite as package URLs name it: debian-12."""
         return f"{self.vendor.lower()}-{self.suites[suite]}"
+
+    def list_pockets(self, suite: str) -> tuple[str, ...]:
+        """The suites that come with a suite: bookworm-updates, bookworm-security."""
+        return () if suite in self.rolling else tuple(f"{suite}-{pocket}" for pocket in self.pockets)
 
     @property
     def missing_keys(self) -> str:

@@ -202,9 +202,17 @@ def open_context(
 def find_build_mirror(project: Project, suite: Suite, archive: str | None, state: State) -> Mirror:
     """The archives that a suite's chroots are made from: the named one or the host's, and the project's further ones.
 
+    For another architecture the distribution's archive of its ports goes before the host's. The state folder says for
+    which it is.
+
     Raises ConfigError where a further one has no key, or stands alone.
     """
-    mirror = find_mirror(archive, project.distributions[suite], state=state, suite=suite)
+    distribution = project.distributions[suite]
+    ports = distribution.ports.get(state.architecture)
+    if ports and not archive:
+        mirror = Mirror(distribution=distribution, uri=ports, security=ports)
+    else:
+        mirror = find_mirror(archive, distribution, state=state, suite=suite)
     further = find_further(project, suite)
     if further and mirror.uri is None:
         raise ConfigError(
@@ -215,9 +223,12 @@ def find_build_mirror(project: Project, suite: Suite, archive: str | None, state
 
 
 def find_debian_mirror(project: Project, own: Mirror, state: State) -> Mirror:
-    """Debian's archive: own, which is built from, where it is Debian's; else the configured one or the host's."""
+    """Debian's archive: own, which is built from, where it is Debian's; else the configured one or the host's.
+
+    An archive of ports has no source packages.
+    """
     debian = read_debian()
-    if own.distribution.vendor == debian.vendor:
+    if own.distribution.vendor == debian.vendor and own.uri not in own.distribution.ports.values():
         return own
     return find_mirror(project.settings.debian_mirror, debian, state=state)
 

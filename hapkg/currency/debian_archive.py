@@ -46,6 +46,10 @@ class DebianIndexes:
     unasked: Mapping[str, str]
     """Indexes that could not be fetched, and why."""
 
+    @property
+    def _backports(self) -> str:
+        return f"{self.suite}-backports"
+
     def newest(self, package: str, indexes: Iterable[str]) -> DebianRelease | None:
         """The highest version of a package in any of these indexes."""
         best: DebianRelease | None = None
@@ -57,7 +61,8 @@ class DebianIndexes:
 
     def of_suite(self, package: str) -> DebianRelease | None:
         """The version that a node of the suite would get, backports left out."""
-        return self.newest(package, (self.suite, f"{self.suite}-updates", f"{self.suite}-security"))
+        beside = [index for index in self.releases if index.startswith(f"{self.suite}-") and index != self._backports]
+        return self.newest(package, (self.suite, *beside))
 
     def has_orig(self, sha256: str, package: str) -> bool:
         """True where an index that origins are fetched by has a version with this tarball."""
@@ -100,12 +105,10 @@ _BASES = (*read_debian().suites, "sid")
 def read_indexes(state: State, debian: Mirror, own: Mirror, suite: Suite, packages: Sequence[str]) -> DebianIndexes:
     """Ask the archives now for their versions of these source packages and of Linux.
 
-    own is the archive of the suite's distribution. Without an address of its security updates, the suite's updates are
-    not asked either.
+    own is the archive of the suite's distribution; updates and security are asked where it has addresses of them.
     """
     mirrors = dict.fromkeys(_BASES, debian) | dict.fromkeys((suite, f"{suite}-backports"), own)
-    if own.security:
-        mirrors |= dict.fromkeys((f"{suite}-updates", f"{suite}-security"), own)
+    mirrors |= dict.fromkeys(own.list_pockets(suite), own)
     releases: dict[str, Mapping[str, tuple[DebianRelease, ...]]] = {}
     unasked: dict[str, str] = {}
 

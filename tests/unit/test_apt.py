@@ -59,6 +59,7 @@ deb http://late.example.org/debian bookworm main
         distribution=DISTRIBUTION,
         uri=f"[signed-by=/usr/share/keyrings/x.gpg] {DEBIAN}",
         security=f"[trusted=yes] {SECURITY}",
+        updates=True,
     )
 
 
@@ -77,7 +78,8 @@ URIs: {SECURITY}
 Suites: bookworm-security
 Components: main
 """
-    assert find_mirror(None, DISTRIBUTION, write_host(tmp_path, {"sources.list.d/debian.sources": text})) == BOTH
+    host = write_host(tmp_path, {"sources.list.d/debian.sources": text})
+    assert find_mirror(None, DISTRIBUTION, host) == replace(BOTH, updates=True)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +154,24 @@ def test_a_mirror_gives_entries_for_a_suite(tmp_path: Path) -> None:
     named = replace(both, uri=f"[trusted=yes] {DEBIAN}")
     assert named.line("sid", "deb") == f"deb [trusted=yes] {DEBIAN} sid main"
     assert both.lines(Suite("sid")) == (f"deb [signed-by={tmp_path}/keyring.gpg] {DEBIAN} sid main",)
+
+
+def test_updates_are_read_without_security_where_the_host_has_them(tmp_path: Path) -> None:
+    far = "deb http://far.example.org/debian bookworm-updates main\n"
+    host = write_host(tmp_path, {"sources.list": f"deb {DEBIAN} bookworm main\n{far}"})
+    assert not find_mirror(None, DISTRIBUTION, host).updates, "they are of another archive"
+    write_host(tmp_path, {"sources.list": f"deb {DEBIAN} bookworm main\ndeb {DEBIAN} bookworm-updates main\n"})
+    found = find_mirror(None, DISTRIBUTION, host)
+    assert found == Mirror(distribution=DISTRIBUTION, uri=DEBIAN, security=None, updates=True)
+    assert [line.split()[-2] for line in found.lines(Suite("trixie"))] == ["trixie", "trixie-updates"]
+    assert found.list_pockets("sid") == ()
+
+
+def test_the_distribution_says_which_suites_come_with_one() -> None:
+    other = DISTRIBUTION.model_copy(update={"pockets": ("fixes",), "rolling": ("trixie",)})
+    mirror = replace(BOTH, distribution=other)
+    names = {suite: [line.split()[-2] for line in mirror.lines(Suite(suite))] for suite in ("bookworm", "trixie")}
+    assert names == {"bookworm": ["bookworm", "bookworm-fixes"], "trixie": ["trixie"]}
 
 
 def test_options_that_decide_how_the_archive_is_reached_are_carried(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hapkg.apt import Mirror
+from hapkg.build.context import find_build_mirror, find_debian_mirror
 from hapkg.control import Suite
 from hapkg.distribution import FOLDER, read_debian, read_distributions
 from hapkg.errors import ConfigError
+from hapkg.locations import State
 from hapkg.recipe.settings import find_project
 
 OTHER = """\
@@ -68,6 +72,35 @@ def test_a_file_of_a_project_replaces_one_of_hapkgs(write: Write) -> None:
     assert set(read_distributions(root)) == {"bookworm", "trixie", "forky", "first", "second"}
 
 
+def test_an_older_file_has_the_pockets_that_there_always_were(write: Write) -> None:
+    other = read_distributions(write(other=OTHER))[Suite("first")]
+    assert other.list_pockets("first") == ("first-updates", "first-security")
+    assert (other.list_pockets("sid"), other.ports) == ((), {})
+    for known in read_distributions().values():
+        assert known.pockets == other.pockets
+
+
+def test_architectures_of_the_ports_are_read_from_their_own_archive(write: Write, tmp_path: Path) -> None:
+    ports = "http://ports.example.org/other"
+    root = write(other=OTHER + f'[ports]\narm64 = "{ports}"\n')
+    settings = '[tool.hapkg]\nmaintainer = "A <a@example.org>"\nsuite = "first"\nsuites = ["first"]\n'
+    (root / "pyproject.toml").write_text(settings)
+    project, state, first = find_project(root), State(tmp_path / "state"), Suite("first")
+    arm = replace(state, architecture="arm64")
+    found = find_build_mirror(project, first, None, arm)
+    assert [line.split()[1:3] for line in found.lines(first)] == [
+        [ports, name] for name in ("first", "first-updates", "first-security")
+    ]
+    named = "http://near.example.org/ports/"
+    assert find_build_mirror(project, first, named, arm).uri == named
+    assert find_build_mirror(project, first, None, state).uri is None, "this host has no entry for it"
+    debian = read_debian().model_copy(update={"ports": {"arm64": ports}})
+    own = Mirror(distribution=debian, uri=ports, security=ports)
+    assert find_debian_mirror(project, own, arm).uri != ports
+    main = replace(own, uri="http://deb.example.org/debian")
+    assert find_debian_mirror(project, main, arm) is main
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -84,6 +117,12 @@ def test_a_file_of_a_project_replaces_one_of_hapkgs(write: Write) -> None:
         (('"/usr', '"usr'), "keyring"),
         (("[suites]", "components = []\n[suites]"), "components: must not be empty"),
         (("[suites]", "[suites"), "is not valid TOML"),
+        (("[suites]", 'pockets = ["a b"]\n[suites]'), "pockets[1]"),
+        (("[suites]", '[ports]\narm64 = "ports.example.org"\n[suites]'), "ports.arm64: string should match"),
+        (
+            ("[suites]", '[ports]\narm64 = "http://me@p.example.org"\n[suites]'),
+            "ports.arm64: the address of the archive",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(write: Write, change: tuple[str, str], told: str) -> None:
