@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hapkg import process
 from hapkg.apt import Mirror
+from hapkg.build.run import create_chroot
+from hapkg.build.store import Store
 from hapkg.chroot import mmdebstrap
 from hapkg.chroot.mmdebstrap import bootstrap
 from hapkg.control import Suite
 from hapkg.distribution import read_debian
+from hapkg.errors import ProcessError
 
 PROXY = "http://builder:for-this-test@proxy.example.org:3128"
 
@@ -70,3 +74,12 @@ def test_a_host_without_options_leaves_nothing_either(
     with (tmp_path / "log").open("wb") as opened:
         bootstrap(tmp_path / "root", Suite("bookworm"), archive, variant="custom", log=opened, files={})
     assert not [*(tmp_path / "root/etc/apt/apt.conf.d").iterdir()]
+
+
+def test_an_archive_that_gives_no_base_is_named_with_the_entry_that_it_is_from(tmp_path: Path, archive: Mirror) -> None:
+    store = Store(root=tmp_path / "state").narrow(Suite("bookworm"))
+    mirror = replace(archive, remark="the archive is the one of /etc/apt/sources.list.d/aaa.sources")
+    with pytest.raises(ProcessError) as told:
+        create_chroot(store, Suite("bookworm"), mirror, None)
+    assert told.value.brief == "the base chroot of bookworm cannot be made: mmdebstrap failed"
+    assert told.value.hint == f"check the network and --mirror ({mirror.remark}); hapkg doctor checks the rest"
