@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -50,6 +50,8 @@ class Distribution(Table):
     """Package of the build machine that has the keyring."""
     kernel_headers: Line
     """Package that depends on the headers of a suite's kernel; {architecture} stands for the architecture in it."""
+    debug_packages: Literal["deb", "ddeb"] = "deb"
+    """Ending that its debhelper gives to packages of debug symbols. hapkg builds all packages as .deb."""
 
     @model_validator(mode="after")
     def _has_an_order(self) -> Self:

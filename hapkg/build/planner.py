@@ -295,7 +295,7 @@ def render(
         key=key,
         versions=versions,
         components=[context.recipes[need] for need in pinned],
-        distribution=context.distribution.name_release(context.suite),
+        distribution=context.distribution,
         compiled=context.store.state.templates,
     )
 

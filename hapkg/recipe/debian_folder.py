@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hapkg.control import BinaryName, Suite
+from hapkg.distribution import Distribution, read_debian
 from hapkg.evidence.facts import SourceFacts
 from hapkg.recipe import licenses
 from hapkg.recipe.licenses import find_texts
@@ -73,14 +74,14 @@ def render_debian(
     key: str,
     versions: Mapping[BinaryName, str],
     components: Iterable[Recipe] = (),
-    distribution: str = "",
+    distribution: Distribution | None = None,
     compiled: Path | None = None,
 ) -> DebianFolder:
     """The debian/ folder of a recipe, without the patches that it does not carry.
 
     versions holds the exact version of every stack package that a meta-package pins, components the recipes of these
-    packages. distribution is the suite's, with its release: debian-12. compiled is a folder for compiled templates,
-    which the caller may remove.
+    packages. distribution is the suite's; without one, SBOMs name none and the rest is Debian's. compiled is a folder
+    for compiled templates, which the caller may remove.
 
     Raises RecipeError when a template is wrong or names something that does not exist.
     """
@@ -95,6 +96,7 @@ def render_debian(
         "origin": settings.origin,
         "refuse_beside": settings.refuse_beside,
         "suite": suite,
+        "distribution": distribution or read_debian(),
         "version": version,
         "key": key,
         "versions": versions,
@@ -113,7 +115,7 @@ def render_debian(
         files["patches/series"] = "".join(f"{name}\n" for name in recipe.series).encode()
     return DebianFolder(
         files={path: content for path, content in files.items() if content.strip()},
-        facts=tell_facts(recipe, settings, distribution),
+        facts=tell_facts(recipe, settings, distribution.name_release(suite) if distribution else ""),
         version=version,
     )
 

@@ -19,6 +19,15 @@ COMPONENTS = ("main", "restricted", "universe", "multiverse")
 BASE = ("?essential", "?priority(required)", "apt", "build-essential")
 """Packages that mmdebstrap installs: Ubuntu keeps them in main. Everything else goes to universe here."""
 SECURITY_MARK = "+ubuntu1.1"
+TOOLS = {
+    "libdebhelper-perl": (
+        "usr/share/perl5/Debian/Debhelper/Dh_Lib.pm",
+        "('DBGSYM_PACKAGE_TYPE' *=> *)DEFAULT_PACKAGE_TYPE",
+        r"\g<1>'ddeb'",
+    ),
+    "dpkg-dev": ("usr/bin/dpkg-gencontrol", r"my \$pkg_type = ", r"\g<0>$override{'Package-Type'} || "),
+}
+"""Packages whose tools Ubuntu changed, so that debug symbols become .ddeb: the file, and what is changed in it."""
 _ORIGIN = "Vendor: Ubuntu\nVendor-URL: https://www.ubuntu.com/\nParent: Debian\n"
 _OS_RELEASE = f'NAME="Ubuntu"\nID=ubuntu\nID_LIKE=debian\nVERSION_ID="{RELEASE}"\nVERSION_CODENAME={CODENAME}\n'
 
@@ -67,6 +76,7 @@ def make_stand_in(folder: Path, packages: Iterable[str], sources: Mapping[str, M
         name = deb.name.partition("_")[0]
         shutil.move(deb, pools["main" if name in lines["main"] else "universe"])
     _make_ubuntus(pools, folder / "scratch")
+    _change_tools(pools, folder / "tools")
     home = folder / "gnupg"
     home.mkdir(mode=0o700)
     gpg = ("gpg", "--homedir", str(home), "--batch", "--pinentry-mode", "loopback", "--passphrase", "")
@@ -132,6 +142,26 @@ def _make_ubuntus(pools: Mapping[str, Path], scratch: Path) -> None:
     for mark, pool in (("+ubuntu1", "main"), (SECURITY_MARK, "security")):
         control.write_text(re.sub(r"(?m)^(Version: .*)$", rf"\g<1>{mark}", text))
         _run("dpkg-deb", "--root-owner-group", "--build", str(scratch), str(pools[pool]))
+
+
+def change_tool(package: str, root: Path) -> None:
+    """Change a tool of this package, which lies below root, as Ubuntu changes it."""
+    name, found, wanted = TOOLS[package]
+    file = root / name
+    text, count = re.subn(found, wanted, file.read_text())
+    assert count == 1, f"{file} says elsewhere now of which type packages of debug symbols are"
+    file.write_text(text)
+
+
+def _change_tools(pools: Mapping[str, Path], scratch: Path) -> None:
+    """Changed tools in the place of Debian's, with their versions: others depend on these alone."""
+    for package in TOOLS:
+        (deb,) = (deb for pool in pools.values() for deb in pool.glob(f"{package}_*.deb"))
+        root = scratch / package
+        root.mkdir(parents=True)
+        _run("dpkg-deb", "--raw-extract", str(deb), str(root))
+        change_tool(package, root)
+        _run("dpkg-deb", "--root-owner-group", "--build", str(root), str(deb))
 
 
 def _write_suite(

@@ -22,6 +22,7 @@ import pytest
 import tomlkit
 
 from hapkg.apt import find_mirror
+from hapkg.build.builder import LINTIAN_NAME
 from hapkg.distribution import read_debian
 from tests.support.machine import Done, Hapkg
 from tests.support.samples import CHECKOUT
@@ -117,7 +118,7 @@ def built() -> Iterator[Built]:
         hapkg = Hapkg(project=folder / "project", cache=folder / "cache", home=folder / "home")
         within = (*_WITH_SOURCES, str(host))
         try:
-            building = hapkg.start("build-all", "--json", "--no-lintian", within=within)
+            building = hapkg.start("build-all", "--json", within=within)
             building.process.wait(timeout=3600)
             run = building.finish()
             assert run.status == 0, run.stderr
@@ -148,6 +149,15 @@ def test_the_chroot_is_the_archives_own_with_updates_of_security(built: Built) -
 def test_dpkg_builds_with_ubuntus_flags(built: Built) -> None:
     log = Path(built.run.outcomes["ha-corosync"]["log"]).read_text()
     assert re.search(r"gcc .*-flto=auto", log)
+
+
+def test_packages_of_debug_symbols_are_kept_and_seen_by_lintian(built: Built) -> None:
+    folder = Path(built.run.outcomes["ha-corosync"]["log"]).parent
+    (changes,) = folder.glob("*.changes")
+    named = {line.split()[-1] for line in re.findall(r"(?m)^ .*deb$", changes.read_text())}
+    assert any(name.startswith("ha-corosync-dbgsym_") for name in named)
+    assert named == {file.name for file in folder.glob("*.deb")}
+    assert (folder / LINTIAN_NAME).exists()
 
 
 def test_the_promise_is_about_the_distributions_own_versions(built: Built, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_only_what_a_source_needs_is_in_its_debian_folder(tmp_path: Path, name: 
         key=PLACEHOLDER,
         versions=everything,
         components=[context.recipes[need] for need in sorted(context.graph.needs[name])] if name == STACK else (),
-        distribution="debian-12",
+        distribution=context.distribution,
     )
     assert render(context, recipe, PLACEHOLDER, PLACEHOLDER, make_finished(context, name)) == whole
 
