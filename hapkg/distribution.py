@@ -50,6 +50,8 @@ class Distribution(Table):
     """Package of the build machine that has the keyring."""
     kernel_headers: Line
     """Package that depends on the headers of a suite's kernel; {architecture} stands for the architecture in it."""
+    kernel_source: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")] = "linux-source"
+    """Package that depends on the source of a suite's kernel, called as this one and its series: linux-source-6.1."""
     debug_packages: Literal["deb", "ddeb"] = "deb"
     """Ending that its debhelper gives to packages of debug symbols. hapkg builds all packages as .deb."""
 

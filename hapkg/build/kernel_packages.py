@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from hapkg.apt import query_root
 from hapkg.chroot.schroot import Chroot, find_chroot
 from hapkg.control import SourceName, Suite
+from hapkg.distribution import Distribution
 from hapkg.errors import ConfigError, did_you_mean
 from hapkg.locations import State
 from hapkg.recipe.model import Package, Recipe
@@ -25,7 +26,6 @@ from hapkg.recipe.settings import DEFAULT_KERNEL, Project, Settings
 from hapkg.recipe.style import EXTERNAL_MODULE, KERNEL_PACKAGE, Style
 
 HEADERS = "linux-headers-"
-KERNEL_SOURCE = "linux-source"
 _VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+.*(?<!-common)(?<!-common-rt)\Z")
 _HIGHEST_FIRST = 5
 
@@ -37,33 +37,36 @@ class Kernels:
     default: str
     """The one that the suite's own package of headers is for."""
     series: str
-    """Of the suite's linux-source: 6.1."""
+    """Of the suite's kernel source: 6.1."""
+    source: str
+    """The package that depends on that: linux-source."""
     available: tuple[str, ...]
     """Those that have headers, of any series, the newest first."""
 
 
 @functools.cache  # a run asks for its recipes and for its targets, and the index of a base never changes
-def read_kernels(base: Chroot, headers: str) -> Kernels:
+def read_kernels(base: Chroot, headers: str, source: str) -> Kernels:
     """Kernels that the apt index inside a base chroot knows. apt keeps its digest of the index beside the chroot.
 
-    headers is the package that depends on the headers of the suite's own kernel.
+    headers is the package that depends on the headers of the suite's own kernel, source the one for its source.
     """
     cache = base.folder / "apt"
-    wanted = ["apt-cache", "depends", "--important", headers, KERNEL_SOURCE]
+    wanted = ["apt-cache", "depends", "--important", headers, source]
     depends = query_root(base.root, cache, wanted, check=False)
     names = query_root(base.root, cache, ["apt-cache", "pkgnames", HEADERS], check=False)
-    return parse_kernels(depends, names)
+    return parse_kernels(depends, names, source)
 
 
-def parse_kernels(depends: str, names: str) -> Kernels:
+def parse_kernels(depends: str, names: str, source: str) -> Kernels:
     """Kernels from what `apt-cache depends` and `apt-cache pkgnames` print."""
     default = re.search(rf"^  Depends: {HEADERS}([0-9]\S*)$", depends, re.MULTILINE)
-    series = re.search(rf"^  Depends: {KERNEL_SOURCE}-([0-9.]+)$", depends, re.MULTILINE)
+    series = re.search(rf"^  Depends: {re.escape(source)}-([0-9.]+)$", depends, re.MULTILINE)
     found = {name.removeprefix(HEADERS) for name in names.split()}
     found -= {name.rpartition("-")[0] for name in found}  # 6.8.0-31: what the flavours of 6.8.0-31-generic share
     return Kernels(
         default=default[1] if default else "",
         series=series[1] if series else "",
+        source=source,
         available=tuple(sorted(filter(_VERSION.match, found), key=_rank)),
     )
 
@@ -82,8 +85,7 @@ def add_packages(
     """
     named = {name: find_kernels(recipe, project.settings, suite) for name, recipe in recipes.items() if recipe.module}
     base = find_chroot(state, suite) if any(DEFAULT_KERNEL in words for words in named.values()) else None
-    headers = project.distributions[suite].name_kernel_headers(architecture)
-    default = (read_kernels(base, headers).default or DEFAULT_KERNEL) if base else None
+    default = (_read(base, project.distributions[suite], architecture).default or DEFAULT_KERNEL) if base else None
     made: dict[SourceName, Recipe] = {}
     for name, words in named.items():
         kernels = [word for word in words if word != DEFAULT_KERNEL]
@@ -131,7 +133,7 @@ def check_kernels(recipes: Iterable[Recipe], project: Project, suite: Suite, sta
     wanted = sorted({(value["kernel"], value["module_style"] == EXTERNAL_MODULE) for value in values})
     base = find_chroot(state, suite) if wanted else None
     if base is not None:
-        kernels = read_kernels(base, project.distributions[suite].name_kernel_headers(architecture))
+        kernels = _read(base, project.distributions[suite], architecture)
         for kernel, any_series in wanted:
             check_kernel(kernel, kernels, suite, any_series=any_series)
 
@@ -149,13 +151,17 @@ def check_kernel(kernel: str, kernels: Kernels, suite: Suite, *, any_series: boo
     hint = f'name one of these, or "{DEFAULT_KERNEL}" to follow the suite; hapkg chroot update reads them anew'
     if kernel in kernels.available:
         raise ConfigError(
-            f"{key}: kernel {kernel} is not of the series {kernels.series}, which {KERNEL_SOURCE} of {suite} is of",
+            f"{key}: kernel {kernel} is not of the series {kernels.series}, which {kernels.source} of {suite} is of",
             details=details,
             hint=hint,
         )
     if guess := did_you_mean(kernel, usable):
         hint = f"{guess} Or {hint}"
     raise ConfigError(f"{key}: kernel {kernel} has no {HEADERS}{kernel} in {suite}", details=details, hint=hint)
+
+
+def _read(base: Chroot, distribution: Distribution, architecture: str) -> Kernels:
+    return read_kernels(base, distribution.name_kernel_headers(architecture), distribution.kernel_source)
 
 
 def _is_of(kernel: str, series: str) -> bool:

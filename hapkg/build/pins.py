@@ -9,7 +9,6 @@ from pathlib import Path
 
 from hapkg import disk
 from hapkg.build.context import BuildContext
-from hapkg.build.kernel_packages import KERNEL_SOURCE
 from hapkg.build.planner import make_plan
 from hapkg.build.store import Artifact
 from hapkg.chroot.archives import Archive
@@ -142,4 +141,4 @@ def _list_kernel_packages(context: BuildContext) -> tuple[str, ...]:
     """Packages that tell which kernels a suite has: they are looked up in the base chroot's index."""
     if not context.project.settings.kernels.get(context.suite):
         return ()
-    return (context.distribution.name_kernel_headers(read_architecture()), KERNEL_SOURCE)
+    return (context.distribution.name_kernel_headers(read_architecture()), context.distribution.kernel_source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hapkg.build.kernel_packages import (
 from hapkg.build.plan import choose_version
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, SourceName, Suite
+from hapkg.distribution import Distribution, read_distributions
 from hapkg.errors import ConfigError, HapkgError, RecipeError
 from hapkg.locations import State
 from hapkg.recipe.debian_folder import render_debian
@@ -62,13 +64,13 @@ linux-headers-6.1.0-38-amd64
 KERNELS = Kernels(
     default="6.1.0-38-amd64",
     series="6.1",
+    source="linux-source",
     available=("6.12.43+deb12-amd64", "6.1.0-38-amd64", "6.1.0-38-rt-amd64", "6.1.0-9-amd64"),
 )
 MODULE: dict[str, Any] = {
     **META,
     "source": "ha-one-module",
     "style": "kernel-module",
-    "build-depends": ["linux-source"],
     "make": ["CONFIG_ONE=m"],
     "module": {"name": "one", "tree": "drivers/block/one", "synopsis": "module one", "description": "It is one."},
     "packages": [{**PACKAGE, "package": "ha-one-module-source", "architecture": "all"}],
@@ -109,7 +111,7 @@ def base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
     looks: list[Path] = []
     chroot = Chroot(suite=BOOKWORM, name="c", folder=tmp_path, digest="d", packages=1)
 
-    def read(base: Chroot, headers: str) -> Kernels:
+    def read(base: Chroot, headers: str, source: str) -> Kernels:
         looks.append(base.folder)
         return KERNELS
 
@@ -119,8 +121,9 @@ def base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
 
 
 def test_kernels_are_those_with_headers_of_their_own_the_newest_first() -> None:
-    assert parse_kernels(DEPENDS, NAMES) == KERNELS
-    assert parse_kernels("", "") == Kernels(default="", series="", available=())
+    assert parse_kernels(DEPENDS, NAMES, "linux-source") == KERNELS
+    assert parse_kernels("", "", "kernel") == Kernels(default="", series="", source="kernel", available=())
+    assert parse_kernels("kernel\n  Depends: kernel-6.8.0\n", "", "kernel").series == "6.8.0"
 
 
 def test_each_kernel_gets_a_recipe_of_its_own(tmp_path: Path) -> None:
@@ -257,6 +260,78 @@ def test_the_source_package_carries_what_module_assistant_wants() -> None:
     )
     assert "'*/drivers/block/one'" in files["rules"]
     assert "3.0 (native)" in files["source/format"]
+
+
+def write_project(tree: Path, suite: str, own: Distribution) -> None:
+    """A tree with the debian/ of a kernel module for a suite, which looks for the kernel in sources/."""
+    rendered = render_debian(
+        make_recipe_from(MODULE),
+        SETTINGS,
+        (TEMPLATES,),
+        suite=Suite(suite),
+        version="1.2+ha1.1",
+        key="k",
+        versions={},
+        distribution=own,
+    )
+    rendered.write(tree / "debian")
+    rules = tree / "debian/rules"
+    rules.write_text(rules.read_text().replace("/usr/src/", f"{tree}/sources/"))
+
+
+@pytest.mark.parametrize(
+    ("suite", "source", "kernel", "packed"),
+    [
+        ("bookworm", "linux-source", "6.1", "linux-source-6.1.tar.xz"),
+        ("noble", "linux-source", "6.8.0", "linux-source-6.8.0/linux-source-6.8.0.tar.bz2"),  # beside a link to it
+        ("noble", "kernel", "7.0", "kernel-7.0.tar.xz"),
+    ],
+)
+def test_the_kernels_source_is_found_as_the_distribution_packs_it(
+    tmp_path: Path, suite: str, source: str, kernel: str, packed: str
+) -> None:
+    own = read_distributions()[Suite(suite)].model_copy(update={"kernel_source": source})
+    write_project(tmp_path, suite, own)
+    build_depends = (tmp_path / "debian/control").read_text().partition("Build-Depends:\n")[2].partition("Standards")[0]
+    assert build_depends == f" debhelper-compat (= 13),\n {source},\n"
+    folder, archive = tmp_path / f"{source}-{kernel}", tmp_path / "sources" / packed
+    for name, text in (("drivers/block/one/one.c", 'V "1.2"\n'), ("include/linux/one.h", ""), ("kernel/fork.c", "")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    archive.parent.mkdir(parents=True)
+    subprocess.run(["tar", "-C", tmp_path, "--auto-compress", "-cf", archive, folder.name], check=True)
+    if archive.parent.name == folder.name:
+        (tmp_path / "sources" / archive.name).symlink_to(packed)
+    argv = ["make", "--file=debian/rules", "--eval=show:;@echo $(kernel) $(series)", "show", "override_dh_auto_build"]
+    told = subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert told[0] == f"{source}-{kernel} {kernel}"
+    made = tmp_path / "debian/scratch/modules/ha-one-module"
+    assert (made / "one/one.c").read_text() == 'V "1.2"\n'
+    assert (made / "debian/series").read_text() == f"{kernel}\n"
+    assert not list(made.rglob("fork.c"))
+
+
+@pytest.mark.parametrize(
+    ("series", "kernel", "fits"),
+    [
+        ("6.1", "6.1.0-38-amd64", True),
+        ("6.1", "6.12.43+deb12-amd64", False),
+        ("6.8.0", "6.8.0-31-generic", True),
+        ("6.8.0", "6.11.0-9-generic", False),
+    ],
+)
+def test_module_assistant_refuses_kernels_of_another_series(
+    tmp_path: Path, series: str, kernel: str, fits: bool
+) -> None:
+    write_project(tmp_path, "noble", read_distributions()[Suite("noble")])
+    (tmp_path / "debian/series").write_text(f"{series}\n")
+    for name in ("generic.make", "common-rules.make"):
+        (tmp_path / "include").mkdir(exist_ok=True)
+        (tmp_path / "include" / name).touch()
+    argv = ["make", "--file=debian/modules/rules", f"MA_DIR={tmp_path}", f"KVERS={kernel}", "binary-modules"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0, "there is no kernel to build for"
+    assert ("it cannot be built for" in done.stderr) != fits
 
 
 def test_a_kernels_package_is_made_by_module_assistant() -> None:
