@@ -23,6 +23,7 @@ SECURITY = "security"
 Codename = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]
 Release = Annotated[str, Field(pattern=r"^[1-9][0-9]*(\.[0-9]+)*$")]
 Address = Annotated[str, AfterValidator(check_address), Field(pattern=r"^(https?|file)://[!-~]+$")]
+PackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 Component = Annotated[str, Field(pattern=r"^[a-z][a-z-]*$")]
 
 
@@ -50,10 +51,15 @@ class Distribution(Table):
     """Package of the build machine that has the keyring."""
     kernel_headers: Line
     """Package that depends on the headers of a suite's kernel; {architecture} stands for the architecture in it."""
-    kernel_source: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")] = "linux-source"
+    kernel_source: PackageName = "linux-source"
     """Package that depends on the source of a suite's kernel, called as this one and its series: linux-source-6.1."""
     debug_packages: Literal["deb", "ddeb"] = "deb"
     """Ending that its debhelper gives to packages of debug symbols. hapkg builds all packages as .deb."""
+
+    split_packages: dict[PackageName, Annotated[tuple[PackageName, ...], Field(strict=False)]] = Field(
+        default_factory=dict
+    )
+    """Packages that have the content of one of Debian's, by its name, where the distribution split it."""
 
     @model_validator(mode="after")
     def _has_an_order(self) -> Self:
@@ -65,6 +71,10 @@ class Distribution(Table):
     def name_kernel_headers(self, architecture: str) -> str:
         """The package that depends on the headers of the kernel that a suite installs: linux-headers-amd64."""
         return self.kernel_headers.replace("{architecture}", architecture)
+
+    def name_packages(self, *names: str) -> tuple[str, ...]:
+        """The distribution's packages that have what Debian's of these names have, each after the name itself."""
+        return tuple(dict.fromkeys(one for name in names for one in (name, *self.split_packages.get(name, ()))))
 
     def name_release(self, suite: Suite) -> str:
         """A suite as package URLs name it: debian-12."""

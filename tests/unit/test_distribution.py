@@ -58,6 +58,12 @@ def test_debians_headers_are_named_by_architecture_and_ubuntus_are_not() -> None
     assert known[Suite("noble")].name_kernel_headers("arm64") == "linux-headers-generic"
 
 
+def test_packages_that_a_distribution_split_are_named_beside_debians() -> None:
+    known, names = read_distributions(), ("sbd", "resource-agents")
+    assert known[Suite("trixie")].name_packages(*names) == names
+    assert known[Suite("noble")].name_packages(*names) == (*names, "resource-agents-base", "resource-agents-extra")
+
+
 def test_a_project_adds_a_distribution_by_one_file(write: Write) -> None:
     root = write(other=OTHER)
     settings = '[tool.hapkg]\nmaintainer = "A <a@example.org>"\nsuite = "first"\nsuites = ["first", "trixie"]\n'
@@ -116,6 +122,8 @@ def test_architectures_of_the_ports_are_read_from_their_own_archive(write: Write
         (('"Other"', '"An other"'), "vendor"),
         (('"/usr', '"usr'), "keyring"),
         (("[suites]", "components = []\n[suites]"), "components: must not be empty"),
+        (("[suites]", '[split-packages]\none = ["An other"]\n[suites]'), "split-packages.one[1]"),
+        (("[suites]", 'debug-packages = "udeb"\n[suites]'), "debug-packages"),
         (("[suites]", "[suites"), "is not valid TOML"),
         (("[suites]", 'pockets = ["a b"]\n[suites]'), "pockets[1]"),
         (("[suites]", '[ports]\narm64 = "ports.example.org"\n[suites]'), "ports.arm64: string should match"),

@@ -17,16 +17,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hapkg import jinja
-from hapkg.control import BinaryName, Suite, is_line
+from hapkg.control import BinaryName, SourceName, Suite, is_line
+from hapkg.distribution import read_distributions
 from hapkg.errors import RecipeError
 from hapkg.recipe import rendering
+from hapkg.recipe.collection import read_recipes
 from hapkg.recipe.debian_folder import DebianFolder, render_debian
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.rendering import make_value, make_word
-from hapkg.recipe.settings import Settings
+from hapkg.recipe.settings import Settings, find_project
 from hapkg.source.package import make_source_package
 from tests.support.samples import (
     AUTOTOOLS,
+    CHECKOUT,
     DIGEST,
     META,
     PACKAGE,
@@ -500,3 +503,31 @@ def test_a_place_that_is_not_there_stays_so(tmp_path: Path) -> None:
     recipe = make_recipe_from(WHOLE)
     assert render(recipe, compiled=tmp_path / "no/where") == render(recipe)
     assert list(tmp_path.iterdir()) == []
+
+
+def render_stack(suite: str) -> DebianFolder:
+    """The debian/ folder of this project's meta-package for a suite."""
+    project, chosen = find_project(CHECKOUT), Suite(suite)
+    recipes = read_recipes(project)
+    return render_debian(
+        recipes[SourceName("ha-stack")],
+        project.settings,
+        project.templates,
+        suite=chosen,
+        version="1+ha1.1",
+        key="0" * 64,
+        versions={package.name: "1" for recipe in recipes.values() for package in recipe.packages},
+        distribution=read_distributions()[chosen],
+    )
+
+
+def test_nodes_keep_off_the_packages_that_their_distribution_split() -> None:
+    debians, ubuntus = render_stack("bookworm").files, render_stack("noble").files
+    more = " resource-agents-base resource-agents-extra"
+    for path in ("links/etc/apt/preferences.d/ha-stack-links", "ha-stack-links.preinst"):
+        debian, ubuntu = debians[path].decode(), ubuntus[path].decode()
+        assert " resource-agents" in debian
+        assert (more in debian, ubuntu.count(more)) == (False, 1)
+        assert ubuntu.replace(more, "") == debian
+    named = {path for path, content in ubuntus.items() if debians.get(path) != content}
+    assert named == {"links/etc/apt/preferences.d/ha-stack-links", "ha-stack-links.preinst", "changelog"}
