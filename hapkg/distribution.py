@@ -37,12 +37,12 @@ class Distribution(Table):
     """Release number of each suite, by codename: it is part of versions and orders suites in them."""
     other_suites: Annotated[tuple[Codename, ...], Field(strict=False)] = ()
     """Further names of suites in its archive, by which a host's apt entries are recognised as entries of it."""
+    rolling_suites: Annotated[tuple[Codename, ...], Field(strict=False)] = ()
+    """Suites that are never released, in which newer versions show themselves before any release: sid."""
     components: Annotated[tuple[Component, ...], Field(strict=False, min_length=1)] = ("main",)
     """Components that build dependencies are taken from."""
     pockets: Annotated[tuple[Codename, ...], Field(strict=False)] = ("updates", SECURITY)
     """Suites that come with each suite, SUITE-POCKET; security is the one that may be an archive of its own."""
-    rolling: Annotated[tuple[Codename, ...], Field(strict=False)] = ("sid",)
-    """Suites that none comes with."""
     ports: dict[Codename, Address] = Field(default_factory=dict)
     """Archives of the architectures that are not in the main one, by architecture; they have all the pockets."""
     keyring: Annotated[Line, Field(pattern=r"^/")]
@@ -82,7 +82,7 @@ class Distribution(Table):
 
     def list_pockets(self, suite: str) -> tuple[str, ...]:
         """The suites that come with a suite: bookworm-updates, bookworm-security."""
-        return () if suite in self.rolling else tuple(f"{suite}-{pocket}" for pocket in self.pockets)
+        return () if suite in self.rolling_suites else tuple(f"{suite}-{pocket}" for pocket in self.pockets)
 
     @property
     def missing_keys(self) -> str:
@@ -94,7 +94,17 @@ class Distribution(Table):
     @property
     def known_suites(self) -> frozenset[str]:
         """Every name of a suite of its archive."""
-        return frozenset((*self.suites, *self.other_suites))
+        return frozenset((*self.suites, *self.other_suites, *self.rolling_suites))
+
+    @property
+    def bases(self) -> tuple[Suite, ...]:
+        """Suites that stand on their own, the oldest first, and those that are never released."""
+        released = sorted(self.suites, key=lambda suite: _read_numbers(self.suites[suite]))
+        return tuple(Suite(name) for name in (*released, *self.rolling_suites))
+
+    def list_later(self, suite: Suite) -> tuple[Suite, ...]:
+        """Suites that come after one of the distribution's, those that are never released last."""
+        return self.bases[self.bases.index(suite) + 1 :]
 
 
 Distributions = Mapping[Suite, Distribution]

@@ -18,7 +18,7 @@ from hapkg.control import SourceName
 from hapkg.currency import osv
 from hapkg.currency.audit import Assessment, count_open
 from hapkg.currency.audit import audit as audit_recipes
-from hapkg.currency.debian_archive import LATER, DebianIndexes, read_indexes
+from hapkg.currency.debian_archive import DebianIndexes, read_indexes
 from hapkg.currency.known_holes import remember_holes
 from hapkg.currency.osv import ask_osv
 from hapkg.currency.outdated import Standing, compare_all, find_missing_modules
@@ -113,7 +113,7 @@ def outdated(
             {"sources": [asdict(standing) for standing in standings], "modules": missing, "unasked": unasked}
         )
     else:
-        _print_standings(standings, chosen_suite, missing, unasked)
+        _print_standings(standings, indexes, missing, unasked)
     if missing or any(standing.has_news for standing in standings):
         raise typer.Exit(SOMETHING_FOUND)
     if unasked:
@@ -132,8 +132,10 @@ def _find_missing_modules(context: typer.Context, recipes: Sequence[Recipe], ind
     return find_missing_modules(modules, kernel, there)
 
 
-def _print_standings(standings: Sequence[Standing], suite: str, missing: Sequence[str], unasked: Sequence[str]) -> None:
-    later = [name for name in LATER if name != suite]
+def _print_standings(
+    standings: Sequence[Standing], indexes: DebianIndexes, missing: Sequence[str], unasked: Sequence[str]
+) -> None:
+    suite, later = indexes.suite, indexes.later
     output.print_table(
         ("source", "ours", "upstream", suite, "backports", *later, "promise", "news"),
         [

@@ -20,8 +20,6 @@ from hapkg.locations import State
 from hapkg.recipe.upstream_version import compare_upstream, upstream_of
 from hapkg.source.origins.debian import update_index
 
-LATER = ("forky", "sid")
-"""Suites in which a newer version shows itself first."""
 _LINUX, _SIGNED = "linux", "linux-signed-"
 _MISSING = re.compile("does not have a Release file|404 +Not Found|File not found")
 
@@ -45,6 +43,8 @@ class DebianIndexes:
     """By index (trixie, trixie-security, sid), then by source package."""
     unasked: Mapping[str, str]
     """Indexes that could not be fetched, and why."""
+    later: tuple[str, ...] = ()
+    """Suites in which a newer version shows itself first: later ones of the distribution, and Debian's unstable."""
 
     @property
     def _backports(self) -> str:
@@ -98,16 +98,20 @@ class DebianIndexes:
         return next((match[1] for match in matches if match), "")
 
 
-_BASES = (*read_debian().suites, "sid")
+_BASES = read_debian().bases
 """The suites whose indexes are asked for origins."""
 
 
 def read_indexes(state: State, debian: Mirror, own: Mirror, suite: Suite, packages: Sequence[str]) -> DebianIndexes:
     """Ask the archives now for their versions of these source packages and of Linux.
 
-    own is the archive of the suite's distribution; updates and security are asked where it has addresses of them.
+    own is the archive of the suite's distribution, asked for its later suites, too; updates and security are asked where
+    it has addresses of them.
     """
-    mirrors = dict.fromkeys(_BASES, debian) | dict.fromkeys((suite, f"{suite}-backports"), own)
+    later, backports = own.distribution.list_later(suite), f"{suite}-backports"
+    mirrors: dict[str, Mirror] = dict.fromkeys(_BASES, debian) | dict.fromkeys((suite, backports, *later), own)
+    # A suite that is not stable yet has no backports; a mirror has some suites.
+    optional = {backports, *later} - {*_BASES}
     mirrors |= dict.fromkeys(own.list_pockets(suite), own)
     releases: dict[str, Mapping[str, tuple[DebianRelease, ...]]] = {}
     unasked: dict[str, str] = {}
@@ -118,13 +122,14 @@ def read_indexes(state: State, debian: Mirror, own: Mirror, suite: Suite, packag
             releases[name] = _show(options, (*packages, _LINUX, f"{_SIGNED}{read_architecture()}"))
         except ProcessError as error:
             told = error.details[-2] if len(error.details) > 1 else error.brief
-            if name.endswith("-backports") and any(_MISSING.search(line) for line in error.details):
-                releases[name] = {}  # a suite that is not stable yet has none
+            if name in optional and any(_MISSING.search(line) for line in error.details):
+                releases[name] = {}
             else:
                 unasked[name] = told
 
     work_on_all(read, list(mirrors))
-    return DebianIndexes(suite=suite, releases=releases, unasked=unasked)
+    first: tuple[str, ...] = tuple(dict.fromkeys((*later, *read_debian().rolling_suites)))
+    return DebianIndexes(suite=suite, releases=releases, unasked=unasked, later=first)
 
 
 def _show(options: Sequence[str], packages: Sequence[str]) -> Mapping[str, tuple[DebianRelease, ...]]:

@@ -11,7 +11,7 @@ from functools import cmp_to_key
 
 from hapkg.build.kernel_packages import name_package
 from hapkg.control import SourceName
-from hapkg.currency.debian_archive import LATER, DebianIndexes, DebianRelease
+from hapkg.currency.debian_archive import DebianIndexes, DebianRelease
 from hapkg.currency.promises import Promise
 from hapkg.disk import work_on_all
 from hapkg.errors import FetchError
@@ -99,7 +99,7 @@ def compare(recipe: Recipe, indexes: DebianIndexes, answers: RemoteAnswers) -> S
     found = {
         "suite": indexes.of_suite(package),
         "backports": indexes.newest(package, [f"{indexes.suite}-backports"]),
-        **{suite: indexes.newest(package, [suite]) for suite in LATER},
+        **{suite: indexes.newest(package, [suite]) for suite in indexes.later},
     }
     tagged = [*find_versions(recipe, (tag for tags in answers.tags.values() for tag in tags))]
     packaged = [upstream_of(release.version) for release in found.values() if release]

@@ -101,7 +101,7 @@ def list_debian_sources(origin: str, state: State, mirror: Mirror | None) -> lis
     upstream, FetchError where the archive has none.
     """
     named = _NAME.fullmatch(origin)
-    suites = (*read_debian().suites, "sid")
+    suites = read_debian().bases
     if not named or (named[2] and named[2] not in suites):
         raise UsageError(
             f"{origin} names no source package of Debian",

@@ -168,7 +168,7 @@ def test_updates_are_read_without_security_where_the_host_has_them(tmp_path: Pat
 
 
 def test_the_distribution_says_which_suites_come_with_one() -> None:
-    other = DISTRIBUTION.model_copy(update={"pockets": ("fixes",), "rolling": ("trixie",)})
+    other = DISTRIBUTION.model_copy(update={"pockets": ("fixes",), "rolling_suites": ("trixie",)})
     mirror = replace(BOTH, distribution=other)
     names = {suite: [line.split()[-2] for line in mirror.lines(Suite(suite))] for suite in ("bookworm", "trixie")}
     assert names == {"bookworm": ["bookworm", "bookworm-fixes"], "trixie": ["trixie"]}

@@ -64,6 +64,15 @@ def test_packages_that_a_distribution_split_are_named_beside_debians() -> None:
     assert known[Suite("noble")].name_packages(*names) == (*names, "resource-agents-base", "resource-agents-extra")
 
 
+def test_later_suites_go_by_their_numbers_whatever_the_order_of_the_file(write: Write) -> None:
+    text = OTHER.replace('first = "1.0"\nsecond = "1.10"', 'third = "1.10"\nfirst = "1.2"\nsecond = "1.9"')
+    own = read_distributions(write(other=f'rolling-suites = ["tip"]\n{text}'))[Suite("first")]
+    assert own.bases == ("first", "second", "third", "tip")
+    assert own.list_later(Suite("second")) == ("third", "tip")
+    assert own.known_suites == {*own.bases}
+    assert read_debian().list_later(Suite("bookworm")) == (*[*read_debian().suites][1:], "sid")
+
+
 def test_a_project_adds_a_distribution_by_one_file(write: Write) -> None:
     root = write(other=OTHER)
     settings = '[tool.hapkg]\nmaintainer = "A <a@example.org>"\nsuite = "first"\nsuites = ["first", "trixie"]\n'

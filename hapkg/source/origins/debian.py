@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hapkg import disk, process
 from hapkg.apt import Mirror, describe_index, read_apt_options, write_settings
-from hapkg.control import Suite, compare_versions, read_stanzas
+from hapkg.control import compare_versions, read_stanzas
 from hapkg.disk import sha256_file
 from hapkg.distribution import read_debian
 from hapkg.errors import FetchError, ProcessError
@@ -107,9 +107,9 @@ def _search(
         raise FetchError("no Debian archive is configured on this host", hint=FINAL)
     errors: list[str] = []
     for refresh in (False, True):
-        for suite in (*read_debian().suites, "sid"):
+        for suite in read_debian().bases:
             try:
-                line = request.mirror.lines(Suite(suite), "deb-src")[0]
+                line = request.mirror.lines(suite, "deb-src")[0]
                 options = update_index(request.state, suite, line, refresh=refresh)
                 for version in _find_versions(origin, is_wanted, options):
                     if (file := download(options, version)) is not None:

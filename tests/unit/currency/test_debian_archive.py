@@ -41,6 +41,10 @@ def test_each_index_tells_its_own(indexes: DebianIndexes) -> None:
     assert indexes.of_suite("none") is None
 
 
+def test_later_suites_are_those_of_the_distribution(indexes: DebianIndexes) -> None:
+    assert indexes.later == ("forky", "sid")
+
+
 def test_an_index_that_is_not_there_is_told(indexes: DebianIndexes) -> None:
     assert [*indexes.unasked] == ["sid"]
     assert not indexes.is_whole
@@ -93,3 +97,17 @@ def test_a_suite_of_another_distribution_is_asked_in_its_own_archive(tmp_path: P
     assert indexes.unasked == {}
     assert version(indexes.of_suite("one")) == "1.1-1ubuntu1"
     assert version(indexes.newest("one", ["sid"])) == "1.2-1"
+    assert indexes.later == ("resolute", "sid"), "of which its mirror has not the first"
+    write_suite(tmp_path / "ubuntu", "resolute", ("one", "1.3-1ubuntu1", "one"))
+    indexes = read_indexes(State(tmp_path / "state"), debians, ubuntus, Suite("noble"), ["one"])
+    assert version(indexes.newest("one", indexes.later)) == "1.3-1ubuntu1"
+
+
+def test_a_suite_whose_own_archive_has_it_not_is_told(tmp_path: Path) -> None:
+    for suite in read_debian().bases:
+        write_suite(tmp_path / "debian", suite, ("one", "1.2-1", "one"))
+    debian, ubuntu = (f"[trusted=yes] {(tmp_path / name).as_uri()}" for name in ("debian", "ubuntu"))
+    ubuntus = Mirror(distribution=read_distributions()[Suite("noble")], uri=ubuntu, security=None)
+    debians = Mirror(distribution=read_debian(), uri=debian, security=None)
+    indexes = read_indexes(State(tmp_path / "state"), debians, ubuntus, Suite("noble"), ["one"])
+    assert [*indexes.unasked] == ["noble"]

@@ -66,7 +66,8 @@ def look(
     """The standing of a recipe of version 1.2; indexes map their names to Debian's version in each."""
     table = {**AUTOTOOLS, "upstream": {"tag": "v1.2", **upstream}, "origins": origins or [ORIGIN]}
     found = {name: {"one": release(version, DIGEST)} for name, version in indexes.items()}
-    archive = DebianIndexes(suite=Suite("trixie"), releases=found, unasked=unasked or {})
+    later = (Suite("forky"), Suite("sid"))
+    archive = DebianIndexes(suite=Suite("trixie"), releases=found, unasked=unasked or {}, later=later)
     (standing,) = compare_all([make_recipe_from(table)], archive, State(tmp_path / "state"))
     return standing
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hapkg.control import Suite
+from hapkg.distribution import read_distributions
 from hapkg.errors import ConfigError, UsageError
 from hapkg.locations import find_keys, find_state
 from hapkg.recipe.settings import Project, Settings, find_further, find_project, find_template
@@ -27,7 +28,7 @@ def write_project(folder: Path, **settings: object) -> Path:
     return file
 
 
-KNOWN = "(bookworm, trixie, forky, jammy, noble, resolute)"
+KNOWN = f"({', '.join(read_distributions())})"
 
 
 def test_this_checkout_is_a_project() -> None:

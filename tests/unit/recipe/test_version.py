@@ -22,8 +22,12 @@ numbers = st.integers(0, 10**6)
 releases = st.lists(st.integers(1, 99), min_size=1, max_size=3).map(lambda parts: ".".join(map(str, parts)))
 SUITES = {name: distribution.suites[name] for name, distribution in read_distributions().items()}
 """Release numbers that versions get, by suite."""
-DEBIAN = ("12", "13", "14")
-UBUNTU = ("22.04", "24.04", "26.04")
+ORDERS = {
+    one.vendor: tuple(one.suites[suite] for suite in one.bases[: len(one.suites)])
+    for one in read_distributions().values()
+}
+"""Release numbers of each distribution that hapkg brings, the oldest first."""
+STEPS = [step for order in ORDERS.values() for step in pairwise(order)]
 versions = st.builds(
     Version,
     upstream=upstreams,
@@ -103,7 +107,7 @@ def test_releases_candidates_and_snapshots_are_in_order() -> None:
 
 
 @pytest.mark.parametrize("upstream", ["2.0.8", "1.0~rc1", make_snapshot("2.0.8", "20240131", COMMIT), "10"])
-@pytest.mark.parametrize("suites", [DEBIAN, UBUNTU])
+@pytest.mark.parametrize("suites", ORDERS.values(), ids=ORDERS)
 def test_the_revision_is_judged_before_the_suite_and_the_suite_before_the_rebuild(
     upstream: str, suites: tuple[str, ...]
 ) -> None:
@@ -115,11 +119,12 @@ def test_the_revision_is_judged_before_the_suite_and_the_suite_before_the_rebuil
     )
 
 
-def test_native_versions_are_in_order() -> None:
+@pytest.mark.parametrize("suites", ORDERS.values(), ids=ORDERS)
+def test_native_versions_are_in_order(suites: tuple[str, ...]) -> None:
     assert_rising(
         make(upstream, None, release, rebuild)
         for upstream in ("1.0.0~rc1", "1.0.0", "1.0.0.1", "1.0.1", "1.0.10", "1.1", "2")
-        for release in (*DEBIAN, *UBUNTU)
+        for release in suites
         for rebuild in (1, 9, 10)
     )
 
@@ -154,13 +159,18 @@ def test_a_newer_release_of_upstream_wins_whatever_the_rest_says(
     assert compare_with_dpkg(pairs) == [-1] * len(pairs)
 
 
+def test_each_suite_has_its_place_in_an_order() -> None:
+    assert sorted(number for order in ORDERS.values() for number in order) == sorted(SUITES.values())
+    assert {suite for step in STEPS for suite in step} == set(SUITES.values()), "the order of each is tested"
+
+
 @settings(max_examples=3)
 @given(st.lists(st.tuples(upstreams, numbers, numbers), min_size=30, max_size=30))
 def test_a_newer_suite_wins_whatever_the_rebuilds_were(samples: list[tuple[str, int, int]]) -> None:
     pairs = [
         (make(upstream, 1, old, first), make(upstream, 1, new, second))
         for upstream, first, second in samples
-        for old, new in (*pairwise(DEBIAN), *pairwise(UBUNTU))
+        for old, new in STEPS
     ]
     assert compare_with_dpkg(pairs) == [-1] * len(pairs)
 
