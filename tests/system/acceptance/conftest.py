@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 
-from hapkg.apt import find_mirror, read_apt_options
+from hapkg.apt import Mirror, find_mirror, read_apt_options
 from hapkg.control import Suite
-from hapkg.distribution import read_debian
+from hapkg.recipe.settings import find_project
 from tests.support.shared import make_once
 from tests.system.acceptance.formation import NAMES, Cluster, form_cluster
 
@@ -135,15 +135,17 @@ def build_site(text: str, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def bare_node(shared: Path) -> Path:
-    """The root folder of a minimal Debian of the suite, made once in a run, to be copied."""
+    """The root folder of a minimal machine of the suite, made once in a run, to be copied."""
     return make_once(shared / "bare" / "root", lambda root: make_bare_root(root, Suite(SUITE)))
 
 
-def make_bare_root(root: Path, suite: Suite) -> None:
-    """Make the root folder of a minimal Debian."""
-    mirror = find_mirror(None, read_debian())
+def make_bare_root(root: Path, suite: Suite, mirror: Mirror | None = None) -> None:
+    """Make the root folder of a minimal machine of a suite, from an archive, or from the host's of its distribution."""
+    mirror = mirror or find_mirror(None, find_project(CHECKOUT).distributions[suite])
     options = [f'--aptopt={name} "{value}"' for name, value in read_apt_options().items()]
-    lines = mirror.lines(suite)
+    lines = mirror.lines(suite) or ("--components=" + ",".join(mirror.distribution.components),)
+    missing = mirror.distribution.missing_keys
+    assert not missing, f"a node of {suite} cannot be made without the keys of its archive: {missing}"
     argv = ["mmdebstrap", "--variant=minbase", "--mode=root", "--skip=cleanup/apt/lists", *options]
     argv += ['--aptopt=APT::Sandbox::User "root"', "--dpkgopt=force-unsafe-io", suite, str(root), *lines]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -152,7 +154,7 @@ def make_bare_root(root: Path, suite: Suite) -> None:
 
 @contextlib.contextmanager
 def make_node(bare: Path, stack: Stack, url: str | None) -> Iterator[Node]:
-    """A fresh node that knows Debian and the published repository; without a URL by file:."""
+    """A fresh node that knows its distribution and the published repository; without a URL by file:."""
     folder = Path(tempfile.mkdtemp(dir=bare.parent))
     root = folder / "root"
     subprocess.run(["cp", "-a", str(bare), str(root)], check=True)

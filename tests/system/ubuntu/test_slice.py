@@ -21,12 +21,15 @@ from pathlib import Path
 import pytest
 import tomlkit
 
-from hapkg.apt import find_mirror
+from hapkg.apt import Mirror, find_mirror
 from hapkg.build.builder import LINTIAN_NAME
+from hapkg.control import Suite
 from hapkg.distribution import read_debian
+from hapkg.recipe.settings import find_project
 from tests.support.machine import Done, Hapkg
 from tests.support.samples import CHECKOUT
 from tests.support.ubuntu import CODENAME, SECURITY_MARK, StandIn, make_stand_in
+from tests.system.acceptance.conftest import make_bare_root
 from tests.system.pair import NAMES, install_stack, run_inside, show_that_they_form_and_part, start_pair
 
 SLICE = ("libqb", "kronosnet", "corosync")
@@ -190,9 +193,12 @@ def node(built: Built) -> Iterator[Path]:
     """The root of a node of noble that installed ha-stack."""
     with tempfile.TemporaryDirectory(prefix="hapkg-node-", dir="/var/tmp") as name:
         root = Path(name) / NAMES[0]
-        line = f"deb [signed-by={built.archive.keyring}] {built.address} {CODENAME} main universe"
-        options = ("--quiet", "--mode=root", "--variant=minbase", '--aptopt=APT::Sandbox::User "root"')
-        subprocess.run(["mmdebstrap", *options, CODENAME, str(root), line], check=True)
+        suite = Suite(CODENAME)
+        ubuntu = find_project(built.hapkg.project).distributions[suite]
+        mirror = Mirror(distribution=ubuntu, uri=built.address, security=None)
+        make_bare_root(root, suite, mirror)  # as the nodes of `make acceptance SUITE=noble` are made
+        (line,) = mirror.lines(suite)
+        assert line == f"deb [signed-by={built.archive.keyring}] {built.address} {CODENAME} main universe"
         shutil.copytree(built.repository, root / "srv/apt")
         shutil.copy(built.archive.keyring, root / "etc/apt/keyring.gpg")
         (root / "etc/apt/sources.list").write_text(
