@@ -105,7 +105,7 @@ _BASES = read_debian().bases
 def read_indexes(state: State, debian: Mirror, own: Mirror, suite: Suite, packages: Sequence[str]) -> DebianIndexes:
     """Ask the archives now for their versions of these source packages and of Linux.
 
-    own is the archive of the suite's distribution, asked for its later suites, too; updates and security are asked where
+    own is the archive of the suite's distribution, asked for its later suites, too, and for updates and security where
     it has addresses of them.
     """
     later, backports = own.distribution.list_later(suite), f"{suite}-backports"
