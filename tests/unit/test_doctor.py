@@ -98,7 +98,7 @@ def test_a_project_of_debians_suites_has_its_sources_from_where_its_packages_are
 
 
 def test_a_password_in_the_mirror_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds a password"):
+    with pytest.raises(UsageError, match="holds a user, a password or a token"):
         look(tmp_path, "", (read_distributions()[NOBLE],), "http://me:secret@deb.example.org/debian")
 
 
