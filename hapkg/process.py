@@ -124,7 +124,8 @@ def run(
     if not cleanup:
         check_stop()
     program = _find(argv)
-    began = os.fstat(log.fileno()).st_size if log is not None else 0
+    through_sudo = goes_through_sudo(argv)
+    began = os.fstat(log.fileno()).st_size if log is not None and through_sudo else 0
     with contextlib.ExitStack() as stack:
         captured = stack.enter_context(tempfile.TemporaryFile()) if log is None else log
         null = stack.enter_context(Path(os.devnull).open("rb"))
@@ -141,7 +142,7 @@ def run(
         raise MachineError(f"{argv[0]} cannot be started: {output.partition(': ')[2].strip()}")
     result = Result(argv=tuple(argv), status=status, output=output)
     if check and status != 0:
-        if goes_through_sudo(argv):
+        if through_sudo:
             check_refusal(output if log is None else _read_first_words(log, began))
         raise ProcessError(
             f"{Path(argv[0]).name} failed with {describe_status(status)}",
