@@ -24,7 +24,7 @@ PYTHON ?= /usr/bin/python3
 # keep two cores busy.
 TEST_JOBS ?= 4
 # The acceptance mostly waits for clusters; each of its processes forms one.
-ACCEPTANCE_JOBS ?= 3
+ACCEPTANCE_JOBS ?= 4
 VENV = .venv
 HAPKG = $(VENV)/bin/hapkg
 
