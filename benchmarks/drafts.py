@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 
 from tables import keep, make_table
 
-from hapkg.apt import find_mirror
+from hapkg.apt.mirror import find_mirror
 from hapkg.control import Suite
 from hapkg.distribution import read_debian
 from hapkg.locations import find_state

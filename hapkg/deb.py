@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, Self
 
-from hapkg import process
-from hapkg.confinement import confine
 from hapkg.control import split_stanzas
+from hapkg.programs import process
+from hapkg.programs.confinement import confine
 
 BLOCK = 1 << 20
 MOST_BYTES = 8 << 30

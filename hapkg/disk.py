@@ -23,8 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar
 
-from hapkg import process
 from hapkg.errors import BusyError, MachineError
+from hapkg.programs import process
 
 T = TypeVar("T")
 _BLOCK = 1 << 20

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg import apt, process, sudo
-from hapkg.confinement import confine
+from hapkg.apt.mirror import find_mirror
 from hapkg.distribution import Distribution, read_debian
 from hapkg.errors import MachineError, UsageError
 from hapkg.host import check_architecture
 from hapkg.locations import State
+from hapkg.programs import launch, process, sudo
+from hapkg.programs.confinement import confine
 from hapkg.text import printable
 
 PROGRAMS = {
@@ -83,7 +84,7 @@ def diagnose(
 def _check_programs() -> list[HostCheck]:
     findings = []
     for program, package in PROGRAMS.items():
-        path = process.find_program(program)
+        path = launch.find_program(program)
         remedy = "" if path else f"apt-get install {package}"
         findings.append(
             HostCheck(check=f"program {program}", ok=bool(path), found=path or "not installed", remedy=remedy)
@@ -98,7 +99,7 @@ def _check_optional() -> list[HostCheck]:
         ("programs of prove", PROVE_PROGRAMS, "prove cannot run, everything else can"),
         ("programs of rebuild", REBUILD_PROGRAMS, "rebuild tells that a package differs, and not where"),
     ):
-        missing = {program: package for program, package in programs.items() if not process.find_program(program)}
+        missing = {program: package for program, package in programs.items() if not launch.find_program(program)}
         found = f"without {', '.join(missing)}: {without}" if missing else "all there"
         remedy = f"apt-get install {' '.join(missing.values())}" if missing else ""
         findings.append(HostCheck(check=check, ok=True, found=found, remedy=remedy))
@@ -116,7 +117,7 @@ def _check_emulation(architecture: str) -> HostCheck:
 def _check_privilege() -> HostCheck:
     if os.geteuid() == 0:
         return HostCheck(check="privilege", ok=True, found="root")
-    if process.find_program("sudo") is None:
+    if launch.find_program("sudo") is None:
         return HostCheck(check="privilege", ok=False, found="not root, no sudo", remedy="su -c 'apt-get install sudo'")
     allowed = _may_sudo()
     return HostCheck(
@@ -128,7 +129,7 @@ def _check_privilege() -> HostCheck:
 
 
 def _may_sudo() -> bool:
-    return process.find_program("sudo") is not None and process.run(["sudo", "-n", "true"], check=False).status == 0
+    return launch.find_program("sudo") is not None and process.run(["sudo", "-n", "true"], check=False).status == 0
 
 
 def _check_namespaces() -> HostCheck:
@@ -140,7 +141,7 @@ def _check_namespaces() -> HostCheck:
 
 def _check_confinement() -> HostCheck:
     """Run a program as those are run that read bytes of others: without root's rights, also by an ordinary user."""
-    if process.find_program("bwrap") is None:
+    if launch.find_program("bwrap") is None:
         return HostCheck(check="confinement", ok=False, found="no bwrap", remedy="apt-get install bubblewrap")
     done = process.run(confine(["true"]), check=False)
     return HostCheck(
@@ -255,7 +256,7 @@ def check_archives(
     """
     debian, checks = read_debian(), []
     for distribution in distributions:
-        own = apt.find_mirror(None, distribution, host, lists, state)
+        own = find_mirror(None, distribution, host, lists, state)
         default = "not in the host's apt: --mirror, else mmdebstrap's default"
         default += ", which has no sources" if distribution.vendor == debian.vendor else ""
         default += f"; {own.remark}" if own.remark else ""
@@ -265,7 +266,7 @@ def check_archives(
     vendors = {distribution.vendor for distribution in distributions}
     if vendors == {debian.vendor}:
         return tuple(checks)
-    sources = apt.find_mirror(debian_mirror, debian, host, lists, state)
+    sources = find_mirror(debian_mirror, debian, host, lists, state)
     place = "[tool.hapkg] debian-mirror"
     found = f"{sources.uri} ({place})" if debian_mirror else f"{sources.uri} (from the host's apt)"
     without = f"upstream's own addresses alone: {place} is not set, and the host's apt has no entry for Debian"

@@ -8,8 +8,8 @@ import os
 import re
 from pathlib import Path
 
-from hapkg import process
 from hapkg.errors import MachineError, UsageError
+from hapkg.programs import launch, process
 
 EMULATION = (
     "apt-get install qemu-user-static arch-test; since trixie qemu-user-binfmt arch-test; "
@@ -35,7 +35,7 @@ def check_architecture(architecture: str) -> None:
     check_architecture_name(architecture)
     if architecture == read_architecture():
         return
-    if process.find_program("arch-test") is None:
+    if launch.find_program("arch-test") is None:
         raise MachineError("the program arch-test is not installed", hint=EMULATION)
     if process.run(["arch-test", architecture], check=False).status != 0:
         raise MachineError(f"this machine runs no programs of {architecture}", hint=EMULATION)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from hapkg import confinement
 from hapkg.build.failures import read_cause, read_tail
 from hapkg.build.limits import Gauge, LimitGuard, find_refusal, make_command
 from hapkg.build.results import Results, collect
@@ -29,7 +28,8 @@ from hapkg.chroot.schroot import Chroot
 from hapkg.chroot.sessions import Session
 from hapkg.errors import BuildError, FetchError, HapkgError, MachineError, ProcessError
 from hapkg.locations import State
-from hapkg.process import Process
+from hapkg.programs import confinement
+from hapkg.programs.process import Process
 from hapkg.recipe.settings import Limits
 from hapkg.source.package import SourcePackage
 

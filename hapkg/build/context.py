@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from hapkg import disk
-from hapkg.apt import Mirror, find_mirror
+from hapkg.apt.mirror import Mirror, find_mirror
 from hapkg.build.kernel_packages import add_packages
 from hapkg.build.plan import KnownVersion
 from hapkg.build.store import Artifact, Store

@@ -22,11 +22,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from hapkg import confinement
 from hapkg.chroot.base import BUILD_FOLDER
 from hapkg.control import parse_relation_names
 from hapkg.deb import BLOCK, read_deb_control, read_members
 from hapkg.errors import BuildError
+from hapkg.programs import confinement
 from hapkg.recipe.model import Package, Recipe
 from hapkg.text import printable
 

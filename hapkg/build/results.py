@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hapkg import confinement
 from hapkg.chroot.base import BUILD_FOLDER
 from hapkg.chroot.sessions import Session
 from hapkg.control import split_stanzas
 from hapkg.errors import BuildError, ProcessError
+from hapkg.programs import confinement
 
 LARGEST = 8 << 30
 """Bytes that all results of one build may have together."""

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from hapkg import disk, process
-from hapkg.apt import Mirror, digest_further
+from hapkg import disk
+from hapkg.apt.mirror import Mirror, digest_further
 from hapkg.build import job
 from hapkg.build.builder import enter_tree
 from hapkg.build.context import BuildContext, SharedBuilds
@@ -35,6 +35,7 @@ from hapkg.chroot.schroot import Chroot
 from hapkg.chroot.sessions import Session
 from hapkg.control import SourceName, Suite
 from hapkg.errors import HapkgError, IntegrityError, Interrupted, UsageError
+from hapkg.programs import process
 from hapkg.recipe.settings import Project, find_further
 from hapkg.recipe.style import META
 

@@ -30,7 +30,7 @@ from hapkg.build.store import Artifact
 from hapkg.build.timings import WAIT
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError, Interrupted
-from hapkg.process import NICE
+from hapkg.programs.process import NICE
 
 
 class HasArtifact(Protocol):

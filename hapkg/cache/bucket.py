@@ -10,7 +10,7 @@ from typing import Any
 
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError
-from hapkg.process import check_stop
+from hapkg.programs.process import check_stop
 from hapkg.repository.paths import is_inside
 from hapkg.repository.remote.bucket_client import connect, find_refusal, is_absent, translate_errors
 from hapkg.repository.remote.location import BucketFolder

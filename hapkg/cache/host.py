@@ -23,7 +23,7 @@ from typing import IO, NoReturn
 
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError
-from hapkg.process import check_stop, hold
+from hapkg.programs.process import check_stop, hold
 from hapkg.repository.paths import is_inside
 from hapkg.repository.remote.location import HostFolder
 from hapkg.repository.remote.login import find_login

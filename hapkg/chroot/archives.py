@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hapkg import disk, process
+from hapkg import disk
+from hapkg.apt.settings import BASE, make_options
 from hapkg.errors import FetchError, ProcessError
+from hapkg.programs import process
 
 _HELPER = "/usr/lib/apt/apt-helper"
-_OPTIONS = ("-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3")
+_SETTINGS = {**BASE, "Acquire::Retries": "3"}
 _SPARE = 1 << 20
 """Bytes that a download may have beyond the largest package that is fetched: apt says then what is wrong."""
 
@@ -54,7 +56,9 @@ def fetch_archives(archives: Collection[Archive], folder: Path, log: IO[bytes]) 
     try:
         wanted = [word for a in missing for word in (a.uri, str(scratch / a.file), f"SHA256:{a.sha256}")]
         limit = max(archive.bytes for archive in missing) + _SPARE
-        process.run(["prlimit", f"--fsize={limit}", _HELPER, *_OPTIONS, "download-file", *wanted], log=log)
+        process.run(
+            ["prlimit", f"--fsize={limit}", _HELPER, *make_options(_SETTINGS), "download-file", *wanted], log=log
+        )
         for archive in missing:
             if not is_whole(archive, scratch):
                 raise FetchError(

@@ -11,11 +11,12 @@ from importlib import resources
 from pathlib import Path
 from typing import IO
 
-from hapkg import process
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
+from hapkg.apt.settings import BASE, format_settings
 from hapkg.chroot.mmdebstrap import bootstrap
-from hapkg.confinement import BUILD_UID
 from hapkg.control import Suite
+from hapkg.programs import process
+from hapkg.programs.confinement import BUILD_UID
 
 BUILD_USER = "hapkg"
 BUILD_FOLDER = "/build"
@@ -41,8 +42,7 @@ _LIST = r"find . -type d -printf 'd %m %U %G %P\n' -o -printf '%y %m %U %G %s %T
 _MOUNT_AS_BEFORE = "export LIBMOUNT_FORCE_MOUNT2=always\n"
 """For mount(8) since trixie: the newer system calls give an option 256 bytes, and the layers of a build are longer."""
 _BASE_FILES = {
-    "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAPT::Sandbox::User "root";\n'
-    'Acquire::Languages "none";\nAcquire::Retries "3";\nAPT::Get::Assume-Yes "true";\n',
+    "/etc/apt/apt.conf.d/50hapkg": format_settings({**BASE, "Acquire::Retries": "3", "APT::Get::Assume-Yes": "true"}),
     "/etc/dpkg/dpkg.cfg.d/50hapkg": "force-unsafe-io\n",  # sessions are thrown away: nothing to keep safe
 }
 _ANSWERS = "man-db man-db/auto-update boolean false"

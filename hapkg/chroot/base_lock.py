@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 from pydantic import Field
 
 from hapkg import disk
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.chroot.archives import Archive
 from hapkg.chroot.pinned import digest_archives
 from hapkg.control import Suite, is_package_name

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hapkg import disk, process
+from hapkg import disk
 from hapkg.chroot import schroot
 from hapkg.chroot.archives import Archive, fetch_archives
 from hapkg.chroot.resolver import find_archives, resolve
@@ -35,6 +35,7 @@ from hapkg.chroot.schroot import Chroot
 from hapkg.chroot.sessions import DAMAGED, LAYER_MARK, Session, enter
 from hapkg.errors import BuildError, MachineError, ProcessError
 from hapkg.locations import State
+from hapkg.programs import process
 from hapkg.records import format_record, read_record
 
 DAYS = 30

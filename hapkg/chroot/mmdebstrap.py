@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from hapkg import process
-from hapkg.apt import Mirror, read_apt_options, write_settings
+from hapkg.apt.mirror import Mirror
+from hapkg.apt.settings import read_apt_options, write_settings
 from hapkg.control import Suite
+from hapkg.programs import process
 
 # What an ordinary user starts through sudo can neither be signalled by him nor asks the kernel to die with its parent.
 # So it dies as soon as the process $0, which is the user's own, has died.

@@ -18,14 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hapkg import disk, process
-from hapkg.apt import Mirror, query_root
+from hapkg import disk
+from hapkg.apt.mirror import Mirror
+from hapkg.apt.query import query_root
 from hapkg.chroot.archives import Archive, fetch_archives, is_whole
 from hapkg.chroot.resolver import read_remembered
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import Suite, split_stanzas
 from hapkg.distribution import Distribution
 from hapkg.locations import State
+from hapkg.programs import process
 
 _FETCHED = re.compile(r"^'(\S+)' (\S+\.deb) (\d+) SHA256:([0-9a-f]{64})$", re.MULTILINE)
 

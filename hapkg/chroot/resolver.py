@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from hapkg import disk
-from hapkg.apt import query_root
+from hapkg.apt.query import query_root
 from hapkg.chroot.archives import Archive
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, parse_relation_names, split_stanzas

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from hapkg import disk, process
-from hapkg.apt import Mirror, digest_further
+from hapkg import disk
+from hapkg.apt.mirror import Mirror, digest_further
 from hapkg.chroot.base import (
     PIN_HINT,
     Foreign,
@@ -32,6 +32,7 @@ from hapkg.chroot.base import (
 from hapkg.control import Suite, read_stanzas
 from hapkg.errors import IntegrityError, MachineError, ProcessError, UsageError
 from hapkg.locations import State
+from hapkg.programs import launch, process
 from hapkg.records import format_record, read_record
 
 _CONFIGURATIONS = Path("/etc/schroot/chroot.d")
@@ -88,7 +89,7 @@ def create_chroot(state: State, suite: Suite, mirror: Mirror, *, log: IO[bytes],
     a privilege is missing, ProcessError when mmdebstrap fails, UsageError without this machine's, IntegrityError for a
     base that does not hold the packages that it is pinned to.
     """
-    if process.find_program("mmdebstrap") is None:
+    if launch.find_program("mmdebstrap") is None:
         raise MachineError("the program mmdebstrap is not installed", hint="run: hapkg doctor")
     new = state.chroots / f".new-{suite}"
     disk.remove_tree(new, of_root=True)

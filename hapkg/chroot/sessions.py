@@ -15,12 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from hapkg import disk, process
+from hapkg import disk
 from hapkg.chroot.base import ARCHIVES, BUILD_USER, DEFAULT_HOST, ENTER
 from hapkg.chroot.schroot import Chroot, mark_state
 from hapkg.control import Suite
 from hapkg.errors import MachineError, ProcessError
 from hapkg.locations import State
+from hapkg.programs import launch, process
 
 LOCAL_REPOSITORY = "/srv/hapkg/stack"
 INSTALL_SECONDS = 3600
@@ -183,7 +184,7 @@ def end_session(name: str) -> None:
 
 def find_sessions(state: State) -> tuple[str, ...]:
     """Names of the sessions that belong to the chroots of a state folder, or to that of the suite worked for."""
-    if process.find_program("schroot") is None or not _may_have_sessions(state):
+    if launch.find_program("schroot") is None or not _may_have_sessions(state):
         return ()
     output = process.run(["schroot", "--list", "--all-sessions"], cleanup=True, check=False).output
     names = (line.strip().removeprefix("session:") for line in output.splitlines())

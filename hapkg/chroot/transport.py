@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from hapkg import disk, process
+from hapkg import disk
 from hapkg.chroot.base import digest_contents, digest_index, write_listing
 from hapkg.chroot.layer import Layer, take_layer
 from hapkg.chroot.schroot import Chroot, digest_packages, find_chroot, take_base
 from hapkg.control import Suite
 from hapkg.errors import IntegrityError, MachineError, ProcessError
 from hapkg.locations import State
+from hapkg.programs import process
 from hapkg.records import format_record
 
 LARGEST = 8 << 30

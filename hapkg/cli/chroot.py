@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hapkg.apt import digest_further
+from hapkg.apt.mirror import digest_further
 from hapkg.build.context import SharedBuilds, find_build_mirror
 from hapkg.build.run import create_chroot, find_shared_base
 from hapkg.build.store import Store

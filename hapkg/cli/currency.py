@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from hapkg.apt import find_mirror
+from hapkg.apt.mirror import find_mirror
 from hapkg.build.context import find_debian_mirror
 from hapkg.cli import output
 from hapkg.cli.options import JsonOption, MirrorOption, NamesArgument, SuiteOption

@@ -24,8 +24,9 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from hapkg import __version__, process
+from hapkg import __version__
 from hapkg.errors import HapkgError, Interrupted, MachineError, UsageError
+from hapkg.programs import process
 
 if TYPE_CHECKING:
     from types import ModuleType

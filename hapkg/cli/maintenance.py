@@ -14,7 +14,7 @@ from typer.completion import get_completion_script  # type: ignore[attr-defined]
 from typer.main import get_group
 
 from hapkg import __version__
-from hapkg.apt import find_mirror
+from hapkg.apt.mirror import find_mirror
 from hapkg.build import cleanup
 from hapkg.build.context import find_debian_mirror, open_context
 from hapkg.build.failures import read_cause

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from hapkg import process
 from hapkg.build.events import Ending, Outcome, Progress
 from hapkg.build.failures import read_cause
 from hapkg.build.plan import Action, Step
 from hapkg.build.store import Artifact
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError
+from hapkg.programs import process
 from hapkg.text import printable
 
 if TYPE_CHECKING:

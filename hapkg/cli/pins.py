@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.build.context import BuildContext, open_context
 from hapkg.build.pins import make_base_lock, make_lock
 from hapkg.build.store import Artifact, Store

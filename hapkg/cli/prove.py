@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hapkg.apt import Mirror, find_mirror
+from hapkg.apt.mirror import Mirror, find_mirror
 from hapkg.build.store import Store
 from hapkg.cli import output
 from hapkg.cli.options import (

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from hapkg import disk, process
-from hapkg.apt import Mirror
+from hapkg import disk
+from hapkg.apt.mirror import Mirror
 from hapkg.build.context import BuildContext
 from hapkg.control import SourceName, Suite
 from hapkg.currency.bump_target import NewOrigins, Target, choose_target, find_origins
@@ -24,6 +24,7 @@ from hapkg.currency.outdated import ask_remotes
 from hapkg.currency.release_review import Change, compare_sets, list_files, list_switches
 from hapkg.errors import FetchError, HapkgError, MachineError, ProcessError, SourceError, UsageError
 from hapkg.locations import State
+from hapkg.programs import process
 from hapkg.recipe.model import RECIPE_FILE, Recipe, read_recipe
 from hapkg.recipe.recipe_text import RecipeText
 from hapkg.recipe.settings import Project

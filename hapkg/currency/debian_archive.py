@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hapkg import process
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.control import Suite, compare_versions, split_stanzas
 from hapkg.disk import work_on_all
 from hapkg.distribution import read_debian
 from hapkg.errors import ProcessError
 from hapkg.host import read_architecture
 from hapkg.locations import State
+from hapkg.programs import process
 from hapkg.recipe.upstream_version import compare_upstream, upstream_of
 from hapkg.source.origins.debian import update_index
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.currency.bump import Bump, Workplace, unpack_source
 from hapkg.currency.release_review import Change
 from hapkg.errors import SourceError, UsageError

@@ -10,11 +10,11 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 
-from hapkg import process
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.control import Suite
 from hapkg.errors import FetchError, ProcessError
 from hapkg.locations import State
+from hapkg.programs import process
 from hapkg.source.origins.debian import update_index
 
 _TARGET = "Acquire::IndexTargets::deb::Contents-deb"

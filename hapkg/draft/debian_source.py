@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from hapkg import disk, process
-from hapkg.apt import Mirror
+from hapkg import disk
+from hapkg.apt.mirror import Mirror
 from hapkg.control import SourceName, is_line, read_stanzas
 from hapkg.distribution import read_debian
 from hapkg.errors import FetchError, SourceError, UsageError
 from hapkg.locations import State
+from hapkg.programs import process
 from hapkg.recipe.licenses import quote
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream_version import upstream_of

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hapkg import disk
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.control import SourceName
 from hapkg.draft.autotools import (
     Installed,

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hapkg import disk, process
+from hapkg import disk
 from hapkg.control import Suite
 from hapkg.errors import ConfigError, MachineError, UsageError
+from hapkg.programs import launch, process
 from hapkg.recipe.settings import Settings
 from hapkg.tables import parse_table
 
@@ -84,7 +85,7 @@ def render_files(name: str, settings: Settings, programs: Sequence[str], now: da
 def find_maintainer() -> str:
     """NAME <ADDRESS>, by DEBFULLNAME and DEBEMAIL or by git's configuration. Raises UsageError where neither tells."""
     name, address = os.environ.get("DEBFULLNAME", ""), os.environ.get("DEBEMAIL", "")
-    if not (name and address) and process.find_program("git"):
+    if not (name and address) and launch.find_program("git"):
         asked = (process.run(["git", "config", "--get", key], check=False) for key in ("user.name", "user.email"))
         name, address = (answer.output.strip() if answer.status == 0 else "" for answer in asked)
     if not (name and address):

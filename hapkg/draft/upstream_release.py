@@ -14,14 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from hapkg import disk, process
-from hapkg.apt import Mirror
+from hapkg import disk
+from hapkg.apt.mirror import Mirror
 from hapkg.control import find_tarball_suffix
 from hapkg.disk import sha256_file
 from hapkg.draft.address import FORMS, find_path, list_siblings, read_address
 from hapkg.draft.debian_source import PREFIX, DebianSource, list_debian_sources, read_packaging
 from hapkg.errors import FetchError, IntegrityError, SourceError, UsageError
 from hapkg.locations import State
+from hapkg.programs import process
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.style import Style
 from hapkg.recipe.upstream import DebianOrigin, TarballOrigin

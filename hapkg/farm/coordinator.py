@@ -34,7 +34,7 @@ from hapkg.farm.order import COMPILED, LOG, PHASE, TESTED, Order, Reply
 from hapkg.farm.order_maker import OrderMaker
 from hapkg.farm.worker import MEMORY, build, name_places
 from hapkg.host import read_architecture
-from hapkg.process import check_stop
+from hapkg.programs.process import check_stop
 
 ATTEMPTS = 3
 """Machines that a source is given to, one after another, where the machine is at fault each time."""

@@ -22,7 +22,7 @@ from hapkg.chroot import schroot, sessions
 from hapkg.control import Suite
 from hapkg.errors import MachineError
 from hapkg.host import count_cores
-from hapkg.process import GRACE_SECONDS, Process, run
+from hapkg.programs.process import GRACE_SECONDS, Process, run
 
 _START_SECONDS = 120
 _MAIN = "from hapkg.cli.main import main; main()"

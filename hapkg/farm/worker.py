@@ -23,7 +23,7 @@ from distributed import Worker, get_worker, secede
 from distributed.core import Status
 from distributed.worker import thread_state
 
-from hapkg import disk, process
+from hapkg import disk
 from hapkg.build import failures, job
 from hapkg.build.job import Job, Prepared, timed
 from hapkg.build.limits import read_available
@@ -39,6 +39,7 @@ from hapkg.chroot.transport import is_of_facts
 from hapkg.errors import HapkgError, Interrupted, MachineError
 from hapkg.farm.order import COMPILED, LOG, PHASE, TESTED, Order, Reply, describe_program
 from hapkg.host import count_cores, read_architecture
+from hapkg.programs import process
 from hapkg.source.package import SourcePackage
 
 MEMORY = "memory"

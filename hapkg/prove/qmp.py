@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hapkg.errors import ProofError
-from hapkg.process import check_stop
+from hapkg.programs.process import check_stop
 
 _MONITOR_SECONDS = 20.0
 

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg import process
 from hapkg.errors import ProofError
-from hapkg.process import Process
+from hapkg.programs import process
+from hapkg.programs.process import Process
 from hapkg.prove.initrd import MARK, PROBE
 from hapkg.prove.qmp import AgentSilent, Answer, GuestAgent, tell_monitor
 from hapkg.prove.vm_image import GuestImage

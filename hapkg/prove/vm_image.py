@@ -20,12 +20,14 @@ from functools import cmp_to_key
 from pathlib import Path
 from typing import IO
 
-from hapkg import disk, process
-from hapkg.apt import Mirror
+from hapkg import disk
+from hapkg.apt.mirror import Mirror
+from hapkg.apt.settings import BASE, format_settings
 from hapkg.chroot.mmdebstrap import bootstrap, enclose
 from hapkg.control import Suite, compare_versions, parse_relation_names, read_stanzas
 from hapkg.errors import MachineError, ProcessError, RepositoryError
 from hapkg.locations import State
+from hapkg.programs import process
 from hapkg.prove import initrd
 from hapkg.records import format_record, read_record
 from hapkg.repository.indexes import IndexedPackage, Pool
@@ -78,8 +80,7 @@ _MASKED = (
 _EMPTIED = ("apt/sources.list", "hostname", "machine-id", "resolv.conf")
 """Files that each machine, or none, has of its own."""
 _FILES = {
-    "/etc/apt/apt.conf.d/50hapkg": 'APT::Install-Recommends "false";\nAcquire::Languages "none";\n'
-    'APT::Sandbox::User "root";\n',
+    "/etc/apt/apt.conf.d/50hapkg": format_settings(BASE),
     "/etc/dpkg/dpkg.cfg.d/50hapkg": "force-unsafe-io\n",
     "/etc/fstab": "",
     "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
@@ -262,9 +263,7 @@ def _bootstrap(root: Path, suite: Suite, needs: Iterable[str], mirror: Mirror, l
         log=log,
         include={*_PACKAGES, *needs},
         options=[
-            '--aptopt=APT::Sandbox::User "root"',
-            '--aptopt=APT::Install-Recommends "false"',
-            '--aptopt=Acquire::Languages "none"',
+            *(f'--aptopt={name} "{value}"' for name, value in BASE.items()),
             "--dpkgopt=force-unsafe-io",
             "--skip=check/empty",
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),

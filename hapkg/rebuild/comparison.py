@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg import confinement, disk, process
+from hapkg import disk
 from hapkg.disk import sha256_file
 from hapkg.locations import State
+from hapkg.programs import confinement, launch, process
 
 DIFFOSCOPE = "diffoscope"
 _MOST_REPORT = 4 << 20
@@ -44,7 +45,7 @@ def compare(debs: Mapping[str, Path], made: Path, label: str, state: State) -> t
 
 def _describe(deb: Path, other: Path, name: str, state: State) -> Path | None:
     """Have diffoscope write down what differs; None where it is not installed. It reads bytes of others: confined."""
-    if process.find_program(DIFFOSCOPE) is None:
+    if launch.find_program(DIFFOSCOPE) is None:
         return None
     folder = state.rebuilt / "differences"
     disk.make_folder(folder)

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 import hapkg
-from hapkg.apt import FurtherArchive
+from hapkg.apt.mirror import FurtherArchive
 from hapkg.control import SourceName, Suite
 from hapkg.distribution import Distributions, read_distributions
 from hapkg.errors import ConfigError, UsageError, did_you_mean

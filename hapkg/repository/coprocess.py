@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from hapkg.errors import ProcessError
-from hapkg.process import Result, check_stop, hold
+from hapkg.programs.process import Result, check_stop, hold
 
 _LONGEST = 1 << 16
 """Bytes of one line of an answer."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hapkg.disk import make_scratch, remove_tree
 from hapkg.errors import RepositoryError
-from hapkg.process import describe_status
+from hapkg.programs.process import describe_status
 from hapkg.repository.coprocess import converse
 from hapkg.repository.indexes import COMPONENTS
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from hapkg.control import SourceName, Suite, format_date
 from hapkg.disk import sha256_file
 from hapkg.evidence.facts import PackageFacts, SourceFacts
-from hapkg.process import run
+from hapkg.programs.process import run
 from hapkg.repository.indexes import find_suites, read_pool
 from hapkg.repository.keys.keyring import read_keys
 from hapkg.repository.keys.signing import KeyChoice, SigningKey, export_key, read_retired

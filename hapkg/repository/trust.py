@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hapkg.control import Suite, split_stanzas
 from hapkg.errors import RepositoryError
-from hapkg.process import run
+from hapkg.programs.process import run
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import find_newest, find_suites, read_digests, read_release
 from hapkg.repository.keys.gpg import run_gpg

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hapkg import disk, process
-from hapkg.apt import Mirror
+from hapkg import disk
+from hapkg.apt.mirror import Mirror
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, HapkgError, IntegrityError, MachineError, SourceError, UsageError
 from hapkg.locations import State
+from hapkg.programs import process
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import DebianOrigin, DebianPatch, PinnedFile, RemotePatch, TarballOrigin, UrlPatch
 from hapkg.source.origins import debian, tarball

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg import confinement, disk
+from hapkg import disk
 from hapkg.control import read_file_names
 from hapkg.errors import ProcessError, SourceError
+from hapkg.programs import confinement
 from hapkg.recipe.debian_folder import DebianFolder
 from hapkg.recipe.model import Recipe
 from hapkg.source.fetch import Tarball

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from hapkg import disk, process
+from hapkg import disk
+from hapkg.programs import process
 from hapkg.source.signature import GIT_ALONE, GIT_OPTIONS
 
 _MOST_DETAILS = 6

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hapkg import process
 from hapkg.errors import IntegrityError, ProcessError, RecipeError
+from hapkg.programs import process
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import SignaturePolicy
 

@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from hapkg import confinement, process
 from hapkg.errors import SourceError
+from hapkg.programs import confinement, process
 from hapkg.recipe.model import Recipe
 from hapkg.source import extraction
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.build.maintainer_scripts import is_made_of
 from hapkg.build.results import Results, choose_names, unpack
 from hapkg.chroot.base_lock import read_base_lock

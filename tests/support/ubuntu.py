@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg.apt import describe_index, find_mirror, make_options, read_apt_options
+from hapkg.apt.mirror import find_mirror
+from hapkg.apt.settings import describe_index, make_options, read_apt_options
 from hapkg.control import Suite
 from hapkg.distribution import read_debian
 

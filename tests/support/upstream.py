@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.control import SourceName, Suite
 from hapkg.currency.bump import Bump, prepare, settle
 from hapkg.currency.debian_archive import read_indexes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.build.context import find_build_mirror, find_debian_mirror
 from hapkg.control import Suite
 from hapkg.distribution import FOLDER, read_debian, read_distributions

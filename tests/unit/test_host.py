@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import process
 from hapkg.errors import MachineError, UsageError
 from hapkg.host import check_architecture, read_architecture
+from hapkg.programs import launch
 
 FOREIGN = "arm64" if read_architecture() != "arm64" else "amd64"
 
@@ -31,7 +31,7 @@ def test_the_kernel_is_asked_by_a_program_of_it(
     program = tmp_path / "arch-test"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
-    monkeypatch.setattr(process, "SEARCH_PATH", f"{tmp_path}:{process.SEARCH_PATH}")
+    monkeypatch.setattr(launch, "SEARCH_PATH", f"{tmp_path}:{launch.SEARCH_PATH}")
     if not told:
         check_architecture(FOREIGN)
         return
@@ -41,7 +41,7 @@ def test_the_kernel_is_asked_by_a_program_of_it(
 
 
 def test_without_the_program_it_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = process.find_program
-    monkeypatch.setattr(process, "find_program", lambda name: None if name == "arch-test" else found(name))
+    found = launch.find_program
+    monkeypatch.setattr(launch, "find_program", lambda name: None if name == "arch-test" else found(name))
     with pytest.raises(MachineError, match="arch-test is not installed"):
         check_architecture(FOREIGN)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from hapkg import disk
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.build import failures
 from hapkg.build.store import Store
 from hapkg.build.timings import pick_record, read_records

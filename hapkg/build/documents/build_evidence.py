@@ -18,7 +18,7 @@ from hapkg.deb import read_deb_control
 from hapkg.errors import BuildError, HapkgError
 from hapkg.evidence.build_facts import BuildFacts, BuiltFile, BuiltPackage, Material
 from hapkg.evidence.buildinfo import parse_buildinfo
-from hapkg.process import run
+from hapkg.programs.process import run
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.pedigree import find_address, tell_facts
 from hapkg.repository.documents.names import BUILDINFO, PROVENANCE, SBOM

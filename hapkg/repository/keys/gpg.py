@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hapkg.disk import make_scratch
 from hapkg.errors import RepositoryError
-from hapkg.process import describe_status, run
+from hapkg.programs.process import describe_status, run
 
 GPG = ("--batch", "--no-tty", "--quiet", "--trust-model", "always")
 SECRET_PARTS = ("private-keys-v1.d", "openpgp-revocs.d")

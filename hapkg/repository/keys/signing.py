@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hapkg.disk import make_scratch, remove_tree, replace, sync
 from hapkg.errors import RepositoryError
-from hapkg.process import run
+from hapkg.programs.process import run
 from hapkg.repository.keys.gpg import SECRET_PARTS, open_home, run_gpg, run_with_agent, sign_each
 
 _MARKS = (

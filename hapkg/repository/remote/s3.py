@@ -22,7 +22,7 @@ from typing import Any
 
 from hapkg import disk
 from hapkg.errors import BusyError, RepositoryError
-from hapkg.process import check_stop
+from hapkg.programs.process import check_stop
 from hapkg.records import format_record, read_record
 from hapkg.repository.paths import check_path, check_tree, is_of_repository
 from hapkg.repository.remote.bucket_client import connect, find_refusal, is_absent, translate_errors

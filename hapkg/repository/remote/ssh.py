@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hapkg.disk import make_folder, make_scratch, remove_tree
 from hapkg.errors import BusyError, ProcessError, RepositoryError
-from hapkg.process import run
+from hapkg.programs.process import run
 from hapkg.repository.coprocess import Conversation, converse
 from hapkg.repository.remote.location import JOURNAL, OWN, WAIT_HINT, HostFolder
 from hapkg.repository.remote.login import find_login

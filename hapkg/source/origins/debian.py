@@ -13,13 +13,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from hapkg import disk, process
-from hapkg.apt import Mirror, describe_index, read_apt_options, write_settings
+from hapkg import disk
+from hapkg.apt.mirror import Mirror
+from hapkg.apt.settings import describe_index, read_apt_options, write_settings
 from hapkg.control import compare_versions, read_stanzas
 from hapkg.disk import sha256_file
 from hapkg.distribution import read_debian
 from hapkg.errors import FetchError, ProcessError
 from hapkg.locations import State
+from hapkg.programs import process
 from hapkg.recipe.upstream import DebianOrigin, DebianPatch
 from hapkg.source.origins.request import FINAL, Request
 

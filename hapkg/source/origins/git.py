@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, ClassVar
 
-from hapkg import process
 from hapkg.errors import FetchError, ProcessError, SourceError, UsageError
 from hapkg.locations import State
+from hapkg.programs import process
 from hapkg.recipe.model import Recipe
 from hapkg.source.origins.repository import Commit, Vcs, is_commit, read_remote_environment
 from hapkg.source.origins.request import BOUNDED

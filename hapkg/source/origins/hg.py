@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import IO, ClassVar
 
-from hapkg import process
 from hapkg.errors import SourceError
 from hapkg.locations import State
+from hapkg.programs import process
 from hapkg.recipe.model import Recipe
 from hapkg.source.origins.repository import Commit, Vcs, read_remote_environment
 from hapkg.source.origins.request import BOUNDED

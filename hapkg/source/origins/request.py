@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.locations import State
 
 MOST_BYTES = 10_000_000_000

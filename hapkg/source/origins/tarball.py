@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from hapkg import process
 from hapkg.errors import FetchError
+from hapkg.programs import process
 from hapkg.recipe.upstream import TarballOrigin, UrlPatch
 from hapkg.source.origins.request import FINAL, MOST_BYTES, Request
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import process
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.build.run import create_chroot
 from hapkg.build.store import Store
 from hapkg.chroot import mmdebstrap
@@ -18,6 +17,7 @@ from hapkg.chroot.mmdebstrap import bootstrap
 from hapkg.control import Suite
 from hapkg.distribution import read_debian
 from hapkg.errors import ProcessError
+from hapkg.programs import process
 
 PROXY = "http://builder:for-this-test@proxy.example.org:3128"
 

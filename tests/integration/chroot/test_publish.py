@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import process
 from hapkg.chroot.schroot import find_chroot
 from hapkg.chroot.sessions import Session, enter
 from hapkg.control import Suite
 from hapkg.locations import State
-from hapkg.process import Result
+from hapkg.programs import process
+from hapkg.programs.process import Result
 from tests.integration.chroot.conftest import Built
 from tests.support.machine import SUITE, Hapkg
 

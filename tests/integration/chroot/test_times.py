@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import process
 from hapkg.chroot.base import ARCHIVES
+from hapkg.programs import process
 from tests.integration.chroot.conftest import Built
 from tests.support.machine import NOTHING, SUITE, Done, Hapkg, count_asleep, find_leftovers, wait_until
 from tests.support.miniature import Miniature, make_plain_source, make_sleeper

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.apt import find_mirror
+from hapkg.apt.mirror import find_mirror
 from hapkg.distribution import read_debian
 from hapkg.repository.keyring_package import make_keyring
 from hapkg.repository.keys import lifecycle

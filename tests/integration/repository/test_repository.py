@@ -27,9 +27,10 @@ from typing import IO, Any
 
 import pytest
 
-from hapkg import disk, process
+from hapkg import disk
 from hapkg.control import BinaryName, SourceName, Suite, read_stanzas, split_stanzas
 from hapkg.errors import BusyError, MachineError, RepositoryError
+from hapkg.programs import launch
 from hapkg.repository import index_merge, indexes, publishing, snapshots, staging, transaction
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import Pool, PublishedSource, read_pool
@@ -641,7 +642,7 @@ def test_a_missing_program_is_named(
 ) -> None:
     for name in ("gpg", "gpg-agent", "gpgconf", "dpkg"):
         (tmp_path / name).symlink_to(f"/usr/bin/{name}")
-    monkeypatch.setattr(process, "SEARCH_PATH", str(tmp_path))
+    monkeypatch.setattr(launch, "SEARCH_PATH", str(tmp_path))
     with pytest.raises(MachineError, match="the program apt-ftparchive is not installed"):
         issue(builds(1))
 

@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 
-from hapkg.apt import Mirror, find_mirror, read_apt_options
+from hapkg.apt.mirror import Mirror, find_mirror
+from hapkg.apt.settings import read_apt_options
 from hapkg.control import Suite
 from hapkg.recipe.settings import find_project
 from tests.support.shared import make_once

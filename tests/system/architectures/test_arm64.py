@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import tomlkit
 
-from hapkg.apt import find_mirror
+from hapkg.apt.mirror import find_mirror
 from hapkg.control import Suite, read_stanzas
 from hapkg.distribution import read_debian
 from hapkg.host import read_architecture

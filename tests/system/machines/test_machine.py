@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.apt import find_mirror
+from hapkg.apt.mirror import find_mirror
 from hapkg.control import Suite
 from hapkg.distribution import read_debian
 from hapkg.errors import ProofError

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 import tomlkit
 
-from hapkg.apt import Mirror, find_mirror
+from hapkg.apt.mirror import Mirror, find_mirror
 from hapkg.build.builder import LINTIAN_NAME
 from hapkg.control import Suite
 from hapkg.distribution import read_debian

@@ -22,7 +22,7 @@ from hapkg.build.states.source_states import SourceState
 from hapkg.build.store import Artifact
 from hapkg.control import SourceName
 from hapkg.errors import BuildError, HapkgError, Interrupted
-from hapkg.process import NICE
+from hapkg.programs.process import NICE
 from tests.support.simulation import Times, make_artifact, simulate
 
 GIB = 1 << 30

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.chroot.archives import Archive
 from hapkg.chroot.base_lock import BaseLock, make_entry, read_base_lock, write_base_lock
 from hapkg.control import Suite

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import process
 from hapkg.build.plan import Action, Step
 from hapkg.cli import build
 from hapkg.cli.main import app
@@ -15,6 +14,7 @@ from hapkg.cli.options import BuildOptions, find_architectures
 from hapkg.control import SourceName
 from hapkg.errors import HapkgError, MachineError, UsageError
 from hapkg.host import read_architecture
+from hapkg.programs import launch
 from tests.support.samples import AUTOTOOLS, TEMPLATES, write_recipe
 
 OWN = read_architecture()
@@ -32,7 +32,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\ncase $1 in {FIRST}|{SECOND}) exit 0 ;; esac\nexit 1\n")
     program.chmod(0o755)
-    monkeypatch.setattr(process, "SEARCH_PATH", f"{program.parent}:{process.SEARCH_PATH}")
+    monkeypatch.setattr(launch, "SEARCH_PATH", f"{program.parent}:{launch.SEARCH_PATH}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HAPKG_CACHE", str(tmp_path / "cache"))
     return tmp_path

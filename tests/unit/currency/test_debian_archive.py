@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.control import Suite
 from hapkg.currency.debian_archive import DebianIndexes, DebianRelease, read_indexes
 from hapkg.distribution import read_debian, read_distributions

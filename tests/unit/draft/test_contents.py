@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.control import Suite
 from hapkg.disk import sha256_file
 from hapkg.distribution import read_debian

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hapkg.apt import Mirror
+from hapkg.apt.mirror import Mirror
 from hapkg.distribution import read_debian
 from hapkg.draft.debian_source import choose_relations, list_debian_sources, read_packaging
 from hapkg.draft.draft import draft

@@ -14,9 +14,9 @@ from typing import Any, get_args
 
 import pytest
 
-from hapkg import process
 from hapkg.errors import FetchError, HapkgError, IntegrityError, Interrupted, MachineError, SourceError, UsageError
 from hapkg.locations import State
+from hapkg.programs import process
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import DebianOrigin, Origin, PinnedFile, RemotePatch, Upstream
 from hapkg.source import fetch as origin

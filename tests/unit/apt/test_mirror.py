@@ -7,19 +7,20 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from hapkg import apt, process
-from hapkg.apt import FurtherArchive, Mirror, digest_further, find_mirror, make_options, read_apt_options
+from hapkg.apt import mirror
+from hapkg.apt.mirror import FurtherArchive, Mirror, digest_further, find_mirror
+from hapkg.apt.settings import make_options
 from hapkg.control import Suite
 from hapkg.disk import sha256_file
 from hapkg.distribution import read_debian, read_distributions
 from hapkg.errors import ProcessError, UsageError
 from hapkg.host import read_architecture
 from hapkg.locations import State
+from hapkg.programs import process
 from hapkg.source.origins.debian import update_index
 
 DEBIAN = "http://deb.example.org/debian"
@@ -172,30 +173,6 @@ def test_the_distribution_says_which_suites_come_with_one() -> None:
     mirror = replace(BOTH, distribution=other)
     names = {suite: [line.split()[-2] for line in mirror.lines(Suite(suite))] for suite in ("bookworm", "trixie")}
     assert names == {"bookworm": ["bookworm", "bookworm-fixes"], "trixie": ["trixie"]}
-
-
-def test_options_that_decide_how_the_archive_is_reached_are_carried(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    carried = {
-        "Acquire::Check-Valid-Until": "false",
-        "Acquire::http::Proxy": "http://proxy.example.org:3128",
-        "Acquire::http::Proxy::deb.example.org": "DIRECT",
-        "Acquire::http::Proxy-Auto-Detect": "/usr/bin/find-proxy",
-        "Acquire::https::ProxyAutoDetect": "/usr/bin/find-proxy",
-        "Acquire::http::Pipeline-Depth": "0",
-        "Acquire::https::deb.example.org::CAInfo": "/etc/ssl/own.pem",
-        "Acquire::https::Verify-Peer": "true",
-    }
-    others = {"Acquire::Retries": "3", "Acquire::https::Proxy": "", "Dir::Etc::Main": "/dev/null"}
-    lines = [f'{name} "{value}";\n' for name, value in {**carried, **others, "Dir::Etc::Parts": "/dev/null"}.items()]
-    (tmp_path / "apt.conf").write_text("".join(lines))
-    told = partial(process.run, environment={"APT_CONFIG": str(tmp_path / "apt.conf")})
-    monkeypatch.setattr(process, "run", told)
-    monkeypatch.setattr(apt, "_PASSWORDS", {"Dir::Etc::netrc": tmp_path / "auth.conf"})
-    assert read_apt_options() == carried
-    (tmp_path / "auth.conf").write_text("machine deb.example.org login a password b\n")
-    assert read_apt_options() == {**carried, "Dir::Etc::netrc": str(tmp_path / "auth.conf")}
 
 
 def test_settings_are_told_to_apt_by_a_file_of_its_owner_alone(
@@ -425,7 +402,7 @@ def test_further_archives_are_told_apart_by_entry_and_key(tmp_path: Path) -> Non
 def test_apts_digest_of_the_lists_is_kept_where_the_host_keeps_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apt, "_DIGEST", tmp_path / "nowhere/pkgcache.bin")
+    monkeypatch.setattr(mirror, "_DIGEST", tmp_path / "nowhere/pkgcache.bin")
     host = write_host(tmp_path / "etc", {"sources.list": f"deb {DEBIAN} bookworm main\n"})
     state = State(tmp_path / "state")
     found = find_mirror(None, DISTRIBUTION, host, state=state)
@@ -441,11 +418,11 @@ def test_apts_digest_of_the_lists_is_kept_where_the_host_keeps_none(
     shutil.rmtree(state.apt)
     state.apt.write_text("no folder")
     assert find_mirror(None, DISTRIBUTION, host, state=state).uri == f"{DEBIAN}-other"
-    monkeypatch.setattr(apt, "_DIGEST_ROOM", 1 << 60)
+    monkeypatch.setattr(mirror, "_DIGEST_ROOM", 1 << 60)
     full = State(tmp_path / "full")
     assert find_mirror(None, DISTRIBUTION, host, state=full).uri == f"{DEBIAN}-other"
     assert not (full.apt / "pkgcache.bin").exists(), "the disk has no room for it"
-    monkeypatch.setattr(apt, "_DIGEST", host / "sources.list")
+    monkeypatch.setattr(mirror, "_DIGEST", host / "sources.list")
     other = State(tmp_path / "other")
     assert find_mirror(None, DISTRIBUTION, host, state=other).uri == f"{DEBIAN}-other"
     assert not other.apt.exists(), "the host has one"

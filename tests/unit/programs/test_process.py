@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import process
 from hapkg.errors import HapkgError, Interrupted, MachineError, ProcessError
-from hapkg.process import Result
+from hapkg.programs import launch, process
+from hapkg.programs.process import Result
 from hapkg.repository.coprocess import converse
 
 SOON = 8.0
@@ -78,7 +78,7 @@ def test_the_environment_is_made_from_nothing(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("HOME", "/home/somebody")
     result = process.run(["env", "-0"], environment={"EXTRA": "a\nb", "DEBIAN_FRONTEND": "readline"})
     assert dict(entry.split("=", 1) for entry in result.output.rstrip("\0").split("\0")) == {
-        "PATH": process.SEARCH_PATH,
+        "PATH": launch.SEARCH_PATH,
         "HOME": "/home/somebody",
         "LC_ALL": "C.UTF-8",
         "DEBIAN_FRONTEND": "readline",
@@ -110,7 +110,7 @@ def test_a_process_ignores_no_signal_that_was_ignored_before_hapkg(tmp_path: Pat
 import signal, sys
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     signal.signal(number, signal.SIG_IGN)
-from hapkg import process
+from hapkg.programs import process
 log = open({str(tmp_path / "log")!r}, "wb") if {logged} else None
 print(process.run(["grep", "SigIgn", "/proc/self/status"], log=log).output)"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -187,9 +187,9 @@ def test_programs_are_found_where_administrators_have_them(monkeypatch: pytest.M
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert process.find_program("mine") is None
-    assert process.find_program(str(program)) == str(program)
-    assert process.find_program("sh") is not None
+    assert launch.find_program("mine") is None
+    assert launch.find_program(str(program)) == str(program)
+    assert launch.find_program("sh") is not None
 
 
 def test_a_program_that_cannot_start_is_the_machines_failure(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_a_process_that_starts_in_the_very_moment_of_stopping_is_ended(
 
 HAPKG = """
 import sys
-from hapkg import process
+from hapkg.programs import process
 process.run(["sh", "-c", sys.argv[1]])
 """
 

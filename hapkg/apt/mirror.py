@@ -1,4 +1,4 @@
-"""apt: the archive that the host is configured for, and settings to read an index that is not the host's."""
+"""The archive of a distribution: the one that the host is configured for, or another."""
 
 from __future__ import annotations
 
@@ -6,30 +6,23 @@ import contextlib
 import hashlib
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hapkg import disk, process
-from hapkg.apt_entries import AptEntry, list_entries
+from hapkg import disk
+from hapkg.apt.entries import AptEntry, list_entries
+from hapkg.apt.settings import make_options
 from hapkg.control import Suite
 from hapkg.distribution import SECURITY, Distribution
 from hapkg.errors import UsageError
 from hapkg.locations import State
 from hapkg.tables import find_login
 
-_CARRIED = re.compile(
-    r"Acquire::(Check-Valid-Until|Check-Date|https?::(Proxy(::[^:]+)?|Proxy-?Auto-?Detect|Pipeline-Depth)"
-    r"|https::([^:]+::)?(CaInfo|SslCert|SslKey|Verify-Peer|Verify-Host))",
-    re.IGNORECASE,
-)
-"""Options of one host, too: Acquire::http::Proxy::HOST, Acquire::https::HOST::CAInfo."""
 _DIGEST = Path("/var/cache/apt/pkgcache.bin")
 """Where apt keeps its digest of the host's lists, as Debian configures it."""
 _DIGEST_ROOM = 1 << 30
 """Bytes that must be free for another one: that of one suite takes 40 MB, and builds want theirs first."""
-_PASSWORDS = {"Dir::Etc::netrc": Path("/etc/apt/auth.conf"), "Dir::Etc::netrcparts": Path("/etc/apt/auth.conf.d")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,89 +212,6 @@ def _keep_digest(folder: Path) -> Mapping[str, str]:
     except OSError:
         return {}
     return {"Dir::Cache::pkgcache": str(folder / _DIGEST.name), "Dir::Cache::srcpkgcache": ""}
-
-
-def describe_index(lists: Path, sources: Path, parts: Path | None = None, status: Path | None = None) -> dict[str, str]:
-    """Settings by which apt sees one index and nothing of the host's: no preferences, no packages but those of status.
-
-    lists is the folder of the index, sources and parts the file and the folder of source entries that it belongs to.
-    """
-    return {
-        "Dir::Etc::SourceList": str(sources),
-        "Dir::Etc::SourceParts": str(parts or "/dev/null"),
-        "Dir::Etc::Preferences": "/dev/null",
-        "Dir::Etc::PreferencesParts": "/dev/null",
-        "Dir::State::Lists": str(lists),
-        "Dir::State::Status": str(status or "/dev/null"),
-    }
-
-
-def make_options(settings: Mapping[str, str]) -> list[str]:
-    """Settings as options of an apt program."""
-    return [argument for name, value in settings.items() for argument in ("-o", f"{name}={value}")]
-
-
-def write_settings(file: Path, settings: Mapping[str, str]) -> Path:
-    """Write settings into a file of apt's that its owner alone reads, for --config-file; return it.
-
-    As options of programs they would be seen by everybody, and a proxy may have a password in its address.
-    """
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as new:  # mode 0600
-        new.write(_format(settings))
-    return Path(new.name).replace(file)
-
-
-def _format(settings: Mapping[str, str]) -> str:
-    return "".join(f'{name} "{value}";\n' for name, value in settings.items())
-
-
-def read_apt_options() -> dict[str, str]:
-    """The host's apt options that decide whether and how its archive can be reached.
-
-    Passwords of archives are none of them: apt is told the files of the host that hold them. One of a proxy may be.
-    """
-    output = process.run(["apt-config", "dump", "Acquire"], check=False).output
-    options: dict[str, str] = {}
-    for line in output.splitlines():
-        name, _, value = line.partition(" ")
-        if _CARRIED.fullmatch(name) and value not in ('"";', ""):
-            options[name] = value.strip('";')
-    return options | {name: str(path) for name, path in _PASSWORDS.items() if path.exists()}
-
-
-def query_root(root: Path, cache: Path, argv: Sequence[str], *, check: bool = True) -> str:
-    """Output of a program of apt, asked about the packages and the index inside a root; nothing of the host counts.
-
-    cache is a folder where apt keeps its digest of the index: without it apt only takes longer. Raises ProcessError
-    when check is on and the program fails.
-    """
-    sources, parts = root / "etc/apt/sources.list", root / "etc/apt/sources.list.d"
-    lists, status = root / "var/lib/apt/lists", root / "var/lib/dpkg/status"
-    with contextlib.suppress(OSError):
-        cache.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="hapkg-apt-") as scratch:
-        settings = {
-            "Dir::Etc::Main": "/dev/null",
-            "Dir::Etc::Parts": "/dev/null",
-            **describe_index(lists, sources, parts, status),
-            "Dir::State::Extended_States": "/dev/null",
-            "Dir::Cache": scratch,
-            "Dir::Cache::PkgCache": f"{cache}/pkgcache-resolve.bin",
-            "Dir::Cache::SrcPkgCache": f"{cache}/srcpkgcache-resolve.bin",
-            "APT::Install-Recommends": "false",
-        }
-        file = Path(scratch, "apt.conf")  # not by -o: apt reads the host's configuration before it looks at options
-        text = _format(settings)
-        if architecture := _read_architecture(status):
-            text += f'APT::Architecture "{architecture}";\nAPT::Architectures {{ "{architecture}"; }};\n'
-        file.write_text(text, "utf-8")
-        return process.run(argv, check=check, environment={"APT_CONFIG": str(file)}).output
-
-
-def _read_architecture(status: Path) -> str:
-    """The architecture of a root, by dpkg's own package; "" where that is not installed yet."""
-    found = re.search(r"(?m)^Package: dpkg\n(?:.+\n)*?Architecture: (\S+)$", status.read_text("utf-8", "replace"))
-    return found[1] if found else ""
 
 
 def _resolve(site: str) -> str | None:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hapkg import process
 from hapkg.control import split_stanzas
+from hapkg.programs import process
 
 _FIELDS = ("SITE", "RELEASE", "COMPONENT", "SOURCESENTRY", "ORIGIN", "CODENAME")
 _TARGET = "|".join(f"$({name})" for name in _FIELDS)

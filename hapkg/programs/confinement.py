@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from hapkg import process
 from hapkg.errors import MachineError, ProcessError
+from hapkg.programs import process
 
 BUILD_UID = 2952
 """Of the user that runs code of others, in sessions as well. Fixed: a number that leaks into a package is the same

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import process
 from hapkg.build.run import create_chroot
 from hapkg.build.store import Store
 from hapkg.chroot.mmdebstrap import enclose
 from hapkg.control import Suite
 from hapkg.doctor import diagnose
 from hapkg.errors import MachineError, ProcessError
-from hapkg.sudo import REMEDY
+from hapkg.programs import launch, process
+from hapkg.programs.sudo import REMEDY
 from tests.unit.chroot.test_base_lock import MIRROR
 
 ASKS = "sudo: a password is required"
@@ -28,7 +28,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of programs that an ordinary user finds before the machine's."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    monkeypatch.setattr(process, "SEARCH_PATH", f"{folder}:{process.SEARCH_PATH}")
+    monkeypatch.setattr(launch, "SEARCH_PATH", f"{folder}:{launch.SEARCH_PATH}")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     return folder
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hapkg.apt import make_options
-from hapkg.apt_entries import AptEntry, list_entries
+from hapkg.apt.entries import AptEntry, list_entries
+from hapkg.apt.settings import make_options
 from hapkg.host import read_architecture
 
 STANZAS = f"""\

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hapkg import confinement
 from hapkg.errors import ProcessError
+from hapkg.programs import confinement
 
 SECRET = "kept from others\n"
 
