@@ -7,6 +7,7 @@ import functools
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -180,6 +181,12 @@ def test_a_room_says_what_it_knows_and_must_not_know(file: Path) -> None:
     told = ast.get_docstring(parse(file))
     assert isinstance(only, ast.Expr), "a room is imported for its modules: its __init__ imports nothing"
     assert told and re.search(r"^Knows ", told, re.MULTILINE), told
+
+
+def test_every_room_is_installed() -> None:
+    setuptools = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    rooms = {".".join(file.parent.relative_to(CHECKOUT).parts) for file in ROOM_FILES}
+    assert set(setuptools["packages"]) == {"hapkg", *rooms, *setuptools["package-dir"]}
 
 
 @pytest.mark.parametrize("room", ROOMS)
