@@ -25,9 +25,14 @@ class PatchHeader:
     """CVE ids that it names anywhere, in their order."""
 
 
+def cut_header(patch: str) -> str:
+    """The text above what a patch changes."""
+    return _BODY.split(patch, maxsplit=1)[0]
+
+
 def read_header(patch: str) -> PatchHeader | None:
     """The header of a patch, or None for one that says neither what it does nor where it is from."""
-    header = _BODY.split(patch, maxsplit=1)[0]
+    header = cut_header(patch)
     fields = _read_fields(header)
     description = _MARK.sub("", fields.get("description") or fields.get("subject", ""))
     author = fields.get("author") or fields.get("from", "")

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from hapkg import disk
 from hapkg.programs import process
+from hapkg.recipe.dep3 import cut_header
 from hapkg.source.signature import GIT_ALONE, GIT_OPTIONS
 
 _MOST_DETAILS = 6
 _AS_THEY_ARE = "* -text -ident -filter -working-tree-encoding\n"
 """git's attributes that leave every byte of a tree alone, whatever its own say."""
 _EXTENDED = re.compile(r"(diff --git |index [0-9a-f]+\.\.|new file mode |deleted file mode |old mode |new mode )")
-_BODY = re.compile(r"^(?:---(?: .*)?|diff .*|Index: .*|=== .*)$", re.MULTILINE)
 WHO = ("-c", "user.name=hapkg", "-c", "user.email=hapkg@hapkg.invalid", "-c", "commit.gpgSign=false")
 
 
@@ -121,7 +121,4 @@ def review_patches(tree: Path, patches: Sequence[tuple[str, bytes, bool]]) -> tu
 
 def _join(old: bytes, body: bytes) -> bytes:
     """A new body under the header that a patch had."""
-    text = old.decode("utf-8", "surrogateescape")
-    match = _BODY.search(text)
-    header = text[: match.start()] if match else ""
-    return header.encode("utf-8", "surrogateescape") + body
+    return cut_header(old.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape") + body

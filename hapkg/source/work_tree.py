@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hapkg import disk
 from hapkg.errors import ProcessError, SourceError, UsageError
-from hapkg.recipe.dep3 import read_header
+from hapkg.recipe.dep3 import cut_header, read_header
 from hapkg.recipe.model import Recipe
 from hapkg.records import format_record, read_record
 from hapkg.source.patch_review import WHO, apply_patch, run_git, start_history, write_diff
@@ -25,7 +25,6 @@ from hapkg.source.unpack import unpack
 _NOTE = ".git/hapkg.json"
 _NAME = "Patch-Name: "
 """Begins the last line of a commit's message: the file that the patch is kept in."""
-_HEADER_END = re.compile(r"^(?:---(?: .*)?|diff .*|Index: .*|=== .*)$", re.MULTILINE)
 _MOST_NAME = 60
 
 
@@ -216,9 +215,7 @@ def _apply(recipe: Recipe, tree: Path, name: str, content: bytes) -> str:
             details=words[:6],
             hint="hapkg bump tells which patches a newer version has",
         )
-    text = content.decode("utf-8", "replace")
-    match = _HEADER_END.search(text)
-    header = (text[: match.start()] if match else "").strip("\n")
+    header = cut_header(content.decode("utf-8", "replace")).strip("\n")
     found = read_header(header)
     _record(tree, f"{name}: {found.description if found else ''}\n\n{header}\n{_NAME}{name}\n")
     return run_git(tree, "rev-parse", "HEAD").strip()
