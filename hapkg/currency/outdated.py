@@ -21,7 +21,7 @@ from hapkg.recipe.upstream import DebianOrigin, DebianPatch, PinnedFile, Reposit
 from hapkg.recipe.upstream_tags import find_versions, is_candidate_for
 from hapkg.recipe.upstream_version import compare_upstream, upstream_of
 from hapkg.source.origins.tarball import is_there
-from hapkg.source.vcs import ask_tags
+from hapkg.source.vcs import KINDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def ask_remotes(recipe: Recipe, state: State) -> RemoteAnswers:
     unasked: list[str] = []
     for kind, url in recipe.upstream.repositories.items() if recipe.upstream else ():
         try:
-            tags[kind] = ask_tags(kind, url, state)
+            tags[kind] = KINDS[kind].ask_tags(url, state)
         except FetchError as error:
             unasked.append(f"{url}: {error.details[0] if error.details else error.brief}")
     for pinned in (*recipe.origins, *recipe.remote_patches):

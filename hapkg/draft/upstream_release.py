@@ -29,7 +29,7 @@ from hapkg.recipe.upstream import DebianOrigin, TarballOrigin
 from hapkg.source import fetch
 from hapkg.source.origins.tarball import download
 from hapkg.source.unpack import MOST_BYTES, MOST_MEMBERS
-from hapkg.source.vcs import archive_commit, find_commit, list_tags
+from hapkg.source.vcs import KINDS, find_commit
 from hapkg.tables import parse_table
 
 _MODES: dict[str, Literal["r:gz", "r:xz", "r:bz2"]] = {".gz": "r:gz", ".xz": "r:xz", ".bz2": "r:bz2"}
@@ -192,7 +192,7 @@ def _take_debian(source: str, origin: str, state: State, mirror: Mirror | None) 
 
 def _take_commit(source: str, kind: str, url: str, state: State, ref: str) -> UpstreamRelease:
     stub = _make_stub(source, url, {kind: url}, f"{NOWHERE}/x.tar.gz")
-    tags = list_tags(kind, url, state)
+    tags = KINDS[kind].list_tags(KINDS[kind].refresh(url, state))
     dated = [(_rank(version), tag, node) for tag, node in tags if (version := read_tag(tag))]
     if ref:
         dated = [(_rank(read_tag(tag)), tag, node) for tag, node in tags if tag == ref]
@@ -210,7 +210,7 @@ def _take_commit(source: str, kind: str, url: str, state: State, ref: str) -> Up
         )
     _, tag, node = max(dated)
     commit = find_commit(stub, kind, node, state)
-    archive = archive_commit(stub.model_copy(update={"version": read_tag(tag)}), commit, state)
+    archive = KINDS[kind].archive(stub.model_copy(update={"version": read_tag(tag)}), commit, state)
     files, _, _ = _read_tree(archive, url)
     return UpstreamRelease(files=files, label=tag, date=commit.date, kind=kind, url=url, pin=commit.id)
 

@@ -25,7 +25,7 @@ from hapkg.source.origins import debian, tarball
 from hapkg.source.origins.repository import Commit
 from hapkg.source.origins.request import FINAL, MOST_BYTES, Request
 from hapkg.source.signature import check_commit, check_tarball
-from hapkg.source.vcs import KINDS, archive_commit, find_commit
+from hapkg.source.vcs import KINDS, find_commit
 
 _FETCHERS: Mapping[type[PinnedFile], Callable[[Any, Request], Path]] = {
     DebianOrigin: debian.fetch,
@@ -58,7 +58,7 @@ class Tarball:
 
 def fetch_commit(recipe: Recipe, commit: Commit, state: State) -> Tarball:
     """The tree of a commit of upstream's repository as a tarball."""
-    path = archive_commit(recipe, commit, state)
+    path = KINDS[commit.kind].archive(recipe, commit, state)
     return Tarball(
         path=path,
         sha256=sha256_file(path),

@@ -1,11 +1,10 @@
-"""Commits of upstream's own repository: which one a name stands for, and its tree as a tarball."""
+"""Commits of upstream's own repository: which one a name stands for, and what it comes after."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cmp_to_key
-from pathlib import Path
 
 from hapkg.errors import IntegrityError, UsageError
 from hapkg.locations import State
@@ -59,24 +58,6 @@ def find_release(recipe: Recipe, commit: Commit) -> str:
     return max(dotted, key=cmp_to_key(compare_upstream), default=recipe.version)
 
 
-def list_tags(kind: str, url: str, state: State) -> list[tuple[str, str]]:
-    """Every tag of a repository, asked now, with the id of what it names. Raises FetchError."""
-    return KINDS[kind].list_tags(KINDS[kind].refresh(url, state))
-
-
-def ask_tags(kind: str, url: str, state: State) -> dict[str, str]:
-    """The commit of every tag that a repository has now. Raises FetchError."""
-    return KINDS[kind].ask_tags(url, state)
-
-
 def read_log(old: Commit, new: Commit, most: int) -> list[str]:
     """The newest commits between two of one repository: id and subject."""
     return KINDS[new.kind].read_log(new.mirror, old.id, new.id, most)
-
-
-def archive_commit(recipe: Recipe, commit: Commit, state: State) -> Path:
-    """The commit's tree as a .tar.gz with one top folder; the same bytes whenever it is made.
-
-    Raises SourceError for a tree with submodules or subrepositories.
-    """
-    return KINDS[commit.kind].archive(recipe, commit, state)
