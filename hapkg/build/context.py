@@ -281,7 +281,7 @@ def take_snapshots(context: BuildContext, requests: Mapping[SourceName, Snapshot
     commits = find_commits(context, requests)
     if not commits:
         return context
-    from hapkg.source.fetch import fetch_commit, fetch_patch  # noqa: PLC0415
+    from hapkg.source.fetch import fetch_commit, fetch_patches  # noqa: PLC0415
     from hapkg.source.snapshot import leave_out_contained, make_snapshot_recipe  # noqa: PLC0415
     from hapkg.source.vcs import find_release  # noqa: PLC0415
 
@@ -293,9 +293,7 @@ def take_snapshots(context: BuildContext, requests: Mapping[SourceName, Snapshot
     for name, commit in commits.items():
         recipe = make_snapshot_recipe(recipes[name], commit, wanted[name].ref, find_release(recipes[name], commit))
         tarballs[name] = fetch_commit(recipe, commit, state)
-        remote = {
-            patch.name: fetch_patch(recipe, patch, state, mirror, most_bytes=most) for patch in recipe.remote_patches
-        }
+        remote = fetch_patches(recipe, state, mirror, most_bytes=most)
         scratch = state.work / f"{name}-patches"
         disk.remove_tree(scratch)
         patched = leave_out_contained(recipe, tarballs[name].path, remote, scratch, was=recipes[name].version)

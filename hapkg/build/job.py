@@ -48,7 +48,7 @@ from hapkg.control import TARBALLS, BinaryName, SourceName
 from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, HapkgError, IntegrityError, Interrupted
 from hapkg.recipe.model import Recipe
-from hapkg.source.fetch import Tarball, fetch, fetch_patch
+from hapkg.source.fetch import Tarball, fetch, fetch_patches
 from hapkg.source.package import SourcePackage, lay_out, make_source_package
 
 _STORED_SUFFIXES = (".deb", ".changes", ".buildinfo", ".dsc", ".txt", *TARBALLS)
@@ -286,9 +286,7 @@ def fetch_source(job: Job) -> Fetched:
     with timed(job, "fetch"):
         ready = context.snapshots.get(recipe.name) or context.vendored.get(recipe.name)
         tarball = ready or fetch(recipe, state, mirror, most_bytes=most)
-        patches = {
-            patch.name: fetch_patch(recipe, patch, state, mirror, most_bytes=most) for patch in recipe.remote_patches
-        }
+        patches = fetch_patches(recipe, state, mirror, most_bytes=most)
     return Fetched(tarball=tarball, patches=patches)
 
 

@@ -22,7 +22,7 @@ from hapkg.disk import sha256_file
 from hapkg.errors import BuildError, FetchError, IntegrityError, UsageError
 from hapkg.host import read_architecture
 from hapkg.recipe.model import Recipe
-from hapkg.source.fetch import Tarball, fetch, fetch_patch
+from hapkg.source.fetch import Tarball, fetch, fetch_patches
 from hapkg.source.lockfile import check_entry, check_recipe, make_entry, write_lock
 from hapkg.source.unpack import unpack
 
@@ -80,8 +80,7 @@ def make_lock(context: BuildContext, names: Sequence[SourceName]) -> Path:
         if recipe.native:
             continue
         tarball = fetch(recipe, context.store.state, context.debian_mirror, most_bytes=context.most_download)
-        for patch in recipe.remote_patches:
-            fetch_patch(recipe, patch, context.store.state, context.debian_mirror, most_bytes=context.most_download)
+        fetch_patches(recipe, context.store.state, context.debian_mirror, most_bytes=context.most_download)
         tree = context.store.state.work / name
         tree.mkdir()
         unpack(recipe, tarball.path, tree)

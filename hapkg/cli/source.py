@@ -17,7 +17,7 @@ from hapkg.cli.options import MirrorOption, SuiteOption
 from hapkg.cli.select import find
 from hapkg.errors import UsageError
 from hapkg.recipe.model import Recipe
-from hapkg.source.fetch import fetch, fetch_patch
+from hapkg.source.fetch import fetch, fetch_patches
 from hapkg.source.work_tree import make_work_tree, take_patches
 
 app = typer.Typer()
@@ -66,8 +66,7 @@ def source(
     state, archive = build_context.store.state, build_context.debian_mirror
     with build_context.store.lock():
         tarball = fetch(recipe, state, archive)
-        remote = {patch.name: fetch_patch(recipe, patch, state, archive) for patch in recipe.remote_patches}
-        make_work_tree(recipe, tarball.path, remote, tree)
+        make_work_tree(recipe, tarball.path, fetch_patches(recipe, state, archive), tree)
     output.say(f"wrote {tree}")
     output.print_lines([f"cd {tree}", f"hapkg patch {recipe.source} {tree}"])
 

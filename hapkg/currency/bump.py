@@ -31,7 +31,7 @@ from hapkg.recipe.settings import Project
 from hapkg.recipe.style import read_styles
 from hapkg.recipe.upstream import SignaturePolicy
 from hapkg.recipe.upstream_version import is_between
-from hapkg.source.fetch import fetch, fetch_patch
+from hapkg.source.fetch import fetch, fetch_patches
 from hapkg.source.lockfile import LockedSource, format_lock, lock_file, make_entry, read_lock
 from hapkg.source.origins.repository import Commit
 from hapkg.source.origins.tarball import download
@@ -106,7 +106,8 @@ class Workplace:
     def read_patches(self, recipe: Recipe, mirror: Mirror) -> list[tuple[str, bytes, bool]]:
         """The patches of the recipe as it stands now, in their order: name, content, and True for its own."""
         own = self.folder / "patches"
-        remote = ((one.name, fetch_patch(recipe, one, self._state, mirror), False) for one in recipe.remote_patches)
+        fetched = fetch_patches(recipe, self._state, mirror).items()
+        remote = ((name, content, False) for name, content in fetched)
         return [*remote, *((one.name, (own / one.name).read_bytes(), True) for one in recipe.patches)]
 
     def drop_patches(self, recipe: Recipe, names: Collection[str]) -> None:

@@ -21,7 +21,7 @@ from hapkg.disk import sha256_file
 from hapkg.errors import FetchError, IntegrityError, UsageError
 from hapkg.locations import State
 from hapkg.records import format_record, read_record
-from hapkg.source.fetch import Tarball, fetch, fetch_patch
+from hapkg.source.fetch import Tarball, fetch, fetch_patches
 from hapkg.source.lockfile import Lock, check_recipe
 
 _MANIFEST = ".json"
@@ -70,8 +70,7 @@ def collect(context: BuildContext, folder: Path) -> Manifest:
         if tarball.vcs:
             commits[name] = tarball.sha256
         needed.append(_Needed(tells=f"the source of {name}", sha256=tarball.sha256, path=tarball.path))
-        for patch in recipe.remote_patches:
-            fetch_patch(recipe, patch, state, mirror, most_bytes=most)
+        fetch_patches(recipe, state, mirror, most_bytes=most)
         needed += _list_patches(name, entry.patches, state)
     log = state.logs / f"vendor-{pin.suite}.log"
     disk.make_folder(log.parent)

@@ -20,7 +20,7 @@ from hapkg.errors import FetchError, HapkgError, IntegrityError, MachineError, S
 from hapkg.locations import State
 from hapkg.programs import process
 from hapkg.recipe.model import Recipe
-from hapkg.recipe.upstream import DebianOrigin, DebianPatch, PinnedFile, RemotePatch, TarballOrigin, UrlPatch
+from hapkg.recipe.upstream import DebianOrigin, DebianPatch, PinnedFile, TarballOrigin, UrlPatch
 from hapkg.source.origins import debian, tarball
 from hapkg.source.origins.repository import Commit
 from hapkg.source.origins.request import FINAL, MOST_BYTES, Request
@@ -103,11 +103,14 @@ def fetch(recipe: Recipe, state: State, mirror: Mirror | None, *, most_bytes: in
     raise kind(f"{recipe.source}: no origin delivered {what}", details=notes, hint=failures[0].hint)
 
 
-def fetch_patch(
-    recipe: Recipe, patch: RemotePatch, state: State, mirror: Mirror | None, *, most_bytes: int = MOST_BYTES
-) -> bytes:
-    """The content of a patch that the recipe pins and does not carry. Raises as fetch() does."""
-    return _obtain(recipe.source, f"patch {patch.name}", [patch], state, mirror, most_bytes)[0].read_bytes()
+def fetch_patches(
+    recipe: Recipe, state: State, mirror: Mirror | None, *, most_bytes: int = MOST_BYTES
+) -> dict[str, bytes]:
+    """Contents, by name, of the patches that the recipe pins and does not carry. Raises as fetch() does."""
+    return {
+        patch.name: _obtain(recipe.source, f"patch {patch.name}", [patch], state, mirror, most_bytes)[0].read_bytes()
+        for patch in recipe.remote_patches
+    }
 
 
 def _obtain(
@@ -152,12 +155,8 @@ def _read_suffix(path: Path) -> str:
     raise IntegrityError(f"{path} is neither gzip, xz nor bzip2", hint="pin a compressed tarball in the recipe")
 
 
-def _cached_path(state: State, sha256: str) -> Path:
-    return state.downloads / sha256
-
-
 def _find_cached(state: State, sha256: str, notes: list[str]) -> Path | None:
-    path = _cached_path(state, sha256)
+    path = state.downloads / sha256
     if not path.is_file():
         return None
     if sha256_file(path) == sha256:
@@ -174,7 +173,7 @@ def _keep(file: Path, state: State, sha256: str) -> Path:
         raise IntegrityError(
             f"checksum mismatch: sha256 is {found}, the recipe pins {sha256}", details=[f"size: {file.stat().st_size}"]
         )
-    target = _cached_path(state, sha256)
+    target = state.downloads / sha256
     disk.sync(file)
     disk.move({file: target})
     return target

@@ -20,7 +20,7 @@ from hapkg.programs import process
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import DebianOrigin, Origin, PinnedFile, RemotePatch, Upstream
 from hapkg.source import fetch as origin
-from hapkg.source.fetch import Tarball, fetch, fetch_patch
+from hapkg.source.fetch import Tarball, fetch, fetch_patches
 from hapkg.source.origins import tarball
 from hapkg.source.vcs import KINDS
 from tests.support.samples import AUTOTOOLS, make_recipe_from
@@ -287,8 +287,8 @@ def test_a_pinned_patch_is_fetched_once(server: Server, tmp_path: Path) -> None:
     url = server.give("/x", Answer(body=content))
     patch = {"type": "url", "name": "x.patch", "url": url, "sha256": hashlib.sha256(content).hexdigest()}
     recipe = make_recipe_from({**AUTOTOOLS, "remote-patches": [patch]})
-    found = [fetch_patch(recipe, recipe.remote_patches[0], State(tmp_path), None) for _ in range(2)]
-    assert (found, server.asked) == ([content, content], ["/x"])
+    found = [fetch_patches(recipe, State(tmp_path), None) for _ in range(2)]
+    assert (found, server.asked) == ([{"x.patch": content}] * 2, ["/x"])
 
 
 @pytest.mark.parametrize("kind", [UsageError, SourceError, FetchError])
