@@ -58,21 +58,30 @@ class Command:
 
 
 def read_commands(text: str, first: int = 1) -> Iterator[Command]:
-    """The commands of a text, put together as crm does: a line that ends with a backslash goes on.
+    """The commands of a text. The first line has this number.
 
-    The first line has this number. Raises ValueError, naming the line, for quotes without an end.
+    Raises ValueError, naming the line, for quotes without an end.
+    """
+    for begun, whole in join_lines(text, first):
+        if not whole.startswith("#"):
+            try:
+                yield Command(begun, tuple(shlex.split(whole)))
+            except ValueError as cause:
+                raise ValueError(f"line {begun} ({_shorten(whole)}): quotes without an end") from cause
+
+
+def join_lines(text: str, first: int = 1) -> Iterator[tuple[int, str]]:
+    """Lines put together as crm does: one that ends with a backslash goes on, empty ones are left out.
+
+    Each has the number of its first line, counted from the number that is given.
     """
     begun, parts = 0, list[str]()
-    for number, line in enumerate(text.split("\n"), first):
-        parts.append(line.strip().rstrip("\\") if line.strip().endswith("\\") else line.strip())
+    for number, line in enumerate(map(str.strip, text.split("\n")), first):
+        parts.append(line.rstrip("\\"))
         begun = begun or number
-        if not line.strip().endswith("\\"):
-            whole = "".join(parts).strip()
-            if whole and not whole.startswith("#"):
-                try:
-                    yield Command(begun, tuple(shlex.split(whole)))
-                except ValueError as cause:
-                    raise ValueError(f"line {begun} ({_shorten(whole)}): quotes without an end") from cause
+        if not line.endswith("\\"):
+            if whole := "".join(parts).strip():
+                yield begun, whole
             begun, parts = 0, []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from hapkg.site.extra import find_first_line
+from hapkg.site.extra import find_first_line, join_lines
 from hapkg.site.model import Site
 
 _OWN_NAMES = re.compile(r"(?:drbd|ms_drbd|fs)_([A-Za-z0-9_-]+?)(?:_clone)?")
@@ -43,7 +43,8 @@ class SiteLines:
                 yield from self._find_objects(told)
                 yield from self._find_words(rendered[int(place[2]) - 1])
         if numbered := _NUMBERED.search(told):
-            commands = list(_join(next((text for path, text in self._files.items() if path.endswith(".crm")), "")))
+            text = next((text for path, text in self._files.items() if path.endswith(".crm")), "")
+            commands = [command for _, command in join_lines(text)]  # as crm counts them
             if 0 < int(numbered[1]) <= len(commands):
                 yield from self._find_command(commands[int(numbered[1]) - 1])
         if parsed := re.search(r"parsing '(.+)'", told):
@@ -85,15 +86,3 @@ class SiteLines:
 
 def _split(text: str) -> list[str]:
     return [word for part in re.split(r"[\s=<>]+", text) if (word := part.strip(":,;'\"()[]"))]
-
-
-def _join(text: str) -> Iterator[str]:
-    """The commands of a file as crm counts them: lines that go on are joined, empty ones left out."""
-    parts: list[str] = []
-    for line in text.split("\n"):
-        stripped = line.strip()
-        parts.append(stripped.rstrip("\\") if stripped.endswith("\\") else stripped)
-        if not stripped.endswith("\\"):
-            if whole := "".join(parts).strip():
-                yield whole
-            parts = []
