@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def matching(pattern: str, words: str, *, most: int) -> Callable[[Any], Any]:
-    """A check that a string is of a pattern; words say what that is."""
+def _make_name(pattern: str, words: str, *, most: int) -> Any:
+    """The type of a name, with its rule in words for people and as a pattern for editors."""
 
     def check(value: str) -> str:
         if len(value) > most:
@@ -22,13 +22,8 @@ def matching(pattern: str, words: str, *, most: int) -> Callable[[Any], Any]:
             raise ValueError(f"{value!r} must be {words}")
         return value
 
-    return check
-
-
-def _make_name(pattern: str, words: str, *, most: int) -> Any:
-    """The type of a name, with its rule in words for people and as a pattern for editors."""
     schema = {"type": "string", "pattern": f"^({pattern})$", "maxLength": most}
-    return Annotated[str, AfterValidator(matching(pattern, words, most=most)), WithJsonSchema(schema)]
+    return Annotated[str, AfterValidator(check), WithJsonSchema(schema)]
 
 
 def _address(value: str) -> str:
@@ -42,22 +37,15 @@ def _address(value: str) -> str:
         if _is_name(value):
             return value
         raise ValueError(f"{value!r} is not an IP address, and no host name") from None
-    reason = next(
-        (
-            words
-            for wrong, words in (
-                (found.is_loopback, "is the machine's own: no other node reaches it"),
-                (found.is_unspecified, "is no machine's address"),
-                (found.is_multicast, "is a group's address, not a machine's"),
-                (found.is_link_local, "is of one link alone: corosync needs an address that has no scope"),
-                (str(found) == "255.255.255.255", "is a broadcast, not a machine's"),
-            )
-            if wrong
-        ),
-        "",
-    )
-    if reason:
-        raise ValueError(f"{value} {reason}")
+    for wrong, reason in (
+        (found.is_loopback, "is the machine's own: no other node reaches it"),
+        (found.is_unspecified, "is no machine's address"),
+        (found.is_multicast, "is a group's address, not a machine's"),
+        (found.is_link_local, "is of one link alone: corosync needs an address that has no scope"),
+        (str(found) == "255.255.255.255", "is a broadcast, not a machine's"),
+    ):
+        if wrong:
+            raise ValueError(f"{value} {reason}")
     return str(found)
 
 
