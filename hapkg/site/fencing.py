@@ -41,6 +41,15 @@ class Operation(SiteTable):
     timeout: Duration | None = None
 
 
+def write_operations(said: Mapping[str, Operation], interval: str) -> dict[str, dict[str, str]]:
+    """Operations as pacemaker reads them; what is watched without a word of it is watched at this interval."""
+    wanted = {"monitor": {"interval": interval, "timeout": "60s"}}
+    for name, operation in said.items():
+        times = {key: format_duration(value) for key, value in operation if value is not None}
+        wanted[name] = {**wanted.get(name, {"interval": "0"}), **times}
+    return wanted
+
+
 class FencingDevice(SiteTable):
     """A way to switch off nodes."""
 
@@ -159,11 +168,7 @@ class FencingDevice(SiteTable):
     @property
     def operations(self) -> dict[str, dict[str, str]]:
         """Its operations: their times as pacemaker reads them."""
-        wanted = {"monitor": {"interval": "120s", "timeout": "60s"}}
-        for name, operation in self.op.items():
-            times = {key: format_duration(value) for key, value in operation if value is not None}
-            wanted[name] = {**wanted.get(name, {"interval": "0"}), **times}
-        return wanted
+        return write_operations(self.op, "120s")
 
     def find_delay(self, node: str) -> tuple[str, bool]:
         """Tell what delays the end of a node: the fixed part as it is written, and whether a random part is added."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from hapkg.site.fencing import Operation
+from hapkg.site.fencing import Operation, write_operations
 from hapkg.site.secrets import refuse_secrets
 from hapkg.site.tables import SiteTable
 from hapkg.site.words import (
@@ -18,7 +18,6 @@ from hapkg.site.words import (
     Name,
     OptionName,
     Word,
-    format_duration,
     parse_interface,
 )
 
@@ -56,11 +55,7 @@ class Resource(SiteTable):
     @property
     def operations(self) -> dict[str, dict[str, str]]:
         """Its operations: their times as pacemaker reads them."""
-        wanted = {"monitor": {"interval": "30s", "timeout": "60s"}}
-        for name, operation in self.op.items():
-            times = {key: format_duration(value) for key, value in operation if value is not None}
-            wanted[name] = {**wanted.get(name, {"interval": "0"}), **times}
-        return wanted
+        return write_operations(self.op, "30s")
 
 
 class Clone(Resource):
