@@ -79,21 +79,29 @@ def parse_drbd(text: str, name: str = "drbd.conf") -> Section:
 
 def import_drbd(found: Imported, files: Mapping[str, str]) -> None:
     """Take over every resource whose files say no more than the site file has keys for; name the others."""
-    trees = [parse_drbd(text, name) for name, text in sorted(files.items())]
-    common = [section for tree in trees for section in tree.find("common")]
-    for resource in (section for tree in trees for section in tree.find("resource")):
-        merged = Section(resource.words, {}, [*(s for c in common for s in c.sections), *resource.sections])
-        for section in (*common, resource):
-            merged.options |= section.options
+    for resource in _read_resources(files):
         name = resource.words[-1]
         try:
-            table = _make_table(found, merged)
+            table = _make_table(found, resource)
         except ValueError as reason:
             found.notes.append(f"DRBD resource {name} is left to drbd.d by hand: {reason}")
             continue
         found.table.setdefault("drbd", []).append({"name": name, **table})
-        for handler in merged.merge("handlers"):
+        for handler in resource.merge("handlers"):
             found.notes.append(f"DRBD resource {name}: handler {handler} is the site package's own now")
+
+
+def _read_resources(files: Mapping[str, str]) -> Iterator[Section]:
+    """Every resource, with what the common sections say of all of them."""
+    trees = [parse_drbd(text, name) for name, text in sorted(files.items())]
+    common = [section for tree in trees for section in tree.find("common")]
+    for resource in (section for tree in trees for section in tree.find("resource")):
+        whole = Section(resource.words, {}, [*(s for c in common for s in c.sections), *resource.sections])
+        for section in (*common, resource):
+            whole.options |= section.options
+        if "protocol" in whole.options:  # it may stand beside the options of connections
+            whole.sections.append(Section(("net",), {"protocol": whole.options["protocol"]}))
+        yield whole
 
 
 def _make_table(found: Imported, resource: Section) -> dict[str, Any]:
@@ -107,7 +115,6 @@ def _make_table(found: Imported, resource: Section) -> dict[str, Any]:
     if strange := [host for host in hosts if host not in known]:
         raise ValueError(f"{', '.join(strange)} is no node of the cluster")
     net, disk, options = (resource.merge(kind) for kind in ("net", "disk", "options"))
-    net = {**net, **({"protocol": resource.options["protocol"]} if "protocol" in resource.options else {})}
     table: dict[str, Any] = {} if set(hosts) == set(known) else {"nodes": list(hosts)}
     link, port = _find_link(hosts, known)
     nine = len(hosts) > 2 or bool(options) or any("node-id" in section.options for section in hosts.values())
@@ -194,28 +201,21 @@ def find_drbd_differences(before: Mapping[str, str], after: Mapping[str, str], n
 
 
 def _flatten_all(files: Mapping[str, str], names: Sequence[str]) -> set[str]:
-    trees = [parse_drbd(text, name) for name, text in files.items()]
-    common = [section for tree in trees for section in tree.find("common")]
     found: set[str] = set()
-    for resource in (section for tree in trees for section in tree.find("resource") if section.words[-1] in names):
-        whole = Section(resource.words, {}, [*(s for c in common for s in c.sections), *resource.sections])
+    for resource in (resource for resource in _read_resources(files) if resource.words[-1] in names):
         name = resource.words[-1]
-        net = {
-            **whole.merge("net"),
-            **{k: v for c in (*common, resource) for k, v in c.options.items() if k == "protocol"},
-        }
-        for kind, options in (("net", net), ("disk", whole.merge("disk")), ("options", whole.merge("options"))):
-            told = {"protocol": "C", **options} if kind == "net" else options
+        for kind in ("net", "disk", "options"):
+            told = {**({"protocol": "C"} if kind == "net" else {}), **resource.merge(kind)}
             found |= {
                 f"{name} {kind} {key} {value}"
                 for key, value in told.items()
                 if key not in ("cram-hmac-alg", "shared-secret")
             }
-        hosts = {host: section for section in whole.find("on") for host in section.words[1:]}
+        hosts = {host: section for section in resource.find("on") for host in section.words[1:]}
         for host, section in hosts.items():
             address = section.options.get("address", "").removeprefix("ipv4 ")
             found.add(f"{name} on {host} address {' '.join(address.split())}")
-        for volume in _make_volumes(Section(resource.words, resource.options, whole.sections), hosts):
+        for volume in _make_volumes(resource, hosts):
             found |= {
                 f"{name} volume {volume['number']} {key} {value}" for key, value in volume.items() if key != "number"
             }
