@@ -48,8 +48,7 @@ def lose_link(scene: Scene) -> None:
             guest.cut_links(cut=True)
 
     lost = lose(scene, "link", cut, killed=True)
-    other = scene.one if lost is scene.two else scene.two
-    other.cut_links(cut=False)
+    scene.find_other(lost).cut_links(cut=False)
     bring_back(scene, lost, "link")
 
 
@@ -124,7 +123,7 @@ def lose(scene: Scene, name: str, act: Callable[[], object], *, killed: bool = F
     act()
     happened = time.monotonic()
     survivor = wait_for_service(scene, asked, before, scene.allow(180))
-    lost = scene.two if survivor is scene.one else scene.one
+    lost = scene.find_other(survivor)
     fenced = scene.service.switched[asked:]
     evidence = "\n".join(f"{when - happened:.1f} s after it happened: {who} {told}" for when, who, told in fenced)
     names = {who for _, who, _ in fenced}
@@ -157,7 +156,7 @@ def bring_back(scene: Scene, back: Guest, name: str, *, unasked: bool = False) -
     With unasked its services are enabled, and nobody starts them.
     """
     mount = scene.site.gfs2[0].mount
-    other = scene.one if back is scene.two else scene.two
+    other = scene.find_other(back)
     scene.run(other, f"dd if=/dev/urandom of={mount}/meanwhile bs=1M count=4 conv=fsync 2>&1", seconds=180)
     began = time.monotonic()
     back.boot(scene.allow(240))
@@ -167,8 +166,7 @@ def bring_back(scene: Scene, back: Guest, name: str, *, unasked: bool = False) -
     took = round(time.monotonic() - began, 1)
     sums = scene.run_on_both(f"cd {mount} && sha256sum *", seconds=300)
     scene.check("both nodes read the same", sums[0] == sums[1], "\n".join(sums))
-    acks = read_acks(scene)
-    check_file(scene, back, f"{mount}/{name}", (*acks[0], *acks[1]))
+    check_file(scene, back, f"{mount}/{name}", list_acks(scene))
     constraints = scene.run(other, "cibadmin --query --scope constraints")
     scene.check("DRBD's handler took back its constraint", "drbd-fence-by-handler" not in constraints, constraints)
     return took

@@ -107,6 +107,10 @@ class Scene:
         """The second node."""
         return self.guests[1]
 
+    def find_other(self, guest: Guest) -> Guest:
+        """The node beside this one."""
+        return self.one if guest is self.two else self.two
+
     def allow(self, seconds: float) -> float:
         """How long something may take here: on a host that booted the machines slowly everything is slow."""
         return seconds * self.slowness

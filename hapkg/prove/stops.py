@@ -7,6 +7,7 @@ import re
 from hapkg.prove import probes
 from hapkg.prove.faults import bring_back, lose
 from hapkg.prove.runner import Scene
+from hapkg.prove.vm import Guest
 from hapkg.prove.workload import check_file, find_longest_gap, list_acks, read_acks, start_writers, stop_writers
 
 _ORDER = (
@@ -87,12 +88,7 @@ def stop_slowly(scene: Scene) -> None:
         f"primitive slow ocf:pacemaker:Dummy params op_sleep={_SLOW_SECONDS} {limits}",
         f"location slow-there slow inf: {scene.two.name}",
     )
-
-    def runs() -> probes.Observation:
-        told = scene.run(scene.two, "crm_resource --resource slow --locate 2>&1", check=False)
-        return f"is running on: {scene.two.name}" in told, told
-
-    scene.wait("the slow service runs", runs, seconds=240)
+    scene.wait("the slow service runs", lambda: _runs_on_two(scene, scene.two, "slow"), seconds=240)
     start_writers(scene, path, 1800, (scene.one,))
     told = scene.run(scene.two, "time -p systemctl stop pacemaker; systemctl show -p Result pacemaker", seconds=600)
     scene.check("systemd waited for it", "Result=success" in told, told)
@@ -113,12 +109,7 @@ def hang_at_shutdown(scene: Scene) -> None:
         "primitive hanging lsb:hanging op stop interval=0 timeout=15s",
         f"location hanging-there hanging -inf: {scene.one.name}",
     )
-
-    def runs() -> probes.Observation:
-        told = scene.run(scene.one, "crm_resource --resource hanging --locate 2>&1", check=False)
-        return f"is running on: {scene.two.name}" in told, told
-
-    scene.wait("the service that will hang runs", runs, seconds=240)
+    scene.wait("the service that will hang runs", lambda: _runs_on_two(scene, scene.one, "hanging"), seconds=240)
     lose(scene, "hanging-stop", lambda: scene.two.run("systemctl poweroff --no-block"), killed=True)
     scene.run(scene.one, "crm --force configure delete hanging-there hanging", seconds=240)
     bring_back(scene, scene.two, "hanging-stop")
@@ -129,6 +120,11 @@ def _configure(scene: Scene, *lines: str) -> None:
     scene.put(scene.one, "/root/more.crm", "".join(f"{line}\n" for line in lines).encode())
     # crm's status also tells of warnings.
     scene.run(scene.one, "crm configure load update /root/more.crm", seconds=240, check=False)
+
+
+def _runs_on_two(scene: Scene, asked: Guest, resource: str) -> probes.Observation:
+    told = scene.run(asked, f"crm_resource --resource {resource} --locate 2>&1", check=False)
+    return f"is running on: {scene.two.name}" in told, told
 
 
 def _end_writing(scene: Scene, path: str, before: int, name: str) -> None:
