@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 from hapkg.errors import ProofError
@@ -74,8 +75,8 @@ class GuestPlan:
 def make_argv(plan: GuestPlan, accelerator: str) -> list[str]:
     """The command that is this machine."""
     folder, mac = plan.folder, f"{plan.number:02x}"
-    addresses = [("10.0.2.15/24", "eth0"), *((link.address, f"eth{n}") for n, link in enumerate(plan.links, 1))]
-    network = " ".join(f"ip={a.partition('/')[0]}:::{_mask(a)}::{device}:none" for a, device in addresses)
+    addresses = map(IPv4Interface, ["10.0.2.15/24", *(link.address for link in plan.links)])
+    network = " ".join(f"ip={one.ip}:::{one.netmask}::eth{number}:none" for number, one in enumerate(addresses))
     kernel = f"{_KERNEL} systemd.hostname={plan.name} systemd.machine_id={plan.number:032x} {network}"
     service = _option(shlex.join(["nc", "-N", "-U", str(plan.service)]))
     argv = ["qemu-system-x86_64", "-name", plan.name, *_list_machine(accelerator), "-m", str(plan.megabytes)]
@@ -205,7 +206,7 @@ def make_links(addresses: Sequence[tuple[str, str]]) -> tuple[tuple[Link, ...], 
     first: list[Link] = []
     second: list[Link] = []
     for one, two in addresses:
-        left, right = _find_ports(2)
+        left, right = _find_two_ports()
         first.append(Link(address=one, local=left, remote=right))
         second.append(Link(address=two, local=right, remote=left))
     return tuple(first), tuple(second)
@@ -224,39 +225,18 @@ def read_tail(file: Path, lines: int) -> list[str]:
 def _list_machine(accelerator: str) -> list[str]:
     speed = ["-accel", "kvm", "-cpu", "host"] if accelerator == "kvm" else ["-accel", "tcg,thread=multi,tb-size=256"]
     model = [] if accelerator == "kvm" else ["-cpu", "qemu64"]
-    return [
-        *speed,
-        *model,
-        "-M",
-        "pc",
-        "-smp",
-        "1",
-        "-nodefaults",
-        "-no-reboot",
-        "-display",
-        "none",
-        "-monitor",
-        "none",
-    ]
+    options = "-M pc -smp 1 -nodefaults -no-reboot -display none -monitor none"
+    return [*speed, *model, *options.split()]
 
 
-def _find_ports(count: int) -> list[int]:
+def _find_two_ports() -> tuple[int, int]:
     """UDP ports on loopback that nobody uses now."""
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-    try:
-        for entry in sockets:
-            entry.bind(("127.0.0.1", 0))
-        return [int(entry.getsockname()[1]) for entry in sockets]
-    finally:
-        for entry in sockets:
-            entry.close()
+    with socket.socket(type=socket.SOCK_DGRAM) as one, socket.socket(type=socket.SOCK_DGRAM) as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1]), int(two.getsockname()[1])
 
 
 def _option(value: str) -> str:
     """A value inside an option of QEMU, where a comma would end it."""
     return value.replace(",", ",,")
-
-
-def _mask(address: str) -> str:
-    bits = (0xFFFFFFFF << (32 - int(address.partition("/")[2]))) & 0xFFFFFFFF
-    return ".".join(str(bits >> shift & 255) for shift in (24, 16, 8, 0))
