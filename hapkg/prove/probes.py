@@ -13,9 +13,8 @@ Observation = tuple[bool, str]
 
 def are_online(scene: Scene) -> Observation:
     """Both nodes see both online, with quorum."""
-    names = " ".join(sorted(guest.name for guest in scene.guests))
     told = [scene.run(guest, "crm_mon -1 2>&1", check=False) for guest in scene.guests if guest.alive]
-    good = all(f"Online: [ {names} ]" in text and "partition with quorum" in text for text in told)
+    good = all(f"Online: [ {scene.names} ]" in text and "partition with quorum" in text for text in told)
     return good and len(told) == len(scene.guests), "\n".join(told)
 
 
@@ -51,15 +50,20 @@ def is_mounted(scene: Scene, guest: Guest) -> Observation:
     return all(f" {filesystem.mount} gfs2 " in told for filesystem in scene.site.gfs2), told
 
 
+def are_started(scene: Scene, *clones: str) -> Observation:
+    """Pacemaker has started these clones on both nodes."""
+    told = scene.run(scene.one, "crm_mon -1 -r 2>&1", check=False)
+    started = (re.search(rf"Clone Set: {name} .*\n +\* Started: \[ {scene.names} \]", told) for name in clones)
+    return all(started), told
+
+
 def are_resources_up(scene: Scene) -> Observation:
     """Pacemaker has started every clone of the site on both nodes, and both have fencing for the other."""
-    told = scene.run(scene.one, "crm_mon -1 -r 2>&1", check=False)
-    names = " ".join(sorted(guest.name for guest in scene.guests))
     wanted = [f"fs_{filesystem.name}_clone" for filesystem in scene.site.gfs2]
     wanted += ["dlm_clone"] if scene.site.uses_dlm else []
-    up = all(re.search(rf"Clone Set: {name} .*\n +\* Started: \[ {names} \]", told) for name in wanted)
+    up, told = are_started(scene, *wanted)
     promoted = all(
-        re.search(rf"Clone Set: ms_drbd_{resource.name} .*\n +\* Promoted: \[ {names} \]", told)
+        re.search(rf"Clone Set: ms_drbd_{resource.name} .*\n +\* Promoted: \[ {scene.names} \]", told)
         for resource in scene.site.drbd
         if resource.dual_primary
     )

@@ -107,6 +107,11 @@ class Scene:
         """The second node."""
         return self.guests[1]
 
+    @property
+    def names(self) -> str:
+        """Both nodes, as crm_mon lists them."""
+        return " ".join(sorted(guest.name for guest in self.guests))
+
     def find_other(self, guest: Guest) -> Guest:
         """The node beside this one."""
         return self.one if guest is self.two else self.two

@@ -35,12 +35,13 @@ def share_volume_group(scene: Scene) -> None:
     scene.run_on_both("systemctl disable --now lvmlockd lvmlocks", seconds=90)
     scene.put(scene.one, "/root/lvm.crm", COMMANDS.encode())
     scene.run(scene.one, "crm configure load update /root/lvm.crm", seconds=240, check=False)
-    scene.wait("pacemaker runs lvmlockd on both", lambda: _are_started(scene, "lvmlockd_clone"), seconds=240, pause=2)
+    claim = "pacemaker runs lvmlockd on both"
+    scene.wait(claim, lambda: probes.are_started(scene, "lvmlockd_clone"), seconds=240, pause=2)
     # As docs/site.md says: the group is made when its locks are there, on one node, then pacemaker looks again.
     create = f"vgcreate --shared {GROUP} {device} && lvcreate -q -y -W n -an -L 8M -n data {GROUP}"
     scene.run(scene.one, create, seconds=180)
     scene.run(scene.one, "crm_resource --refresh", seconds=180, check=False)
-    scene.wait("the group is active on both", lambda: _are_started(scene, *_CLONES), seconds=240, pause=2)
+    scene.wait("the group is active on both", lambda: probes.are_started(scene, *_CLONES), seconds=240, pause=2)
     listed = scene.run(scene.two, "dlm_tool ls", check=False)
     spaces = [f"lvm_{GROUP}", "lvm_global"]
     whole = all(re.search(rf"name +{name}\n(?:(?!name ).*\n)*?members +1 2", listed) for name in spaces)
@@ -72,9 +73,3 @@ def share_volume_group(scene: Scene) -> None:
 
     scene.wait("nothing of it is left in the DLM", gone, seconds=60)
     scene.wait("the cluster is whole", lambda: probes.is_healthy(scene), seconds=240, pause=2)
-
-
-def _are_started(scene: Scene, *clones: str) -> probes.Observation:
-    names = " ".join(sorted(guest.name for guest in scene.guests))
-    told = scene.run(scene.one, "crm_mon -1 -r 2>&1", check=False)
-    return all(re.search(rf"Clone Set: {name} .*\n +\* Started: \[ {names} \]", told) for name in clones), told
