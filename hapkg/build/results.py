@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from hapkg.chroot.base import BUILD_FOLDER
+from hapkg.chroot.conditions import RESULTS
 from hapkg.chroot.sessions import Session
 from hapkg.control import split_stanzas
 from hapkg.errors import BuildError, ProcessError
@@ -22,7 +23,6 @@ from hapkg.programs import confinement
 
 LARGEST = 8 << 30
 """Bytes that all results of one build may have together."""
-_KINDS = ("*.deb", "*.changes", "*.buildinfo")
 _BLOCK = 1 << 20
 _HINT = (
     "look into the source: what it builds and installs leaves other files in the build folder than Debian's tools do"
@@ -147,9 +147,8 @@ def check_fields(folder: Path, results: Results) -> None:
 
 
 def _find_names(session: Session, results: Results) -> list[str]:
-    kinds = [word for kind in _KINDS for word in ("-o", "-name", kind)][1:]
     with tempfile.TemporaryFile() as listing:
-        find = ["find", BUILD_FOLDER, "-mindepth", "1", "-maxdepth", "1", "(", *kinds, ")", "-printf", r"%f\0"]
+        find = ["find", BUILD_FOLDER, "-mindepth", "1", "-maxdepth", "1", *RESULTS, "-printf", r"%f\0"]
         session.run(["prlimit", f"--fsize={_BLOCK}", *find], stdout=listing)
         listing.seek(0)
         return choose_names(listing.read(_BLOCK + 1), results)

@@ -13,6 +13,9 @@ from hapkg.chroot.sessions import Session
 FAKETIME, LOCALES = TOOLS = ("libfaketime", "locales")
 """Packages of the archive that some conditions need, and no build otherwise."""
 
+RESULTS = ("(", "-name", "*.deb", "-o", "-name", "*.changes", "-o", "-name", "*.buildinfo", ")")
+"""Words of find for the files that a build leaves."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
@@ -72,9 +75,7 @@ def run_build(session: Session, conditions: Conditions, argv: Sequence[str], log
         account += ["env", f"HOME={home}", f"USER={conditions.user}", f"LOGNAME={conditions.user}"]
         session.run([*account, *argv], user="root", host=conditions.host, log=log)
     if conditions != Conditions():
-        kinds = ("*.deb", "*.changes", "*.buildinfo")
-        names = shlex.join(["-name", kinds[0], "-o", "-name", kinds[1], "-o", "-name", kinds[2]])
-        found = f"find {conditions.folder} -mindepth 1 -maxdepth 1 \\( {names} \\)"
+        found = f"find {conditions.folder} -mindepth 1 -maxdepth 1 {shlex.join(RESULTS)}"
         script = [f"chown {BUILD_USER}: {BUILD_FOLDER}", f"{found} -exec chown -h {BUILD_USER}: {{}} +"]
         if conditions.folder != BUILD_FOLDER:
             script.append(f"{found} -exec mv -t {BUILD_FOLDER} {{}} +")
