@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import unquote
 
 from hapkg import disk
 from hapkg.apt.settings import BASE, make_options
@@ -21,6 +23,7 @@ from hapkg.programs import process
 
 _HELPER = "/usr/lib/apt/apt-helper"
 _SETTINGS = {**BASE, "Acquire::Retries": "3"}
+_URI = re.compile(r"^'(\S+)' (([^\s_/]+)_([^\s_/]+)_[^\s_/]+\.deb) (\d+) SHA256:([0-9a-f]{64})$", re.MULTILINE)
 _SPARE = 1 << 20
 """Bytes that a download may have beyond the largest package that is fetched: apt says then what is wrong."""
 
@@ -35,6 +38,14 @@ class Archive:
     uri: str
     bytes: int
     sha256: str
+
+
+def parse_uris(output: str) -> dict[str, Archive]:
+    """Files, by package, that apt names with `--print-uris`, where it tells their SHA256."""
+    return {
+        name: Archive(version=unquote(version), file=file, uri=uri, bytes=int(size), sha256=sha256)
+        for uri, file, name, version, size, sha256 in _URI.findall(output)
+    }
 
 
 def fetch_archives(archives: Collection[Archive], folder: Path, log: IO[bytes]) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,15 +20,13 @@ from typing import IO
 from hapkg import disk
 from hapkg.apt.mirror import Mirror
 from hapkg.apt.query import query_root
-from hapkg.chroot.archives import Archive, fetch_archives, is_whole
+from hapkg.chroot.archives import Archive, fetch_archives, is_whole, parse_uris
 from hapkg.chroot.resolver import read_remembered
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import Suite, split_stanzas
 from hapkg.distribution import Distribution
 from hapkg.locations import State
 from hapkg.programs import process
-
-_FETCHED = re.compile(r"^'(\S+)' (\S+\.deb) (\d+) SHA256:([0-9a-f]{64})$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +51,7 @@ def find_versions(base: Chroot, packages: Mapping[str, str], state: State) -> Fo
         offered.setdefault(stanza["Package"], []).append(stanza["Version"])
     there = [f"{name}={version}" for name, version in packages.items() if version in offered.get(name, ())]
     argv = ["apt-get", "--option=Acquire::ForceHash=SHA256", "--print-uris", "download", *there]
-    printed = query_root(base.root, cache, argv) if there else ""
-    found: dict[str, Archive] = {}
-    for uri, file, size, sha256 in _FETCHED.findall(printed):
-        name = file.split("_")[0]
-        found[name] = Archive(version=packages[name], file=file, uri=uri, bytes=int(size), sha256=sha256)
+    found = parse_uris(query_root(base.root, cache, argv)) if there else {}
     missing = {name: version for name, version in packages.items() if name not in found}
     if missing:
         found |= _find_kept(missing, state.archives / base.suite, state)

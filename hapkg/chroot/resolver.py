@@ -13,11 +13,10 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import unquote
 
 from hapkg import disk
 from hapkg.apt.query import query_root
-from hapkg.chroot.archives import Archive
+from hapkg.chroot.archives import Archive, parse_uris
 from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, parse_relation_names, split_stanzas
 from hapkg.errors import BuildError, ProcessError
@@ -25,7 +24,6 @@ from hapkg.locations import State
 from hapkg.records import format_record, read_record
 
 _FIELDS = ("Build-Depends", "Build-Depends-Arch", "Build-Depends-Indep")
-_FETCHED = re.compile(r"^'(\S+)' (([^\s_/]+)_([^\s_/]+)_[^\s_/]+\.deb) (\d+) SHA256:([0-9a-f]{64})$", re.MULTILINE)
 _Question = tuple[str, ...] | Mapping[str, str]
 """Relations to fulfil, or packages by version."""
 _REMOVED = re.compile(r"^The following packages will be REMOVED:\n((?: +.*\n)+)", re.MULTILINE)
@@ -172,10 +170,7 @@ def _query(base: Chroot, words: Sequence[str]) -> dict[str, Archive]:
     )
     if removed := _REMOVED.search(output):
         raise _RemovalError(", ".join(removed[1].split()))
-    found = {
-        name: Archive(version=unquote(version), file=file, uri=uri, bytes=int(size), sha256=sha256)
-        for uri, file, name, version, size, sha256 in _FETCHED.findall(output)
-    }
+    found = parse_uris(output)
     if len(found) != len(re.findall(r"^'", output, re.MULTILINE)):
         raise ProcessError("apt names packages without a SHA256", details=output.splitlines()[-12:])
     return found
