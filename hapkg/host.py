@@ -25,9 +25,15 @@ def read_architecture() -> str:
     Read where dpkg keeps it; dpkg is asked where that cannot be read.
     """
     with contextlib.suppress(OSError):
-        if found := _DPKG.search(Path("/var/lib/dpkg/status").read_text("utf-8", "replace")):
-            return found[1]
+        if found := find_architecture(Path("/var/lib/dpkg/status")):
+            return found
     return process.run(["dpkg", "--print-architecture"]).output.strip()
+
+
+def find_architecture(status: Path) -> str:
+    """The architecture of a root, by dpkg's own package in its status; "" where that is not installed yet."""
+    found = _DPKG.search(status.read_text("utf-8", "replace"))
+    return found[1] if found else ""
 
 
 def check_architecture(architecture: str) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from hapkg.apt.settings import describe_index, format_settings
+from hapkg.host import find_architecture
 from hapkg.programs import process
 
 
@@ -35,13 +35,7 @@ def query_root(root: Path, cache: Path, argv: Sequence[str], *, check: bool = Tr
         }
         file = Path(scratch, "apt.conf")  # not by -o: apt reads the host's configuration before it looks at options
         text = format_settings(settings)
-        if architecture := _read_architecture(status):
+        if architecture := find_architecture(status):
             text += f'APT::Architecture "{architecture}";\nAPT::Architectures {{ "{architecture}"; }};\n'
         file.write_text(text, "utf-8")
         return process.run(argv, check=check, environment={"APT_CONFIG": str(file)}).output
-
-
-def _read_architecture(status: Path) -> str:
-    """The architecture of a root, by dpkg's own package; "" where that is not installed yet."""
-    found = re.search(r"(?m)^Package: dpkg\n(?:.+\n)*?Architecture: (\S+)$", status.read_text("utf-8", "replace"))
-    return found[1] if found else ""
