@@ -203,13 +203,12 @@ def _search(pattern: str, lines: Sequence[str]) -> list[re.Match[str]]:
     return [match for line in lines if (match := re.search(pattern, line))]
 
 
-def save(folder: Path, key: str | None, error: HapkgError) -> bool:
-    """Note in a source's folder how a build of this key failed. False for a failure that would not come again."""
+def save(folder: Path, key: str | None, error: HapkgError) -> None:
+    """Note in a source's folder how a build of this key failed, if that would come again."""
     if key is None or classify(error) != "recipe" or not isinstance(error, BuildError | SourceError):
-        return False
+        return
     note = _FailureNote(key=key, brief=error.brief, details=error.details, hint=error.hint, code=error.exit_code)
     disk.replace(folder / _FILE, format_record(vars(note)))
-    return True
 
 
 def load(folder: Path, key: str | None, source: SourceName) -> HapkgError | None:

@@ -22,7 +22,7 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -296,17 +296,14 @@ def put_aside(state: State, key: str) -> None:
         (folder / key).rename(folder / f".old-{key}-{time.time_ns()}")
 
 
-def prune_layers(state: State, *, keep: Collection[str] = (), most_bytes: int = MOST_BYTES) -> tuple[str, ...]:
-    """Put aside layers that were not used for DAYS, then the oldest beyond so many bytes; return their keys."""
+def prune_layers(state: State) -> None:
+    """Put aside layers that were not used for DAYS, then the oldest beyond MOST_BYTES."""
     layers = list_layers(state)
     total = sum(layer.bytes for layer in layers)
-    gone: list[str] = []
     for layer in layers:
-        if layer.key not in keep and (layer.used < time.time() - DAYS * 86400 or total > most_bytes):
+        if layer.used < time.time() - DAYS * 86400 or total > MOST_BYTES:
             put_aside(state, layer.key)
             total -= layer.bytes
-            gone.append(layer.key)
-    return tuple(gone)
 
 
 def sweep(state: State) -> None:

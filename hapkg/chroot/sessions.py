@@ -200,11 +200,9 @@ def _may_have_sessions(state: State) -> bool:
         return True
 
 
-def reclaim(state: State) -> tuple[str, ...]:
+def reclaim(state: State) -> None:
     """End sessions and remove half-made chroots that a dead process left. The caller holds the lock."""
-    left = find_sessions(state)
-    for name in left:
+    for name in find_sessions(state):
         end_session(name)
     for folder in state.chroots.glob(f".new-{state.suite}*"):
         disk.remove_tree(folder, of_root=True)
-    return left
