@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -40,7 +40,7 @@ from hapkg.recipe.settings import Project, find_further
 from hapkg.recipe.style import META
 
 _BOUNDLESS = 1 << 60
-"""Bytes."""
+"""Bytes of memory, for builds that take none of this machine's."""
 
 
 class Farm(Protocol):
@@ -223,10 +223,8 @@ def _build(
     planner = Planner(context, base, builds)
     jobs = _make_jobs(planner, base, work.order, frozenset(targets if options.retry else ()), events)
     stages, places = _make_stages(jobs), options.jobs
-    available: Callable[[], int] = read_available
     if options.farm is not None:
         stages, places = options.farm.send_out(jobs, work, stages), options.farm.places
-        available = _find_elsewhere
     with contextlib.ExitStack() as held:
         for one in jobs.values():
             held.push(one.held)
@@ -238,14 +236,9 @@ def _build(
                 pool,
                 jobs=places,
                 keep_going=options.keep_going,
-                read_available=available,
+                read_available=(lambda: _BOUNDLESS) if options.farm else read_available,
                 read_held=lambda name: jobs[name].gauge.now,
             ).run()
-
-
-def _find_elsewhere() -> int:
-    """Memory for builds that take none of this machine's."""
-    return _BOUNDLESS
 
 
 def make_work(

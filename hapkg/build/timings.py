@@ -207,16 +207,11 @@ class Recorder:
         return file
 
 
-def find_phase(line: str) -> str | None:
-    """The phase that a line of the log begins, or None."""
-    match = _MARK.match(line)
-    return _MARKS.get(match[1]) if match else None
-
-
 def follow(lines: Sequence[str], phase: str) -> Iterator[str]:
     """The phases that these lines enter, after this one. Phases never go back: dh calls some commands twice."""
     for line in lines:
-        found = find_phase(line)
+        match = _MARK.match(line)
+        found = _MARKS.get(match[1]) if match else None
         if found is not None and BUILD_PHASES.index(found) > BUILD_PHASES.index(phase):
             phase = found
             yield phase
