@@ -47,7 +47,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class KnownVersion:
-    """A version that is known to exist, in the store or in a published repository."""
+    """A version that is known to exist, of a build that is not at hand: in a published repository."""
 
     source: SourceName
     version: str
@@ -149,7 +149,7 @@ def find_visible(
     return tuple(sorted(found))
 
 
-def choose_version(recipe: Recipe, release: str, key: str, known: Iterable[KnownVersion]) -> str:
+def choose_version(recipe: Recipe, release: str, key: str, known: Iterable[KnownVersion | Artifact]) -> str:
     """The version for a key: the one it had before, or the next rebuild number of this recipe for this release."""
     revision = None if recipe.native else recipe.revision
     first = Version(upstream=recipe.version, revision=revision, release=release, rebuild=1)
@@ -190,8 +190,7 @@ def decide(
                 artifact=build,
                 inputs=inputs,
             )
-    known = [KnownVersion(source=build.source, version=build.version, key=build.key) for build in own]
-    version = choose_version(recipe, release, key, [*known, *published])
+    version = choose_version(recipe, release, key, [*own, *published])
     changes = find_changes(own[-1].inputs, inputs) if own else ()
     reason = explain_changes(changes) if own else "not built yet"
     return Step(

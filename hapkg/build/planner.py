@@ -132,8 +132,7 @@ class Planner:
             if tested.action is Action.REUSE:
                 return tested
         if step.action is Action.BUILD and shared and self.base is not None:
-            known = (*(KnownVersion(source=one.source, version=one.version, key=one.key) for one in builds), *published)
-            return self._look_up(step, known)
+            return self._look_up(step, [*builds, *published])
         return step
 
     def _follow(self, recipe: Recipe, required: Requirements, lead: Artifact | None, *, shared: bool) -> Step:
@@ -161,7 +160,7 @@ class Planner:
         known = [KnownVersion(source=lead.source, version=lead.version, key=make_key(inputs))]
         return self._look_up(step, known) if shared and self.base is not None else step
 
-    def _look_up(self, step: Step, known: Sequence[KnownVersion]) -> Step:
+    def _look_up(self, step: Step, known: Sequence[KnownVersion | Artifact]) -> Step:
         """Take the build from the build cache, if that has it and its version is not another build's here."""
         if self.context.shared is None or step.key is None:
             return step
