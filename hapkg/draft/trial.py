@@ -49,7 +49,7 @@ def amend(
         case Lack.INTERPRETER:
             told = _relate(text, "depends", cause.words)
         case Lack.SWITCH:
-            told = _drop_switches(text, cause.words)
+            told = [f"configure: - {switch}" for switch in text.drop_switches(cause.words)]
         case Lack.AUTORECONF:
             return _keep_configure(file.parent / "debian/rules.j2")
         case Lack.EMBEDDED:
@@ -114,13 +114,6 @@ def _relate(text: RecipeText, field: str, pairs: Sequence[str]) -> list[str]:
         if package in names and text.add_relation(names.index(package), field, wanted):
             told.append(f"{field} of {package}: + {wanted}")
     return told
-
-
-def _drop_switches(text: RecipeText, unknown: Sequence[str]) -> list[str]:
-    dropped = [switch for switch in text.list_words("configure") if switch.partition("=")[0] in unknown]
-    if dropped:
-        text.remove_from("configure", dropped)
-    return [f"configure: - {switch}" for switch in dropped]
 
 
 def _keep_configure(rules: Path) -> list[str]:

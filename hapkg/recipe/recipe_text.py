@@ -72,13 +72,13 @@ class RecipeText:
             self._extend(self._document, key, new)
         return new
 
-    def remove_from(self, key: str, words: Collection[str]) -> None:
-        """Take words out of a list of the recipe itself."""
-        self._document[key] = [word for word in self._document.get(key, []) if word not in words]
-
-    def list_words(self, key: str) -> list[str]:
-        """The words of a list of the recipe itself; none where it has no such key."""
-        return list(self._document.get(key, []))
+    def drop_switches(self, names: Collection[str]) -> list[str]:
+        """Take away switches of configure, by their names without values; those that were there."""
+        had = list(self._document.get("configure", []))
+        dropped = [switch for switch in had if switch.partition("=")[0] in names]
+        if dropped:
+            self._document["configure"] = [switch for switch in had if switch not in dropped]
+        return dropped
 
     def add_relation(self, place: int, field: str, relation: str) -> bool:
         """Add to depends or recommends of a package, by its place; False where it is there already."""
