@@ -82,7 +82,8 @@ def open_shared(
     """
     settings = context.project.settings
     caches: list[SharedBuilds] = []
-    place, published = _find_place(context, option), _locate(context, repository, settings.reuse_from)
+    place = _locate(context, option, settings.build_cache)
+    published = _locate(context, repository, settings.reuse_from)
     if place is not None:
         from hapkg.cache.library import BuildCache  # noqa: PLC0415 - most projects have none
 
@@ -131,10 +132,6 @@ def open_pusher(context: Context, option: str | None) -> Callable[[BuildContext,
             yield f"pushed the layer {layer.key[:12]} of build dependencies to {place}"
 
     return push
-
-
-def _find_place(context: Context, option: str | None) -> Place | None:
-    return _locate(context, option, context.project.settings.build_cache)
 
 
 def _locate(context: Context, option: str | None, setting: str | None) -> Place | None:
