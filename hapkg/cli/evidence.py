@@ -20,6 +20,7 @@ from hapkg.cli.options import (
     CheckKeyOption,
     JobsOption,
     JsonOption,
+    KeyringOption,
     NamesArgument,
     RepoOption,
     SuiteOption,
@@ -174,9 +175,7 @@ def verify(
     ] = None,
     repo: RepoOption = None,
     key: CheckKeyOption = None,
-    keyring: Annotated[
-        Path | None, typer.Option(help="Keys to check with [default: your own].", metavar="FILE")
-    ] = None,
+    keyring: KeyringOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="A link that is absent is a fault, too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -188,8 +187,6 @@ def verify(
     deb = Path(place) if place and place.endswith(".deb") else None
     if deb is not None and not deb.is_file():
         raise UsageError(f"{deb} does not exist", hint="name a package file, or a repository")
-    if keyring is not None and not keyring.is_file():
-        raise UsageError(f"{keyring} does not exist", hint="name a copy of the publisher's keyring that you trust")
     digest = sha256_file(deb) if deb else ""
     where = repo if deb else place or repo
     choice = make_choice(context, key, unsigned=False)

@@ -66,6 +66,9 @@ CheckKeyOption = Annotated[
     list[str] | None,
     typer.Option("--key", help="Check with this key of your own GnuPG; may be repeated [default: hapkg's own]."),
 ]
+KeyringOption = Annotated[
+    Path | None, typer.Option("--keyring", help="Keys to check with [default: your own].", metavar="FILE")
+]
 UnsignedOption = Annotated[
     bool, typer.Option("--unsigned", help="Sign nothing: for tests alone, nodes are at the mercy of the network.")
 ]

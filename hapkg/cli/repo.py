@@ -16,6 +16,7 @@ from hapkg.cli.options import (
     CheckKeyOption,
     JsonOption,
     KeyOption,
+    KeyringOption,
     RepoOption,
     SharedOption,
     UnsignedOption,
@@ -293,14 +294,10 @@ def verify_repository(
     context: typer.Context,
     repo: RepoOption = None,
     key: CheckKeyOption = None,
-    keyring: Annotated[
-        Path | None, typer.Option(help="Keys to check with [default: your own].", metavar="FILE")
-    ] = None,
+    keyring: KeyringOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check signatures with your own keys, every index and every file of the pool, and that snapshots are whole."""
-    if keyring is not None and not keyring.is_file():
-        raise UsageError(f"{keyring} does not exist", hint="name a copy of the publisher's keyring that you trust")
     choice = make_choice(context, key, unsigned=False)
     seen: list[tuple[Path, bool, tuple[Suite, ...]]] = []
 

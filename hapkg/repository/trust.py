@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from hapkg.control import Suite, split_stanzas
-from hapkg.errors import RepositoryError
+from hapkg.errors import RepositoryError, UsageError
 from hapkg.programs.process import run
 from hapkg.repository.change import PublishTarget
 from hapkg.repository.indexes import find_newest, find_suites, read_digests, read_release
@@ -118,10 +118,12 @@ def check_state(target: PublishTarget) -> None:
 def open_keyring(choice: KeyChoice, file: Path | None = None) -> Iterator[Path | None]:
     """A keyring to check signatures with: a file of one, armored or not, or the publisher's own keys; None without any.
 
-    Raises RepositoryError for a file without keys and for names that stand for none.
+    Raises UsageError for a file that is not there, RepositoryError for one without keys and for names of none.
     """
     with tempfile.TemporaryDirectory(prefix="hapkg-own-") as scratch:
         keyring = Path(scratch) / "own.gpg"
+        if file is not None and not file.is_file():
+            raise UsageError(f"{file} does not exist", hint="name a copy of the publisher's keyring that you trust")
         if file is not None:
             content = file.read_bytes()
             keyring.write_bytes(strip_armor(content) if content.startswith(b"-----BEGIN ") else content)
