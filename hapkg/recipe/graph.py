@@ -12,10 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import groupby, pairwise
+from typing import TypeVar
 
 from hapkg.control import BinaryName, SourceName, parse_relation_names
 from hapkg.errors import GraphError, did_you_mean
 from hapkg.recipe.model import Recipe
+
+Name = TypeVar("Name", BinaryName, SourceName)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +33,7 @@ class Graph:
 
     def closure(self, names: Iterable[SourceName]) -> tuple[SourceName, ...]:
         """The named sources and everything they need, in build order."""
-        wanted: set[SourceName] = set()
-        stack = list(names)
-        while stack:
-            name = stack.pop()
-            if name not in wanted:
-                wanted.add(name)
-                stack.extend(self.needs[name])
+        wanted = _reach(names, self.needs)
         return tuple(name for name in self.order if name in wanted)
 
 
@@ -133,8 +130,8 @@ def _find_packages(
     return found
 
 
-def _reach(start: set[BinaryName], edges: Mapping[BinaryName, set[BinaryName]]) -> set[BinaryName]:
-    seen: set[BinaryName] = set()
+def _reach(start: Iterable[Name], edges: Mapping[Name, Iterable[Name]]) -> set[Name]:
+    seen: set[Name] = set()
     stack = list(start)
     while stack:
         name = stack.pop()
