@@ -20,7 +20,7 @@ from hapkg.cli.options import (
 from hapkg.prove.proof import ProofOptions, check_proof, run_proof
 from hapkg.prove.runner import StepEnding, StepResult
 from hapkg.prove.scenario import choose_steps
-from hapkg.prove.testbed import Offer, name_result, read_offer
+from hapkg.prove.testbed import Offer, read_offer
 from hapkg.prove.vm import probe_accelerator
 from hapkg.prove.vm_image import GuestImage, find_image, make_image
 from hapkg.recipe.settings import Project
@@ -59,8 +59,7 @@ def prove(
     """Prove on two throw-away machines that what a repository offers is a working cluster."""
     project: Project = context.obj.project
     chosen = project.pick_suite(suite)
-    built_in = resources.files("hapkg").joinpath(BUILT_IN)
-    with resources.as_file(built_in) as own:
+    with resources.as_file(resources.files("hapkg").joinpath(BUILT_IN)) as own:
         cluster = read_site(site or own)
     offer = read_offer((repo or project.repository).absolute(), chosen)
     steps = choose_steps(short=short, upgrade=bool(offer.older), names=step or ())
@@ -68,7 +67,7 @@ def prove(
     image = _prepare_image(context.obj.store, offer, archive)
     began = datetime.now(UTC)
     options = ProofOptions(accelerator=probe_accelerator(image), began=began, short=short, keep=keep, steps=steps)
-    folder = name_result((result or project.root / "prove").absolute(), chosen, f"{began:%Y%m%dT%H%M%SZ}")
+    folder = (result or project.root / "prove").absolute() / f"{chosen}-{began:%Y%m%dT%H%M%SZ}"
     folder.mkdir(parents=True)
     output.say(f"two machines of {chosen}, {image.kernel_version}, {options.accelerator}; results: {folder}")
     if not short and not step and not offer.older:

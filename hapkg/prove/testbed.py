@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -157,8 +156,3 @@ def take_stock(scene: Scene) -> None:
             except HapkgError as error:
                 text = "\n".join((error.brief, *error.details))
         (scene.folder / f"state-{guest.name}.log").write_text(text, "utf-8", "replace")
-
-
-def name_result(folder: Path, suite: str, moment: str) -> Path:
-    """Path of a new folder for the results of a run."""
-    return folder / re.sub(r"[^A-Za-z0-9.-]", "", f"{suite}-{moment}")
