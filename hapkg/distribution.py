@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from hapkg.control import Suite
 from hapkg.errors import ConfigError
-from hapkg.locations import read_toml
+from hapkg.locations import DATA, read_toml
 from hapkg.tables import Line, Table, check_address, parse_table
 
 FOLDER = "distributions"
@@ -109,7 +109,7 @@ class Distribution(Table):
 
 Distributions = Mapping[Suite, Distribution]
 """The distribution of each suite that can be built for."""
-_SHIPPED = Path(__file__).parent / "data" / FOLDER
+_SHIPPED = DATA / FOLDER
 
 
 def read_distributions(root: Path | None = None) -> Distributions:

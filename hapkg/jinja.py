@@ -16,7 +16,8 @@ from typing import Any
 import jinja2
 from jinja2.bccache import Bucket
 
-DATA = Path(__file__).parent / "data"
+from hapkg.locations import DATA
+
 _OPTIONS: Mapping[str, Any] = {
     "trim_blocks": True,
     "lstrip_blocks": True,

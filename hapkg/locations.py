@@ -1,4 +1,4 @@
-"""Places: the checkout, the state folder with all that lies in it, the keys; and reading a file of settings."""
+"""Places: hapkg's own data, the checkout, the state folder with all that lies in it, the keys; and reading settings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 from hapkg.errors import ConfigError, HapkgError
 
+DATA = Path(__file__).parent / "data"
+"""Files of hapkg's own that others read or run."""
 SITE_FILE = "site.toml"
 """The site file of a checkout with one cluster; there need be none."""
 SITES = "sites"

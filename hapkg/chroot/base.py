@@ -7,7 +7,6 @@ import json
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +14,7 @@ from hapkg.apt.mirror import Mirror
 from hapkg.apt.settings import BASE, format_settings
 from hapkg.chroot.mmdebstrap import bootstrap
 from hapkg.control import Suite
+from hapkg.locations import DATA
 from hapkg.programs import process
 from hapkg.programs.confinement import BUILD_UID
 
@@ -69,7 +69,7 @@ class Pin:
 
 def read_data(name: str) -> str:
     """A file of hapkg's own, of those that others run."""
-    return resources.files("hapkg").joinpath(f"data/{name}").read_text("utf-8")
+    return (DATA / name).read_text("utf-8")
 
 
 def _read_contents() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from hapkg.cli.options import (
     MirrorOption,
     SuiteOption,
 )
+from hapkg.locations import DATA
 from hapkg.prove.proof import ProofOptions, check_proof, run_proof
 from hapkg.prove.runner import StepEnding, StepResult
 from hapkg.prove.scenario import choose_steps
@@ -25,8 +25,6 @@ from hapkg.prove.vm import probe_accelerator
 from hapkg.prove.vm_image import GuestImage, find_image, make_image
 from hapkg.recipe.settings import Project
 from hapkg.site.model import read_site
-
-BUILT_IN = "data/prove.site.toml"
 
 app = typer.Typer()
 
@@ -59,8 +57,7 @@ def prove(
     """Prove on two throw-away machines that what a repository offers is a working cluster."""
     project: Project = context.obj.project
     chosen = project.pick_suite(suite)
-    with resources.as_file(resources.files("hapkg").joinpath(BUILT_IN)) as own:
-        cluster = read_site(site or own)
+    cluster = read_site(site or DATA / "prove.site.toml")
     offer = read_offer((repo or project.repository).absolute(), chosen)
     steps = choose_steps(short=short, upgrade=bool(offer.older), names=step or ())
     archive = find_mirror(mirror, project.distributions[chosen], state=context.obj.store.state, suite=chosen)

@@ -10,12 +10,11 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from hapkg.control import SourceName
+from hapkg.locations import DATA
 from hapkg.recipe.model import Recipe
 
-_TABLE = Path(__file__).parents[1] / "data/debian-packages.toml"
 _NO_PACKAGE = "-"
 """Package of a word that needs none."""
 
@@ -35,7 +34,7 @@ def find_packages(words: Mapping[str, bool], recipes: Mapping[SourceName, Recipe
 @functools.cache
 def _read_table() -> dict[str, str]:
     """Debian's packages by the words of a build."""
-    table = tomllib.loads(_TABLE.read_text("utf-8"))
+    table = tomllib.loads((DATA / "debian-packages.toml").read_text("utf-8"))
     named = {word: package for package, words in table["packages"].items() for word in words}
     return named | dict.fromkeys(table["always-there"], _NO_PACKAGE)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from hapkg import disk
 from hapkg.control import Suite
 from hapkg.errors import ConfigError, MachineError, UsageError
+from hapkg.locations import DATA
 from hapkg.programs import launch, process
 from hapkg.recipe.settings import Settings
 from hapkg.tables import parse_table
@@ -66,7 +67,7 @@ def make_project(folder: Path, table: Mapping[str, str | None], programs: Sequen
 
 def render_files(name: str, settings: Settings, programs: Sequence[str], now: datetime) -> dict[str, bytes]:
     """The files of a project by path."""
-    from hapkg.jinja import DATA, make_environment  # noqa: PLC0415 - it takes time, and few commands render
+    from hapkg.jinja import make_environment  # noqa: PLC0415 - it takes time, and few commands render
 
     environment = make_environment((DATA / "project",))
     environment.filters["toml"] = lambda text: json.dumps(text, ensure_ascii=False)

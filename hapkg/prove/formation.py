@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
 
+from hapkg.locations import DATA
 from hapkg.prove import probes
 from hapkg.prove.runner import Scene
 from hapkg.prove.vm import SERVICE, Guest
@@ -72,10 +72,8 @@ def install(scene: Scene) -> None:
         scene.check("the published ha-stack-site is the site of this proof", same, json.dumps(facts, indent=1))
         told_state = scene.run(guest, "systemctl is-active corosync pacemaker; ss -Hlnu 'sport 5405'", check=False)
         scene.check("nothing of it runs yet", told_state.split() == ["inactive", "inactive"], told_state)
-        agent = resources.files("hapkg").joinpath("data/fence_prove").read_bytes()
-        scene.put(guest, "/opt/ha/sbin/fence_prove", agent, "755")
-        writer = resources.files("hapkg").joinpath("data/prove_writer.py").read_bytes()
-        scene.put(guest, "/usr/local/lib/prove_writer.py", writer)
+        scene.put(guest, "/opt/ha/sbin/fence_prove", (DATA / "fence_prove").read_bytes(), "755")
+        scene.put(guest, "/usr/local/lib/prove_writer.py", (DATA / "prove_writer.py").read_bytes())
         listed = scene.run(guest, "fence_prove -o metadata | head -2; fence_prove -o list", check=False)
         scene.check(f"{guest.name} reaches the power switch", all(g.name in listed for g in scene.guests), listed)
 
