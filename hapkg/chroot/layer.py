@@ -23,6 +23,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -207,18 +208,15 @@ def _touch(state: State, layer: Layer | None) -> None:
         layer = find_layer(state, layer.below) if layer.below else None
 
 
-@contextlib.contextmanager
 def enter_layer(
     state: State, base: Chroot, packages: Mapping[str, str], label: str, log: IO[bytes], *, nice: int = 0
-) -> Iterator[Session]:
+) -> AbstractContextManager[Session]:
     """A session that sees the base and these packages. A layer that is not as it was made is made anew."""
-    with _enter_sound(
+    return _enter_sound(
         state, base, label, log, lambda: provide_layer(state, base, packages, log, nice=nice), nice=nice
-    ) as session:
-        yield session
+    )
 
 
-@contextlib.contextmanager
 def enter_prepared(
     state: State,
     base: Chroot,
@@ -227,7 +225,7 @@ def enter_prepared(
     prepare: Callable[[Session], None],
     label: str,
     log: IO[bytes],
-) -> Iterator[Session]:
+) -> AbstractContextManager[Session]:
     """A session that also sees what prepare does in one, once: a layer of its own over that of the packages.
 
     content says what that is: names and digests. A layer that is not as it was made is made anew.
@@ -241,8 +239,7 @@ def enter_prepared(
             _touch(state, find_layer(state, key) or _prepare(state, base, below, content, key, prepare))
         return key
 
-    with _enter_sound(state, base, label, log, provide) as session:
-        yield session
+    return _enter_sound(state, base, label, log, provide)
 
 
 @contextlib.contextmanager
