@@ -7,6 +7,7 @@ has the number of its format; those from before numbers were written are of the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -62,6 +63,11 @@ def format_record(content: Mapping[str, Any], *, names: bool = False) -> bytes:
     """Bytes of a record with these fields; names: of a table of names, which is read as a dictionary."""
     whole = {"format": FORMAT, "names": content} if names else {"format": FORMAT, **content}
     return json.dumps(whole, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def digest_json(value: object) -> str:
+    """SHA256, in hexadecimal digits, of a value written as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _has_own_format(kind: Any) -> bool:

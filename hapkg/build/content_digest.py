@@ -24,6 +24,7 @@ from typing import IO
 from hapkg.control import split_stanzas
 from hapkg.deb import BLOCK, read_members, read_text
 from hapkg.errors import BuildError
+from hapkg.records import digest_json
 
 CONTENT_FORMAT = 1
 """Raised when the digests below change for the same package."""
@@ -59,7 +60,7 @@ def read_content(deb: Path) -> Content:
         "files": files,
     }
     depends = ", ".join(filter(None, (stanza.get("Pre-Depends"), stanza.get("Depends"))))
-    return Content(digest=hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest(), depends=depends)
+    return Content(digest=digest_json(whole), depends=depends)
 
 
 def clear_marks(content: bytearray | mmap.mmap) -> None:

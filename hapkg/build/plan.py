@@ -9,7 +9,6 @@ inputs get the same version even after the store was deleted.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +18,7 @@ from hapkg.build.store import Artifact
 from hapkg.control import BinaryName, SourceName, Suite, parse_relation_names
 from hapkg.errors import RecipeError
 from hapkg.recipe.version import Version
+from hapkg.records import digest_json
 
 if TYPE_CHECKING:  # whoever only tells a step needs neither
     from hapkg.recipe.debian_folder import DebianFolder
@@ -128,7 +128,7 @@ def make_inputs(
 
 def make_key(inputs: Mapping[str, Any]) -> str:
     """The build key of these inputs."""
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    return digest_json(inputs)
 
 
 def find_visible(

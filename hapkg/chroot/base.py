@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from hapkg.control import Suite
 from hapkg.locations import DATA
 from hapkg.programs import process
 from hapkg.programs.confinement import BUILD_UID
+from hapkg.records import digest_json
 
 BUILD_USER = "hapkg"
 BUILD_FOLDER = "/build"
@@ -96,7 +96,7 @@ def write_listing(base: Path) -> None:
 def digest_contents() -> str:
     """One digest of all that hapkg puts into a base, and of how sessions find their layers."""
     whole = [_COMPILE, _read_contents(), _MOUNTS, _ANSWERS, _LIST, read_data("hapkg-layers.sh")]
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    return digest_json(whole)
 
 
 def digest_index(lists: Path) -> str:
@@ -105,7 +105,7 @@ def digest_index(lists: Path) -> str:
     for file in sorted(lists.glob("*_Packages*")):
         with file.open("rb") as stream:
             found[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    return digest_json(found)
 
 
 @dataclass(frozen=True, kw_only=True)

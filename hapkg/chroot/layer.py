@@ -15,8 +15,6 @@ layers/<key>.json     ours: what is in it; its time is that of the last use
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import re
 import threading
@@ -37,7 +35,7 @@ from hapkg.chroot.sessions import DAMAGED, LAYER_MARK, Session, enter
 from hapkg.errors import BuildError, MachineError, ProcessError
 from hapkg.locations import State
 from hapkg.programs import process
-from hapkg.records import format_record, read_record
+from hapkg.records import digest_json, format_record, read_record
 
 DAYS = 30
 """Days that a layer stays unused."""
@@ -96,8 +94,7 @@ class _LayerNote:
 def make_layer_key(base: Chroot, archives: Mapping[str, Archive]) -> str:
     """The key of these packages over this base: their versions and their bytes."""
     packages = {name: [archive.version, archive.sha256] for name, archive in archives.items()}
-    whole = json.dumps([base.suite, base.digest, base.contents, packages], sort_keys=True)
-    return hashlib.sha256(whole.encode()).hexdigest()
+    return digest_json([base.suite, base.digest, base.contents, packages])
 
 
 def find_layer(state: State, key: str) -> Layer | None:
@@ -233,8 +230,7 @@ def enter_prepared(
 
     def provide() -> str:
         below = provide_layer(state, base, packages, log)
-        whole = json.dumps(["prepared", base.digest, base.contents, below, dict(content)], sort_keys=True)
-        key = hashlib.sha256(whole.encode()).hexdigest()
+        key = digest_json(["prepared", base.digest, base.contents, below, dict(content)])
         with _locks[key]:
             _touch(state, find_layer(state, key) or _prepare(state, base, below, content, key, prepare))
         return key

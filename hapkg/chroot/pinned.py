@@ -8,8 +8,6 @@ pinned/<suite>-<digest>/   links to files in archives/<suite>, Packages and Rele
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -27,6 +25,7 @@ from hapkg.control import Suite, split_stanzas
 from hapkg.distribution import Distribution
 from hapkg.locations import State
 from hapkg.programs import process
+from hapkg.records import digest_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +74,7 @@ def _find_kept(packages: Mapping[str, str], folder: Path, state: State) -> dict[
 def digest_archives(archives: Mapping[str, Archive]) -> str:
     """One digest of a set of packages: their names, versions and bytes."""
     whole = {name: [archive.version, archive.sha256] for name, archive in archives.items()}
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    return digest_json(whole)
 
 
 def make_mirror(

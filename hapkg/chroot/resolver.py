@@ -8,8 +8,6 @@ of that index when the base was made.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +19,7 @@ from hapkg.chroot.schroot import Chroot
 from hapkg.control import BinaryName, parse_relation_names, split_stanzas
 from hapkg.errors import BuildError, ProcessError
 from hapkg.locations import State
-from hapkg.records import format_record, read_record
+from hapkg.records import digest_json, format_record, read_record
 
 _FIELDS = ("Build-Depends", "Build-Depends-Arch", "Build-Depends-Indep")
 _Question = tuple[str, ...] | Mapping[str, str]
@@ -118,8 +116,7 @@ def _save(base: Chroot, question: _Question, state: State, answer: Mapping[str, 
 
 def _find_answer(base: Chroot, question: _Question, state: State) -> Path:
     asked = dict(question) if isinstance(question, Mapping) else question
-    whole = json.dumps([base.suite, base.digest, base.index, asked], sort_keys=True)
-    return state.resolved / f"{hashlib.sha256(whole.encode()).hexdigest()}.json"
+    return state.resolved / f"{digest_json([base.suite, base.digest, base.index, asked])}.json"
 
 
 def _name_versions(answer: Mapping[str, Archive]) -> dict[str, str]:

@@ -9,7 +9,6 @@ grype takes that from the package URL, Trivy from properties of its own.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 
 from hapkg.control import parse_relation_names
 from hapkg.evidence.purl import make_vendor, read_qualifiers
+from hapkg.records import digest_json
 
 SOURCE = "hapkg:source"
 """Property of a package: the package URL of its source."""
@@ -85,7 +85,7 @@ def write_suite_sbom(origin: str, suite: str, entries: Iterable[SourceEntry]) ->
         ],
         "properties": [{"name": f"hapkg:date:{entry.source['bom-ref']}", "value": entry.date} for entry in entries],
     }
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    digest = digest_json(body)
     head = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",

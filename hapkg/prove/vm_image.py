@@ -8,8 +8,6 @@ published repository, so what they install comes from there alone.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import lzma
 import os
 import struct
@@ -29,7 +27,7 @@ from hapkg.errors import MachineError, ProcessError, RepositoryError
 from hapkg.locations import State
 from hapkg.programs import process
 from hapkg.prove import initrd
-from hapkg.records import format_record, read_record
+from hapkg.records import digest_json, format_record, read_record
 from hapkg.repository.indexes import IndexedPackage, Pool
 
 SIZE = "3G"
@@ -250,7 +248,7 @@ def _find_folder(state: State, suite: Suite, needs: Iterable[str], mirror: Mirro
         "initrd": (initrd.INIT, initrd.MODULES),
         "archive": mirror.lines(suite),
     }
-    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    digest = digest_json(inputs)
     return state.guests / suite / digest[:32]
 
 

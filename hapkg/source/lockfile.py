@@ -6,7 +6,6 @@ lock for its suite, a build whose source is not what the lock says is refused.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -25,6 +24,7 @@ from hapkg.errors import IntegrityError
 from hapkg.locations import read_toml
 from hapkg.recipe.model import Recipe
 from hapkg.recipe.upstream import PinnedFile, Sha256
+from hapkg.records import digest_json
 from hapkg.tables import Table, parse_table
 
 if TYPE_CHECKING:  # at work it is needed where something is fetched
@@ -186,4 +186,4 @@ def tree_digest(tree: Path) -> str:
             else:
                 entry = ("program" if mode & stat.S_IXUSR else "file", sha256_file(path))
             entries.append((str(path.relative_to(tree)), *entry))
-    return hashlib.sha256(json.dumps(sorted(entries)).encode()).hexdigest()
+    return digest_json(sorted(entries))

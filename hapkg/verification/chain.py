@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from hapkg.disk import sha256_file
 from hapkg.errors import RepositoryError
 from hapkg.evidence.suite_sbom import SourceEntry, read_suite_sbom
 from hapkg.evidence.vex import read_vex
+from hapkg.records import digest_json
 from hapkg.repository.documents.names import BUILDINFO, REBUILDS, SBOM, STATEMENTS, SUITE_SBOM, VEX
 from hapkg.repository.documents.suite import read_documents, read_rebuilds
 from hapkg.repository.indexes import (
@@ -330,7 +330,7 @@ def _check_provenance(
         yield lack(LinkName.PROVENANCE, f"the statement of {name} {version} is not signed")
     else:
         yield hold(LinkName.PROVENANCE, f"signed; SLSA build level {statement.level}")
-    computed = hashlib.sha256(json.dumps(statement.inputs, sort_keys=True).encode()).hexdigest()
+    computed = digest_json(statement.inputs)
     published = {one.fields.get("Hapkg-Key", "") for one in sources} - {""}
     leader = str(statement.inputs.get("lead") or statement.key)  # the source package is of the build that is followed
     if computed != statement.key or (published and published != {leader}):
