@@ -160,9 +160,7 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Make a suite what it was in a snapshot: at once, without building. Nothing is lost: that is a snapshot, too."""
-    with open_target(
-        context, repo, make_choice(context, key, unsigned), url, wait, shared=shared, adopt=adopt
-    ) as target:
+    with open_target(context, repo, key, unsigned, url, wait, shared=shared, adopt=adopt) as target:
         publication = publishing.rollback(target, Suite(suite), number)
     output.print_publication(publication, as_json=as_json)
 
@@ -183,9 +181,7 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Publish what one suite offers in another one too: the same files, at once, without building."""
-    with open_target(
-        context, repo, make_choice(context, key, unsigned), url, wait, shared=shared, adopt=adopt
-    ) as target:
+    with open_target(context, repo, key, unsigned, url, wait, shared=shared, adopt=adopt) as target:
         is_new = suite not in find_suites(target.root)
         publication = publishing.promote(target, Suite(source), Suite(suite), snapshot)
     if is_new:
@@ -207,9 +203,7 @@ def drop(
     as_json: JsonOption = False,
 ) -> None:
     """End a suite: a pocket, the release before. Nodes that follow it are refused; its packages go with a prune."""
-    with open_target(
-        context, repo, make_choice(context, key, unsigned), url, wait, shared=shared, adopt=adopt, ended=Suite(suite)
-    ) as target:
+    with open_target(context, repo, key, unsigned, url, wait, shared=shared, adopt=adopt, ended=Suite(suite)) as target:
         publication = publishing.drop(target, Suite(suite))
     output.say(f"{suite} has ended: remove its .sources file on nodes that follow it")
     output.say("its packages stay in the pool until: hapkg repo prune")
@@ -229,9 +223,7 @@ def refresh(
     as_json: JsonOption = False,
 ) -> None:
     """Sign every suite anew with a later Valid-Until: for a timer, when valid-days is set."""
-    with open_target(
-        context, repo, make_choice(context, key, unsigned), url, wait, shared=shared, adopt=adopt
-    ) as target:
+    with open_target(context, repo, key, unsigned, url, wait, shared=shared, adopt=adopt) as target:
         publication = publishing.refresh(target)
     output.print_publication(publication, as_json=as_json)
 
@@ -257,9 +249,7 @@ def prune(
     as_json: JsonOption = False,
 ) -> None:
     """Remove old versions. What a kept package pins with an exact version stays, whatever its age."""
-    with open_target(
-        context, repo, make_choice(context, key, unsigned), url, wait, shared=shared, change=not dry_run
-    ) as target:
+    with open_target(context, repo, key, unsigned, url, wait, shared=shared, change=not dry_run) as target:
         if dry_run:
             pruned = pruning.decide_pruning(target.root, keep=keep, days=days, at_once=at_once)
         else:

@@ -25,7 +25,8 @@ from hapkg.repository.sources_file import Identity, find_url, is_address, is_fol
 def open_target(
     context: typer.Context,
     repo: str | None,
-    choice: KeyChoice,
+    keys: Sequence[str] | None,
+    unsigned: bool,
     url: str | None,
     wait: float,
     *,
@@ -39,6 +40,7 @@ def open_target(
     `ended`: a suite that the caller ends.
     """
     project: Project = context.obj.project
+    choice = make_choice(context, keys, unsigned)
     memory = find_own_memory(context, repo, choice)
     with memory.keep() as states, open_root(context, repo, change=change, wait=wait) as root:
         yield make_target(project, root, choice, url, wait, shared=shared, memory=memory, adopt=adopt)
