@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Outcome:
     error: HapkgError | None = None
     fault: str | None = None
     """Behind a failure: recipe, machine or network."""
-    at: float = 0.0
+    at: float = field(default_factory=time.monotonic, compare=False)
     """Time of the event in seconds, on the monotonic clock."""
 
 
@@ -44,5 +45,5 @@ class Progress:
 
     source: str
     phase: str
-    at: float = 0.0
+    at: float = field(default_factory=time.monotonic, compare=False)
     """Time of the event in seconds, on the monotonic clock."""

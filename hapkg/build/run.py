@@ -87,11 +87,11 @@ def run_plan(
     base = context.find_base()
     if base is None:
         name = f"chroot {context.suite}"
-        yield Progress(source=name, phase=CREATE, at=time.monotonic())
+        yield Progress(source=name, phase=CREATE)
         base = find_shared_base(context.shared, context.project, context.suite, context.pin) or create_chroot(
             context.store, context.suite, context.mirror, context.pin
         )
-        yield Progress(source=name, phase="ready", at=time.monotonic())
+        yield Progress(source=name, phase="ready")
     schroot.make_folders(context.store.state, context.suite)
     yield from _build(context, targets, plan, base, options)
 
@@ -209,7 +209,6 @@ def _reuse(store: Store, step: Step) -> Outcome:
         seconds=time.monotonic() - started,
         log=artifact.log,
         artifact=artifact,
-        at=time.monotonic(),
     )
 
 
@@ -269,7 +268,7 @@ def _make_jobs(
             planner=planner,
             recipe=planner.context.recipes[name],
             base=base,
-            notify=lambda phase: events.put(Progress(source=name, phase=phase, at=time.monotonic())),
+            notify=lambda phase: events.put(Progress(source=name, phase=phase)),
             retry=name in retried,
         )
 

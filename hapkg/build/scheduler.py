@@ -178,8 +178,7 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
         if culprit:
             self.states.culprits[name] = culprit
         reason = f"needs {culprit}, which failed" if culprit else "stopped after a failure"
-        now = time.monotonic()
-        return Outcome(source=name, ending=Ending.SKIPPED, version=None, reason=reason, seconds=0.0, at=now)
+        return Outcome(source=name, ending=Ending.SKIPPED, version=None, reason=reason, seconds=0.0)
 
     def _start(self) -> Iterator[Progress]:
         """Start every stage that can be started."""
@@ -205,7 +204,7 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
                 self._submit(name, SourceState.STORING, partial(self.stages.store, name, self.made.pop(name)))
         for name in arrived:
             if self.states[name] in (SourceState.COMPILED, SourceState.HELD):
-                yield Progress(source=name, phase=WAIT, at=time.monotonic())
+                yield Progress(source=name, phase=WAIT)
 
     def _count_free(self, *states: SourceState) -> int:
         """Places in these states, of which there are as many as jobs."""
@@ -260,13 +259,13 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
             case SourceState.PREFETCHING:
                 self.fetched[name] = result
                 self.states.move(name, SourceState.WAITING)
-                yield Progress(source=name, phase=WAIT, at=time.monotonic())
+                yield Progress(source=name, phase=WAIT)
             case SourceState.DECIDING:
                 yield from self._begin(name, result)
             case SourceState.PREPARING:
                 self.prepared[name] = result
                 self.states.move(name, SourceState.READY)
-                yield Progress(source=name, phase=WAIT, at=time.monotonic())
+                yield Progress(source=name, phase=WAIT)
             case SourceState.COMPILING:
                 self.compiled[name], self.made[name] = result.artifact, result
                 self.states.move(name, SourceState.COMPILED)
@@ -305,7 +304,6 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
             seconds=time.monotonic() - self.started[name],
             log=artifact.log,
             artifact=artifact,
-            at=time.monotonic(),
         )
 
     def _fail(self, name: SourceName, cause: HapkgError | OSError) -> Outcome:
@@ -322,5 +320,4 @@ class Scheduler(Generic[Fetched, Prepared, Compiled]):
             log=failure.log,
             error=failure.error,
             fault=classify(failure.error),
-            at=time.monotonic(),
         )

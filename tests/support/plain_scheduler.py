@@ -115,7 +115,7 @@ class PlainScheduler(Scheduler[Any, Any, Any]):
         for name in self.plain.find({SourceState.COMPILED, SourceState.HELD}):
             if self.told.get(name) is not self.plain[name]:
                 self.told[name] = self.plain[name]
-                yield Progress(source=name, phase=WAIT, at=time.monotonic())
+                yield Progress(source=name, phase=WAIT)
 
     def _may_prefetch(self, name: SourceName) -> bool:
         """All but one of its needs were built before or just now."""
